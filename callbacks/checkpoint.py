@@ -1,0 +1,71 @@
+"""Resume checkpoints: written whole, read without unpickling, two of them."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from stages.atomic import atomic_file
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoints, written atomically beside their final place and read with weights_only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint whole or not at all."""
+        save_whole(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
+        """Read a checkpoint; nothing in it is executed, whatever `weights_only` says."""
+        return torch.load(path, map_location=map_location, weights_only=True)
+
+
+def save_whole(content: Any, path: Path) -> None:
+    """torch.save to a file that is there whole or not at all."""
+    with atomic_file(path) as file:
+        torch.save(content, file)
+
+
+def loads(path: Path) -> bool:
+    """Whether a resume checkpoint can be read whole."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises many kinds for a damaged file; each means: not this one
+        return False
+    return isinstance(content, dict) and "state_dict" in content
+
+
+class ResumeCheckpoint(Checkpoint):
+    """Writes `last.ckpt` after an epoch, at most every `seconds`, and after the last epoch.
+
+    The one before is kept as `previous.ckpt`, should the newest turn out not to load. What a run ends with
+    does not depend on when it was saved, because every random stream restarts with the epoch.
+
+    Args:
+        last: where to write.
+        previous: where the one before goes.
+        seconds: least time between two checkpoints.
+        before_writing: called before each one; raises if the run may not write any more or has diverged.
+    """
+
+    def __init__(self, last: Path, previous: Path, seconds: float, before_writing: Callable[[], None]) -> None:
+        self._last = last
+        self._previous = previous
+        self._seconds = seconds
+        self._before_writing = before_writing
+        self._written = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write if it is time."""
+        self._before_writing()
+        if trainer.should_stop or time.monotonic() - self._written >= self._seconds:
+            if trainer.is_global_zero and self._last.exists():
+                os.replace(self._last, self._previous)
+            trainer.save_checkpoint(self._last)
+            self._written = time.monotonic()

@@ -1,0 +1,124 @@
+"""The epochs of a run: losses and metrics of each, and when the plateau ends the training."""
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from stages.atomic import write_text
+from stages.plateau import PlateauRule, should_stop
+
+Row = dict[str, float | int]
+
+
+class _Evaluation(Protocol):
+    metrics: dict[str, float]
+
+
+class EvaluatedModule(Protocol):
+    """What the history reads of the LightningModule at the end of an epoch."""
+
+    @property
+    def train_loss(self) -> float: ...  # noqa: D102
+    @property
+    def evaluation(self) -> _Evaluation | None: ...  # noqa: D102
+
+
+class History(Callback):
+    """Keeps a row an epoch, writes `history.csv`, and stops the training when the plateau is over.
+
+    The rows travel in the checkpoint, so a resumed run's history is that of an uninterrupted one, whatever
+    `history.csv` held when the run was killed.
+
+    Args:
+        path: the CSV file.
+        rule: when the training loss counts as flat.
+        on_row: called with each new row.
+    """
+
+    def __init__(self, path: Path, rule: PlateauRule, on_row: Callable[[Row], None] = lambda row: None) -> None:
+        self._path = path
+        self._rule = rule
+        self._on_row = on_row
+        self.rows: list[Row] = []
+        self.train_seconds = 0.0
+        self.train_images = 0
+        self.seconds_before = 0.0
+        self.attempts = 1
+        self._attempt_began = time.perf_counter()
+        self._epoch_began = 0.0
+        self._images_in_epoch = 0
+
+    @property
+    def losses(self) -> list[float]:
+        """The training loss of each epoch."""
+        return [float(row["train_loss"]) for row in self.rows]
+
+    @property
+    def seconds(self) -> float:
+        """Time over all attempts so far; of an interrupted one up to its last checkpoint."""
+        return self.seconds_before + time.perf_counter() - self._attempt_began
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do not train a run any further that was killed after its last epoch."""
+        trainer.should_stop = should_stop(self.losses, self._rule)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_began = time.perf_counter()
+        self._images_in_epoch = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch's images."""
+        self._images_in_epoch += len(batch.labels) * trainer.world_size
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the training clock: evaluation does not count as training speed."""
+        self.train_seconds += time.perf_counter() - self._epoch_began
+        self.train_images += self._images_in_epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch's row and decide whether to go on."""
+        module = cast(EvaluatedModule, pl_module)
+        assert module.evaluation is not None, "every epoch is evaluated"
+        self.rows.append(
+            {"epoch": trainer.current_epoch, "train_loss": module.train_loss, **module.evaluation.metrics}
+        )
+        if trainer.is_global_zero:
+            write_text(self._path, to_csv(self.rows))
+            self._on_row(self.rows[-1])
+        trainer.should_stop = should_stop(self.losses, self._rule)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint carries."""
+        return {
+            "rows": self.rows,
+            "train_seconds": self.train_seconds,
+            "train_images": self.train_images,
+            "seconds": self.seconds,
+            "attempts": self.attempts,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.rows = list(state_dict["rows"])
+        self.train_seconds = state_dict["train_seconds"]
+        self.train_images = state_dict["train_images"]
+        self.seconds_before = state_dict["seconds"]
+        self.attempts = state_dict["attempts"] + 1
+
+
+def to_csv(rows: list[Row]) -> str:
+    """Rows as CSV with a header; numbers in full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

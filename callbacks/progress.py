@@ -1,0 +1,114 @@
+"""What a person watches: the epoch's bar, and how much of the sweep is left."""
+
+import logging
+import time
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from callbacks.history import EvaluatedModule
+
+log = logging.getLogger(__name__)
+
+
+class SweepProgress(Callback):
+    """A bar for the epoch's batches and a line such as "stage run 2 of 3, at most about 3 min left".
+
+    Where there is no terminal, a line an epoch instead. The time left is an upper bound: it takes every
+    run to its `max_epochs` at the speed seen so far, and runs usually reach their plateau earlier.
+
+    Args:
+        stage: the stage's name.
+        index: which stage run of the sweep this is, from 1.
+        count: stage runs of the sweep.
+        epochs: epochs at most.
+        epoch_images: images of an epoch.
+        images_after: images that later stage runs of the sweep train on at most.
+    """
+
+    def __init__(
+        self, stage: str, index: int, count: int, epochs: int, epoch_images: int, images_after: int
+    ) -> None:
+        self._stage = stage
+        self._place = f"stage run {index} of {count}"
+        self._epochs = epochs
+        self._epoch_images = epoch_images
+        self._images_after = images_after
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._began = 0.0
+        self._images = 0
+        self._images_in_epoch = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the bar."""
+        self._began, self._images = time.perf_counter(), 0
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[status]}"),
+            transient=True,
+        )
+        if trainer.is_global_zero and progress.console.is_terminal:
+            self._progress = progress
+            self._task = progress.add_task(self._stage, total=int(trainer.num_training_batches), status="")
+            progress.start()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin the epoch's bar."""
+        self._images_in_epoch = 0
+        if self._progress is not None and self._task is not None:
+            self._progress.reset(
+                self._task,
+                total=int(trainer.num_training_batches),
+                description=f"{self._stage} epoch {trainer.current_epoch + 1} of at most {self._epochs}",
+            )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar."""
+        self._images += len(batch.labels) * trainer.world_size
+        self._images_in_epoch += len(batch.labels) * trainer.world_size
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, advance=1, status=f"{self._place}, {self._left(trainer)}")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how the epoch ended."""
+        module = cast(EvaluatedModule, pl_module)
+        if trainer.is_global_zero and module.evaluation is not None:
+            log.info(
+                "%s epoch %d of at most %d: loss %.3f, accuracy %.1f%%; %s, %s",
+                self._stage,
+                trainer.current_epoch + 1,
+                self._epochs,
+                module.train_loss,
+                100.0 * module.evaluation.metrics["accuracy"],
+                self._place,
+                self._left(trainer),
+            )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take the bar away, also after an error."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _left(self, trainer: pl.Trainer) -> str:
+        elapsed = time.perf_counter() - self._began
+        if self._images == 0 or elapsed <= 0.0:
+            return "time left unknown"
+        epochs_left = self._epochs - trainer.current_epoch
+        images_left = epochs_left * self._epoch_images - self._images_in_epoch + self._images_after
+        return f"at most {_duration(images_left * elapsed / self._images)} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"

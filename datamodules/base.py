@@ -1,0 +1,145 @@
+"""What does Lightning get its batches from? One class for all domains; they differ in their Source."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pytorch_lightning import LightningDataModule
+
+from datamodules.draw import seeded_word
+from datamodules.loader import Batch, EpochLoader, SplitBatches
+from datamodules.prepared import PreparedDomain
+from datamodules.preprocess import Augment, Preprocess
+from datamodules.sampler import EpochBatches
+from datamodules.subset import RatioUnit, stratified_subset
+from stages.errors import RelayError
+
+
+class StageData(LightningDataModule):
+    """The data of one stage.
+
+    Give it to a Trainer with `use_distributed_sampler=False`: batches are divided among the ranks already.
+    The LightningModule sees a `Batch`, its images as float32 (N, 3, image_size, image_size).
+
+    Args:
+        prepared: The domain.
+        batch_size: Training images a step, over all devices.
+        eval_batch_size: Evaluation images a step, over all devices.
+        image_size: Side of the network's input in pixels.
+        mean: Of the three channels, in units of 0..1.
+        std: Of the three channels, in units of 0..1.
+        augment: Symmetries drawn while training: "none", "flip" or "dihedral".
+        data_ratio: Share of the training images that is used, in (0, 1].
+        ratio_unit: "patch" or "patient", see `stratified_subset`.
+        order_seed: Seed of the order of samples.
+        subset_seed: Seed of the subset.
+        augment_seed: Seed of the symmetries.
+        workers: Processes a side that decode ahead, where the domain streams; ignored in memory.
+        channels_last: Whether images are handed on in torch's channels-last memory format.
+
+    Attributes:
+        classes: Names of the classes.
+        train_images: Number of training images used.
+        val_images: Number of evaluation images.
+        train_counts: Used training images of each class.
+        val_counts: Evaluation images of each class.
+        train_groups: Group of each used training image.
+        val_groups: Group of each evaluation image.
+        val_samples: Name of each evaluation image.
+
+    Raises:
+        RelayError: A value is out of range, or the ratio leaves a class empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        prepared: PreparedDomain,
+        batch_size: int,
+        eval_batch_size: int,
+        image_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        augment: Augment,
+        data_ratio: float,
+        ratio_unit: RatioUnit,
+        order_seed: int,
+        subset_seed: int,
+        augment_seed: int,
+        workers: int,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise RelayError(f"{name} is {size}; give 1 or more.")
+        if workers < 0:
+            raise RelayError(f"workers is {workers}; give 0 or more.")
+        memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self._preprocess = Preprocess(image_size, mean, std, augment, memory_format)
+        self._preprocess.check(prepared.shape)
+        self._prepared = prepared
+        self._batch_size = batch_size
+        self._eval_batch_size = eval_batch_size
+        self._order_seed = order_seed
+        self._augment_seed = augment_seed
+        self._workers = 0 if prepared.in_memory else workers
+        self._loaders: list[EpochLoader] = []
+        train = prepared.train
+        self._rows = stratified_subset(train.labels, train.groups, data_ratio, ratio_unit, subset_seed)
+        self.classes = prepared.classes
+        self.train_images = len(self._rows)
+        self.val_images = len(prepared.val)
+        self.train_counts = self._counts(train.labels[self._rows])
+        self.val_counts = self._counts(prepared.val.labels)
+        self.train_groups = tuple(train.groups[row] for row in self._rows)
+        self.val_groups = prepared.val.groups
+        self.val_samples = prepared.val.samples
+
+    def train_dataloader(self) -> EpochLoader:
+        """Shuffled batches of the used training images."""
+        return self._loader(SplitBatches(self._prepared.train, self._rows), self._batch_size, shuffle=True)
+
+    def val_dataloader(self) -> EpochLoader:
+        """Batches of all evaluation images, in order."""
+        return self._loader(SplitBatches(self._prepared.val), self._eval_batch_size, shuffle=False)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Preprocess a batch on the device; augment it while training.
+
+        Args:
+            batch: Images as uint8, (N, H, W) or (N, H, W, 3).
+            dataloader_idx: Unused; there is one loader a side.
+
+        Returns:
+            The batch with images as float32, (N, 3, image_size, image_size).
+        """
+        seed = None
+        if self.trainer is not None and self.trainer.training:
+            seed = seeded_word(self._augment_seed, self.trainer.current_epoch)
+        return batch._replace(images=self._preprocess(batch.images, seed, batch.indices))
+
+    def teardown(self, stage: str) -> None:
+        """Stop the workers."""
+        for loader in self._loaders:
+            loader.close()
+        self._loaders.clear()
+
+    def _loader(self, batches: SplitBatches, batch_size: int, *, shuffle: bool) -> EpochLoader:
+        rank, world_size, on_gpu = 0, 1, False
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+            on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        sampler = EpochBatches(
+            len(batches),
+            batch_size,
+            seed=self._order_seed,
+            shuffle=shuffle,
+            rank=rank,
+            world_size=world_size,
+        )
+        loader = EpochLoader(batches, sampler, self._workers, on_gpu)
+        self._loaders.append(loader)
+        return loader
+
+    def _counts(self, labels: npt.NDArray[np.int64]) -> tuple[int, ...]:
+        return tuple(np.bincount(labels, minlength=len(self._prepared.classes)).tolist())

@@ -1,0 +1,94 @@
+"""From the configuration's keys to the images they name."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datamodules.identity import DataIdentity, data_identity
+from datamodules.prepare_domain import PreparedDomain, prepare
+from datamodules.source import Source
+from stages.config import Config, SourceConfig
+from stages.recipe import Recipe
+from stages.record import DataRecord
+from stages.seeds import Seeds
+
+if TYPE_CHECKING:
+    from datamodules.base import StageData
+
+_GIB = 1024**3
+
+
+def source_from(config: SourceConfig) -> Source:
+    """The source that a configuration describes; keys left out stay unset.
+
+    Raises:
+        RelayError: if keys are missing or do not belong together.
+    """
+    return Source(**{key: value for key, value in asdict(config).items() if value is not None})
+
+
+def identify(config: SourceConfig) -> DataIdentity:
+    """The identity of a configured source, without reading pixels.
+
+    Raises:
+        RelayError: if the source is not usable.
+    """
+    return data_identity(source_from(config))
+
+
+def prepare_source(source: SourceConfig, config: Config) -> PreparedDomain:
+    """A configured source's images, decoded or generated once and then read from the cache.
+
+    Raises:
+        RelayError: if an image cannot be read or the cache cannot be written.
+    """
+    return prepare(
+        source_from(source),
+        Path(config.paths.cache_dir).expanduser(),
+        memory_limit_bytes=round(config.data.memory_limit_gb * _GIB),
+    )
+
+
+def stage_data(prepared: PreparedDomain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":
+    """The datamodule of a stage run.
+
+    Args:
+        prepared: its images.
+        recipe: what to make of them.
+        seeds: the run's random streams.
+        workers: processes that decode ahead where the images do not fit in memory.
+
+    Raises:
+        RelayError: if the data ratio leaves a class empty.
+    """
+    from datamodules.base import StageData  # needs Lightning, which a plan does not
+
+    return StageData(
+        prepared=prepared,
+        batch_size=recipe.optim.batch_size,
+        eval_batch_size=recipe.optim.batch_size,
+        image_size=recipe.data.image_size,
+        mean=recipe.data.mean,
+        std=recipe.data.std,
+        augment=recipe.data.augment,
+        data_ratio=recipe.data.ratio,
+        ratio_unit=recipe.data.ratio_unit,
+        order_seed=seeds.order,
+        subset_seed=seeds.subset,
+        augment_seed=seeds.augmentation,
+        workers=workers,
+        channels_last=recipe.arithmetic.memory_format == "channels_last",
+    )
+
+
+def data_record(prepared: PreparedDomain, data: "StageData") -> DataRecord:
+    """What the record says of a stage run's images."""
+    return DataRecord(
+        digest=prepared.digest,
+        classes=list(data.classes),
+        train_counts=list(data.train_counts),
+        val_counts=list(data.val_counts),
+        train_groups=len(set(data.train_groups)),
+        val_groups=len(set(data.val_groups)),
+        histogram_accuracy=prepared.histogram_accuracy,
+    )

@@ -1,0 +1,229 @@
+"""Embedded domain: HRCT patches of diffuse lung disease from synthetic patients, in Hounsfield units.
+
+A patient has a scanner (dose, reconstruction kernel, calibration), a level of inspiration and one or more
+patterns. For each pattern a slice is drawn once, scanned, and cut into patches where the pattern is present,
+so that the patches of one patient resemble each other as real ones do. Classes, their order and their
+imbalance are the paper's (section 4.1, Fig. 4): seven patterns, 11783 training and 927 evaluation patches.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from datamodules.domain import Domain, Split
+from datamodules.embedded.dld_patterns import draw
+from datamodules.embedded.dld_structures import Array, Lung
+from stages.errors import RelayError
+
+VERSION = 1
+
+_CLASSES = ("CON", "GGO", "HCM", "RET", "EMP", "NOD", "NOR")
+_PAPER_COUNTS = {
+    "train": (143, 609, 282, 210, 4406, 762, 5371),
+    "val": (26, 46, 73, 66, 296, 65, 355),
+}
+_AT_LEAST = 2  # patches a class
+
+# Patches taken from one patient's slice (of the 4 x 4 it is cut into). Rare classes give fewer, so that they
+# too come from several patients.
+_GRID = 4
+_PATCHES_PER_SLICE = {"CON": 4, "GGO": 6, "HCM": 4, "RET": 4, "EMP": 12, "NOD": 6, "NOR": 12}
+# Share of a patch that the pattern must cover for a radiologist to mark it.
+_PRESENT = {"CON": 0.35, "GGO": 0.35, "HCM": 0.45, "RET": 0.5, "EMP": 0.15, "NOD": 0.03, "NOR": 0.0}
+# Patterns of patient number p on a side: row p modulo 12. Fibrosis shows reticulation and honeycombing
+# together, pneumonia ground glass and consolidation; most patients also have normal lung.
+_PATTERNS = (
+    ("EMP", "NOR"),
+    ("EMP", "NOD", "NOR"),
+    ("HCM", "RET"),
+    ("EMP", "NOR"),
+    ("CON", "GGO", "NOR"),
+    ("EMP", "NOR"),
+    ("NOD", "NOR"),
+    ("EMP", "NOR"),
+    ("HCM", "RET", "EMP"),
+    ("GGO", "EMP", "NOR"),
+    ("EMP", "NOR"),
+    ("EMP", "NOD", "NOR"),
+)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What differs from patient to patient before any disease.
+
+    Attributes:
+        spacing: pixel size, millimetres.
+        density: attenuation of normal parenchyma at this inspiration, HU.
+        noise: standard deviation of the noise, HU (dose).
+        grain: correlation length of the noise, pixels (reconstruction kernel).
+        blur: standard deviation of the point spread, pixels (reconstruction kernel).
+        enhancement: strength of edge enhancement (reconstruction kernel).
+        gain: scale error of the calibration, about air.
+        offset: shift error of the calibration, HU.
+    """
+
+    spacing: float
+    density: float
+    noise: float
+    grain: float
+    blur: float
+    enhancement: float
+    gain: float
+    offset: float
+
+
+def class_names(classes: int) -> tuple[str, ...]:
+    """Names of the seven patterns, in the paper's order.
+
+    Raises:
+        RelayError: if `classes` is not 7.
+    """
+    if classes != len(_CLASSES):
+        raise RelayError(
+            f"The embedded dld domain has {len(_CLASSES)} classes ({', '.join(_CLASSES)}), not {classes}. "
+            f"Set data.classes={len(_CLASSES)} for it."
+        )
+    return _CLASSES
+
+
+def generate(*, classes: int, train_images: int, val_images: int, size: int, seed: int) -> Domain:
+    """Generate the domain. A sample depends on the seed, its side, class, index and `size`, on nothing else.
+
+    Args:
+        classes: 7.
+        train_images: training patches over all classes, 14 or more, shared out in the paper's proportions.
+        val_images: evaluation patches over all classes, likewise.
+        size: side of a patch in pixels, 16 to 64; the paper's is 32. A pixel is 0.6 to 0.7 mm at any size.
+        seed: 0 or more.
+
+    Returns:
+        Domain with int16 images in HU, shape (N, size, size), ordered by class; groups are patients.
+
+    Raises:
+        RelayError: if an argument is out of its range.
+    """
+    names = class_names(classes)
+    if not 16 <= size <= 64:
+        raise RelayError(
+            f"The embedded dld domain makes patches of 16 to 64 pixels, not {size}. Set data.size."
+        )
+    if seed < 0:
+        raise RelayError(f"The seed of the embedded dld domain is {seed}. Set it to 0 or more.")
+    train = _generate_side("train", train_images, size, seed)
+    return Domain(names, train, _generate_side("val", val_images, size, seed))
+
+
+def _generate_side(side: str, total: int, size: int, seed: int) -> Split:
+    counts = _class_counts(side, total)
+    images = np.empty((total, size, size), dtype=np.int16)
+    groups: list[str] = []
+    samples: list[str] = []
+    for label, (pattern, count) in enumerate(zip(_CLASSES, counts, strict=True)):
+        per_slice = _PATCHES_PER_SLICE[pattern]
+        for position in range(0, count, per_slice):
+            patient = _patient_with(pattern, position // per_slice)
+            name = _patient_name(side, patient)
+            patches = _slice_patches(side, label, patient, size, seed)[: count - position]
+            images[len(groups) : len(groups) + len(patches)] = patches
+            groups += [name] * len(patches)
+            samples += [f"{name}/{pattern}-{index:02d}" for index in range(len(patches))]
+    labels = np.repeat(np.arange(len(_CLASSES), dtype=np.int64), counts)
+    return Split(images, labels, tuple(groups), tuple(samples))
+
+
+def _class_counts(side: str, total: int) -> list[int]:
+    """Share `total` out in the paper's proportions by largest remainder, at least two a class."""
+    paper = np.array(_PAPER_COUNTS[side])
+    if total < _AT_LEAST * len(paper):
+        raise RelayError(
+            f"The embedded dld domain needs {_AT_LEAST * len(paper)} images or more on each side "
+            f"({_AT_LEAST} a class), but data.{side}_images is {total}."
+        )
+    counts = np.full(len(paper), _AT_LEAST)
+    free = np.ones(len(paper), dtype=bool)  # classes whose share is not below the minimum
+    while True:
+        rest = total - _AT_LEAST * int((~free).sum())
+        # In whole numbers, so that no rounding decides a tie: the first class of equal remainders wins.
+        whole, remainder = np.divmod(paper * rest, int(paper[free].sum()))
+        short = free & (whole < _AT_LEAST)
+        if not short.any():
+            break
+        free &= ~short
+    counts[free] = whole[free]
+    order = np.argsort(np.where(free, -remainder, 1), kind="stable")
+    counts[order[: total - int(counts.sum())]] += 1
+    return [int(count) for count in counts]
+
+
+def _patient_with(pattern: str, position: int) -> int:
+    """Number, within its side, of the patient who is the `position`-th to have a pattern."""
+    rows = [row for row, patterns in enumerate(_PATTERNS) if pattern in patterns]
+    rounds, row = divmod(position, len(rows))
+    return rounds * len(_PATTERNS) + rows[row]
+
+
+def _patient_name(side: str, patient: int) -> str:
+    """Name of a patient: every fourth number is an evaluation patient, however many there are of each."""
+    number = patient * 4 + 3 if side == "val" else patient + patient // 3
+    return f"patient-{number:03d}"
+
+
+def _generator(seed: int, side: str, stream: int, patient: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([seed, int(side == "val"), stream, patient]))
+
+
+def _patient_scan(side: str, patient: int, seed: int) -> _Scan:
+    rng = _generator(seed, side, len(_CLASSES), patient)
+    sharp = rng.random()  # from a soft-tissue to a lung kernel; sharper kernels show finer, stronger noise
+    return _Scan(
+        spacing=rng.uniform(0.62, 0.70),
+        density=float(np.clip(rng.normal(-862.0, 30.0), -915.0, -800.0)),
+        noise=float(np.exp(rng.uniform(np.log(12.0), np.log(40.0)))) * (0.8 + 0.6 * sharp),
+        grain=1.1 - 0.65 * sharp,
+        blur=0.95 - 0.5 * sharp,
+        enhancement=max(0.0, 1.2 * (sharp - 0.4)),
+        gain=rng.normal(1.0, 0.03),
+        offset=rng.normal(0.0, 18.0),
+    )
+
+
+def _slice_patches(side: str, label: int, patient: int, size: int, seed: int) -> npt.NDArray[np.int16]:
+    """Draw, scan and cut one patient's slice with one pattern: int16 HU, shape (patches, size, size)."""
+    pattern = _CLASSES[label]
+    scan = _patient_scan(side, patient, seed)
+    rng = _generator(seed, side, label, patient)
+    lung = Lung(size * _GRID, scan.spacing, scan.density + rng.normal(0.0, 8.0))
+    attenuation, affected = draw(pattern, rng, lung, severity=rng.random())
+    image = _acquire(attenuation, scan, scan.noise * rng.uniform(0.85, 1.15), rng)
+    patches = _cut(image, size)
+    extent = _cut(affected, size).mean(axis=(1, 2))
+    # Marked are patches in which the pattern is present, in no order; only where those are too few, the best
+    # of the others.
+    order = rng.permutation(len(patches))
+    present = extent[order] >= _PRESENT[pattern]
+    missing = order[~present]
+    chosen = np.concatenate([order[present], missing[np.argsort(-extent[missing], kind="stable")]])
+    kept: npt.NDArray[np.int16] = patches[chosen[: _PATCHES_PER_SLICE[pattern]]]
+    return kept
+
+
+def _acquire(
+    attenuation: Array, scan: _Scan, noise: float, rng: np.random.Generator
+) -> npt.NDArray[np.int16]:
+    """Scan a slice: the kernel's blur and edge enhancement, its coloured noise, calibration, whole HU."""
+    signal = ndimage.gaussian_filter(attenuation, scan.blur, mode="reflect")
+    grain = ndimage.gaussian_filter(rng.standard_normal(attenuation.shape), scan.grain, mode="reflect")
+    grain *= noise / grain.std()
+    image = signal + grain
+    image += scan.enhancement * (image - ndimage.gaussian_filter(image, 1.0, mode="reflect"))
+    measured = (image + 1000.0) * scan.gain - 1000.0 + scan.offset
+    scanned: npt.NDArray[np.int16] = np.clip(np.rint(measured), -1024, 3071).astype(np.int16)
+    return scanned
+
+
+def _cut(image: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.generic]:
+    """Cut a slice into its patches, shape (_GRID * _GRID, size, size)."""
+    return image.reshape(_GRID, size, _GRID, size).swapaxes(1, 2).reshape(-1, size, size)

@@ -1,0 +1,160 @@
+"""Which images lie in class folders, `{train,val}/class/*` or `class/*`?"""
+
+import os
+from collections.abc import Iterator
+
+from datamodules.draw import seeded_order, share
+from datamodules.listing import (
+    ImageFile,
+    Listing,
+    Side,
+    check_files,
+    checked_listing,
+    existing_root,
+    first_and_more,
+    is_image,
+    normalised,
+)
+from datamodules.source import Source
+from stages.errors import RelayError
+
+_Found = tuple[str, str, os.stat_result]  # path below the root, location, stat
+_SIDES: tuple[Side, Side] = ("train", "val")
+
+
+def list_folder(source: Source) -> Listing:
+    """List the images of a folder source.
+
+    Class folders may hold folders; files of unknown suffix and names that start with a dot are ignored.
+    Symbolic links are followed, but never back into a folder they stand in. Each image is its own group:
+    folders do not say which images show the same patient or object, a manifest does.
+
+    Raises:
+        RelayError: The root is missing or has no class folders, a class is empty, `val_fraction` is missing
+            or out of place, or one of the checks of `listing` fails.
+    """
+    assert source.root is not None
+    root = existing_root(source.root)
+    folders = _subfolders(root)
+    split_folders = [side for side in _SIDES if side in folders]
+    if len(split_folders) == 1:
+        other = "val" if split_folders == ["train"] else "train"
+        raise RelayError(f"{root}: there is a folder {split_folders[0]} but no folder {other}; add it.")
+    if split_folders:
+        return _list_split(source, root)
+    return _list_unsplit(source, root, folders)
+
+
+def _list_split(source: Source, root: str) -> Listing:
+    if source.val_fraction is not None or source.split_seed is not None:
+        raise RelayError(
+            f"{root} has folders train and val, so that `val_fraction` and `split_seed` cannot be followed; "
+            "remove them."
+        )
+    names = {side: _subfolders(os.path.join(root, side)) for side in _SIDES}
+    classes = sorted(set(names["train"]) | set(names["val"]))
+    for side in _SIDES:
+        absent = [name for name in classes if name not in names[side]]
+        if absent:
+            raise RelayError(f"{root}: class {first_and_more(absent)} has no folder in {side}; add it.")
+    found: list[tuple[_Found, int, Side]] = []
+    for side in _SIDES:
+        for label, name in enumerate(classes):
+            images = _images_of_class(root, os.path.join(side, names[side][name]))
+            found += [(image, label, side) for image in images]
+    check_files(root, (image for image, _, _ in found))
+    return checked_listing(root, classes, (_image_file(image, label, side) for image, label, side in found))
+
+
+def _list_unsplit(source: Source, root: str, folders: dict[str, str]) -> Listing:
+    if not folders:
+        raise RelayError(f"{root}: no class folders found; expected {{train,val}}/class/* or class/*.")
+    if source.val_fraction is None:
+        raise RelayError(
+            f"{root} has no folders train and val; set `val_fraction` to the share of each class to keep "
+            "for evaluation, such as 0.2."
+        )
+    classes = sorted(folders)
+    by_class = [_images_of_class(root, folders[name]) for name in classes]
+    check_files(root, (image for images in by_class for image in images))
+    files: list[ImageFile] = []
+    for label, (name, images) in enumerate(zip(classes, by_class, strict=True)):
+        if len(images) < 2:
+            raise RelayError(f"{root}: class {name} has one image; it needs two, one for each side.")
+        images.sort(key=lambda image: image[0])
+        evaluated = min(max(share(source.val_fraction, len(images)), 1), len(images) - 1)
+        order = seeded_order(len(images), source.split_seed or 0, label)
+        held_out = set(order[:evaluated].tolist())
+        files += [
+            _image_file(image, label, "val" if position in held_out else "train")
+            for position, image in enumerate(images)
+        ]
+    return checked_listing(root, classes, files)
+
+
+def _image_file(found: _Found, label: int, side: Side) -> ImageFile:
+    path, location, status = found
+    return ImageFile(path, location, status.st_size, status.st_mtime_ns, label, path, side)
+
+
+def _subfolders(folder: str) -> dict[str, str]:
+    """Names in NFC -> names on disk of the folders in `folder`, hidden ones left out."""
+    with _scan(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    by_name = {normalised(name): name for name in names}
+    if len(by_name) < len(names):
+        twice = sorted(normalised(name) for name in names if by_name[normalised(name)] != name)
+        raise RelayError(f"{folder}: the name {twice[0]} is there twice in different Unicode forms; rename.")
+    return by_name
+
+
+def _images_of_class(root: str, class_folder: str) -> list[_Found]:
+    images = list(_walk(root, class_folder))
+    if not images:
+        raise RelayError(
+            f"{os.path.join(root, class_folder)}: the class folder has no images; fill or remove it."
+        )
+    return images
+
+
+def _walk(root: str, top: str) -> Iterator[_Found]:
+    # Each pending folder carries the identities of the folders above it: a link to one of them is a loop.
+    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
+    while pending:
+        relative, above = pending.pop()
+        status = os.stat(os.path.join(root, relative))
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue
+        with _scan(os.path.join(root, relative)) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                below = os.path.join(relative, entry.name)
+                if _is_folder(entry):
+                    pending.append((below, above | {identity}))
+                elif is_image(entry.name):
+                    yield normalised(below.replace(os.sep, "/")), entry.path, _status(entry)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except OSError as error:
+        raise RelayError(f"{entry.path} cannot be reached: {error.strerror}; mend or remove it.") from error
+
+
+def _scan(folder: str) -> "os._ScandirIterator[str]":
+    try:
+        return os.scandir(folder)
+    except OSError as error:
+        raise RelayError(
+            f"folder {folder} cannot be read: {error.strerror}; check its permissions."
+        ) from error

@@ -1,0 +1,130 @@
+"""Which images does a manifest list (CSV with the columns path, class, group, split)?"""
+
+import csv
+import os
+import posixpath
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datamodules.listing import (
+    ImageFile,
+    Listing,
+    Side,
+    check_files,
+    checked_listing,
+    existing_root,
+    first_and_more,
+    is_image,
+    normalised,
+)
+from datamodules.source import Source
+from stages.errors import RelayError
+
+_COLUMNS = ("path", "class", "group", "split")
+_SIDE_OF: dict[str, Side] = {"train": "train", "val": "val", "test": "val", "eval": "val"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    path: str
+    class_name: str
+    group: str
+    side: Side
+
+
+def list_manifest(source: Source) -> Listing:
+    """List the images of a manifest source.
+
+    Columns other than path, class, group and split are ignored. The split is `train`, or one of `val`,
+    `test`, `eval`, which all mean the evaluation side. Paths are relative to the root.
+
+    Raises:
+        RelayError: The manifest is missing or not a CSV, lacks a column or a value, has an unknown split, a
+            path outside the root or without an image file, or one of the checks of `listing` fails.
+    """
+    assert source.root is not None
+    assert source.manifest is not None
+    root = existing_root(source.root)
+    manifest = os.path.join(root, os.path.expanduser(source.manifest))
+    rows = list(_rows(manifest))
+    if not rows:
+        raise RelayError(f"{manifest}: there are no rows below the header; list the images.")
+    found = _find_files(root, manifest, rows)
+    check_files(manifest, ((row.path, *file) for row, file in zip(rows, found, strict=True)))
+    classes = sorted({row.class_name for row in rows})
+    label_of = {name: label for label, name in enumerate(classes)}
+    files = (
+        ImageFile(row.path, location, status.st_size, status.st_mtime_ns, label_of[row.class_name], row.group,
+                  row.side)
+        for row, (location, status) in zip(rows, found, strict=True)
+    )  # fmt: skip
+    return checked_listing(manifest, classes, files)
+
+
+def _find_files(root: str, manifest: str, rows: list[_Row]) -> list[tuple[str, os.stat_result]]:
+    found, missing = [], []
+    for row in rows:
+        file = _find_file(root, row.path)
+        if file is None:
+            missing.append(f"line {row.line}: {row.path}")
+        else:
+            found.append(file)
+    if missing:
+        raise RelayError(
+            f"{manifest}: {first_and_more(missing)} has no file below {root}; "
+            "correct the path, add the file or remove the line."
+        )
+    return found
+
+
+def _find_file(root: str, path: str) -> tuple[str, os.stat_result] | None:
+    # The disk may hold the decomposed form of a name (copied from macOS).
+    for form in (path, unicodedata.normalize("NFD", path)):
+        location = os.path.join(root, form)
+        try:
+            return location, os.stat(location)
+        except PermissionError as error:
+            raise RelayError(f"{location} may not be read; change its permissions.") from error
+        except OSError:
+            continue
+    return None
+
+
+def _rows(manifest: str) -> Iterator[_Row]:
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
+        with open(manifest, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            if absent:
+                raise RelayError(
+                    f"{manifest}: the column {', '.join(absent)} is missing; "
+                    f"the first line must name {','.join(_COLUMNS)}, other columns are ignored."
+                )
+            for record in reader:
+                yield _row(manifest, reader.line_num, record)
+    except OSError as error:
+        raise RelayError(
+            f"manifest {manifest} cannot be read: {error.strerror}; set the source's `manifest`."
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RelayError(f"{manifest} is not a CSV file in UTF-8: {error}; export it again.") from error
+
+
+def _row(manifest: str, line: int, record: dict[str, str | None]) -> _Row:
+    where = f"{manifest}, line {line}"
+    values = {name: normalised((record[name] or "").strip()) for name in _COLUMNS}
+    for name, value in values.items():
+        if not value:
+            hint = "; without patients or objects, repeat the path" if name == "group" else ""
+            raise RelayError(f"{where}: {name} is empty; fill it{hint}.")
+    if values["split"] not in _SIDE_OF:
+        raise RelayError(f"{where}: split is {values['split']!r}; use train, or val, test or eval.")
+    path = posixpath.normpath(values["path"])
+    if posixpath.isabs(path) or path.startswith("../"):
+        raise RelayError(f"{where}: {values['path']} is not below the root; give paths relative to it.")
+    if not is_image(path):
+        raise RelayError(f"{where}: {path} has no suffix of a known image format; convert it to PNG or TIFF.")
+    return _Row(line, path, values["class"], values["group"], _SIDE_OF[values["split"]])

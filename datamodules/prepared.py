@@ -1,0 +1,56 @@
+"""What does a domain look like once it is ready to be trained on?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from datamodules.decode import ImageFiles
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """One side of a prepared domain.
+
+    Attributes:
+        images: uint8, (N, H, W) or (N, H, W, 3), in memory; or N files that are decoded when asked for.
+        labels: int64, (N,), indices into the domain's classes.
+        groups: N patients or physical objects; none stands on both sides.
+        samples: N stable names.
+    """
+
+    images: npt.NDArray[np.uint8] | ImageFiles
+    labels: npt.NDArray[np.int64]
+    groups: tuple[str, ...]
+    samples: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class PreparedDomain:
+    """A domain ready for training.
+
+    Attributes:
+        classes: Names of the classes.
+        train: Training side, all of it; a data ratio is applied later.
+        val: Evaluation side.
+        shape: Of an image: (H, W) or (H, W, 3).
+        digest: The data's identity.
+        histogram_accuracy: Accuracy on the evaluation side of a linear classifier on grey-level histograms,
+            what the classes give away without any structure; None for a domain that streams from disk.
+    """
+
+    classes: tuple[str, ...]
+    train: PreparedSplit
+    val: PreparedSplit
+    shape: tuple[int, ...]
+    digest: str
+    histogram_accuracy: float | None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels are in memory, on both sides."""
+        return not isinstance(self.train.images, ImageFiles)

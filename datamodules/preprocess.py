@@ -1,0 +1,162 @@
+"""How do uint8 pixels become the network's input, on the device, a batch at a time?"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from stages.errors import RelayError
+
+Augment = Literal["none", "flip", "dihedral"]
+
+
+class Preprocess:
+    """Resize, copy grey to three channels, divide by 255, normalise; augment while training.
+
+    Resizing is torch's `interpolate(mode="bicubic", antialias=False, align_corners=False)`, as in the first
+    author's public code; images of the right size are left alone. Grey images are copied to three channels
+    after resizing, which is a third of the work and the same result.
+
+    Augmentation draws one symmetry for each image: "flip" mirrors left and right with probability 1/2,
+    "dihedral" is one of the square's eight rotations and reflections (for lung patches and textures, which
+    have no upright side). It moves pixels only, so it is done on uint8, before resizing.
+
+    Args:
+        size: Side of the network's square input in pixels.
+        mean: Of the three channels, in units of 0..1.
+        std: Of the three channels, in units of 0..1.
+        augment: Which symmetries are drawn.
+        memory_format: `torch.channels_last` or `torch.contiguous_format` of the result.
+
+    Raises:
+        RelayError: A value is out of range.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Augment = "none",
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
+        if size < 1:
+            raise RelayError(f"image_size is {size}; give the side of the network's input in pixels.")
+        if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+            raise RelayError(f"mean {mean} and std {std} must be three numbers each, std above 0.")
+        if augment not in ("none", "flip", "dihedral"):
+            raise RelayError(f"augment is {augment!r}; choose none, flip or dihedral.")
+        self.size = size
+        self.augment = augment
+        self.memory_format = memory_format
+        # (x - mean) / std as one multiplication and addition, worked out in double precision.
+        shift = [-m / s for m, s in zip(mean, std, strict=True)]
+        self._scale = torch.tensor([1 / s for s in std], dtype=torch.float64)
+        self._shift = torch.tensor(shift, dtype=torch.float64)
+        self._cached: dict[tuple[object, ...], Tensor] = {}
+
+    def __call__(
+        self, images: Tensor, augment_seed: int | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        """Prepare a batch.
+
+        Args:
+            images: uint8, (N, H, W) grey or (N, H, W, 3) in colour, on any device.
+            augment_seed: Seed of the symmetries, one for each epoch; None does not augment.
+            index: int64, (N,), the images' numbers: a symmetry depends on the seed and the image's number,
+                not on the batch it is in. Its place in the batch where not given.
+
+        Returns:
+            float32, (N, 3, size, size), in `memory_format`, on the device of `images`.
+        """
+        if augment_seed is not None and self.augment != "none":
+            images = self._augmented(images, augment_seed, index)
+        planes = images.permute(0, 3, 1, 2) if images.dim() == 4 else images.unsqueeze(1)
+        values, unit = planes.float(), 255
+        if images.shape[1:3] != (self.size, self.size):
+            size = (self.size, self.size)
+            values = interpolate(
+                values.div_(255), size=size, mode="bicubic", align_corners=False, antialias=False
+            )
+            unit = 1
+        return self._normalised(values, unit)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Whether images of this shape, (H, W) or (H, W, 3), can be augmented so.
+
+        Raises:
+            RelayError: They are not square, and "dihedral" turns them by 90 degrees.
+        """
+        if self.augment == "dihedral" and shape[0] != shape[1]:
+            raise RelayError(
+                f"augment=dihedral turns images by 90 degrees, but they have {shape[1]}x{shape[0]} pixels; "
+                "set decode_size to make them square, or use augment=flip."
+            )
+
+    def _normalised(self, values: Tensor, unit: int) -> Tensor:
+        """(values / unit - mean) / std in one pass over (N, 1 or 3, size, size)."""
+        output = torch.empty(
+            (len(values), 3, self.size, self.size), device=values.device, memory_format=self.memory_format
+        )
+        if values.shape[1] == 3 and self.memory_format == torch.channels_last:
+            # Three channels a pixel are too short an inner loop: take whole rows, constants repeated.
+            shape = (len(values), self.size, 3 * self.size)
+            scale, shift = self._constants(unit, values.device, self.size)
+            rows = values.permute(0, 2, 3, 1).reshape(shape)
+            torch.addcmul(shift, rows, scale, out=output.permute(0, 2, 3, 1).view(shape))
+        else:
+            scale, shift = self._constants(unit, values.device, 1)
+            torch.addcmul(shift.view(3, 1, 1), values, scale.view(3, 1, 1), out=output)
+        return output
+
+    def _constants(self, unit: int, device: torch.device, repeats: int) -> tuple[Tensor, Tensor]:
+        key = (unit, device, repeats)
+        if key not in self._cached:
+            both = torch.stack([self._scale / unit, self._shift]).float().repeat(1, repeats)
+            self._cached[key] = both.to(device)
+        scale, shift = self._cached[key]
+        return scale, shift
+
+    def _augmented(self, images: Tensor, seed: int, index: Tensor | None) -> Tensor:
+        if index is None:
+            index = torch.arange(len(images), device=images.device)
+        self.check(tuple(images.shape[1:]))
+        height, width = images.shape[1:3]
+        symmetries = self._symmetries(height, width, images.device)
+        drawn = _random_bits(seed, index) % len(symmetries)
+        pixels = images.reshape(len(images), height * width, -1)
+        origin = symmetries[drawn].unsqueeze(-1).expand_as(pixels)
+        return pixels.gather(1, origin).view_as(images)
+
+    def _symmetries(self, height: int, width: int, device: torch.device) -> Tensor:
+        """For each symmetry, the pixel that each pixel comes from: (2 or 8, height * width)."""
+        key = ("symmetries", height, width, device)
+        if key not in self._cached:
+            pixels = torch.arange(height * width).view(height, width)
+            drawn = [pixels, pixels.flip(1)]
+            if self.augment == "dihedral":
+                drawn += [pixels.flip(0), pixels.flip(0, 1)]
+                drawn += [symmetry.t() for symmetry in drawn]
+            self._cached[key] = torch.stack([symmetry.reshape(-1) for symmetry in drawn]).to(device)
+        return self._cached[key]
+
+
+def _random_bits(seed: int, index: Tensor) -> Tensor:
+    """Three random bits for each number: the finaliser of SplitMix64 over (seed, number), on the device."""
+    words = (index + 1) * _signed(0x9E3779B97F4A7C15) + _signed(seed)
+    words = (words ^ _shifted(words, 30)) * _signed(0xBF58476D1CE4E5B9)
+    words = (words ^ _shifted(words, 27)) * _signed(0x94D049BB133111EB)
+    return _shifted(words, 61)
+
+
+def _signed(word: int) -> int:
+    """The 64-bit word as torch's int64 holds it."""
+    word &= 0xFFFFFFFFFFFFFFFF
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _shifted(words: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right; torch's own copies the sign."""
+    return (words >> bits) & ((1 << (64 - bits)) - 1)

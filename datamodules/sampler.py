@@ -1,0 +1,73 @@
+"""Which samples form each batch of an epoch?"""
+
+from collections.abc import Iterator
+
+from torch.utils.data import Sampler
+
+from datamodules.draw import seeded_order
+from stages.errors import RelayError
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of sample positions, in an order that depends on the seed and the epoch alone.
+
+    The batch size is global. Each rank takes its contiguous share of every batch, so that training on one
+    device or on several sees the same batches; the first ranks take one sample more where the shares cannot
+    be equal. The last batch may be partial. One that has fewer samples than there are ranks is filled up by
+    going through its own samples again, so that every rank takes the same number of steps: whoever collects
+    predictions drops these repeats by their index. (Averaging gradients over ranks weighs samples equally
+    only where the shares are equal: choose a batch size that the number of devices divides.)
+
+    Args:
+        n: Number of samples.
+        batch_size: Samples a batch, over all ranks.
+        seed: Seed of the order, non-negative.
+        shuffle: Whether to shuffle; the order is 0..n-1 otherwise.
+        rank: This process among the `world_size`.
+        world_size: Number of processes.
+
+    Raises:
+        RelayError: There are no samples, or the batch size is below 1 or below the number of ranks.
+    """
+
+    def __init__(
+        self, n: int, batch_size: int, *, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if n < 1:
+            raise RelayError("there are no samples to form batches from.")
+        if batch_size < world_size:
+            raise RelayError(
+                f"the batch size is {batch_size} for {world_size} device(s); it counts all devices together: "
+                "give at least one sample a device."
+            )
+        if not 0 <= rank < world_size:
+            raise RelayError(f"rank {rank} is not below the number of processes, {world_size}.")
+        self.n = n
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, whose order the next iteration has. Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches an epoch, equal on all ranks."""
+        return (self.n + self.batch_size - 1) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this rank's share of each batch. The epoch is looked up when the first is asked for."""
+        order = seeded_order(self.n, self.seed, self.epoch).tolist() if self.shuffle else list(range(self.n))
+        for start in range(0, self.n, self.batch_size):
+            yield self._share(order[start : start + self.batch_size])
+
+    def _share(self, batch: list[int]) -> list[int]:
+        given = len(batch)
+        while len(batch) < self.world_size:
+            batch = batch + batch[: min(given, self.world_size - len(batch))]
+        least, longer = divmod(len(batch), self.world_size)
+        start = self.rank * least + min(self.rank, longer)
+        return batch[start : start + least + (self.rank < longer)]

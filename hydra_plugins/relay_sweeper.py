@@ -1,0 +1,171 @@
+"""Hydra's door to the relay: `-m` turns chains into stage runs and launches one batch per depth."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from stages.config import Config, to_config
+from stages.console import output, refuse
+from stages.errors import RelayError
+from stages.outcome import Outcome
+from stages.plan import Request, build_plan, source_of
+from stages.store import Store, make_folder
+from stages.summary import failure_lines, plan_table, result_table
+from stages.sweep import run_plan
+
+ConfigStore.instance().store(name="schema", node=Config, provider="relay")
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="relay",
+    node={"_target_": "hydra_plugins.relay_sweeper.RelaySweeper", "max_batch_size": None, "params": None},
+    provider="relay",
+)
+
+# Keys that differ between the stage runs of one chain or are cheap to set without composing again.
+_PLANNED = ("stage", "process", "seed", "source_seed", "data_ratio")
+
+
+class RelaySweeper(BasicSweeper):
+    """BasicSweeper with another idea of a job: a stage run. What runs and in which order, `stages` decides."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Plan and launch what was typed.
+
+        Returns:
+            The outcome of every stage run, by id.
+
+        Raises:
+            SystemExit: with a code other than 0 if a stage run failed or the request makes no sense.
+        """
+        assert self.hydra_context is not None
+        self._loader = self.hydra_context.config_loader
+        try:
+            overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
+                [*self._parse_config(), *arguments]
+            )
+            return self._run(self._requests(overrides))
+        except RelayError as error:
+            refuse(error)
+
+    def _run(self, requests: list[Request]) -> dict[str, Outcome]:
+        # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
+        from datamodules.configured import identify, prepare_source
+        from lightning_modules.hardware import arithmetic
+
+        assert self.config is not None and self.launcher is not None
+        out = output()
+        plan = build_plan(requests, self._compose_stage, identify, arithmetic)
+        first = next(iter(plan.runs.values())).config
+        store = Store(Path(first.paths.runs_dir))
+        if self.config.plan:
+            out.print(plan_table(plan, store))
+            return {}
+        if first.trainer.devices > 1:
+            raise RelayError(
+                f"trainer.devices={first.trainer.devices} in a sweep: each of DDP's processes would start the "
+                "sweep again. Train one stage run on one device, or a single stage without -m"
+            )
+        make_folder(store.runs_dir)
+        for run in plan.missing(store):
+            prepare_source(source_of(run.config), run.config)
+        outcomes = run_plan(plan, store, self.launcher.launch)
+        out.print(result_table(plan, store, outcomes))
+        out.print(f"Files: {store.runs_dir}/STAGE/ID; * the plateau was not reached", soft_wrap=True)
+        failures = failure_lines(plan, store, outcomes)
+        for line in failures:
+            out.print(line, style="red", markup=False, soft_wrap=True)
+        if failures:
+            raise SystemExit(1)
+        return outcomes
+
+    def _requests(self, overrides: Iterable[Override]) -> list[Request]:
+        """Every combination of what was typed, as chains. What is typed last wins, as in BasicSweeper."""
+        given = {override.key_or_group: override for override in overrides}
+        if "stage" in given and "process" in given:
+            raise RelayError("give either +stage=... (one chain) or process=..., not both")
+        if "stage" not in given and "process" not in given:
+            raise RelayError("nothing to train: give +stage=natural,texture,dld or process=NAME,...")
+        others = [_settings(override) for key, override in given.items() if key not in _PLANNED]
+        chain = _values(given["stage"]) if "stage" in given else None
+        processes = _values(given["process"]) if "process" in given else [None]
+        return [
+            request
+            for combination in itertools.product(*others)
+            for process in processes
+            for request in self._chain_requests(tuple(combination), chain, process, given)
+        ]
+
+    def _chain_requests(
+        self,
+        overrides: tuple[str, ...],
+        chain: Sequence[str] | None,
+        process: str | None,
+        given: dict[str, Override],
+    ) -> Iterable[Request]:
+        config = self._compose([*overrides, *([] if process is None else [f"process={process}"])])
+        seeds = _numbers(given, "seed", int) or [config.seed]
+        source_seeds = _numbers(given, "source_seed", int) or [config.source_seed]
+        ratios = _numbers(given, "data_ratio", float) or [config.data_ratio]
+        if chain is None:
+            assert config.process is not None, "the process was composed in"
+            chain = config.process.chain
+        between = "feature" if config.process is None else config.process.between
+        own = tuple(text for text in overrides if not text.startswith("process."))
+        for seed, source_seed, ratio in itertools.product(seeds, source_seeds, ratios):
+            yield Request(
+                chain=tuple(chain),
+                rule=None if config.process is None else config.process.transfer,
+                between=between,
+                overrides=own,
+                seed=seed,
+                source_seed=source_seed,
+                data_ratio=ratio,
+            )
+
+    def _compose_stage(self, stage: str, overrides: tuple[str, ...]) -> Config:
+        return self._compose([*overrides, f"+stage={stage}"])
+
+    def _compose(self, overrides: list[str]) -> Config:
+        """Compose as a job will, with paths made absolute: a job may run in another folder."""
+        assert isinstance(self.config, DictConfig)
+        composed = self._loader.load_sweep_config(self.config, overrides)
+        for name in ("runs_dir", "data_dir", "cache_dir"):
+            OmegaConf.update(composed, f"paths.{name}", str(Path(composed.paths[name]).expanduser().absolute()))
+        if composed.init_from is not None:
+            composed.init_from = str(Path(composed.init_from).expanduser().absolute())
+        return to_config(composed)
+
+
+def _settings(override: Override) -> list[str]:
+    """An override as a list of overrides that do not sweep."""
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in _values(override)]
+
+
+def _values(override: Override) -> list[str]:
+    """The values of an override, swept or not, as they are written on the command line."""
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise RelayError(f"{override.input_line}: an interval has no end; list the values instead")
+    return list(override.sweep_string_iterator())
+
+
+def _numbers(given: dict[str, Override], key: str, number: type) -> list[Any]:
+    """The values of a numeric override, or nothing if it was not given."""
+    if key not in given:
+        return []
+    values = []
+    for text in _values(given[key]):
+        try:
+            values.append(None if text == "null" else number(text))
+        except ValueError:
+            raise RelayError(f"{key}={text}: this is not {'a whole' if number is int else 'a'} number") from None
+    return values

@@ -1,0 +1,140 @@
+"""AlexNet of 2012 (Krizhevsky, Sutskever, Hinton, NIPS 2012), with grouped convolutions and normalisation."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.initialisation import Initialisation, initialise_each
+from lightning_modules.lrn import LocalResponseNorm
+from stages.errors import RelayError
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+"""The layers with parameters, in order, as a transfer rule names them."""
+
+LEAST_SIZE = 63
+"""Least height and width of an image in pixels: at 63, conv1 gives 15, pool1 7, pool2 3 and pool5 1."""
+
+Normalisation = Literal["lrn", "torch_lrn", "none"]
+
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
+
+
+class AlexNet(nn.Module):
+    """The AlexNet of 2012: 60,965,224 parameters at 1000 classes and three channels.
+
+    Every operation is a module with a name of its own, run in the order of registration, so that an analysis
+    can reach any of them: conv1, relu1, norm1, pool1, conv2, relu2, norm2, pool2, conv3, relu3, conv4, relu4,
+    conv5, relu5, pool5, adapt, flatten, fc6, relu6, drop6, fc7, relu7, drop7, fc8. No operation works in
+    place; what a hook has seen stays as it was.
+
+    Convolutions 2, 4 and 5 have two groups, as the two processors of 2012. conv1 pads by 2, which makes its
+    output 55x55 at 224 px. Normalisation follows relu1 and relu2 with the constants of section 3.3, k = 2,
+    n = 5, alpha = 1e-4, beta = 0.75; as printed, alpha is not divided by n, hence torch's alpha is 5e-4.
+    Smaller or larger images reach fc6 through `adapt`, an average pool to 6x6, the identity at 224 px.
+
+    Shapes: images (N, in_channels, H, W) with H and W at least 63 px -> logits (N, num_classes).
+
+    Args:
+        num_classes: number of outputs.
+        in_channels: channels of the images.
+        dropout: probability of dropping a unit after relu6 and relu7, in [0, 1].
+        initialisation: see `lightning_modules.initialisation.initialise`.
+        normalisation: `lrn`, or, to compare, `torch_lrn` (torch's own layer) or `none`.
+        seed: of the initial weights, each layer's its own stream; drawn from torch's generator if None.
+
+    Raises:
+        RelayError: an argument is out of range or unknown; in the forward pass, the images have another
+            number of channels or are smaller than 63 px.
+    """
+
+    layer_paths: ClassVar[Mapping[str, str]] = {name: name for name in LAYERS}
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        *,
+        dropout: float = 0.5,
+        initialisation: Initialisation = "lecun_normal",
+        normalisation: Normalisation = "lrn",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1 or in_channels < 1:
+            raise RelayError(f"AlexNet: {num_classes} classes, {in_channels} channels; both are at least 1.")
+        if not 0.0 <= dropout <= 1.0:
+            raise RelayError(f"AlexNet: dropout is {dropout}; give a probability from 0 to 1.")
+        self.conv1 = _empty(nn.Conv2d(in_channels, 96, 11, stride=4, padding=2, device="meta"))
+        self.relu1 = nn.ReLU()
+        self.norm1 = _normalisation(normalisation)
+        self.pool1 = nn.MaxPool2d(3, stride=2)
+        self.conv2 = _empty(nn.Conv2d(96, 256, 5, padding=2, groups=2, device="meta"))
+        self.relu2 = nn.ReLU()
+        self.norm2 = _normalisation(normalisation)
+        self.pool2 = nn.MaxPool2d(3, stride=2)
+        self.conv3 = _empty(nn.Conv2d(256, 384, 3, padding=1, device="meta"))
+        self.relu3 = nn.ReLU()
+        self.conv4 = _empty(nn.Conv2d(384, 384, 3, padding=1, groups=2, device="meta"))
+        self.relu4 = nn.ReLU()
+        self.conv5 = _empty(nn.Conv2d(384, 256, 3, padding=1, groups=2, device="meta"))
+        self.relu5 = nn.ReLU()
+        self.pool5 = nn.MaxPool2d(3, stride=2)
+        self.adapt = nn.AdaptiveAvgPool2d(6)
+        self.flatten = nn.Flatten()
+        self.fc6 = _empty(nn.Linear(256 * 6 * 6, 4096, device="meta"))
+        self.relu6 = nn.ReLU()
+        self.drop6 = nn.Dropout(dropout)
+        self.fc7 = _empty(nn.Linear(4096, 4096, device="meta"))
+        self.relu7 = nn.ReLU()
+        self.drop7 = nn.Dropout(dropout)
+        self.fc8 = _empty(nn.Linear(4096, num_classes, device="meta"))
+        if seed is None:
+            seed = int(torch.randint(2**62, (), device="cpu"))
+        initialise_each({name: self.get_submodule(name) for name in LAYERS}, initialisation, seed)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, num_classes) of images (N, in_channels, H, W)."""
+        check_images(images, self.conv1.in_channels)
+        features = images
+        for operation in self.children():
+            features = operation(features)
+        return features
+
+
+def check_images(images: Tensor, channels: int) -> None:
+    """Refuse images that would vanish before the last pool, or of other channels than the first layer's.
+
+    Args:
+        images: (N, channels, H, W).
+        channels: number of channels the network has been built for.
+
+    Raises:
+        RelayError: a shape does not fit; the message says which, and the least size.
+    """
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[1] != channels:
+        raise RelayError(f"AlexNet: images of shape {shape}; give (N, {channels}, height, width).")
+    if min(shape[2:]) < LEAST_SIZE:
+        raise RelayError(
+            f"AlexNet: images of {shape[2]}x{shape[3]} px vanish before the last pool; "
+            f"resize them to {LEAST_SIZE}x{LEAST_SIZE} px or more."
+        )
+
+
+def _normalisation(kind: Normalisation) -> nn.Module:
+    if kind == "lrn":
+        return LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    if kind == "torch_lrn":
+        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    if kind == "none":
+        return nn.Identity()
+    raise RelayError(
+        f"AlexNet: unknown normalisation {kind!r}; choose one of {', '.join(get_args(Normalisation))}."
+    )
+
+
+def _empty(layer: _Layer) -> _Layer:
+    """The layer on the default device with memory but no values: torch's own initialisation is never used."""
+    return layer.to_empty(device=torch.get_default_device())

@@ -1,0 +1,157 @@
+"""One LightningModule for all stages: a network, cross-entropy, momentum SGD."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_modules.metrics import Evaluation, evaluate
+from lightning_modules.transfer import TransferReport, set_train_mode, trainable_parameters
+from stages.errors import RelayError
+from stages.seeds import derive_seed
+
+
+class Batch(NamedTuple):
+    """What the module needs of a batch: images (N, 3, S, S), labels (N,), positions in the set (N,)."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Stochastic gradient descent with momentum; the rate rises linearly over `warmup_steps`."""
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    warmup_steps: int
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits (N, C) of the last evaluation, with labels and positions, in the order of the set."""
+
+    logits: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+class StageModule(pl.LightningModule):
+    """Trains a network on one stage's batches and evaluates it after every epoch.
+
+    Dropout draws from a stream that depends on the seed and the epoch only, so a run resumed at an epoch's
+    beginning sees what an uninterrupted one sees.
+
+    Args:
+        network: maps (N, 3, S, S) to logits (N, classes).
+        report: which parameters were kept, initialised and frozen.
+        optimisation: how to step.
+        dropout_seed: seed of the dropout stream.
+    """
+
+    def __init__(
+        self, network: nn.Module, report: TransferReport, optimisation: Optimisation, dropout_seed: int
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.report = report
+        self.optimisation = optimisation
+        self.dropout_seed = dropout_seed
+        self.evaluation: Evaluation | None = None
+        self.predictions: Predictions | None = None
+        self._loss_sum = torch.zeros((), dtype=torch.float64)
+        self._loss_count = 0
+        self._evaluated: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @property
+    def train_loss(self) -> float:
+        """Mean cross-entropy over the images of the epoch so far, in nats."""
+        if self.trainer.world_size > 1:
+            total = self.all_gather(self._loss_sum.float()).double().sum()
+            return float(total) / (self._loss_count * self.trainer.world_size)
+        return float(self._loss_sum) / max(1, self._loss_count)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, 3, S, S)."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's dropout stream; keep frozen layers in eval mode where that matters."""
+        torch.manual_seed(derive_seed(self.dropout_seed, self.current_epoch, self.global_rank))
+        set_train_mode(self.network, self.report)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self._sum_device())
+        self._loss_count = 0
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Cross-entropy of a batch, in nats."""
+        loss = functional.cross_entropy(self(batch.images).float(), batch.labels)
+        self._loss_sum += loss.detach().to(self._loss_sum) * len(batch.labels)
+        self._loss_count += len(batch.labels)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self._evaluated = []
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Keep a batch's logits."""
+        logits = self(batch.images).float()
+        self._evaluated.append((logits.cpu(), batch.labels.cpu(), batch.indices.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute the metrics over the whole evaluation set, on every process alike."""
+        logits, labels, index = (torch.cat(parts) for parts in zip(*self._evaluated, strict=True))
+        if self.trainer.world_size > 1:
+            logits, labels, index = (self.all_gather(part).flatten(0, 1) for part in (logits, labels, index))
+        # Several processes may have seen an image that evens out their shares: it counts once.
+        positions, first = _first_occurrences(index)
+        self.predictions = Predictions(logits[first], labels[first], positions)
+        self.evaluation = evaluate(self.predictions.logits, self.predictions.labels)
+        self._evaluated = []
+
+    def configure_optimizers(self) -> Any:
+        """SGD over the parameters that are not frozen, and the warm-up."""
+        settings = self.optimisation
+        optimizer = torch.optim.SGD(
+            trainable_parameters(self.network),
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        if settings.warmup_steps == 0:
+            return optimizer
+        scheduler = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / settings.warmup_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def check_finite(self) -> None:
+        """Refuse to go on with a loss that is not a number.
+
+        Raises:
+            RelayError: naming the epoch and what to try.
+        """
+        if not torch.isfinite(self._loss_sum):
+            raise RelayError(
+                f"the training loss is not finite in epoch {self.current_epoch + 1}: the run diverged. Its last "
+                "good checkpoint is kept. Try a lower optim.lr_scratch or optim.lr_transfer, more "
+                "optim.warmup_steps, or optim.gradient_clip=1"
+            )
+
+    def _sum_device(self) -> torch.device:
+        return self.device if self.device.type != "mps" else torch.device("cpu")  # mps has no float64
+
+
+def _first_occurrences(index: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct positions in ascending order, and where each stands first."""
+    order = torch.argsort(index, stable=True)
+    ordered = index[order]
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first], order[first]

@@ -1,0 +1,33 @@
+"""What the machine does best: precision and memory format."""
+
+import torch
+
+from stages.config import Config
+
+
+def arithmetic(config: Config) -> tuple[str, str]:
+    """Precision and memory format of a configuration, `auto` resolved for this machine.
+
+    bfloat16 where the processor multiplies it natively (AVX512-BF16 or AMX; CUDA from compute capability
+    8), else float32; channels-last on CPUs with bfloat16 and on CUDA, where convolutions are faster so.
+    Both round differently, so the resolved values, not `auto`, are part of a run's id.
+    """
+    precision, memory_format = config.trainer.precision, config.trainer.memory_format
+    if precision == "auto":
+        precision = "bf16-mixed" if _native_bfloat16(config.trainer.accelerator) else "32-true"
+    if memory_format == "auto":
+        fast = precision != "32-true" or _uses_cuda(config.trainer.accelerator)
+        memory_format = "channels_last" if fast else "contiguous"
+    return precision, memory_format
+
+
+def _uses_cuda(accelerator: str) -> bool:
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+def _native_bfloat16(accelerator: str) -> bool:
+    if _uses_cuda(accelerator):
+        return torch.cuda.get_device_capability()[0] >= 8
+    # oneDNN's own test: it emulates bfloat16 slowly on processors without these instructions
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,0 +1,26 @@
+"""What a user reads: one clear message, and the tables."""
+
+import sys
+from typing import NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+# Without a terminal rich assumes 80 columns and would cut the tables.
+_WIDTH_WITHOUT_TERMINAL = 150
+
+
+def output() -> Console:
+    """The console on standard output, wide enough for the tables where it is not a terminal."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Print why nothing was done, and end.
+
+    Raises:
+        SystemExit: with code 1.
+    """
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
+    sys.exit(1)

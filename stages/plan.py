@@ -1,0 +1,256 @@
+"""The plan: chains become a graph of stage runs in which every recipe stands once."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from stages.build import build_recipe
+from stages.config import Config, SourceConfig
+from stages.errors import RelayError
+from stages.recipe import Recipe, short_id
+from stages.store import RunFolder, Store
+from stages.validate import validate_config
+
+BETWEEN = "feature"  # rule of a stage between the first and the target, unless the process says otherwise
+
+
+class DataIdentity(Protocol):
+    """What the plan needs to know of a domain without reading its pixels."""
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+    @property
+    def train_images(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Request:
+    """One chain that the user asks for, at one seed and one data ratio.
+
+    `overrides` are Hydra's, without those of stage, process, seeds and ratio.
+    """
+
+    chain: tuple[str, ...]
+    rule: str | None
+    between: str
+    overrides: tuple[str, ...]
+    seed: int
+    source_seed: int | None
+    data_ratio: float
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """The unit of work: one stage of one chain at one seed and one data ratio."""
+
+    recipe: Recipe
+    config: Config
+    overrides: tuple[str, ...]
+    chain: tuple[str, ...]
+    depth: int
+
+    @property
+    def id(self) -> str:
+        """The full id."""
+        return self.recipe.id
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return self.recipe.stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Distinct stage runs, parents before children.
+
+    Attributes:
+        runs: by id.
+        images: training images of each run's epoch, by id.
+        unshared: stage runs that the same chains would need if none shared a source.
+    """
+
+    runs: dict[str, StageRun]
+    images: dict[str, int]
+    unshared: int
+
+    def missing(self, store: Store) -> list[StageRun]:
+        """Runs that are not complete in a store, parents before children."""
+        return [run for run in self.runs.values() if not store.folder(run.stage, run.id).is_complete()]
+
+    def by_depth(self, runs: Iterable[StageRun]) -> list[list[StageRun]]:
+        """Some of the plan's runs in batches of equal depth, sources first."""
+        batches: dict[int, list[StageRun]] = {}
+        for run in runs:
+            batches.setdefault(run.depth, []).append(run)
+        return [batches[depth] for depth in sorted(batches)]
+
+    def most_images(self, run: StageRun) -> int:
+        """Images that a run trains on at most: those of an epoch, `max_epochs` times."""
+        return self.images[run.id] * run.recipe.plateau.max_epochs
+
+
+def build_plan(
+    requests: Sequence[Request],
+    compose: Callable[[str, tuple[str, ...]], Config],
+    identify: Callable[[SourceConfig], DataIdentity],
+    arithmetic: Callable[[Config], tuple[str, str]],
+) -> Plan:
+    """Turn chains into a graph of distinct stage runs, ids computed from the sources up.
+
+    Args:
+        requests: the chains asked for.
+        compose: the configuration of a stage under given overrides.
+        identify: a domain's identity.
+        arithmetic: precision and memory format of a configuration, `auto` resolved for this machine.
+
+    Raises:
+        RelayError: for a chain or a value that makes no sense; nothing has been written then.
+    """
+    planner = _Planner(compose, identify, arithmetic)
+    for request in requests:
+        planner.add(request)
+    runs = dict(sorted(planner.runs.items(), key=lambda item: item[1].depth))
+    return Plan(runs=runs, images=planner.images, unshared=sum(len(request.chain) for request in set(requests)))
+
+
+class _Planner:
+    """Keeps what stage runs have in common, so that thousands of them are planned in seconds."""
+
+    def __init__(
+        self,
+        compose: Callable[[str, tuple[str, ...]], Config],
+        identify: Callable[[SourceConfig], DataIdentity],
+        arithmetic: Callable[[Config], tuple[str, str]],
+    ) -> None:
+        self._compose = compose
+        self._identify = identify
+        self._arithmetic = arithmetic
+        self._configs: dict[tuple[str, tuple[str, ...]], tuple[Config, DataIdentity]] = {}
+        self.runs: dict[str, StageRun] = {}
+        self.images: dict[str, int] = {}
+
+    def add(self, request: Request) -> None:
+        check_chain(request.chain)
+        parent: str | None = None
+        for depth, stage in enumerate(request.chain):
+            target = depth == len(request.chain) - 1
+            config, identity = self._stage(stage, request.overrides)
+            seed = request.seed if target or request.source_seed is None else request.source_seed
+            rule = config.transfer.rule if request.rule is None else request.rule
+            config = replace(
+                config,
+                process=None,
+                seed=seed,
+                source_seed=None,
+                data_ratio=request.data_ratio if target else 1.0,
+                transfer=replace(config.transfer, rule=rule if target else request.between),
+                init_from=config.init_from if depth == 0 else None,
+            )
+            validate_config(config)
+            recipe = build_recipe(config, data_digest=identity.digest, parent=parent)
+            run_id = recipe.id
+            if run_id not in self.runs:
+                self.runs[run_id] = StageRun(
+                    recipe=recipe,
+                    config=config,
+                    overrides=request.overrides,
+                    chain=request.chain[: depth + 1],
+                    depth=depth,
+                )
+                self.images[run_id] = max(1, round(identity.train_images * config.data_ratio))
+            parent = run_id
+
+    def _stage(self, stage: str, overrides: tuple[str, ...]) -> tuple[Config, DataIdentity]:
+        key = (stage, overrides)
+        if key not in self._configs:
+            config = self._compose(stage, overrides)
+            precision, memory_format = self._arithmetic(config)
+            trainer = replace(config.trainer, precision=precision, memory_format=memory_format)
+            config = replace(config, trainer=trainer)
+            self._configs[key] = (config, self._identify(source_of(config)))
+        return self._configs[key]
+
+
+def check_chain(chain: Sequence[str]) -> None:
+    """Refuse a chain that is empty or names a stage twice.
+
+    Raises:
+        RelayError: naming the stage.
+    """
+    if not chain:
+        raise RelayError("the chain is empty: name at least one stage, e.g. +stage=natural,texture,dld")
+    for stage in chain:
+        if list(chain).count(stage) > 1:
+            raise RelayError(f"stage {stage} stands twice in the chain {' -> '.join(chain)}")
+
+
+def source_of(config: Config) -> SourceConfig:
+    """Where the images of a configuration's stage come from.
+
+    Raises:
+        RelayError: if neither the stage nor `data.domains` says it.
+    """
+    stage = config.stage
+    assert stage is not None, "a stage run has a stage"
+    if stage.source is not None:
+        return stage.source
+    if stage.domain is None:
+        raise RelayError(f"stage {stage.name} has neither a domain nor a source: see conf/stage/natural.yaml")
+    if stage.domain not in config.data.domains:
+        known = ", ".join(sorted(config.data.domains))
+        raise RelayError(
+            f"stage {stage.name}: data={config.data.name} has no domain {stage.domain!r}; it has {known}"
+        )
+    return config.data.domains[stage.domain]
+
+
+def job_overrides(
+    plan: Plan, run: StageRun, store: Store, *, index: int, count: int, images_after: int
+) -> list[str]:
+    """Hydra overrides with which a job composes exactly this stage run, in any process and folder.
+
+    The job computes the id again and refuses another one, so an edit of `conf/` that reaches a queued job
+    is noticed.
+    """
+    config, recipe = run.config, run.recipe
+    overrides = [
+        *run.overrides,
+        f"+stage={run.stage}",
+        f"transfer.rule={config.transfer.rule}",
+        f"seed={config.seed}",
+        "source_seed=null",
+        f"data_ratio={config.data_ratio}",
+        f"trainer.precision={recipe.arithmetic.precision}",
+        f"trainer.memory_format={recipe.arithmetic.memory_format}",
+        f"init_from={_quoted(config.init_from)}",
+        f"paths.runs_dir={_quoted(str(store.runs_dir))}",
+        f"paths.data_dir={_quoted(config.paths.data_dir)}",
+        f"paths.cache_dir={_quoted(config.paths.cache_dir)}",
+        f"job.chain=[{','.join(run.chain)}]",
+        f"job.parent={recipe.parent or 'null'}",
+        f"job.id={run.id}",
+        f"job.index={index}",
+        f"job.count={count}",
+        f"job.images_after={images_after}",
+    ]
+    return overrides
+
+
+def _quoted(text: str | None) -> str:
+    """A string as Hydra's override grammar quotes it."""
+    if text is None:
+        return "null"
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def parent_folder(store: Store, chain: Sequence[str], parent: str | None) -> RunFolder | None:
+    """Folder of a run's parent, or None for a run without one."""
+    return None if parent is None else store.folder(chain[-2], parent)
+
+
+def describe(run: StageRun) -> str:
+    """A stage run in one line for people."""
+    ratio = "" if run.recipe.data.ratio == 1.0 else f", {run.recipe.data.ratio:.0%} of the data"
+    return f"{' -> '.join(run.chain)} (seed {run.recipe.seed}{ratio}, {short_id(run.id)})"

@@ -1,0 +1,133 @@
+"""The record of a finished stage run: all that the analyses read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stages.errors import RelayError
+
+RECORD_SCHEMA = 1
+
+# Metrics of which less is better; of the others, more is.
+LOWER_IS_BETTER = ("train_loss", "cross_entropy", "calibration_error")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TransferRecord(_Part):
+    """Where each parameter came from; see `lightning_modules.transfer.TransferReport`."""
+
+    rule: str
+    source: str | None
+    kept: list[str]
+    reinitialised: list[str]
+    frozen: list[str]
+    ignored: list[str]
+    kept_buffers: list[str]
+    reinitialised_buffers: list[str]
+    rounded: list[str]
+
+
+class PlateauRecord(_Part):
+    """The plateau's first epoch (from 0), its length in epochs, and whether it was reached."""
+
+    onset: int
+    length: int
+    reached: bool
+
+
+class MetricRecord(_Part):
+    """A metric over the plateau's epochs: percentiles; the last epoch's and the best value of them."""
+
+    p75: float
+    p50: float
+    p25: float
+    last: float
+    best: float
+
+
+class DataRecord(_Part):
+    """The images: a count for each class after taking the data ratio's subset."""
+
+    digest: str
+    classes: list[str]
+    train_counts: list[int]
+    val_counts: list[int]
+    train_groups: int
+    val_groups: int
+    histogram_accuracy: float | None
+
+
+class CostRecord(_Part):
+    """Time in seconds over all attempts, training images per second of the training epochs, peak memory."""
+
+    seconds: float
+    train_seconds: float
+    images_per_second: float
+    peak_memory_bytes: int
+    attempts: int
+
+
+class OriginRecord(_Part):
+    """Where and with what the run was trained; not part of its identity."""
+
+    versions: dict[str, str]
+    git_commit: str | None
+    git_dirty: bool | None
+    machine: dict[str, str]
+    threads: int
+    finished: str
+
+
+class Record(_Part):
+    """A finished stage run. Its learning process is not stored: chain and transfer rule say it."""
+
+    schema_version: int
+    id: str
+    stage: str
+    chain: list[str]
+    transfer: TransferRecord
+    parent: str | None
+    starting_point: str
+    seed: int
+    data_ratio: float
+    ratio_unit: str
+    data: DataRecord
+    parameters: int
+    epochs: int
+    plateau: PlateauRecord
+    metrics: dict[str, MetricRecord]
+    confusion_matrix: list[list[int]]
+    cost: CostRecord
+    origin: OriginRecord
+
+    def to_json(self) -> str:
+        """The record as indented JSON."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+
+def read_record(path: Path) -> Record:
+    """Read and check a record.
+
+    Raises:
+        RelayError: if the file is not a record of a known schema; names the file and the first fault.
+    """
+    try:
+        content: Any = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RelayError(f"{path} cannot be read as JSON: {error}") from None
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if found != RECORD_SCHEMA:
+        raise RelayError(f"{path} has record schema {found}; this version of Relay reads {RECORD_SCHEMA}")
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RelayError(
+            f"{path} is not a valid record: {where}: {first['msg']}. Remove it to train the run again."
+        ) from None

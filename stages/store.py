@@ -1,0 +1,121 @@
+"""The store: a folder for each stage run, `runs_dir/STAGE/ID/`.
+
+A run is complete exactly when its `record.json` is there; every other file may be there without meaning
+anything. All files are written whole or not at all (see `stages.atomic`).
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import yaml
+
+from stages.atomic import remove_partial_files, write_text
+from stages.errors import RelayError
+from stages.lock import RunLock
+from stages.recipe import Recipe, short_id
+from stages.record import Record, read_record
+
+
+class RunFolder:
+    """The files of one stage run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.config = path / "config.yaml"
+        self.last_checkpoint = path / "last.ckpt"
+        self.previous_checkpoint = path / "previous.ckpt"
+        self.weights = path / "model.ckpt"
+        self.history = path / "history.csv"
+        self.predictions = path / "predictions.parquet"
+        self.record = path / "record.json"
+        self.failure = path / "failure.txt"
+
+    def is_complete(self) -> bool:
+        """Whether the run is finished: its record, the last file written, is there."""
+        return self.record.is_file()
+
+    def read_record(self) -> Record:
+        """The run's record.
+
+        Raises:
+            RelayError: if it is damaged or of another schema.
+        """
+        return read_record(self.record)
+
+    def open_for(self, recipe: Recipe) -> None:
+        """Make the folder ready for a run, or make sure that it is that run's. Hold its lock.
+
+        Raises:
+            RelayError: if the folder belongs to another recipe.
+        """
+        remove_partial_files(self.path)
+        if self.recipe.exists():
+            self.check(recipe)
+        else:
+            write_text(self.recipe, yaml.safe_dump(recipe_document(recipe), sort_keys=False))
+
+    def check(self, recipe: Recipe) -> None:
+        """Compare the stored recipe with the one expected, whole.
+
+        Raises:
+            RelayError: if they differ.
+        """
+        try:
+            stored = yaml.safe_load(self.recipe.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise RelayError(f"{self.recipe} cannot be read ({error}); remove the folder to train again") from None
+        if stored != recipe_document(recipe):
+            raise RelayError(
+                f"{self.recipe} is not the recipe of run {recipe.id}: two recipes share the folder's name, or "
+                f"the file was edited. Remove the folder {self.path} to train the run again."
+            )
+
+    def lock(self, kind: str, on_wait: Callable[[str], None] | None = None) -> RunLock:
+        """The folder's lock, not yet taken; makes the folder.
+
+        Raises:
+            RelayError: if the folder cannot be written.
+        """
+        make_folder(self.path)
+        return RunLock(self.path, kind, on_wait)
+
+
+class Store:
+    """All stage runs under one `runs_dir`."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+
+    def folder(self, stage: str, run_id: str) -> RunFolder:
+        """The folder of a stage run, whether it exists or not."""
+        return RunFolder(self.runs_dir / stage / short_id(run_id))
+
+    def complete_runs(self) -> Iterator[RunFolder]:
+        """Folders of all finished stage runs, in the order of their names."""
+        for record in sorted(self.runs_dir.glob("[!.]*/[!.]*/record.json")):
+            yield RunFolder(record.parent)
+
+
+def recipe_document(recipe: Recipe) -> dict[str, object]:
+    """What `recipe.yaml` holds: the full id, then the recipe."""
+    content: dict[str, object] = json.loads(json.dumps(recipe.model_dump(mode="json")))
+    return {"id": recipe.id, **content}
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        RelayError: if that is not possible.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise RelayError(
+            f"the folder {path} cannot be written: {error.strerror}. Choose another, e.g. paths.runs_dir=..."
+        ) from None

@@ -1,0 +1,75 @@
+"""Run a plan: one batch of stage runs per depth, parents first."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stages.outcome import Outcome
+from stages.plan import Plan, StageRun, describe, job_overrides
+from stages.store import RunFolder, Store
+
+log = logging.getLogger(__name__)
+
+Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
+
+
+def run_plan(plan: Plan, store: Store, launch: Launch) -> dict[str, Outcome]:
+    """Train what is missing. A failed run stops its descendants only.
+
+    What became of a run is read from the store and not from the launcher, because a launcher raises when
+    one of its workers dies and says nothing about the others.
+
+    Args:
+        plan: what was asked for.
+        store: where it is kept.
+        launch: runs jobs, each a list of Hydra overrides, given the number of the first.
+
+    Returns:
+        Every stage run's outcome by id, in the plan's order.
+    """
+    outcomes = {run.id: Outcome(run.id, "complete") for run in plan.runs.values()}
+    missing = plan.missing(store)
+    images_after = sum(plan.most_images(run) for run in missing)
+    launched = 0
+    for batch in plan.by_depth(missing):
+        ready = [run for run in batch if _parent_is_complete(plan, store, run)]
+        for run in batch:
+            if run not in ready:
+                outcomes[run.id] = Outcome(run.id, "blocked", "its parent failed")
+        jobs = []
+        for run in ready:
+            images_after -= plan.most_images(run)
+            launched += 1
+            jobs.append(
+                job_overrides(
+                    plan, run, store, index=launched, count=len(missing), images_after=images_after
+                )
+            )
+        if jobs:
+            try:
+                launch(jobs, launched - len(jobs))
+            except Exception as error:  # a launcher raises whatever its workers died of
+                log.warning("The launcher reported: %s", error)
+        for run in ready:
+            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run)
+            if outcomes[run.id].status == "failed":
+                log.error("Failed: %s: %s", describe(run), outcomes[run.id].message)
+    return outcomes
+
+
+def _parent_is_complete(plan: Plan, store: Store, run: StageRun) -> bool:
+    if run.recipe.parent is None:
+        return True
+    parent = plan.runs[run.recipe.parent]
+    return store.folder(parent.stage, parent.id).is_complete()
+
+
+def _outcome(folder: RunFolder, run: StageRun) -> Outcome:
+    if folder.is_complete():
+        return Outcome(run.id, "trained")
+    try:
+        lines = folder.failure.read_text().strip().splitlines()
+    except OSError:
+        lines = []
+    message = lines[-1] if lines else "ended without a record: killed, or its machine went away"
+    return Outcome(run.id, "failed", message)

@@ -1,0 +1,360 @@
+"""Reading checkpoints: what is accepted comes back bit for bit, all else is refused by name, and nothing
+runs."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import tarfile
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lightning_modules import weights
+from lightning_modules.weights import read_weights
+from stages.errors import RelayError
+
+
+def _tensors() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "conv1.weight": torch.randn(4, 3, 3, 3, generator=generator),
+        "conv1.bias": torch.tensor([0.0, -0.0, 1e-42, 3.4e38]),
+        "fc8.weight": torch.randn(2, 4, generator=generator),
+    }
+
+
+def _same(read: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert list(read) == list(expected)
+    for name, tensor in expected.items():
+        assert read[name].dtype == tensor.dtype
+        assert read[name].shape == tensor.shape
+        bits = [it.detach().flatten().contiguous().view(torch.uint8) for it in (tensor, read[name])]
+        assert torch.equal(*bits), name
+
+
+def _save(path: Path, payload: object, **options: Any) -> Path:
+    torch.save(payload, path, **options)
+    return path
+
+
+def _refusal(path: Path, *parts: str) -> str:
+    with pytest.raises(RelayError) as caught:
+        read_weights(path)
+    message = str(caught.value)
+    for part in (str(path), *parts):
+        assert part in message
+    return message
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("prefix", ["", "network.", "model.", "net.", "module.", "network._orig_mod."])
+@pytest.mark.parametrize("lightning", [True, False])
+def test_reads_lightning_and_plain_files(tmp_path: Path, zipped: bool, prefix: str, lightning: bool) -> None:
+    state = OrderedDict((prefix + name, tensor) for name, tensor in _tensors().items())
+    payload: dict[str, object] = {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": state,
+        "optimizer_states": [{"state": {0: {"momentum_buffer": torch.full((2,), torch.nan)}}}],
+    }
+    file = _save(tmp_path / "x.ckpt", payload if lightning else state, _use_new_zipfile_serialization=zipped)
+    _same(read_weights(file), _tensors())
+
+
+def test_reads_what_lightning_writes(tmp_path: Path) -> None:
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+            self.save_hyperparameters({"learning_rate": 0.1, "stage": "dld"})
+
+    module = Module()
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", barebones=True)
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+    _same(read_weights(tmp_path / "x.ckpt"), dict(module.network.state_dict()))
+
+
+def test_prefix_stays_unless_all_names_share_it(tmp_path: Path) -> None:
+    state = {"network.conv1.weight": torch.ones(1), "loss.weight": torch.ones(1)}
+    assert list(read_weights(_save(tmp_path / "x.pt", state))) == list(state)
+    alone = {"network.": torch.ones(1)}  # nothing would be left of the name
+    assert list(read_weights(_save(tmp_path / "y.pt", alone))) == list(alone)
+
+
+@pytest.mark.parametrize("dtype", sorted(weights.DTYPES, key=str), ids=str)
+def test_dtype_is_the_files(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = {"w": torch.tensor([[0, 1, 1], [1, 0, 1]]).to(dtype)}
+    _same(read_weights(_save(tmp_path / "x.pt", state)), state)
+
+
+def test_parameters_and_shared_storages(tmp_path: Path) -> None:
+    base = torch.arange(12.0)
+    state = {"a": nn.Parameter(base[:6].view(2, 3)), "b": base[6:], "c": base.view(3, 4).t()}
+    read = read_weights(_save(tmp_path / "x.pt", state))
+    _same(read, {name: tensor.detach() for name, tensor in state.items()})
+    assert all(type(tensor) is Tensor and not tensor.requires_grad for tensor in read.values())
+
+
+def test_large_file_is_mapped_and_may_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _save(tmp_path / "x.pt", {"w": torch.arange(1000.0)})
+    asked = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: asked.append(k) or load(*a, **k))
+    read = read_weights(file)
+    assert [(options["mmap"], options["weights_only"]) for options in asked] == [(True, True)]
+    read["w"][0] = 7.0  # a private mapping: the file stays
+    os.replace(_save(tmp_path / "y.pt", {"w": torch.zeros(1000)}), file)
+    assert read["w"][999] == 999
+    assert read_weights(file)["w"].abs().sum() == 0
+
+
+def test_file_system_without_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _save(tmp_path / "x.pt", _tensors())
+    load = torch.load
+
+    def without_mapping(*arguments: Any, **options: Any) -> object:
+        if options["mmap"]:
+            raise RuntimeError("unable to mmap 1000 bytes from file: No such device (19)")
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", without_mapping)
+    _same(read_weights(file), _tensors())
+
+
+def test_home_and_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _save(tmp_path / "x.pt", _tensors())
+    _same(read_weights("~/x.pt"), _tensors())
+
+
+# What is no checkpoint.
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    _refusal(tmp_path / "absent.ckpt", "does not exist")
+    _refusal(tmp_path, "folder", "no .ckpt")
+    _save(tmp_path / "best.ckpt", _tensors())
+    _refusal(tmp_path, "folder", "best.ckpt")
+    _refusal(tmp_path / "best.ckpt" / "more.ckpt", "cannot be read")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_unreadable(tmp_path: Path) -> None:
+    file = _save(tmp_path / "x.pt", _tensors())
+    file.chmod(0)
+    _refusal(file, "Permission denied")
+
+
+def test_empty_and_text(tmp_path: Path) -> None:
+    file = tmp_path / "x.ckpt"
+    file.write_bytes(b"")
+    _refusal(file, "empty (0 bytes)")
+    for text in (
+        "hello world\n",
+        "version https://git-lfs.github.com/spec/v1\noid",
+        "{}",
+        "conv1 weights\nx\n",
+        ".",
+    ):
+        file.write_text(text)
+        _refusal(file, "not a PyTorch checkpoint", repr(text[:40].encode()))
+
+
+def test_other_archives(tmp_path: Path) -> None:
+    file = tmp_path / "x.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("word/document.xml", "<x/>")
+    _refusal(file, "zip archive without weights")
+    original = _save(tmp_path / "good.pt", _tensors())
+    with zipfile.ZipFile(original) as good, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in good.namelist():
+            archive.writestr(name, good.read(name))
+    _refusal(file, "compressed")
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("a/data.pkl", "a/constants.pkl"):
+            archive.writestr(name, b"\x80\x02}.")
+    _refusal(file, "TorchScript", "state_dict()")
+    with tarfile.open(file, "w") as tar:
+        tar.add(original, "pickle")
+    _refusal(file, "tar archive")
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
+    _refusal(file, "safetensors", "load_file")
+
+
+def _bytes(zipped: bool) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"state_dict": _tensors()}, buffer, _use_new_zipfile_serialization=zipped)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def scratch_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights") / "x.ckpt"
+
+
+@given(share=st.floats(0, 1, exclude_max=True), zipped=st.booleans())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_cut_short_anywhere(scratch_file: Path, share: float, zipped: bool) -> None:
+    whole = _bytes(zipped)
+    scratch_file.write_bytes(whole[: int(share * len(whole))])
+    _refusal(scratch_file)
+    if share > 0.1:
+        _refusal(scratch_file, "cut short or damaged", "bytes")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_flipped_byte_never_becomes_a_weight(scratch_file: Path, place: float, flip: int) -> None:
+    whole = bytearray(_bytes(True))
+    whole[int(place * len(whole))] ^= flip
+    scratch_file.write_bytes(whole)
+    try:
+        read = read_weights(scratch_file)
+    except RelayError:
+        return
+    _same(read, _tensors())  # it was in the padding or in a field nobody reads
+
+
+@given(content=st.binary(max_size=200))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_bytes_are_refused(scratch_file: Path, content: bytes) -> None:
+    scratch_file.write_bytes(content)
+    _refusal(scratch_file)
+
+
+# What would run.
+
+
+class _Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.folder,)
+
+
+_WRITERS: dict[str, Callable[[object, Path], object]] = {
+    "zip": torch.save,
+    "zip, protocol 4": lambda payload, file: torch.save(payload, file, pickle_protocol=4),
+    "legacy": lambda payload, file: torch.save(payload, file, _use_new_zipfile_serialization=False),
+    **{
+        f"pickle {protocol}": lambda payload, file, protocol=protocol: file.write_bytes(
+            pickle.dumps(payload, protocol=protocol)
+        )
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.mark.parametrize("writer", _WRITERS)
+@pytest.mark.parametrize("inside", ["state_dict", "hyper_parameters"])
+def test_malicious_file_is_named_and_not_run(tmp_path: Path, writer: str, inside: str) -> None:
+    file, marker = tmp_path / "x.ckpt", tmp_path / "marker"
+    payload: dict[str, Any] = {"state_dict": _tensors(), "hyper_parameters": {"seed": 1}}
+    payload[inside] = {**payload[inside], "extra": _Malicious(marker)}
+    _WRITERS[writer](payload, file)
+    message = _refusal(file, "not trusted", "posix.mkdir", "weights_only=False")
+    assert "Nothing of it was run" in message
+    assert not marker.exists()
+    with warnings.catch_warnings():  # the file is what the test says it is: believed, it runs
+        warnings.simplefilter("ignore")
+        if writer.startswith("pickle"):
+            pickle.loads(file.read_bytes())
+        else:
+            torch.load(file, weights_only=False)
+    assert marker.is_dir()
+
+
+class Settings:
+    """A class of the user's, as Lightning stores among hyperparameters."""
+
+
+def test_all_refused_names_are_listed_and_harmless_ones_are_not(tmp_path: Path) -> None:
+    payload = {"state_dict": OrderedDict(_tensors()), "a": Settings(), "b": _Malicious(tmp_path / "marker")}
+    message = _refusal(_save(tmp_path / "x.ckpt", payload), f"{__name__}.Settings", "posix.mkdir")
+    assert "OrderedDict," not in message
+    assert "torch._utils" not in message
+    whole = _save(tmp_path / "y.pt", nn.Linear(2, 2))
+    _refusal(whole, "torch.nn.modules.linear.Linear", "c.state_dict()")
+
+
+def test_plain_pickle_of_protocol_four_without_strangers(tmp_path: Path) -> None:
+    _refusal(
+        _save(tmp_path / "x.pt", {"a": 1}, pickle_protocol=4), "not trusted", "torch.save does not write"
+    )
+
+
+def test_the_advice_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = _save(tmp_path / "x.ckpt", {"state_dict": _tensors(), "a": Settings()})
+    command = _refusal(file).split('python -c "')[1].removesuffix('"')
+    exec(compile(command, "advice", "exec"), {})
+    _same(read_weights(tmp_path / "weights.pt"), _tensors())
+
+
+def test_classes_registered_by_others_are_not_allowed(tmp_path: Path) -> None:
+    with torch.serialization.safe_globals([Settings]):
+        registered = set(torch.serialization.get_safe_globals())
+        file = _save(tmp_path / "x.ckpt", {"state_dict": _tensors(), "a": Settings()})
+        _refusal(file, "Settings")
+        assert set(torch.serialization.get_safe_globals()) == registered
+        read_weights(_save(file, _tensors()))
+        assert set(torch.serialization.get_safe_globals()) == registered
+
+
+def test_environment_cannot_switch_the_safety_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    file = _save(tmp_path / "x.ckpt", {"state_dict": _tensors(), "a": _Malicious(tmp_path / "marker")})
+    _refusal(file, "posix.mkdir")
+    assert not (tmp_path / "marker").exists()
+
+
+# What is in it.
+
+
+@pytest.mark.parametrize(
+    ("payload", "parts"),
+    [
+        (torch.ones(2), ["one Tensor"]),
+        ([torch.ones(2)], ["one list"]),
+        ({"state_dict": [1]}, ["one list"]),
+        ({}, ["no tensors"]),
+        ({"state_dict": {}}, ["no tensors"]),
+        ({"epoch": 1}, ["no tensors"]),
+        ({"model": {"w": torch.ones(1)}, "epoch": 1}, ["no tensors", "in model, save that"]),
+        ({1: torch.ones(1)}, ["not named by a string: 1"]),
+        ({"w": torch.ones(1), "epoch": 1, "b": [1]}, ["not tensors: b (list), epoch (int)"]),
+        ({"w": torch.ones(1, dtype=torch.complex64)}, ["w (torch.complex64", "float32"]),
+        ({"w": torch.ones(2).to(torch.float8_e4m3fn)}, ["w (torch.float8_e4m3fn"]),
+        ({"w": torch.empty(2, device="meta")}, ["w (torch.float32, torch.strided, meta)"]),
+        ({"w": torch.eye(2).to_sparse()}, ["w (torch.float32, torch.sparse_coo"]),
+        (
+            {"b": torch.tensor([1.0, torch.inf]), "a": torch.full((3,), torch.nan), "c": torch.ones(1)},
+            ["NaN or infinite: a (3 of 3), b (1 of 2)"],
+        ),
+        ({"w": torch.tensor([torch.nan], dtype=torch.bfloat16)}, ["w (1 of 1)"]),
+        ({f"w{i:02}": torch.tensor(torch.nan) for i in range(14)}, ["w09 (1 of 1) and 4 more"]),
+    ],
+    ids=str,
+)
+def test_refused_content(tmp_path: Path, payload: object, parts: list[str]) -> None:
+    _refusal(_save(tmp_path / "x.pt", payload), *parts)
