@@ -1,8 +1,8 @@
 """One job, one stage run: `python train.py +stage=NAME`. With `-m` the sweeper launches one for each.
 
-    python train.py +stage=natural,texture,dld -m            a chain
-    python train.py -m process=two_stage seed='range(10)'    learning processes, seeds, data ratios
-    python train.py +stage=dld init_from=alexnet.pth         one stage from a checkpoint of yours
+python train.py +stage=natural,texture,dld -m            a chain
+python train.py -m process=two_stage seed='range(10)'    learning processes, seeds, data ratios
+python train.py +stage=dld init_from=alexnet.pth         one stage from a checkpoint of yours
 """
 
 import logging
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from stages.atomic import write_text
 from stages.build import build_recipe
 from stages.config import Config, to_config
-from stages.console import output, refuse
+from stages.console import output, refuse, silence_known_warnings
 from stages.errors import RelayError
 from stages.lock import RunLock
 from stages.origin import origin as origin_of
@@ -104,6 +104,9 @@ def run_job(config: Config) -> Outcome:
         digest = identify(source_of(config)).digest
         recipe = build_recipe(config, data_digest=digest, parent=config.job.parent)
         check_id(recipe, config.job.id)
+        if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # one of DDP's: the first holds the lock and writes
+            train_stage_run(config, recipe, store, None)
+            return Outcome(recipe.id, "trained")
         with folder.lock(config.paths.lock, on_wait=log.info) as lock:
             if folder.is_complete():
                 folder.check(recipe)
@@ -135,8 +138,14 @@ def check_id(recipe: Recipe, planned: str) -> None:
         )
 
 
-def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock) -> None:
-    """Build everything, fit to the plateau, evaluate, and write the record last. Hold the folder's lock.
+def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock | None) -> None:
+    """Build everything, fit to the plateau, evaluate, and write the record last.
+
+    Args:
+        config: the stage run's configuration.
+        recipe: its recipe.
+        store: where it is kept.
+        lock: the lock held on its folder; None in a process of DDP that writes nothing.
 
     Raises:
         RelayError: if the data, the parent or a checkpoint cannot be used, or the training diverges.
@@ -152,16 +161,20 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock)
 
     chain = config.job.chain or [recipe.stage]
     folder = store.folder(recipe.stage, recipe.id)
-    write_text(folder.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
+    silence_known_warnings()
+    if lock is not None:
+        write_text(folder.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
     threads = config.trainer.threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     seeds = Seeds.of(recipe.seed)
     rule = plateau_rule(config)
 
     parent = parent_folder(store, chain, recipe.parent)
-    sources = (None if parent is None else parent.weights, config.init_from and Path(config.init_from))
-    origin = starting_point([], *sources, loads=watch.loads)
-    start = starting_point([folder.last_checkpoint, folder.previous_checkpoint], *sources, loads=watch.loads)
+    parent_weights = None if parent is None else parent.weights
+    init_from = None if config.init_from is None else Path(config.init_from)
+    own = [folder.last_checkpoint, folder.previous_checkpoint]
+    start = starting_point(own, parent_weights, init_from, loads=watch.loads)
+    origin = starting_point([], parent_weights, init_from, loads=watch.loads)
 
     prepared = prepare_source(source_of(config), config)
     data = stage_data(prepared, recipe, seeds, config.data.workers)
@@ -170,10 +183,12 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock)
 
     def before_writing() -> None:
         module.check_finite()
-        lock.check()
+        if lock is not None:
+            lock.check()
 
     process = process_name(chain, recipe.transfer or "none", load_processes())
-    with watch.Tracking(config.logger, recipe, chain, process, folder.path) as tracking:
+    tracked = config.logger if lock is not None else replace(config.logger, wandb="disabled")
+    with watch.Tracking(tracked, recipe, chain, process, folder.path) as tracking:
         history = watch.History(folder.history, rule, tracking.log_epoch)
         watchers: list[pl.Callback] = [
             history,
@@ -221,7 +236,7 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock)
         if module.predictions is None:  # killed after the last epoch, before the record
             trainer.validate(module, data, verbose=False)
         if trainer.is_global_zero:
-            lock.check()
+            before_writing()
             assert module.predictions is not None and module.evaluation is not None
             record = watch.write_results(
                 folder,
@@ -244,7 +259,7 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock)
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """Arguments with `-m` before the overrides: argparse takes no overrides after a flag that follows some."""
+    """Arguments with `-m` before the overrides: argparse takes none after a flag that follows some."""
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     return [*flags[:1], *(argument for argument in arguments if argument not in flags)]
 

@@ -54,7 +54,9 @@ class ResumeCheckpoint(Checkpoint):
         before_writing: called before each one; raises if the run may not write any more or has diverged.
     """
 
-    def __init__(self, last: Path, previous: Path, seconds: float, before_writing: Callable[[], None]) -> None:
+    def __init__(
+        self, last: Path, previous: Path, seconds: float, before_writing: Callable[[], None]
+    ) -> None:
         self._last = last
         self._previous = previous
         self._seconds = seconds

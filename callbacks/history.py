@@ -41,7 +41,9 @@ class History(Callback):
         on_row: called with each new row.
     """
 
-    def __init__(self, path: Path, rule: PlateauRule, on_row: Callable[[Row], None] = lambda row: None) -> None:
+    def __init__(
+        self, path: Path, rule: PlateauRule, on_row: Callable[[Row], None] = lambda row: None
+    ) -> None:
         self._path = path
         self._rule = rule
         self._on_row = on_row

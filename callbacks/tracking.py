@@ -17,7 +17,7 @@ from stages.recipe import Recipe, short_id
 from stages.record import Record
 
 
-def wandb_mode(setting: str) -> str:
+def wandb_mode(setting: str) -> Any:
     """The mode for `logger.wandb`: `auto` is online if there is a key, else offline. WANDB_MODE wins."""
     if setting != "auto":
         return setting
@@ -109,6 +109,6 @@ class Tracking:
         }
         self._run.summary.update(summary)
         classes = record.data.classes
-        rows = [[name, *counts] for name, counts in zip(classes, record.confusion_matrix, strict=True)]
+        rows: list[Any] = [[name, *row] for name, row in zip(classes, record.confusion_matrix, strict=True)]
         table = wandb.Table(columns=["true class", *classes], data=rows)
         self._run.log({"confusion_matrix": table})

@@ -143,12 +143,11 @@ class DomainCache:
         content = meta[side]
         images = None
         if content["sha256"] is not None:
-            file = self.folder / f"{side}.npy"
-            with file.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != content["sha256"]:
-                    raise ValueError(f"{file.name} is damaged")
-            # "c": pages shared between processes, yet writable as torch.from_numpy wants them.
-            images = np.load(file, mmap_mode="c", allow_pickle=False)
+            # Read, not mapped: a mapped file that someone truncates kills the process that trains from it.
+            images = np.load(self.folder / f"{side}.npy", allow_pickle=False)
+            expected = (np.uint8, (len(content["labels"]), *meta["shape"]))
+            if (images.dtype, images.shape) != expected or _checksum(images) != content["sha256"]:
+                raise ValueError(f"{side}.npy is damaged")
         labels = np.array(content["labels"], dtype=np.int64)
         return CachedSide(images, labels, tuple(content["groups"]), tuple(content["samples"]))
 
@@ -162,17 +161,13 @@ class DomainCache:
             "histogram_accuracy": domain.histogram_accuracy,
         }
         for name, side in (("train", domain.train), ("val", domain.val)):
-            checksum = None
             if side.images is not None:
-                file = folder / f"{name}.npy"
-                with file.open("wb") as stream:
+                with (folder / f"{name}.npy").open("wb") as stream:
                     np.save(stream, side.images, allow_pickle=False)
                     stream.flush()
                     os.fsync(stream.fileno())
-                with file.open("rb") as stream:
-                    checksum = hashlib.file_digest(stream, "sha256").hexdigest()
             meta[name] = {
-                "sha256": checksum,
+                "sha256": None if side.images is None else _checksum(side.images),
                 "labels": side.labels.tolist(),
                 "groups": side.groups,
                 "samples": side.samples,
@@ -181,6 +176,10 @@ class DomainCache:
             json.dump(meta, text)
             text.flush()
             os.fsync(text.fileno())
+
+
+def _checksum(images: npt.NDArray[np.uint8]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -70,9 +70,9 @@ def stage_data(prepared: PreparedDomain, recipe: Recipe, seeds: Seeds, workers: 
         image_size=recipe.data.image_size,
         mean=recipe.data.mean,
         std=recipe.data.std,
-        augment=recipe.data.augment,
+        augment=recipe.data.augment,  # type: ignore[arg-type]  # validate_config checked it
         data_ratio=recipe.data.ratio,
-        ratio_unit=recipe.data.ratio_unit,
+        ratio_unit=recipe.data.ratio_unit,  # type: ignore[arg-type]
         order_seed=seeds.order,
         subset_seed=seeds.subset,
         augment_seed=seeds.augmentation,

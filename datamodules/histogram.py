@@ -33,10 +33,10 @@ def histogram_accuracy(
         Share of the evaluation images classified correctly, 0 to 1; the same at every call.
     """
     # Imported here: scikit-learn takes a second to import, and most stage runs do not ask for the baseline.
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
 
     scaler = StandardScaler()
     train = scaler.fit_transform(_histograms(train_images, bins))
@@ -54,4 +54,5 @@ def _histograms(images: npt.NDArray[np.uint8], bins: int) -> npt.NDArray[np.floa
     level = (grey.reshape(len(grey), -1).astype(np.int64) * bins) // 256
     level += np.arange(len(grey))[:, None] * bins
     counts = np.bincount(level.ravel(), minlength=len(grey) * bins).reshape(len(grey), bins)
-    return counts / counts.sum(axis=1, keepdims=True)
+    histograms: npt.NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
+    return histograms

@@ -82,6 +82,7 @@ class EpochLoader:
     ) -> None:
         self.batches = batches
         self.sampler = sampler
+        self.batch_sampler = None  # Lightning asks for it beside `sampler`
         self._workers = workers
         self._pin_memory = pin_memory
         self._loader: DataLoader[Batch] | None = None

@@ -49,8 +49,6 @@ def prepare(source: Source, cache_dir: str | Path, *, memory_limit_bytes: int) -
                 else:
                     stored = _decode(source, listing, memory_limit_bytes, stored)
                 cache.write(stored)
-                # Read back: frees the pixels just decoded in favour of pages shared with other processes.
-                stored = cache.read() or stored
     return _prepared(source, listing, stored, digest, memory_limit_bytes)
 
 
@@ -82,7 +80,7 @@ def _generate(source: Source) -> CachedDomain:
     window = _window(source)
 
     def side(split: Split) -> CachedSide:
-        images = np.ascontiguousarray(window_to_uint8(split.images, window))
+        images = np.require(window_to_uint8(split.images, window), requirements=["C", "W"])  # for torch
         return CachedSide(images, split.labels, split.groups, split.samples)
 
     train, val = side(domain.train), side(domain.val)
@@ -98,18 +96,21 @@ def _decode(
     shape = surveyed.shape if surveyed is not None else _survey(source, listing, threads)
     reading = _reading(source, shape)
 
-    def side(name: Side, decoded: bool) -> CachedSide:
-        files = listing.side(name)
-        images = _image_files(files, reading, shape).gather(range(len(files)), threads) if decoded else None
+    def side(files: list[ImageFile], images: npt.NDArray[np.uint8] | None) -> CachedSide:
         labels = np.array([file.label for file in files], dtype=np.int64)
         return CachedSide(
             images, labels, tuple(file.group for file in files), tuple(file.path for file in files)
         )
 
-    survey = CachedDomain(listing.classes, shape, None, side("train", False), side("val", False))
+    train_files, val_files = listing.side("train"), listing.side("val")
+    survey = CachedDomain(listing.classes, shape, None, side(train_files, None), side(val_files, None))
     if _size(survey) > memory_limit_bytes:
         return survey
-    train, val = side("train", True), side("val", True)
+    # Both sides in one go, so that an error counts the unreadable files of both.
+    files = _image_files(train_files + val_files, reading, shape)
+    images = files.gather(range(len(files)), threads)
+    train = side(train_files, images[: len(train_files)])
+    val = side(val_files, images[len(train_files) :])
     return CachedDomain(listing.classes, shape, _histogram_accuracy(train, val), train, val)
 
 

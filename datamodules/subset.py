@@ -9,7 +9,7 @@ from datamodules.draw import seeded_order, share
 from stages.errors import RelayError
 
 RatioUnit = Literal["patch", "patient"]
-_CANDIDATES = 16  # groups to choose the next from: balanced enough, and the seed still decides
+_CANDIDATES = 4  # groups of each class to choose the next from: balanced, yet the seed decides
 
 
 def stratified_subset(
@@ -105,16 +105,21 @@ def _balanced_order(
             taken.append(group)
             held += table[group]
     covering = len(taken)
+    # A queue for the groups of each class, a group counted to the rarest class it holds.
+    rarity = np.where(table > 0, (table > 0).sum(axis=0), len(table) + 1).argmin(axis=1)
+    queues: list[list[int]] = [[] for _ in counts]
+    for group in reversed(remaining):  # popping from the end is cheap
+        queues[rarity[group]].append(group)
+    candidates = [queue.pop() for queue in queues for _ in range(min(_CANDIDATES, len(queue)))]
     total = counts.sum()
-    remaining.reverse()  # popping from the end is cheap
-    candidates: list[int] = []
-    while remaining or candidates:
-        while remaining and len(candidates) < _CANDIDATES:
-            candidates.append(remaining.pop())
+    while candidates:
         after = held + table[candidates]
         overall = after.sum(axis=1, keepdims=True) / total
         imbalance = np.square(after / counts - overall).sum(axis=1)
         chosen = candidates.pop(int(np.argmin(imbalance)))
         taken.append(chosen)
         held = held + table[chosen]
+        queue = queues[rarity[chosen]]
+        if queue:
+            candidates.append(queue.pop())
     return np.array(taken, dtype=np.int64), covering

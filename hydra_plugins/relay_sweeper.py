@@ -1,6 +1,7 @@
 """Hydra's door to the relay: `-m` turns chains into stage runs and launches one batch per depth."""
 
 import itertools
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ _PLANNED = ("stage", "process", "seed", "source_seed", "data_ratio")
 
 
 class RelaySweeper(BasicSweeper):
-    """BasicSweeper with another idea of a job: a stage run. What runs and in which order, `stages` decides."""
+    """BasicSweeper with another idea of a job: a stage run. What runs when, `stages` decides."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plan and launch what was typed.
@@ -69,12 +70,13 @@ class RelaySweeper(BasicSweeper):
             return {}
         if first.trainer.devices > 1:
             raise RelayError(
-                f"trainer.devices={first.trainer.devices} in a sweep: each of DDP's processes would start the "
-                "sweep again. Train one stage run on one device, or a single stage without -m"
+                f"trainer.devices={first.trainer.devices} in a sweep: each of DDP's processes would start "
+                "the sweep again. Train one stage run on one device, or a single stage without -m"
             )
         make_folder(store.runs_dir)
         for run in plan.missing(store):
             prepare_source(source_of(run.config), run.config)
+        _let_workers_import()
         outcomes = run_plan(plan, store, self.launcher.launch)
         out.print(result_table(plan, store, outcomes))
         out.print(f"Files: {store.runs_dir}/STAGE/ID; * the plateau was not reached", soft_wrap=True)
@@ -137,10 +139,20 @@ class RelaySweeper(BasicSweeper):
         assert isinstance(self.config, DictConfig)
         composed = self._loader.load_sweep_config(self.config, overrides)
         for name in ("runs_dir", "data_dir", "cache_dir"):
-            OmegaConf.update(composed, f"paths.{name}", str(Path(composed.paths[name]).expanduser().absolute()))
+            OmegaConf.update(
+                composed, f"paths.{name}", str(Path(composed.paths[name]).expanduser().absolute())
+            )
         if composed.init_from is not None:
             composed.init_from = str(Path(composed.init_from).expanduser().absolute())
         return to_config(composed)
+
+
+def _let_workers_import() -> None:
+    """Let jobs in other processes find the project, from whichever folder they start."""
+    project = str(Path(__file__).resolve().parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    if project not in (inherited or "").split(os.pathsep):
+        os.environ["PYTHONPATH"] = project if not inherited else f"{project}{os.pathsep}{inherited}"
 
 
 def _settings(override: Override) -> list[str]:
@@ -167,5 +179,7 @@ def _numbers(given: dict[str, Override], key: str, number: type) -> list[Any]:
         try:
             values.append(None if text == "null" else number(text))
         except ValueError:
-            raise RelayError(f"{key}={text}: this is not {'a whole' if number is int else 'a'} number") from None
+            raise RelayError(
+                f"{key}={text}: this is not {'a whole' if number is int else 'a'} number"
+            ) from None
     return values

@@ -1,7 +1,7 @@
 """One LightningModule for all stages: a network, cross-entropy, momentum SGD."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
 import torch
@@ -73,7 +73,7 @@ class StageModule(pl.LightningModule):
     def train_loss(self) -> float:
         """Mean cross-entropy over the images of the epoch so far, in nats."""
         if self.trainer.world_size > 1:
-            total = self.all_gather(self._loss_sum.float()).double().sum()
+            total = self._gathered(self._loss_sum.float()).double().sum()
             return float(total) / (self._loss_count * self.trainer.world_size)
         return float(self._loss_sum) / max(1, self._loss_count)
 
@@ -109,7 +109,7 @@ class StageModule(pl.LightningModule):
         """Compute the metrics over the whole evaluation set, on every process alike."""
         logits, labels, index = (torch.cat(parts) for parts in zip(*self._evaluated, strict=True))
         if self.trainer.world_size > 1:
-            logits, labels, index = (self.all_gather(part).flatten(0, 1) for part in (logits, labels, index))
+            logits, labels, index = (self._gathered(part).flatten(0, 1) for part in (logits, labels, index))
         # Several processes may have seen an image that evens out their shares: it counts once.
         positions, first = _first_occurrences(index)
         self.predictions = Predictions(logits[first], labels[first], positions)
@@ -139,10 +139,14 @@ class StageModule(pl.LightningModule):
         """
         if not torch.isfinite(self._loss_sum):
             raise RelayError(
-                f"the training loss is not finite in epoch {self.current_epoch + 1}: the run diverged. Its last "
-                "good checkpoint is kept. Try a lower optim.lr_scratch or optim.lr_transfer, more "
+                f"the training loss is not finite in epoch {self.current_epoch + 1}: the run diverged. Its "
+                "last good checkpoint is kept. Try a lower optim.lr_scratch or optim.lr_transfer, more "
                 "optim.warmup_steps, or optim.gradient_clip=1"
             )
+
+    def _gathered(self, part: Tensor) -> Tensor:
+        """The part of every process, stacked along a new first dimension."""
+        return cast(Tensor, self.all_gather(part))
 
     def _sum_device(self) -> torch.device:
         return self.device if self.device.type != "mps" else torch.device("cpu")  # mps has no float64

@@ -40,7 +40,7 @@ def evaluate(logits: Tensor, labels: Tensor) -> Evaluation:
             ("recall", classification.multiclass_recall),
             ("f1_score", classification.multiclass_f1_score),
         ):
-            metrics[f"{name}_{average}"] = float(compute(predicted, labels, classes, average=average))  # type: ignore[operator]
+            metrics[f"{name}_{average}"] = float(compute(predicted, labels, classes, average=average))
     metrics["cross_entropy"] = float(functional.cross_entropy(logits, labels))
     metrics["calibration_error"] = float(
         classification.multiclass_calibration_error(

@@ -1,19 +1,23 @@
 """A stage run's LightningModule: the network with its first weights, by the transfer rule."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 
 from lightning_modules.classifier import Optimisation, StageModule
-from lightning_modules.networks import build_network
+from lightning_modules.initialisation import Initialisation
+from lightning_modules.networks import NetworkName, build_network
 from lightning_modules.transfer import RULES, TransferReport, apply_transfer, scratch_report
 from lightning_modules.weights import read_weights
 from stages.recipe import Recipe
 from stages.seeds import Seeds
 
 
-def build_module(recipe: Recipe, seeds: Seeds, classes: int, weights: Path | None, source: str) -> StageModule:
+def build_module(
+    recipe: Recipe, seeds: Seeds, classes: int, weights: Path | None, source: str
+) -> StageModule:
     """The module of a stage run, ready to fit.
 
     Args:
@@ -27,15 +31,15 @@ def build_module(recipe: Recipe, seeds: Seeds, classes: int, weights: Path | Non
         RelayError: if the checkpoint cannot be read or does not fit the network.
     """
     network = build_network(
-        recipe.model.name,  # type: ignore[arg-type]  # checked by build_network
+        cast(NetworkName, recipe.model.name),  # build_network refuses an unknown one
         num_classes=classes,
         dropout=recipe.model.dropout,
-        initialisation=recipe.model.initialisation,  # type: ignore[arg-type]
+        initialisation=_scheme(recipe),
         seed=seeds.initialisation,
     )
     report = _first_weights(network, recipe, seeds, weights, source)
     if recipe.arithmetic.memory_format == "channels_last":
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     if recipe.arithmetic.compile:
         network.compile()
     optimisation = Optimisation(
@@ -57,7 +61,11 @@ def _first_weights(
         network,
         read_weights(weights),
         RULES[recipe.transfer],
-        scheme=recipe.model.initialisation,
+        scheme=_scheme(recipe),
         seed=seeds.initialisation,
         source=source,
     )
+
+
+def _scheme(recipe: Recipe) -> Initialisation:
+    return cast(Initialisation, recipe.model.initialisation)  # initialise refuses an unknown one

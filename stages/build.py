@@ -29,7 +29,9 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         parent: full id of the stage run that it starts from, or None.
     """
     assert config.stage is not None, "a stage run has a stage"
-    assert "auto" not in (config.trainer.precision, config.trainer.memory_format), "resolve the arithmetic first"
+    assert "auto" not in (config.trainer.precision, config.trainer.memory_format), (
+        "resolve the arithmetic first"
+    )
     init_from = None if config.init_from is None else file_digest(Path(config.init_from))
     transferred = parent is not None or init_from is not None
     optim, data, plateau = config.optim, config.data, config.callbacks.plateau

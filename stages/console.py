@@ -1,6 +1,7 @@
 """What a user reads: one clear message, and the tables."""
 
 import sys
+import warnings
 from typing import NoReturn
 
 from rich.console import Console
@@ -24,3 +25,9 @@ def refuse(error: Exception) -> NoReturn:
     """
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
     sys.exit(1)
+
+
+def silence_known_warnings() -> None:
+    """Hide warnings that Relay's dependencies cause among themselves and that no user can act on."""
+    # Lightning 2.6.6 under torch 2.14
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")

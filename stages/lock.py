@@ -83,7 +83,8 @@ class RunLock:
         """
         if not self.still_held():
             raise RelayError(
-                f"the lock on {self._folder} was taken over by {self._describe_holder()}; nothing more is written"
+                f"the lock on {self._folder} was taken over by {self._describe_holder()}; nothing more "
+                "is written"
             )
 
     def _identity(self) -> dict[str, Any]:

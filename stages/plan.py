@@ -111,7 +111,9 @@ def build_plan(
     for request in requests:
         planner.add(request)
     runs = dict(sorted(planner.runs.items(), key=lambda item: item[1].depth))
-    return Plan(runs=runs, images=planner.images, unshared=sum(len(request.chain) for request in set(requests)))
+    return Plan(
+        runs=runs, images=planner.images, unshared=sum(len(request.chain) for request in set(requests))
+    )
 
 
 class _Planner:

@@ -66,7 +66,9 @@ class Plateau:
 
 def smoothed(losses: Sequence[float], window: int) -> list[float]:
     """Mean of the last `window` losses at each epoch (of fewer at the beginning)."""
-    return [math.fsum(losses[max(0, i + 1 - window) : i + 1]) / min(i + 1, window) for i in range(len(losses))]
+    return [
+        math.fsum(losses[max(0, i + 1 - window) : i + 1]) / min(i + 1, window) for i in range(len(losses))
+    ]
 
 
 def plateau_onset(losses: Sequence[float], rule: PlateauRule) -> int | None:

@@ -101,7 +101,9 @@ class Recipe(_Part):
 
     def canonical_json(self) -> str:
         """The recipe as JSON with sorted keys, no spaces and shortest round-trip numbers."""
-        return json.dumps(_without_legacy(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"))
+        return json.dumps(
+            _without_legacy(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":")
+        )
 
     @property
     def id(self) -> str:

@@ -65,11 +65,13 @@ class RunFolder:
         try:
             stored = yaml.safe_load(self.recipe.read_text())
         except (OSError, yaml.YAMLError) as error:
-            raise RelayError(f"{self.recipe} cannot be read ({error}); remove the folder to train again") from None
+            raise RelayError(
+                f"{self.recipe} cannot be read ({error}); remove the folder to train again"
+            ) from None
         if stored != recipe_document(recipe):
             raise RelayError(
-                f"{self.recipe} is not the recipe of run {recipe.id}: two recipes share the folder's name, or "
-                f"the file was edited. Remove the folder {self.path} to train the run again."
+                f"{self.recipe} is not the recipe of run {recipe.id}: two recipes share the folder's name, "
+                f"or the file was edited. Remove the folder {self.path} to train the run again."
             )
 
     def lock(self, kind: str, on_wait: Callable[[str], None] | None = None) -> RunLock:

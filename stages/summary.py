@@ -38,7 +38,17 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> T
     table = Table(title=_result_title(outcomes), title_justify="left")
     for heading in ("stage run", "seed", "data"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("classes", "images", "epochs", "plateau", "accuracy", "macro F1", "histogram", "s", "img/s"):
+    for heading in (
+        "classes",
+        "images",
+        "epochs",
+        "plateau",
+        "accuracy",
+        "macro F1",
+        "histogram",
+        "s",
+        "img/s",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("files", no_wrap=True)
     for run in _shown(plan):

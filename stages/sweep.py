@@ -41,9 +41,7 @@ def run_plan(plan: Plan, store: Store, launch: Launch) -> dict[str, Outcome]:
             images_after -= plan.most_images(run)
             launched += 1
             jobs.append(
-                job_overrides(
-                    plan, run, store, index=launched, count=len(missing), images_after=images_after
-                )
+                job_overrides(plan, run, store, index=launched, count=len(missing), images_after=images_after)
             )
         if jobs:
             try:

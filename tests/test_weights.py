@@ -297,6 +297,16 @@ def test_all_refused_names_are_listed_and_harmless_ones_are_not(tmp_path: Path) 
     _refusal(whole, "torch.nn.modules.linear.Linear", "c.state_dict()")
 
 
+def test_names_whose_module_is_stored_once(tmp_path: Path) -> None:
+    class Removing(_Malicious):
+        def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+            return os.rmdir, (self.folder,)
+
+    payload = [_Malicious(tmp_path / "marker"), Removing(tmp_path / "marker")]
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(payload, protocol=4))
+    _refusal(tmp_path / "x.pkl", "asks for posix.mkdir, posix.rmdir, which")
+
+
 def test_plain_pickle_of_protocol_four_without_strangers(tmp_path: Path) -> None:
     _refusal(
         _save(tmp_path / "x.pt", {"a": 1}, pickle_protocol=4), "not trusted", "torch.save does not write"

@@ -6,6 +6,7 @@ name and samples of the training side, for people to judge what the networks are
 
 import argparse
 import importlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,12 +24,14 @@ HU_WINDOW = (-1000.0, 400.0)
 """Hounsfield units shown as black and as white."""
 
 _SIZES = {"natural": 96, "texture": 96, "dld": 32}
-_TILE = 96  # samples are shown at least this large
+_DRAWN = {"natural": 8, "texture": 8, "dld": 80}  # training images a class; rare patterns of dld need more
+_PIXELS = 500_000  # of all samples on a sheet; keeps the file small enough for a repository
+_LIMIT = 290_000  # bytes of a file; colours are given up until it is kept
 _GAP = 4
 _LABEL_WIDTH = 120
 
 
-def contact_sheet(domain: Domain, columns: int = 10) -> Image.Image:
+def contact_sheet(domain: Domain, columns: int = 8) -> Image.Image:
     """Lay out samples of the training side.
 
     Args:
@@ -36,23 +39,32 @@ def contact_sheet(domain: Domain, columns: int = 10) -> Image.Image:
         columns: samples a class; fewer are shown of a class that has fewer.
 
     Returns:
-        An image of 256 colours, a row a class, the class's name at its left.
+        An RGB image, a row a class, the class's name at its left.
     """
-    height, width = domain.train.images.shape[1:3]
-    factor = max(1, round(_TILE / max(height, width)))
-    step_x, step_y = factor * width + _GAP, factor * height + _GAP
-    sheet = Image.new(
-        "RGB", (_LABEL_WIDTH + columns * step_x, len(domain.classes) * step_y + _GAP), (255, 255, 255)
-    )
+    tile = min(96, int((_PIXELS / columns / len(domain.classes)) ** 0.5))
+    step = tile + _GAP
+    size = (_LABEL_WIDTH + columns * step, len(domain.classes) * step + _GAP)
+    sheet = Image.new("RGB", size, (255, 255, 255))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for label, name in enumerate(domain.classes):
-        top = _GAP + label * step_y
-        draw.text((_GAP, top + (step_y - _GAP) // 2), name, fill=(0, 0, 0), font=font, anchor="lm")
+        top = _GAP + label * step
+        draw.text((_GAP, top + tile // 2), name, fill=(0, 0, 0), font=font, anchor="lm")
         for column, index in enumerate(np.flatnonzero(domain.train.labels == label)[:columns]):
-            tile = Image.fromarray(_visible(domain.train.images[index])).convert("RGB")
-            tile = tile.resize((factor * width, factor * height), Image.Resampling.BICUBIC)
-            sheet.paste(tile, (_LABEL_WIDTH + column * step_x, top))
-    return sheet.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            sample = Image.fromarray(_visible(domain.train.images[index])).convert("RGB")
+            sample = sample.resize((tile, tile), Image.Resampling.BICUBIC)
+            sheet.paste(sample, (_LABEL_WIDTH + column * step, top))
+    return sheet
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Write a PNG with a palette of 256 colours, or of fewer where the file would be too large."""
+    for colours in (256, 128, 64, 32, 16):
+        buffer = io.BytesIO()
+        reduced = sheet.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        reduced.save(buffer, "png", optimize=True)
+        if buffer.tell() <= _LIMIT:
+            break
+    path.write_bytes(buffer.getvalue())
 
 
 def _visible(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
@@ -64,8 +76,8 @@ def _visible(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     return (np.clip(grey, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def generate_domain(name: str, columns: int = 10, seed: int = 0) -> Domain:
-    """A small draw of an embedded domain: `columns` training samples a class, one for evaluation.
+def generate_domain(name: str, seed: int = 0) -> Domain:
+    """A small draw of an embedded domain, enough for a sheet.
 
     Raises:
         RelayError: if there is no such domain.
@@ -76,7 +88,11 @@ def generate_domain(name: str, columns: int = 10, seed: int = 0) -> Domain:
     module = importlib.import_module(f"datamodules.embedded.{name}")
     classes = CLASSES[name]
     domain: Domain = module.generate(
-        classes=classes, train_images=columns * classes, val_images=classes, size=_SIZES[name], seed=seed
+        classes=classes,
+        train_images=_DRAWN[name] * classes,
+        val_images=2 * classes,
+        size=_SIZES[name],
+        seed=seed,
     )
     return domain
 
@@ -93,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out_dir.mkdir(parents=True, exist_ok=True)
     for name in options.names or CLASSES:
-        contact_sheet(generate_domain(name)).save(options.out_dir / f"{name}.png", optimize=True)
+        save_sheet(contact_sheet(generate_domain(name)), options.out_dir / f"{name}.png")
 
 
 if __name__ == "__main__":

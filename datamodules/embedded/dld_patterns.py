@@ -87,7 +87,7 @@ def _emphysema(rng: np.random.Generator, lung: Lung, severity: float) -> tuple[A
     for _ in range(rng.poisson((0.01 + 0.05 * severity) * lung.square_centimetres)):
         x, y = rng.uniform(0.0, lung.side, 2)
         add_blob(holes, rng, x, y, lung.pixels(rng.uniform(5.0, 11.0)))
-    image = parenchyma(rng, lung) - 15.0 * severity
+    image = parenchyma(rng, lung)
     kept = vessels(rng, lung, rng.uniform(0.75, 1.0) - 0.4 * severity)
     # No wall bounds a hole, and few vessels cross it.
     image = mix(image, kept * (1.0 - 0.4 * holes), _VESSEL)
@@ -107,7 +107,7 @@ def _nodular(rng: np.random.Generator, lung: Lung, severity: float) -> tuple[Arr
     image = mix(parenchyma(rng, lung), vessels(rng, lung), _VESSEL)
     nodules = np.zeros_like(image)
     for x, y in points:
-        radius = lung.pixels(1.0 + (largest - 1.0) * rng.random() ** 2)
+        radius = lung.pixels(1.1 + (largest - 1.1) * rng.random() ** 2)
         slant = rng.normal(0.0, 0.25 * radius, 2)
         add_tube(
             nodules, (x, y), (x + slant[0], y + slant[1]), (radius, radius * rng.uniform(0.75, 1.0)), soft

@@ -136,7 +136,7 @@ def vessels(rng: np.random.Generator, lung: Lung, share: float = 1.0) -> Array:
         rng.uniform(0, 1, crossings),
         strict=True,
     ):
-        radius = lung.pixels(0.35 + 0.85 * size**2)
+        radius = lung.pixels(0.35 + 0.75 * size**2)
         slant = rng.normal(0.0, radius, 2)
         add_tube(canvas, (x, y), (x + slant[0], y + slant[1]), (radius, radius * 0.8), 1.0)
     return canvas
@@ -166,13 +166,14 @@ def scattered_sites(rng: np.random.Generator, lung: Lung, distance_mm: float, ji
 def cells(
     rng: np.random.Generator, lung: Lung, sites: Array, warp_mm: float
 ) -> tuple[Array, Array, npt.NDArray[np.int64]]:
-    """Distance to the nearest site and to the border with the next, and the site's index, (side, side) each."""
+    """Distances to the nearest site and to the border with the next, and its index, (side, side) each."""
     side = lung.side
     y, x = np.mgrid[:side, :side].astype(np.float64)
     warp = lung.pixels(warp_mm)
     x += warp * smooth_noise(rng, side, lung.pixels(3.0))
     y += warp * smooth_noise(rng, side, lung.pixels(3.0))
-    distance, index = KDTree(sites).query(np.stack([x.ravel(), y.ravel()], axis=1), k=2)
+    nearest = KDTree(sites).query(np.stack([x.ravel(), y.ravel()], axis=1), k=2)
+    distance, index = np.asarray(nearest[0]), np.asarray(nearest[1])
     apart = np.linalg.norm(sites[index[:, 0]] - sites[index[:, 1]], axis=1)
     border = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2.0 * np.maximum(apart, 1e-6))
     return (
@@ -183,7 +184,7 @@ def cells(
 
 
 def affected_area(rng: np.random.Generator, lung: Lung, share: float, scale_mm: float, edge: float) -> Array:
-    """Soft mask, shape (side, side), that covers about `share` of the slice and ends the sharper the larger `edge`."""
+    """Soft mask, shape (side, side), over about `share` of the slice; a larger `edge` ends more sharply."""
     field = smooth_noise(rng, lung.side, lung.pixels(scale_mm))
     field += 0.35 * smooth_noise(rng, lung.side, lung.pixels(scale_mm / 4))
     threshold = np.quantile(field, 1.0 - share)

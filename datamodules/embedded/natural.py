@@ -1,4 +1,4 @@
-"""Embedded domain *natural*: photographs, so to say, of solid objects; a stand-in for ImageNet (paper section 4).
+"""Embedded domain *natural*: pictures of solid objects; a stand-in for ImageNet (paper section 4).
 
 Each image shows one object of its class on a floor before a wall, among shapes of no class that may
 stand before or behind it. Pose, stretch, size, position, colours, surface pattern, light, shadows
@@ -18,15 +18,16 @@ from datamodules.embedded.sampling import (
     balanced_counts,
     check_request,
     hsv_to_rgb,
+    limit,
     sample_generators,
 )
 from datamodules.embedded.shapes import CLUTTER, SOLIDS, Solid
 
 VERSION = 1
 
-_CHUNK = 20
+_CHUNK = 40
 _NOISE = 64  # side of the periodic noise that gives surfaces their pattern
-_CLUTTER_PIECES = 3
+_CLUTTER_PIECES = 2
 
 
 def class_names(classes: int) -> tuple[str, ...]:
@@ -86,13 +87,13 @@ def _render(solid: Solid, generators: list[np.random.Generator], size: int) -> n
     bodies = [_main_body(solid, draws, len(generators))]
     bodies += _clutter(draws, len(generators))
     scene = _scene(draws, generators, bodies[0].centre, size)
-    linear = render(scene, bodies)
-    grain = np.stack([g.standard_normal((size, size, 1), dtype=np.float32) for g in generators])
-    return _expose(linear, grain, draws)
+    return _expose(render(scene, bodies), generators, draws)
 
 
 def _unit(vectors: Float, axis: int) -> Float:
-    return vectors / np.sqrt((vectors * vectors).sum(axis, keepdims=True, dtype=np.float32))
+    return np.asarray(
+        vectors / np.sqrt((vectors * vectors).sum(axis, keepdims=True, dtype=np.float32)), np.float32
+    )
 
 
 def _about(axis: Float, angle: Float) -> Float:
@@ -101,7 +102,7 @@ def _about(axis: Float, angle: Float) -> Float:
     x, y, z = axis.T
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
     sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-    return np.eye(3, dtype=np.float32) + sine * cross + (1 - cosine) * (cross @ cross)
+    return np.asarray(np.eye(3, dtype=np.float32) + sine * cross + (1 - cosine) * (cross @ cross), np.float32)
 
 
 def _pose(draws: Draws, count: int, largest_tilt: float) -> Float:
@@ -110,7 +111,7 @@ def _pose(draws: Draws, count: int, largest_tilt: float) -> Float:
     turn, side, again = (draws.between(0, 2 * np.pi) for _ in range(3))
     tilt = largest_tilt * draws.between(0, 1) ** np.float32(1.5)
     horizontal = np.stack([np.cos(side), np.zeros_like(side), np.sin(side)], 1)
-    return _about(upright, again) @ _about(horizontal, tilt) @ _about(upright, turn)
+    return np.asarray(_about(upright, again) @ _about(horizontal, tilt) @ _about(upright, turn), np.float32)
 
 
 def _lattice() -> Float:
@@ -119,7 +120,7 @@ def _lattice() -> Float:
 
 
 def _bodies(
-    solid: Solid, rows: Rows, rotation: Float, lengths: Float, place: Float, paint: Float
+    solid: Solid, rows: Rows, *, rotation: Float, lengths: Float, place: Float, paint: Float
 ) -> Bodies:
     """Solids set down on the floor at `place` (x, z); `paint` holds red, green, blue, pattern, gloss."""
     points = _lattice()
@@ -141,7 +142,8 @@ def _main_body(solid: Solid, draws: Draws, count: int) -> Bodies:
     rotation = _pose(draws, count, 1.3)
     lengths = np.stack([draws.between(0.8, 1.2) for _ in range(3)], 1)
     place = np.zeros((count, 2), np.float32)
-    return _bodies(solid, np.arange(count), rotation, lengths, place, _paint(draws))
+    rows = np.arange(count)
+    return _bodies(solid, rows, rotation=rotation, lengths=lengths, place=place, paint=_paint(draws))
 
 
 def _clutter(draws: Draws, count: int) -> list[Bodies]:
@@ -154,8 +156,15 @@ def _clutter(draws: Draws, count: int) -> list[Bodies]:
     for index, solid in enumerate(CLUTTER):
         chosen = np.flatnonzero(kind == index)
         if len(chosen):
-            parts = (part[chosen] for part in (image, rotation, lengths, place, paint))
-            pieces.append(_bodies(solid, *parts))
+            body = _bodies(
+                solid,
+                image[chosen],
+                rotation=rotation[chosen],
+                lengths=lengths[chosen],
+                place=place[chosen],
+                paint=paint[chosen],
+            )
+            pieces.append(body)
     return pieces
 
 
@@ -178,7 +187,7 @@ def _scene(draws: Draws, generators: list[np.random.Generator], target: Float, s
     turn = np.stack([np.cos(roll), np.sin(roll), -np.sin(roll), np.cos(roll)], 1).reshape(-1, 2, 2)
     axes = np.concatenate([turn @ level, forward[:, None]], 1)
     eye = target - distance[:, None] * forward
-    focal = size * draws.between(0.24, 0.42) * distance
+    focal = size * draws.between(0.22, 0.38) * distance
     middle = size * np.stack([draws.between(0.36, 0.64), draws.between(0.36, 0.64)], 1)
     grid = np.arange(size, dtype=np.float32) + np.float32(0.5)
     across = ((grid - middle[:, :1]) / focal[:, None])[:, None, None, :]
@@ -199,7 +208,7 @@ def _scene(draws: Draws, generators: list[np.random.Generator], target: Float, s
         middle=middle,
         size=size,
         rays=_unit(rays.reshape(count, 3, -1), 1),
-        pixel=1 / focal,
+        pixel=np.asarray(1 / focal, np.float32),
         light=light,
         sun=sun,
         sky=sky,
@@ -214,9 +223,8 @@ def _scene(draws: Draws, generators: list[np.random.Generator], target: Float, s
 def _plane(draws: Draws) -> Plane:
     hue, saturation, value = draws.between(0, 1), draws.between(0, 0.7), draws.between(0.15, 0.9)
     first = hsv_to_rgb(hue, saturation, value)
-    second = hsv_to_rgb(
-        (hue + draws.between(-0.1, 0.1)) % 1, draws.between(0, 0.7), np.clip(value + draws.between(-0.4, 0.4), 0.1, 1)
-    )
+    near_hue, near_value = hue + draws.between(-0.1, 0.1), value + draws.between(-0.4, 0.4)
+    second = hsv_to_rgb(near_hue % 1, draws.between(0, 0.7), np.clip(near_value, 0.1, 1))
     both = np.stack([draws.between(1.5, 9), draws.between(1.5, 9)], 1)
     kept = np.stack([draws.chance(0.7), draws.chance(0.7)], 1)
     tiled = draws.between(0.1, 0.5) * draws.chance(0.5)
@@ -230,14 +238,17 @@ def _noise(draws: Draws, generators: list[np.random.Generator]) -> Float:
     frequency[0, 0] = np.inf
     weight = frequency[None] ** -draws.between(0.7, 2.0)[:, None, None]
     field = np.fft.irfft2(np.fft.rfft2(white) * weight, s=(_NOISE, _NOISE))
-    return (field / field.std((1, 2), keepdims=True)).astype(np.float32)
+    return np.asarray(field / field.std((1, 2), keepdims=True), np.float32)
 
 
-def _expose(linear: Float, grain: Float, draws: Draws) -> npt.NDArray[np.uint8]:
+def _expose(linear: Float, generators: list[np.random.Generator], draws: Draws) -> npt.NDArray[np.uint8]:
     """The camera: exposure to a drawn mean, a drawn tone curve, black level, and noise of the sensor."""
-    mean = linear.mean((1, 2, 3), keepdims=True)
-    columns = [draws.between(*bounds)[:, None, None, None] for bounds in ((0.1, 0.35), (0.38, 0.6), (0, 0.12))]
-    exposure, gamma, black = columns
-    tone = np.minimum(linear * (exposure / mean), 1) ** gamma
-    tone = black + (1 - black) * tone + grain * draws.between(0.003, 0.025)[:, None, None, None]
-    return (np.clip(tone, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
+    exposure, gamma = draws.between(0.1, 0.35), draws.between(0.38, 0.6)
+    black, noise = draws.between(0, 0.12), draws.between(0.003, 0.025)
+    images = np.empty(linear.shape, np.uint8)
+    for row, generator in enumerate(generators):
+        grain = generator.standard_normal((*linear.shape[1:3], 1), dtype=np.float32)
+        tone = np.minimum(linear[row] * (exposure[row] / linear[row].mean()), 1) ** gamma[row]
+        tone = black[row] + (1 - black[row]) * tone + noise[row] * grain
+        images[row] = limit(tone, 0, 1) * 255 + np.float32(0.5)
+    return images

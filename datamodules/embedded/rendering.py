@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.embedded.sampling import Float
+from datamodules.embedded.sampling import Float, limit
 from datamodules.embedded.shapes import Solid
 
 Rows = npt.NDArray[np.int64]
@@ -20,6 +20,7 @@ _LEAVING = (3, 5, 8, 11, 15, 19)
 _TOUCH = np.float32(0.25)  # a ray this near, in its widths, has hit
 _PENUMBRA = np.float32(0.05)  # width of the sun's rays at distance 1
 _FAR = np.float32(1e6)
+_AROUND = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x])
 _TETRAHEDRON = np.array([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]], np.float32)
 
 
@@ -97,7 +98,7 @@ def render(scene: Scene, groups: list[Bodies]) -> Float:
     images = np.empty((count, pixels, 3), np.float32)
     for row in range(count):
         shade = np.maximum(facing[row], 0) * sunlit[row]
-        _light(scene, groups[0], frame, row, shade, images[row])
+        images[row] = _light(scene, groups[0], frame, row, shade=shade)
         _smooth_outlines(frame.cover[row], frame.depth[row], scene.size, images[row])
     return images.reshape(count, scene.size, scene.size, 3)
 
@@ -116,13 +117,14 @@ def _backdrop(scene: Scene, row: int, frame: _Frame) -> None:
     on_wall = to_wall < to_floor
     upward = np.array([0, 1, 0], np.float32)
     for plane, own, towards in ((scene.floor, ~on_wall, upward), (scene.wall, on_wall, -normal)):
-        place = np.flatnonzero(own)
+        place = own.nonzero()[0]
         x, y, z = world.take(place, 1)
         u, v = (x * normal[2] - z * normal[0], y) if plane is scene.wall else (x, z)
-        tile = np.cos(u * plane.frequency[row, 0]) * np.cos(v * plane.frequency[row, 1])
-        mix = plane.grain[row] * look_up(scene.noise[row], 10 * u, 10 * v)
-        mix += plane.tile[row] * np.clip(6 * tile, -1, 1) + np.float32(0.5)
-        mix = np.clip(mix, 0, 1)
+        mix = np.float32(0.5) + plane.grain[row] * look_up(scene.noise[row], 10 * u, 10 * v)
+        if plane.tile[row]:
+            tile = np.cos(u * plane.frequency[row, 0]) * np.cos(v * plane.frequency[row, 1])
+            mix += plane.tile[row] * limit(6 * tile, -1, 1)
+        mix = limit(mix, 0, 1)
         first, second = plane.colours[row]
         for axis in range(3):
             frame.albedo[row, axis][place] = first[axis] + mix * (second[axis] - first[axis])
@@ -140,7 +142,7 @@ def look_up(noise: Float, u: Float, v: Float) -> Float:
     upper, lower = table.take(y + x), table.take(y_next + x)
     upper += right * (table.take(y + x_next) - upper)
     lower += right * (table.take(y_next + x_next) - lower)
-    return upper + down * (lower - upper)
+    return np.asarray(upper + down * (lower - upper), np.float32)
 
 
 def _draw(scene: Scene, bodies: Bodies, frame: _Frame) -> None:
@@ -151,19 +153,21 @@ def _draw(scene: Scene, bodies: Bodies, frame: _Frame) -> None:
         eye = scene.eye[row] - bodies.centre[member]
         along = -(eye @ rays)
         square = along * along - (eye @ eye - bodies.reach[member, 1] ** 2)
-        met = np.flatnonzero(square > 0)
+        met = (square > 0).nonzero()[0]
         along, half, rays = along[met], np.sqrt(square[met]), rays.take(met, 1)
-        blocks.append(_block(bodies, member, eye[:, None], rays, along, half, scene.pixel[row]))
+        blocks.append(
+            _block(bodies, member, scene.pixel[row], start=eye[:, None], ahead=rays, along=along, half=half)
+        )
         places.append(place[met])
         ways.append((rays, along))
-    for member, (stop, clearance) in enumerate(_trace(bodies.solid, blocks)):
+    for member, (reached, clearance) in enumerate(_trace(bodies.solid, blocks)):
         row, place, (rays, along) = bodies.rows[member], places[member], ways[member]
         depth, cover = frame.depth[row], frame.cover[row]
         behind = depth[place]
-        grazed = np.flatnonzero((clearance > _TOUCH) & (clearance < 1) & (along < behind))
+        grazed = ((clearance > _TOUCH) & (clearance < 1) & (along < behind)).nonzero()[0]
         cover[place[grazed]] = (1 - clearance[grazed]) / (1 - _TOUCH)
-        hit = np.flatnonzero((clearance <= _TOUCH) & (stop < behind))
-        place, stop = place[hit], stop[hit]
+        hit = ((clearance <= _TOUCH) & (reached < behind)).nonzero()[0]
+        place, stop = place[hit], reached[hit]
         own = blocks[member][:3].take(hit, 1) + stop * blocks[member][3:6].take(hit, 1)
         cover[place], depth[place], frame.gloss[row][place] = 0, stop, bodies.gloss[member]
         world, normal = stop * rays.take(hit, 1), _normals(bodies, member, own)
@@ -190,13 +194,12 @@ def _candidates(scene: Scene, bodies: Bodies) -> list[Rows]:
     )
     pixels = np.arange(size * size).reshape(size, size)
     return [
-        pixels[top:bottom, left:right].ravel()
-        for (left, top), (right, bottom) in zip(low, high, strict=True)
+        pixels[top:bottom, left:right].ravel() for (left, top), (right, bottom) in zip(low, high, strict=True)
     ]
 
 
 def _block(
-    bodies: Bodies, member: int, start: Float, ahead: Float, along: Float, half: Float, width: np.float32
+    bodies: Bodies, member: int, width: np.float32, *, start: Float, ahead: Float, along: Float, half: Float
 ) -> Float:
     """Rays in a body's own frame: origin, direction (3 rows each), reach, width, far and near; (10, k)."""
     block = np.empty((10, len(along)), np.float32)
@@ -209,8 +212,8 @@ def _block(
 
 def _trace(solid: Solid, blocks: list[Float]) -> list[tuple[Float, Float]]:
     """For each block of k rays the distances at which they stop and their least clearance in widths, (k,)."""
-    fixed = np.concatenate(blocks, 1)
-    distance = fixed[9]
+    fixed = np.concatenate([block[:9] for block in blocks], 1)
+    distance = np.concatenate([block[9] for block in blocks])
     stop, clearance = distance.copy(), np.full_like(distance, _FAR)
     live, best = np.arange(len(distance)), clearance
     for step in range(1, _STEPS + 1):
@@ -224,7 +227,7 @@ def _trace(solid: Solid, blocks: list[Float]) -> list[tuple[Float, Float]]:
         # Finished rays leave at fixed steps: what a ray does must not depend on the other rays.
         if step in _LEAVING:
             stop[live], clearance[live] = distance, best
-            going = np.flatnonzero((relative > _TOUCH) & (distance < fixed[8]))
+            going = ((relative > _TOUCH) & (distance < fixed[8])).nonzero()[0]
             live, fixed, distance, best = live[going], fixed.take(going, 1), distance[going], best[going]
     stop[live], clearance[live] = distance, best
     bounds = np.cumsum([block.shape[1] for block in blocks])[:-1]
@@ -237,7 +240,7 @@ def _normals(bodies: Bodies, member: int, own: Float) -> Float:
     for corner in _TETRAHEDRON[:, :, None]:
         gradient += corner * bodies.solid(own + np.float32(0.01) * corner)
     normal = bodies.inward[member].T @ gradient
-    return normal / (np.sqrt((normal * normal).sum(0)) + np.float32(1e-12))
+    return np.asarray(normal / (np.sqrt((normal * normal).sum(0)) + np.float32(1e-12)), np.float32)
 
 
 def _sunlit(scene: Scene, groups: list[Bodies], frame: _Frame, facing: npt.NDArray[np.bool_]) -> Float:
@@ -254,30 +257,32 @@ def _sunlit(scene: Scene, groups: list[Bodies], frame: _Frame, facing: npt.NDArr
             offset = across[row] - (axes[row] @ centre)[:, None]
             offset *= offset
             square = bodies.reach[member, 1] ** 2 - offset[0] - offset[1]
-            place = np.flatnonzero((square > 0) & facing[row])
+            place = ((square > 0) & facing[row]).nonzero()[0]
             start = frame.world[row].take(place, 1) + np.float32(0.03) * frame.normal[row].take(place, 1)
             start -= centre[:, None]
             along, half = -(scene.light[row] @ start), np.sqrt(square[place])
-            ahead = np.flatnonzero(along + half > 0.05)
+            ahead = (along + half > 0.05).nonzero()[0]
             start, along, half = start.take(ahead, 1), along[ahead], half[ahead]
-            blocks.append(_block(bodies, member, start, scene.light[row][:, None], along, half, _PENUMBRA))
+            beam = scene.light[row][:, None]
+            blocks.append(_block(bodies, member, _PENUMBRA, start=start, ahead=beam, along=along, half=half))
             places.append(place[ahead])
         for row, place, (_, clearance) in zip(bodies.rows, places, _trace(bodies.solid, blocks), strict=True):
-            lit[row][place] *= np.clip((clearance - _TOUCH) / (1 - _TOUCH), 0, 1)
+            lit[row][place] *= limit((clearance - _TOUCH) / (1 - _TOUCH), 0, 1)
     return lit
 
 
-def _light(scene: Scene, main: Bodies, frame: _Frame, row: int, shade: Float, image: Float) -> None:
-    """Lambert's law with a highlight (Blinn) and ambient light, into an image of shape (pixels, 3)."""
+def _light(scene: Scene, main: Bodies, frame: _Frame, row: int, *, shade: Float) -> Float:
+    """Lambert's law with a highlight (Blinn) and ambient light, of one image, shape (pixels, 3)."""
     # The main object takes away the sky near it: the shade of contact.
     apart = frame.world[row] - main.centre[row][:, None]
     apart *= apart
-    near = np.clip(np.float32(1.6) - apart.sum(0) / main.reach[row, 1] ** 2, 0, 1)
+    near = limit(np.float32(1.6) - apart.sum(0) / main.reach[row, 1] ** 2, 0, 1)
     ambient = (1 - np.float32(0.45) * near) * (np.float32(0.65) + np.float32(0.35) * frame.normal[row, 1])
+    image = np.empty((scene.rays.shape[2], 3), np.float32)
     for axis in range(3):
         light = scene.sun[row, axis] * shade + scene.sky[row, axis] * ambient
         np.multiply(light, frame.albedo[row, axis], out=image[:, axis])
-    shiny = np.flatnonzero((frame.gloss[row] > 0) & (shade > 0))
+    shiny = ((frame.gloss[row] > 0) & (shade > 0)).nonzero()[0]
     half_way = scene.light[row][:, None] - scene.rays[row].take(shiny, 1)
     shine = (frame.normal[row].take(shiny, 1) * half_way).sum(0) / np.sqrt((half_way * half_way).sum(0))
     for _ in range(5):
@@ -285,18 +290,18 @@ def _light(scene: Scene, main: Bodies, frame: _Frame, row: int, shade: Float, im
     shine *= frame.gloss[row][shiny] * np.minimum(5 * shade[shiny], 1)
     for axis in range(3):
         image[:, axis][shiny] += shine * scene.sun[row, axis]
+    return image
 
 
 def _smooth_outlines(cover: Float, depth: Float, size: int, image: Float) -> None:
     """Mix the colour of nearer neighbours into the pixels that an outline partly covers."""
-    edge = np.flatnonzero(cover > 0)
+    edge = (cover > 0).nonzero()[0]
     y, x = np.divmod(edge, size)
-    total, number = np.zeros((len(edge), 3), np.float32), np.zeros((len(edge), 1), np.float32)
-    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-        beside = np.clip(y + down, 0, size - 1) * size + np.clip(x + right, 0, size - 1)
-        nearer = ((depth[beside] < depth[edge] - 0.02) & (cover[beside] == 0))[:, None]
-        total += nearer * image.take(beside, 0)
-        number += nearer
+    around = np.minimum(np.maximum(np.stack([y, x], 1) + _AROUND[:, None], 0), size - 1)
+    beside = around[:, :, 0] * size + around[:, :, 1]
+    nearer = (depth[beside] < depth[edge] - np.float32(0.02)) & (cover[beside] == 0)
+    total = (nearer[:, :, None] * image[beside]).sum(0)
+    number = nearer.sum(0, dtype=np.float32)[:, None]
     share = cover[edge, None] * (number > 0)
     own = image.take(edge, 0)
     image[edge] = own + share * (total / np.maximum(number, 1) - own)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datamodules.embedded.sampling import Float
+from datamodules.embedded.sampling import Float, limit
 
 Solid = Callable[[Float], Float]
 
@@ -18,7 +18,7 @@ def _length(*parts: Float) -> Float:
     total = parts[0] * parts[0]
     for part in parts[1:]:
         total += part * part
-    return np.sqrt(total)
+    return np.asarray(np.sqrt(total), np.float32)
 
 
 def _largest(first: Float, *others: Float) -> Float:
@@ -31,7 +31,7 @@ def _taper(radius: Float, y: Float, base: float, bottom: float, top: float) -> F
     """A cone over the cross-section `radius` (a norm of x and z): `base` wide at `bottom`, a tip at `top`."""
     height = top - bottom
     slant = float(np.hypot(height, base))
-    return np.maximum((radius * height + (y - top) * base) / slant, bottom - y)
+    return np.asarray(np.maximum((radius * height + (y - top) * base) / slant, bottom - y), np.float32)
 
 
 def _sphere(p: Float) -> Float:
@@ -43,7 +43,7 @@ def _cube(p: Float) -> Float:
 
 
 def _cylinder(p: Float) -> Float:
-    return np.maximum(_length(p[0], p[2]) - 0.48, np.abs(p[1]) - 0.72)
+    return np.asarray(np.maximum(_length(p[0], p[2]) - 0.48, np.abs(p[1]) - 0.72), np.float32)
 
 
 def _cone(p: Float) -> Float:
@@ -63,7 +63,7 @@ def _mug(p: Float) -> Float:
     radius, height = _length(x, p[2]), np.abs(p[1]) - 0.6
     body = np.maximum(np.maximum(radius - 0.52, height), -np.maximum(radius - 0.42, -0.48 - p[1]))
     handle = _length(_length(x - 0.55, p[1]) - 0.34, p[2]) - 0.1
-    return np.minimum(body, np.maximum(handle, 0.47 - radius))
+    return np.asarray(np.minimum(body, np.maximum(handle, 0.47 - radius)), np.float32)
 
 
 def _star(p: Float) -> Float:
@@ -75,13 +75,13 @@ def _star(p: Float) -> Float:
         x, y = x - excess * normal_x, y - excess * normal_y
     x = np.abs(x)
     outline = (y - 0.95) * 0.3695 + x * 0.9292  # the edge from the tip (0, 0.95) to the notch, about 0.42 out
-    return np.maximum(outline, np.abs(p[2]) - 0.24)
+    return np.asarray(np.maximum(outline, np.abs(p[2]) - 0.24), np.float32)
 
 
 def _cross(p: Float) -> Float:
     x, y, z = np.abs(p)
     bars = np.minimum(np.maximum(x - 0.85, y - 0.27), np.maximum(y - 0.85, x - 0.27))
-    return np.maximum(bars, z - 0.27)
+    return np.asarray(np.maximum(bars, z - 0.27), np.float32)
 
 
 def _stairs(p: Float) -> Float:
@@ -92,12 +92,12 @@ def _stairs(p: Float) -> Float:
 
 
 def _capsule(p: Float) -> Float:
-    return _length(p[0], p[1] - np.clip(p[1], -0.52, 0.52), p[2]) - 0.4
+    return _length(p[0], p[1] - limit(p[1], -0.52, 0.52), p[2]) - 0.4
 
 
 def _arch(p: Float) -> Float:
     block = _largest(np.abs(p[0]) - 0.75, np.abs(p[1]) - 0.58, np.abs(p[2]) - 0.3)
-    return np.maximum(block, 0.45 - _length(p[0], np.maximum(p[1] + 0.25, 0)))
+    return np.asarray(np.maximum(block, 0.45 - _length(p[0], np.maximum(p[1] + 0.25, 0))), np.float32)
 
 
 def _nut(p: Float) -> Float:
@@ -108,7 +108,7 @@ def _nut(p: Float) -> Float:
 
 def _bowl(p: Float) -> Float:
     y = p[1] - 0.3
-    return np.maximum(np.abs(_length(p[0], y, p[2]) - 0.78) - 0.07, y)
+    return np.asarray(np.maximum(np.abs(_length(p[0], y, p[2]) - 0.78) - 0.07, y), np.float32)
 
 
 def _tetrahedron(p: Float) -> Float:
@@ -129,14 +129,14 @@ def blob(p: Float) -> Float:
 
 def bean(p: Float) -> Float:
     """A bent pod; clutter, of no class."""
-    x = np.clip(p[0], -0.68, 0.68)
+    x = limit(p[0], -0.68, 0.68)
     # Bending stretches space by up to 1.6, which the factor takes back.
     return np.float32(0.65) * (_length(p[0] - x, p[1] - 0.9 * x * x + 0.3, p[2]) - 0.24)
 
 
 def rod(p: Float) -> Float:
     """A thin stick; clutter, of no class."""
-    return _length(p[0], p[1] - np.clip(p[1], -0.9, 0.9), p[2]) - 0.09
+    return _length(p[0], p[1] - limit(p[1], -0.9, 0.9), p[2]) - 0.09
 
 
 SOLIDS: dict[str, Solid] = {

@@ -1,0 +1,94 @@
+"""Stage runs as a table. The analyses read records only, never logs or W&B."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.processes import load_processes, process_name
+from stages.record import Record
+from stages.store import Store
+
+CHAIN_SEPARATOR = ">"
+
+_COLUMNS = (
+    "id",
+    "stage",
+    "chain",
+    "process",
+    "parent",
+    "transfer_rule",
+    "seed",
+    "data_ratio",
+    "ratio_unit",
+    "classes",
+    "train_images",
+    "val_images",
+    "epochs",
+    "plateau_reached",
+    "plateau_onset",
+    "plateau_length",
+    "histogram_accuracy",
+    "seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "folder",
+)
+
+
+def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
+    """All finished stage runs of a store, a row each, in the order of their folders.
+
+    Args:
+        runs_dir: the store.
+
+    Returns:
+        Columns: `id` (full) and `parent` (full id, None for a run without one); `stage`; `chain`, stages from
+        the first source joined by `>`; `process`, the learning process whose target the run is, or None for
+        a source; `transfer_rule` (`none` from random weights); `seed`, `data_ratio`, `ratio_unit`; counts of
+        `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`, `plateau_onset` (from 0) and
+        `plateau_length`; `histogram_accuracy`; `seconds`, `images_per_second`, `peak_memory_bytes`;
+        `folder`; and for each metric METRIC_p75, _p50, _p25, _last and _best. A store without finished runs
+        gives no rows and the columns above.
+
+    Raises:
+        RelayError: if a record is damaged or of another schema; names the file.
+        FileNotFoundError: if there is no such folder.
+    """
+    folder = Path(runs_dir).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; give the runs_dir that train.py wrote to")
+    rows = [_row(run.read_record(), run.path) for run in Store(folder).complete_runs()]
+    if not rows:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    return pd.DataFrame(rows)
+
+
+def _row(record: Record, folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": record.id,
+        "stage": record.stage,
+        "chain": CHAIN_SEPARATOR.join(record.chain),
+        "process": process_name(record.chain, record.transfer.rule, load_processes()),
+        "parent": record.parent,
+        "transfer_rule": record.transfer.rule,
+        "seed": record.seed,
+        "data_ratio": record.data_ratio,
+        "ratio_unit": record.ratio_unit,
+        "classes": len(record.data.classes),
+        "train_images": sum(record.data.train_counts),
+        "val_images": sum(record.data.val_counts),
+        "epochs": record.epochs,
+        "plateau_reached": record.plateau.reached,
+        "plateau_onset": record.plateau.onset,
+        "plateau_length": record.plateau.length,
+        "histogram_accuracy": record.data.histogram_accuracy,
+        "seconds": record.cost.seconds,
+        "images_per_second": record.cost.images_per_second,
+        "peak_memory_bytes": record.cost.peak_memory_bytes,
+        "folder": str(folder),
+    }
+    for name, metric in record.metrics.items():
+        row |= {f"{name}_{part}": value for part, value in metric.model_dump().items()}
+    return row
