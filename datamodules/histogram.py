@@ -19,8 +19,8 @@ def histogram_accuracy(
     """Accuracy of multinomial logistic regression on normalised grey-level histograms.
 
     A baseline: a network that does not beat it has learnt no texture. The solver (L-BFGS) runs for at most
-    300 iterations; where it has not converged by then, the accuracy is that of the regression so far, which
-    differs from the converged one by less than the evaluation set can tell.
+    300 iterations, of which the embedded dld domain needs about 110; where they do not suffice, the accuracy
+    is that of the regression as far as it came, without a warning.
 
     Args:
         train_images: uint8, shape (N, H, W), or (N, H, W, 3), which is reduced to luma (ITU-R BT.601).
@@ -33,10 +33,10 @@ def histogram_accuracy(
         Share of the evaluation images classified correctly, 0 to 1; the same at every call.
     """
     # Imported here: scikit-learn takes a second to import, and most stage runs do not ask for the baseline.
-    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     scaler = StandardScaler()
     train = scaler.fit_transform(_histograms(train_images, bins))

@@ -116,7 +116,7 @@ def _decode(
 
 def _histogram_accuracy(train: CachedSide, val: CachedSide) -> float:
     # Imported here: scikit-learn takes a second to load, and a cached domain does not need it.
-    from datamodules.histogram import histogram_accuracy  # noqa: PLC0415
+    from datamodules.histogram import histogram_accuracy
 
     assert train.images is not None
     assert val.images is not None

@@ -5,8 +5,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from datamodules.resize import resize_bicubic
 from stages.errors import RelayError
 
 Augment = Literal["none", "flip", "dihedral"]
@@ -74,14 +74,10 @@ class Preprocess:
         if augment_seed is not None and self.augment != "none":
             images = self._augmented(images, augment_seed, index)
         planes = images.permute(0, 3, 1, 2) if images.dim() == 4 else images.unsqueeze(1)
-        values, unit = planes.float(), 255
-        if images.shape[1:3] != (self.size, self.size):
-            size = (self.size, self.size)
-            values = interpolate(
-                values.div_(255), size=size, mode="bicubic", align_corners=False, antialias=False
-            )
-            unit = 1
-        return self._normalised(values, unit)
+        if images.shape[1:3] == (self.size, self.size):
+            return self._normalised(planes.float(), 255)
+        planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
+        return self._normalised(resize_bicubic(planes.div_(255), self.size), 1)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Whether images of this shape, (H, W) or (H, W, 3), can be augmented so.
@@ -100,7 +96,8 @@ class Preprocess:
         output = torch.empty(
             (len(values), 3, self.size, self.size), device=values.device, memory_format=self.memory_format
         )
-        if values.shape[1] == 3 and self.memory_format == torch.channels_last:
+        last = torch.channels_last
+        if values.shape[1] == 3 and self.memory_format == last and values.is_contiguous(memory_format=last):
             # Three channels a pixel are too short an inner loop: take whole rows, constants repeated.
             shape = (len(values), self.size, 3 * self.size)
             scale, shift = self._constants(unit, values.device, self.size)

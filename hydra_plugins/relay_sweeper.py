@@ -117,6 +117,11 @@ class RelaySweeper(BasicSweeper):
         ratios = _numbers(given, "data_ratio", float) or [config.data_ratio]
         if chain is None:
             assert config.process is not None, "the process was composed in"
+            if config.process.name != process:
+                raise RelayError(
+                    f"process={process} composes to the process {config.process.name}: write several names "
+                    "with commas and without brackets, and in conf/process/NAME.yaml name: NAME"
+                )
             chain = config.process.chain
         between = "feature" if config.process is None else config.process.between
         own = tuple(text for text in overrides if not text.startswith("process."))
@@ -171,13 +176,13 @@ def _values(override: Override) -> list[str]:
 
 
 def _numbers(given: dict[str, Override], key: str, number: type) -> list[Any]:
-    """The values of a numeric override, or nothing if it was not given."""
+    """The values of a numeric override, or nothing if it was not given. Only `source_seed` may be null."""
     if key not in given:
         return []
     values = []
     for text in _values(given[key]):
         try:
-            values.append(None if text == "null" else number(text))
+            values.append(None if text == "null" and key == "source_seed" else number(text))
         except ValueError:
             raise RelayError(
                 f"{key}={text}: this is not {'a whole' if number is int else 'a'} number"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_THREAD_ELEMENTS = 1 << 17  # 512 KiB of float32 a thread: the few buffers of a block stay in the cache
+_THREAD_ELEMENTS = 1 << 18  # 1 MiB of float32 a thread: the few buffers of a block stay in the cache
 
 
 class LocalResponseNorm(nn.Module):
@@ -208,7 +208,7 @@ class _Blocks:
         self.length = min(self.count, max(1, elements // (self.padded * self.inner)))
 
     def zeros(self) -> Tensor:
-        return torch.zeros(self.length, self.padded, self.inner, dtype=self.dtype)
+        return torch.zeros(self.length, self.padded, self.inner, dtype=self.dtype, device="cpu")
 
     def starts(self) -> range:
         return range(0, self.count, self.length)
@@ -242,7 +242,7 @@ def _blocked_forward(x: Tensor, constants: _Constants) -> Tensor:
     rows, output_rows = _rows(x), _rows(output)
     blocks = _Blocks(rows, before, after, _compute_dtype(x))
     squares = blocks.zeros()
-    constant = torch.tensor(k, dtype=blocks.dtype)
+    constant = torch.tensor(k, dtype=blocks.dtype, device="cpu")
     for start in blocks.starts():
         block = rows[start : start + blocks.length].to(blocks.dtype)
         count = len(block)
@@ -262,7 +262,7 @@ def _blocked_backward(x: Tensor, gradient: Tensor, constants: _Constants) -> Ten
     rows, gradient_rows, output_rows = _rows(x), _rows(gradient), _rows(output)
     blocks = _Blocks(rows, before, after, _compute_dtype(x))
     squares, products = blocks.zeros(), blocks.zeros()
-    constant = torch.tensor(k, dtype=blocks.dtype)
+    constant = torch.tensor(k, dtype=blocks.dtype, device="cpu")
     for start in blocks.starts():
         block = rows[start : start + blocks.length].to(blocks.dtype)
         count = len(block)

@@ -63,7 +63,11 @@ class RunLock:
             if self._on_wait is not None:
                 self._on_wait(f"{self._folder} is being trained by {self._describe_holder()}; waiting for it")
             self._lock.acquire(poll_interval=self._poll_seconds)
-        write_text(self._holder, json.dumps(self._identity(), indent=1) + "\n")
+        try:
+            write_text(self._holder, json.dumps(self._identity(), indent=1) + "\n")
+        except BaseException:  # a full disk: `__exit__` is not called
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,5 +1,6 @@
 """The plan: chains become a graph of stage runs in which every recipe stands once."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -138,6 +139,7 @@ class _Planner:
         for depth, stage in enumerate(request.chain):
             target = depth == len(request.chain) - 1
             config, identity = self._stage(stage, request.overrides)
+            check_name(stage, config)
             seed = request.seed if target or request.source_seed is None else request.source_seed
             rule = config.transfer.rule if request.rule is None else request.rule
             config = replace(
@@ -185,6 +187,20 @@ def check_chain(chain: Sequence[str]) -> None:
     for stage in chain:
         if list(chain).count(stage) > 1:
             raise RelayError(f"stage {stage} stands twice in the chain {' -> '.join(chain)}")
+
+
+def check_name(stage: str, config: Config) -> None:
+    """Refuse a stage under another name than its file's: a list of stages, or a wrong `name` in the file.
+
+    Raises:
+        RelayError: naming both.
+    """
+    assert config.stage is not None, "a stage run has a stage"
+    if config.stage.name != stage:
+        raise RelayError(
+            f"+stage={stage} composes to the stage {config.stage.name}: write a chain with commas and "
+            "without brackets, and in conf/stage/NAME.yaml name: NAME"
+        )
 
 
 def source_of(config: Config) -> SourceConfig:
@@ -243,8 +259,10 @@ def _quoted(text: str | None) -> str:
     """A string as Hydra's override grammar quotes it."""
     if text is None:
         return "null"
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    # Hydra takes a backslash for itself, except in front of a quote.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{chr(92) * trailing}'"
 
 
 def parent_folder(store: Store, chain: Sequence[str], parent: str | None) -> RunFolder | None:

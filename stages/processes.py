@@ -31,15 +31,15 @@ def load_processes(folder: Path = PROCESS_FOLDER) -> Mapping[str, Process]:
     """
     processes = {}
     for path in sorted(folder.glob("*.yaml")):
-        content = yaml.safe_load(path.read_text())
         try:
+            content = yaml.safe_load(path.read_text())
             process = Process(
                 name=str(content["name"]),
                 title=str(content["title"]),
                 chain=tuple(map(str, content["chain"])),
                 transfer=content["transfer"],
             )
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, yaml.YAMLError) as error:
             raise RelayError(f"{path} is not a learning process: {error}") from None
         processes[process.name] = process
     return processes
@@ -49,7 +49,8 @@ def process_name(chain: Sequence[str], rule: str, processes: Mapping[str, Proces
     """Name of the process whose target a stage run is, looked up by chain and transfer rule.
 
     A process that leaves its rule open has the paper's, `feature`; the same chain under a rule that no
-    process names is `NAME+RULE`. A run that starts from random weights has the rule `none`.
+    process names is `NAME+RULE`. A run that starts from random weights has the rule `none`; a chain of one
+    stage with another rule started from a checkpoint of the user's and is not the process from scratch.
 
     Returns:
         None if no process has this chain: the run is a source only.
@@ -58,7 +59,7 @@ def process_name(chain: Sequence[str], rule: str, processes: Mapping[str, Proces
     for process in processes.values():
         if process.chain != tuple(chain):
             continue
-        if len(chain) == 1 or (process.transfer or "feature") == rule:
+        if rule == ("none" if len(chain) == 1 else process.transfer or "feature"):
             return process.name
         if process.transfer is None:
             open_rule = f"{process.name}+{rule}"

@@ -121,7 +121,8 @@ def _without_legacy(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in recipe.items():
         dotted = f"{prefix}{name}"
         if isinstance(value, dict):
-            kept[name] = _without_legacy(value, f"{dotted}.")
+            if inner := _without_legacy(value, f"{dotted}."):  # a part of legacy values only is no part
+                kept[name] = inner
         elif dotted not in LEGACY_VALUES or LEGACY_VALUES[dotted] != value:
             kept[name] = value
     return kept

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from stages.outcome import Outcome
@@ -17,7 +18,7 @@ def run_plan(plan: Plan, store: Store, launch: Launch) -> dict[str, Outcome]:
     """Train what is missing. A failed run stops its descendants only.
 
     What became of a run is read from the store and not from the launcher, because a launcher raises when
-    one of its workers dies and says nothing about the others.
+    one of its workers dies and says nothing about the others. Where a job returned, it says why it failed.
 
     Args:
         plan: what was asked for.
@@ -36,20 +37,23 @@ def run_plan(plan: Plan, store: Store, launch: Launch) -> dict[str, Outcome]:
         for run in batch:
             if run not in ready:
                 outcomes[run.id] = Outcome(run.id, "blocked", "its parent failed")
+                images_after -= plan.most_images(run)
         jobs = []
         for run in ready:
+            store.folder(run.stage, run.id).failure.unlink(missing_ok=True)  # an earlier sweep's
             images_after -= plan.most_images(run)
             launched += 1
             jobs.append(
                 job_overrides(plan, run, store, index=launched, count=len(missing), images_after=images_after)
             )
+        returned: Sequence[Any] = ()
         if jobs:
             try:
-                launch(jobs, launched - len(jobs))
+                returned = launch(jobs, launched - len(jobs))
             except Exception as error:  # a launcher raises whatever its workers died of
                 log.warning("The launcher reported: %s", error)
-        for run in ready:
-            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run)
+        for run, job in zip_longest(ready, returned[: len(ready)]):
+            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run, _message(job))
             if outcomes[run.id].status == "failed":
                 log.error("Failed: %s: %s", describe(run), outcomes[run.id].message)
     return outcomes
@@ -62,9 +66,22 @@ def _parent_is_complete(plan: Plan, store: Store, run: StageRun) -> bool:
     return store.folder(parent.stage, parent.id).is_complete()
 
 
-def _outcome(folder: RunFolder, run: StageRun) -> Outcome:
+def _message(job: Any) -> str:
+    """Why a job failed, by Hydra's JobReturn; None stands for a job that did not return."""
+    if job is None:
+        return ""
+    try:
+        value = job.return_value
+    except Exception as error:  # what ended the job is raised here
+        return f"{type(error).__name__}: {error}"
+    return value.message if isinstance(value, Outcome) else ""
+
+
+def _outcome(folder: RunFolder, run: StageRun, message: str) -> Outcome:
     if folder.is_complete():
         return Outcome(run.id, "trained")
+    if message:
+        return Outcome(run.id, "failed", message)
     try:
         lines = folder.failure.read_text().strip().splitlines()
     except OSError:

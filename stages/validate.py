@@ -1,9 +1,11 @@
 """Checks of a configuration's values, made before anything expensive."""
 
+import math
 from pathlib import Path
 
 from stages.config import Config
 from stages.errors import RelayError
+from stages.lock import KINDS
 from stages.plateau import PlateauRule
 from stages.recipe import is_ratio
 
@@ -34,6 +36,7 @@ def validate_config(config: Config) -> None:
         ("trainer.memory_format", config.trainer.memory_format, MEMORY_FORMATS),
         ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
         ("logger.wandb", config.logger.wandb, WANDB_MODES),
+        ("paths.lock", config.paths.lock, KINDS),
     ):
         if value not in allowed:
             raise RelayError(f"{key} is {value!r}; it must be one of {', '.join(allowed)}")
@@ -61,6 +64,9 @@ def validate_config(config: Config) -> None:
     ):  # fmt: skip
         if not valid:
             raise RelayError(f"{key} is {number}; it must be {bounds}")
+        for component in number if isinstance(number, list) else [number]:
+            if component is not None and not math.isfinite(component):
+                raise RelayError(f"{key} is {number}; it must be finite")
     plateau_rule(config)
     if config.init_from is not None and not Path(config.init_from).is_file():
         raise RelayError(f"init_from: there is no file {config.init_from}")

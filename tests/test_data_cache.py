@@ -180,7 +180,7 @@ def test_generated_images_are_windowed_and_cached(
 
 
 def prepare_in_process(root: str, cache_dir: str, barrier: Any, results: Any) -> None:
-    barrier.wait(30)
+    barrier.wait(120)
     domain = prepare(folder(Path(root)), cache_dir, memory_limit_bytes=LIMIT)
     results.put((int(np.asarray(domain.train.images).sum()), os.stat(only_cache(Path(cache_dir))).st_ino))
 
@@ -193,7 +193,7 @@ def test_concurrent_processes_build_once(tmp_path: Path) -> None:
     processes = [context.Process(target=prepare_in_process, args=arguments) for _ in range(3)]
     for process in processes:
         process.start()
-    answers = {results.get(timeout=60) for _ in processes}
+    answers = {results.get(timeout=120) for _ in processes}
     for process in processes:
         process.join()
         assert process.exitcode == 0

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from fake_images import ROWS, manifest, pixels, split_folders
@@ -214,8 +215,6 @@ def test_workers_end_with_the_fit(tmp_path: Path) -> None:
 
 
 def child_processes() -> Iterator[int]:
-    import psutil  # noqa: PLC0415
-
     return (child.pid for child in psutil.Process().children(recursive=True))
 
 

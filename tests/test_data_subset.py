@@ -26,7 +26,7 @@ def labelled(draw: Any) -> Labelled:
     return np.array(labels, dtype=np.int64), tuple(f"p{number}" for number in groups)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(labelled(), st.integers(0, 2**64))
 def test_patches_are_exactly_stratified_and_nested(sample: Labelled, seed: int) -> None:
     labels, groups = sample
@@ -43,7 +43,7 @@ def test_patches_are_exactly_stratified_and_nested(sample: Labelled, seed: int) 
     assert len(smaller) == len(labels)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(labelled(), st.integers(0, 2**64))
 def test_patients_are_whole_and_nested(sample: Labelled, seed: int) -> None:
     labels, groups = sample

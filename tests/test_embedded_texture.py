@@ -129,7 +129,8 @@ def _lit_from(azimuth: float, elevation: float) -> npt.NDArray[np.float32]:
     flat = np.cos(elevation)
     light = np.array([[np.cos(azimuth) * flat, np.sin(azimuth) * flat, np.sin(elevation)]], np.float32)
     turned = replace(conditions, light=light, to_texels=np.eye(2, dtype=np.float32)[None])
-    return texture._shade([specimen], 0.0, turned, 0, 48).mean(2)
+    linear = texture._shade([specimen], 0.0, turned, 0, 48)
+    return np.asarray(linear.mean(2), np.float32)
 
 
 def test_direction_of_the_light_changes_the_image() -> None:

@@ -228,6 +228,24 @@ def test_no_gradients_and_empty_batches():
     assert layer(torch.empty(2, 8, 3, 3, device="meta")).shape == (2, 8, 3, 3)
 
 
+@pytest.mark.parametrize("memory", [torch.clone, channels_last], ids=["nchw", "nhwc"])
+def test_a_value_that_is_not_a_number_stays_in_its_window(memory):
+    x = draw(3, 8, 4, 4)
+    x[1, 2, 1, 1] = float("nan")
+    y, gradient = value_and_gradient(LocalResponseNorm(*ALEXNET), memory(x), torch.ones_like(x))
+    spread = torch.zeros(3, 8, 4, 4, dtype=torch.bool)
+    spread[1, :5, 1, 1] = True  # channels 0 to 4
+    assert torch.equal(y.isnan(), spread)
+    spread[1, :7, 1, 1] = True  # a gradient reaches one window further
+    assert torch.equal(gradient.isnan(), spread)
+
+
+def test_a_default_device_elsewhere_changes_nothing():
+    layer, x = LocalResponseNorm(*ALEXNET), draw(2, 8, 3, 3)
+    with torch.device("meta"):
+        assert torch.equal(layer(x), layer(x))
+
+
 def test_copies_hold_no_state():
     layer, x = LocalResponseNorm(*ALEXNET), draw(2, 8, 3, 3)
     layer(x)

@@ -75,3 +75,17 @@ def step(value: npt.NDArray[np.floating], low: float, high: float) -> Float:
     """A smooth rise from 0 at `low` to 1 at `high`, shape of `value`."""
     share = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def look_up(noise: Float, u: Float, v: Float) -> Float:
+    """Bilinear values of periodic `noise` (side, side; a power of two) at u, v in texels, shape of u."""
+    side = noise.shape[0]
+    left, top = np.floor(u), np.floor(v)
+    right, down = u - left, v - top
+    x, y = left.astype(np.int64) & (side - 1), (top.astype(np.int64) & (side - 1)) * side
+    x_next, y_next = (x + 1) & (side - 1), (y + side) & (side * side - 1)
+    table = noise.reshape(-1)
+    upper, lower = table.take(y + x), table.take(y_next + x)
+    upper += right * (table.take(y + x_next) - upper)
+    lower += right * (table.take(y_next + x_next) - lower)
+    return np.asarray(upper + down * (lower - upper), np.float32)

@@ -92,8 +92,7 @@ def _bricks(
 
 def _scales(rng: np.random.Generator, *, columns: int, rows: int, depth: float) -> Relief:
     x, y = X + 0.003 * band(rng, 60), Y + 0.003 * band(rng, 60)
-    height = np.zeros_like(x)
-    tone = np.zeros_like(x)
+    height, tone = np.zeros_like(x), np.zeros_like(x)
     row = np.floor(y * rows)
     for back in (1, 0):  # each row's lower round edge lies over the next row
         u = (x * columns + 0.5 * ((row - back) % 2)) % 1 - 0.5
@@ -102,8 +101,7 @@ def _scales(rng: np.random.Generator, *, columns: int, rows: int, depth: float) 
         rise = depth * (0.25 + 0.75 * v / 2)
         height = np.where(inside & (rise > height), rise * (1 - 0.5 * u * u), height)
         tone = np.where(inside, 0.25 + 0.3 * v, tone)
-    grain = band(rng, 5)
-    return _relief(height + 0.1 * grain, tone + 0.05 * grain)
+    return _relief(height + 0.1 * band(rng, 5), tone + 0.05 * band(rng, 5))
 
 
 def _stones(

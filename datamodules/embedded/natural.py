@@ -25,7 +25,7 @@ from datamodules.embedded.shapes import CLUTTER, SOLIDS, Solid
 
 VERSION = 1
 
-_CHUNK = 40
+_CHUNK = 32
 _NOISE = 64  # side of the periodic noise that gives surfaces their pattern
 _CLUTTER_PIECES = 2
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from datamodules.embedded.fields import look_up
 from datamodules.embedded.sampling import Float, limit
 from datamodules.embedded.shapes import Solid
 
@@ -131,20 +132,6 @@ def _backdrop(scene: Scene, row: int, frame: _Frame) -> None:
             frame.normal[row, axis][place] = towards[axis]
 
 
-def look_up(noise: Float, u: Float, v: Float) -> Float:
-    """Bilinear values of periodic `noise` (side, side; a power of two) at u, v in texels, shape of u."""
-    side = noise.shape[0]
-    left, top = np.floor(u), np.floor(v)
-    right, down = u - left, v - top
-    x, y = left.astype(np.int64) & (side - 1), (top.astype(np.int64) & (side - 1)) * side
-    x_next, y_next = (x + 1) & (side - 1), (y + side) & (side * side - 1)
-    table = noise.reshape(-1)
-    upper, lower = table.take(y + x), table.take(y_next + x)
-    upper += right * (table.take(y + x_next) - upper)
-    lower += right * (table.take(y_next + x_next) - lower)
-    return np.asarray(upper + down * (lower - upper), np.float32)
-
-
 def _draw(scene: Scene, bodies: Bodies, frame: _Frame) -> None:
     """Enter the bodies into the frame where they are nearest."""
     blocks, places, ways = [], [], []
@@ -223,11 +210,14 @@ def _trace(solid: Solid, blocks: list[Float]) -> list[tuple[Float, Float]]:
         gap *= fixed[6]
         relative = gap / (distance * fixed[7])
         best = np.minimum(best, relative)
+        # A ray stays where it touched: past a sharp edge it would stop at the far side.
+        moving = relative > _TOUCH
+        gap *= moving
         distance = distance + gap
         # Finished rays leave at fixed steps: what a ray does must not depend on the other rays.
         if step in _LEAVING:
             stop[live], clearance[live] = distance, best
-            going = ((relative > _TOUCH) & (distance < fixed[8])).nonzero()[0]
+            going = (moving & (distance < fixed[8])).nonzero()[0]
             live, fixed, distance, best = live[going], fixed.take(going, 1), distance[going], best[going]
     stop[live], clearance[live] = distance, best
     bounds = np.cumsum([block.shape[1] for block in blocks])[:-1]

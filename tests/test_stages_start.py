@@ -1,0 +1,49 @@
+"""Where weights come from: the whole truth table."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from stages.start import StartingPoint, starting_point
+
+PARENT, USERS = Path("store/model.ckpt"), Path("alexnet.pth")
+
+
+@pytest.mark.parametrize(("last", "previous"), list(product(("absent", "damaged", "good"), repeat=2)))
+@pytest.mark.parametrize("parent", [PARENT, None])
+@pytest.mark.parametrize("init_from", [USERS, None])
+def test_truth_table(
+    tmp_path: Path, last: str, previous: str, parent: Path | None, init_from: Path | None
+) -> None:
+    own = [tmp_path / "last.ckpt", tmp_path / "previous.ckpt"]
+    for path, state in zip(own, (last, previous), strict=True):
+        if state != "absent":
+            path.write_text(state)
+    asked: list[Path] = []
+
+    def loads(path: Path) -> bool:
+        asked.append(path)
+        return path.read_text() == "good"
+
+    expected = {
+        (True, True, True): StartingPoint("parent", PARENT),
+        (True, True, False): StartingPoint("parent", PARENT),
+        (True, False, True): StartingPoint("init_from", USERS),
+        (True, False, False): StartingPoint("scratch", None),
+    }.get((last != "good" and previous != "good", parent is not None, init_from is not None))
+    if expected is None:
+        expected = StartingPoint("resume", own[0] if last == "good" else own[1])
+    assert starting_point(own, parent, init_from, loads) == expected
+    assert set(asked) <= set(own), "only the run's own checkpoints are tried"
+    assert (own[1] in asked) == (last != "good" and previous != "absent"), "the newest first, then no more"
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    assert starting_point([tmp_path], None, None, lambda _: True).kind == "scratch"
+
+
+def test_no_own_checkpoints() -> None:
+    assert starting_point([], PARENT, USERS, lambda _: True) == StartingPoint("parent", PARENT)
