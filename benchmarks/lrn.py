@@ -21,7 +21,6 @@ from torch.nn import functional
 
 from lightning_modules.alexnet import AlexNet, Normalisation
 
-
 Clock = Callable[[], float]
 
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -38,7 +38,7 @@ def build_network(
         return AlexNet(num_classes, dropout=dropout, initialisation=initialisation, seed=seed)
     if name == "torchvision_alexnet":
         # Imported here because torchvision takes a second to load, and the default network does without.
-        from lightning_modules.torchvision_alexnet import TorchvisionAlexNet  # noqa: PLC0415
+        from lightning_modules.torchvision_alexnet import TorchvisionAlexNet
 
         return TorchvisionAlexNet(num_classes, dropout=dropout, initialisation=initialisation, seed=seed)
     raise RelayError(f"model: unknown network {name!r}; choose one of {', '.join(get_args(NetworkName))}.")

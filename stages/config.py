@@ -279,7 +279,8 @@ def to_config(config: DictConfig) -> Config:
     """
     plain = OmegaConf.create({key: config._get_node(key) for key in config if key != "hydra"})
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(Config), plain)
+        # As plain values: merged as it is, a typed part keeps a key that `+optim.learning_rate=1` appended.
+        typed = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(plain, resolve=True))
         result = OmegaConf.to_object(typed)
     except OmegaConfBaseException as error:
         raise RelayError(f"configuration: {error}") from None

@@ -64,7 +64,7 @@ class RunFolder:
         """
         try:
             stored = yaml.safe_load(self.recipe.read_text())
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise RelayError(
                 f"{self.recipe} cannot be read ({error}); remove the folder to train again"
             ) from None

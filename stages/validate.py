@@ -60,7 +60,8 @@ def validate_config(config: Config) -> None:
         ("data.std", config.data.std, len(config.data.std) == 3, "three numbers"),
         ("data.workers", config.data.workers, config.data.workers >= 0, "0 or more"),
         ("trainer.devices", config.trainer.devices, config.trainer.devices >= 1, "1 or more"),
-        ("trainer.threads", config.trainer.threads, (config.trainer.threads or 1) >= 1, "1 or more, or null"),
+        ("trainer.threads", config.trainer.threads, config.trainer.threads is None
+         or config.trainer.threads >= 1, "1 or more, or null"),
     ):  # fmt: skip
         if not valid:
             raise RelayError(f"{key} is {number}; it must be {bounds}")

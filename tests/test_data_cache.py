@@ -1,4 +1,3 @@
-import json
 import logging
 import multiprocessing
 import os
@@ -110,16 +109,24 @@ def test_damaged_cache_is_rebuilt(tmp_path: Path, damage: Any, caplog: pytest.Lo
     assert not caplog.text
 
 
-def test_objects_in_a_cache_are_refused(tmp_path: Path) -> None:
+class MakesAFolder:
+    """Unpickling it leaves a trace."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_objects_in_a_cache_are_not_unpickled(tmp_path: Path) -> None:
     source = folder(split_folders(tmp_path / "data"))
     prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
-    cached = only_cache(tmp_path / "c")
-    np.save(cached / "train.npy", np.array([{}], dtype=object), allow_pickle=True)
-    meta = json.loads((cached / "meta.json").read_text())
-    meta["train"]["sha256"] = cache_module.hashlib.sha256((cached / "train.npy").read_bytes()).hexdigest()
-    (cached / "meta.json").write_text(json.dumps(meta))
+    trap = np.array([MakesAFolder(tmp_path / "trace")], dtype=object)
+    np.save(only_cache(tmp_path / "c") / "train.npy", trap, allow_pickle=True)
     domain = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
     assert np.asarray(domain.train.images).dtype == np.uint8
+    assert not (tmp_path / "trace").exists()
 
 
 def test_changed_file_of_equal_size_is_decoded_again(tmp_path: Path) -> None:

@@ -77,9 +77,14 @@ def test_an_exception_in_the_block_leaves_the_old_file(
     path = tmp_path / "file"
     if existed:
         path.write_bytes(OLD)
-    with pytest.raises(type(error)), atomic_file(path) as file:
-        file.write(NEW)
-        raise error
+
+    def write() -> None:
+        with atomic_file(path) as file:
+            file.write(NEW)
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
     assert names(tmp_path) == (["file"] if existed else [])
     assert not existed or path.read_bytes() == OLD
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import scoreatpercentile
 
@@ -115,6 +115,7 @@ RULES = st.builds(
 LOSSES = st.lists(st.floats(0.0, 10.0), max_size=30)
 
 
+@settings(deadline=None, derandomize=True)
 @given(LOSSES, LOSSES, RULES)
 def test_the_onset_depends_on_losses_up_to_it_only(
     losses: list[float], other: list[float], any_rule: PlateauRule
@@ -128,6 +129,7 @@ def test_the_onset_depends_on_losses_up_to_it_only(
         assert plateau_onset(losses[: onset - 1], any_rule) is None
 
 
+@settings(deadline=None, derandomize=True)
 @given(LOSSES, RULES)
 def test_the_onset_in_the_plainest_words(losses: list[float], any_rule: PlateauRule) -> None:
     """Written a second time: the first epoch whose last `patience` predecessors all failed to improve."""
@@ -149,6 +151,7 @@ def test_the_onset_in_the_plainest_words(losses: list[float], any_rule: PlateauR
     assert plateau_onset(losses, any_rule) == (onsets[0] if onsets else None)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(0.0, 10.0), min_size=30, max_size=30), RULES)
 def test_training_stops_once_and_where_the_plateau_is_found(
     losses: list[float], any_rule: PlateauRule
@@ -175,6 +178,7 @@ def test_representative_value_by_hand() -> None:
     assert representative_value([5.0, 1.0, 3.0], 100.0) == 5.0
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0.0, 100.0))
 def test_representative_value_is_scipys(values: list[float], percentile: float) -> None:
     expected = scoreatpercentile(values, percentile, interpolation_method="fraction")
