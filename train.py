@@ -21,6 +21,7 @@ from stages.config import Config, to_config
 from stages.console import output, refuse, silence_known_warnings
 from stages.errors import RelayError
 from stages.lock import RunLock
+from stages.memory import keep_freed_memory
 from stages.origin import origin as origin_of
 from stages.outcome import Outcome
 from stages.plan import Plan, Request, build_plan, parent_folder, source_of
@@ -94,6 +95,7 @@ def plan_alone(config: Config) -> Plan:
 
 def run_job(config: Config) -> Outcome:
     """Lock the stage run's folder, look again whether it is complete, and train it if not."""
+    keep_freed_memory()
     from datamodules.configured import identify
 
     assert config.stage is not None and config.job.id is not None, "a job has a stage and an id"

@@ -2,13 +2,13 @@
 
     python -m benchmarks.data_path                               # dld: 32 px, enlarged on the device
     python -m benchmarks.data_path --stage natural --rounds 5
-    python -m benchmarks.data_path --override data.image_size=224 data.domains.dld.train_images=512
+    python -m benchmarks.data_path --override data.image_size=224
 
 Each round trains one fresh stage run as `train.py` does, with its data path, callbacks, evaluation, W&B
-offline and its files, and then repeats the bare training step (forward, loss, backward, fused SGD step) as often, on
-batches that are already preprocessed in memory. Rounds interleave the two, so that a busy machine slows both;
-ratios are medians over the rounds. `epochs` counts the program's training epochs only, `run` everything from
-the first training step to the record.
+offline and its files, and then repeats the bare training step (forward, loss, backward, fused SGD step) as
+often, on batches that are already preprocessed in memory. Rounds interleave the two, so that a busy machine
+slows both; ratios are medians over the rounds. `epochs` counts the program's training epochs only, `run`
+everything from the first training step to the record.
 """
 
 import argparse

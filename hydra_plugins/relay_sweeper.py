@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from stages.config import Config, to_config
 from stages.console import output, refuse
 from stages.errors import RelayError
+from stages.memory import keep_freed_memory
 from stages.outcome import Outcome
 from stages.plan import Request, build_plan, source_of
 from stages.store import Store, make_folder
@@ -56,6 +57,7 @@ class RelaySweeper(BasicSweeper):
             refuse(error)
 
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
+        keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
         from datamodules.configured import identify, prepare_source
         from lightning_modules.hardware import arithmetic
@@ -74,12 +76,12 @@ class RelaySweeper(BasicSweeper):
                 "the sweep again. Train one stage run on one device, or a single stage without -m"
             )
         make_folder(store.runs_dir)
-        for run in plan.missing(store):
-            prepare_source(source_of(run.config), run.config)
+        configs = {run.recipe.data.digest: run.config for run in plan.missing(store)}
+        for config in configs.values():
+            prepare_source(source_of(config), config)
         _let_workers_import()
         outcomes = run_plan(plan, store, self.launcher.launch)
         out.print(result_table(plan, store, outcomes))
-        out.print(f"Files: {store.runs_dir}/STAGE/ID; * the plateau was not reached", soft_wrap=True)
         failures = failure_lines(plan, store, outcomes)
         for line in failures:
             out.print(line, style="red", markup=False, soft_wrap=True)

@@ -42,6 +42,8 @@ class AlexNet(nn.Module):
         dropout: probability of dropping a unit after relu6 and relu7, in [0, 1].
         initialisation: see `lightning_modules.initialisation.initialise`.
         normalisation: `lrn`, or, to compare, `torch_lrn` (torch's own layer) or `none`.
+        width: share of the channels and units of every hidden layer, in (0, 1]; 1 is the network of 2012.
+            Each layer keeps an even number of them, for its two groups.
         seed: of the initial weights, each layer's its own stream; drawn from torch's generator if None.
 
     Raises:
@@ -59,6 +61,7 @@ class AlexNet(nn.Module):
         dropout: float = 0.5,
         initialisation: Initialisation = "lecun_normal",
         normalisation: Normalisation = "lrn",
+        width: float = 1.0,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -66,30 +69,35 @@ class AlexNet(nn.Module):
             raise RelayError(f"AlexNet: {num_classes} classes, {in_channels} channels; both are at least 1.")
         if not 0.0 <= dropout <= 1.0:
             raise RelayError(f"AlexNet: dropout is {dropout}; give a probability from 0 to 1.")
-        self.conv1 = _empty(nn.Conv2d(in_channels, 96, 11, stride=4, padding=2, device="meta"))
+        if not 0.0 < width <= 1.0:
+            raise RelayError(f"AlexNet: width is {width}; give a share of the channels, in (0, 1].")
+        c1, c2, c3, c4, c5, f6, f7 = (
+            max(2, 2 * round(width * full / 2)) for full in (96, 256, 384, 384, 256, 4096, 4096)
+        )
+        self.conv1 = _empty(nn.Conv2d(in_channels, c1, 11, stride=4, padding=2, device="meta"))
         self.relu1 = nn.ReLU()
         self.norm1 = _normalisation(normalisation)
         self.pool1 = nn.MaxPool2d(3, stride=2)
-        self.conv2 = _empty(nn.Conv2d(96, 256, 5, padding=2, groups=2, device="meta"))
+        self.conv2 = _empty(nn.Conv2d(c1, c2, 5, padding=2, groups=2, device="meta"))
         self.relu2 = nn.ReLU()
         self.norm2 = _normalisation(normalisation)
         self.pool2 = nn.MaxPool2d(3, stride=2)
-        self.conv3 = _empty(nn.Conv2d(256, 384, 3, padding=1, device="meta"))
+        self.conv3 = _empty(nn.Conv2d(c2, c3, 3, padding=1, device="meta"))
         self.relu3 = nn.ReLU()
-        self.conv4 = _empty(nn.Conv2d(384, 384, 3, padding=1, groups=2, device="meta"))
+        self.conv4 = _empty(nn.Conv2d(c3, c4, 3, padding=1, groups=2, device="meta"))
         self.relu4 = nn.ReLU()
-        self.conv5 = _empty(nn.Conv2d(384, 256, 3, padding=1, groups=2, device="meta"))
+        self.conv5 = _empty(nn.Conv2d(c4, c5, 3, padding=1, groups=2, device="meta"))
         self.relu5 = nn.ReLU()
         self.pool5 = nn.MaxPool2d(3, stride=2)
         self.adapt = nn.AdaptiveAvgPool2d(6)
         self.flatten = nn.Flatten()
-        self.fc6 = _empty(nn.Linear(256 * 6 * 6, 4096, device="meta"))
+        self.fc6 = _empty(nn.Linear(c5 * 6 * 6, f6, device="meta"))
         self.relu6 = nn.ReLU()
         self.drop6 = nn.Dropout(dropout)
-        self.fc7 = _empty(nn.Linear(4096, 4096, device="meta"))
+        self.fc7 = _empty(nn.Linear(f6, f7, device="meta"))
         self.relu7 = nn.ReLU()
         self.drop7 = nn.Dropout(dropout)
-        self.fc8 = _empty(nn.Linear(4096, num_classes, device="meta"))
+        self.fc8 = _empty(nn.Linear(f7, num_classes, device="meta"))
         if seed is None:
             seed = int(torch.randint(2**62, (), device="cpu"))
         initialise_each({name: self.get_submodule(name) for name in LAYERS}, initialisation, seed)

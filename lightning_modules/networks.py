@@ -17,6 +17,7 @@ def build_network(
     num_classes: int,
     dropout: float = 0.5,
     initialisation: Initialisation = "lecun_normal",
+    width: float = 1.0,
     seed: int = 0,
 ) -> nn.Module:
     """A freshly initialised network; nothing is downloaded.
@@ -26,6 +27,7 @@ def build_network(
         num_classes: number of outputs.
         dropout: probability of dropping a unit at the two fully connected layers, in [0, 1].
         initialisation: see `lightning_modules.initialisation.initialise`.
+        width: share of the hidden layers' channels, in (0, 1]; of `alexnet` only.
         seed: of the initial weights, 0 or more; each layer has a stream of its own.
 
     Returns:
@@ -35,7 +37,11 @@ def build_network(
         RelayError: an argument is out of range or unknown.
     """
     if name == "alexnet":
-        return AlexNet(num_classes, dropout=dropout, initialisation=initialisation, seed=seed)
+        return AlexNet(num_classes, dropout=dropout, initialisation=initialisation, width=width, seed=seed)
+    if width != 1.0:
+        raise RelayError(
+            f"model.width={width}: {name} comes in one width; set model.width=1, or model=alexnet."
+        )
     if name == "torchvision_alexnet":
         # Imported here because torchvision takes a second to load, and the default network does without.
         from lightning_modules.torchvision_alexnet import TorchvisionAlexNet

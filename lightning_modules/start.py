@@ -35,6 +35,7 @@ def build_module(
         num_classes=classes,
         dropout=recipe.model.dropout,
         initialisation=_scheme(recipe),
+        width=recipe.model.width,
         seed=seeds.initialisation,
     )
     report = _first_weights(network, recipe, seeds, weights, source)

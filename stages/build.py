@@ -43,7 +43,10 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         transfer=config.transfer.rule if transferred else None,
         seed=config.seed,
         model=ModelRecipe(
-            name=config.model.name, dropout=config.model.dropout, initialisation=config.model.initialisation
+            name=config.model.name,
+            dropout=config.model.dropout,
+            initialisation=config.model.initialisation,
+            width=config.model.width,
         ),
         optim=OptimRecipe(
             lr=optim.lr_transfer if transferred else optim.lr_scratch,

@@ -112,11 +112,16 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    """The network: `alexnet` (2012, exact) or `torchvision_alexnet`."""
+    """The network: `alexnet` (2012, exact) or `torchvision_alexnet`.
+
+    `width` is the share of every hidden layer's channels, in (0, 1]: 1 is the exact network, less is for
+    trying things out.
+    """
 
     name: str = recipe()
     dropout: float = recipe()
     initialisation: str = recipe()
+    width: float = recipe()
 
 
 @dataclass

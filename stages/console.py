@@ -7,7 +7,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-# Without a terminal rich assumes 80 columns and would cut the tables.
+# Without a terminal rich assumes 80 columns; a file has room.
 _WIDTH_WITHOUT_TERMINAL = 150
 
 

@@ -37,6 +37,7 @@ class ModelRecipe(_Part):
     name: str
     dropout: Number
     initialisation: str
+    width: Number
 
 
 class OptimRecipe(_Part):

@@ -1,8 +1,14 @@
-"""Tables for the console: what would run, and what came of it."""
+"""Tables for the console: what would run, and what came of it.
 
-from collections.abc import Mapping
+They fit 80 columns, where the names of stage runs fold; paths follow below, where a terminal can select them.
+"""
 
+from collections.abc import Iterable, Mapping
+
+from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun
@@ -11,55 +17,59 @@ from stages.store import Store
 
 MOST_ROWS = 60
 
+_RESULT_HEADINGS = (
+    "classes",
+    "images",
+    "epochs",
+    "plateau",
+    "accuracy",
+    "macro\nF1",
+    "histo-\ngram",
+    "seconds",
+    "images\n/s",
+)
 
-def plan_table(plan: Plan, store: Store) -> Table:
+
+def plan_table(plan: Plan, store: Store) -> RenderableType:
     """What is done and what would run: a row a stage run, with the images it trains on at most."""
     missing = {run.id for run in plan.missing(store)}
-    table = Table(title=_plan_title(plan, len(missing)), title_justify="left")
-    for heading in ("stage run", "seed", "data", "transfer"):
+    table = _table(_plan_title(plan, len(missing)))
+    for heading in ("seed", "data", "transfer"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("images at most", justify="right")
+    table.add_column("images\nat most", justify="right")
     table.add_column("state", no_wrap=True)
-    table.add_column("files", no_wrap=True)
     for run in _shown(plan):
         state = "to train" if run.id in missing else "done"
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
-        table.add_row(*_name_cells(run), run.recipe.transfer or "-", images, state, _files(store, run))
-    _say_hidden(table, plan)
-    return table
+        seed, ratio = _seed_and_ratio(run)
+        table.add_row(_chain(run), seed, ratio, run.recipe.transfer or "-", images, state)
+    return Group(table, *_paths(plan, store))
 
 
-def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> Table:
-    """What came of a sweep: a row a stage run. Metrics are 75th percentiles over the plateau, in percent.
+def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:
+    """What came of a sweep: a row a stage run. Metrics are 75th percentiles over the plateau.
 
     `histogram` is the accuracy of a linear classifier on grey-level histograms of the same images; a `*`
-    marks a plateau that was not reached.
+    marks a plateau that was not reached. Seed and data ratio have columns where they differ.
     """
-    table = Table(title=_result_title(outcomes), title_justify="left")
-    for heading in ("stage run", "seed", "data"):
+    table = _table(_result_title(outcomes))
+    runs = _shown(plan)
+    varied = len({_seed_and_ratio(run) for run in runs}) > 1
+    for heading in ("seed", "data") if varied else ():
         table.add_column(heading, no_wrap=True)
-    for heading in (
-        "classes",
-        "images",
-        "epochs",
-        "plateau",
-        "accuracy",
-        "macro F1",
-        "histogram",
-        "s",
-        "img/s",
-    ):
+    for heading in _RESULT_HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("files", no_wrap=True)
-    for run in _shown(plan):
+    unreached = False
+    for run in runs:
         outcome = outcomes[run.id]
+        cells = [str(outcome.status)]
         if outcome.status in ("trained", "complete"):
-            cells = _record_cells(store.folder(run.stage, run.id).read_record())
-        else:
-            cells = [outcome.status, *[""] * 8]
-        table.add_row(*_name_cells(run), *cells, _files(store, run))
-    _say_hidden(table, plan)
-    return table
+            record = store.folder(run.stage, run.id).read_record()
+            unreached |= not record.plateau.reached
+            cells = _record_cells(record)
+        table.add_row(_chain(run), *(_seed_and_ratio(run) if varied else ()), *cells)
+    note = [Text("* the plateau was not reached before max_epochs")] if unreached else []
+    return Group(table, *note, *_paths(plan, store))
 
 
 def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
@@ -72,6 +82,12 @@ def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> 
             where = f" (traceback: {folder.failure})" if folder.failure.exists() else ""
             lines.append(f"{outcome.status}: {' -> '.join(run.chain)}: {outcome.message}{where}")
     return lines
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("stage run", overflow="fold")
+    return table
 
 
 def _plan_title(plan: Plan, missing: int) -> str:
@@ -97,17 +113,21 @@ def _shown(plan: Plan) -> list[StageRun]:
     return list(plan.runs.values())[:MOST_ROWS]
 
 
-def _say_hidden(table: Table, plan: Plan) -> None:
+def _chain(run: StageRun) -> str:
+    return " > ".join(run.chain)
+
+
+def _seed_and_ratio(run: StageRun) -> tuple[str, str]:
+    return str(run.recipe.seed), f"{run.recipe.data.ratio:.0%}"
+
+
+def _paths(plan: Plan, store: Store) -> Iterable[Text]:
+    for run in _shown(plan):
+        path = store.folder(run.stage, run.id).path.relative_to(store.runs_dir)
+        yield Text(f"{_chain(run)}: {path}", overflow="ignore", no_wrap=True)
     if len(plan.runs) > MOST_ROWS:
-        table.caption = f"and {len(plan.runs) - MOST_ROWS} more"
-
-
-def _name_cells(run: StageRun) -> tuple[str, str, str]:
-    return " > ".join(run.chain), str(run.recipe.seed), f"{run.recipe.data.ratio:.0%}"
-
-
-def _files(store: Store, run: StageRun) -> str:
-    return str(store.folder(run.stage, run.id).path.relative_to(store.runs_dir))
+        yield Text(f"and {len(plan.runs) - MOST_ROWS} more stage runs")
+    yield Text(f"in {store.runs_dir}", overflow="ignore", no_wrap=True)
 
 
 def _record_cells(record: Record) -> list[str]:

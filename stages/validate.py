@@ -46,6 +46,7 @@ def validate_config(config: Config) -> None:
         ("seed", config.seed, config.seed >= 0, "0 or more"),
         ("source_seed", config.source_seed, (config.source_seed or 0) >= 0, "0 or more"),
         ("model.dropout", config.model.dropout, 0.0 <= config.model.dropout < 1.0, "in [0, 1)"),
+        ("model.width", config.model.width, 0.0 < config.model.width <= 1.0, "in (0, 1]"),
         ("optim.lr_scratch", config.optim.lr_scratch, config.optim.lr_scratch > 0.0, "greater than 0"),
         ("optim.lr_transfer", config.optim.lr_transfer, config.optim.lr_transfer > 0.0, "greater than 0"),
         ("optim.momentum", config.optim.momentum, 0.0 <= config.optim.momentum < 1.0, "in [0, 1)"),

@@ -44,8 +44,10 @@ def environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "COLUMNS": "200"}
 
 
-def command(*arguments: str, runs_dir: Path, cache_dir: Path, tiny: Sequence[str] = TINY) -> list[str]:
-    """A command line of `train.py`."""
+def command(
+    *arguments: str, runs_dir: Path, cache_dir: Path, tiny: Sequence[str] = TINY, last: Sequence[str] = ()
+) -> list[str]:
+    """A command line of `train.py`; `last` wins over the tiny settings."""
     return [
         sys.executable,
         str(PROJECT / "train.py"),
@@ -53,15 +55,21 @@ def command(*arguments: str, runs_dir: Path, cache_dir: Path, tiny: Sequence[str
         *tiny,
         f"paths.runs_dir={runs_dir}",
         f"paths.cache_dir={cache_dir}",
+        *last,
     ]
 
 
 def run(
-    *arguments: str, runs_dir: Path, cache_dir: Path, tiny: Sequence[str] = TINY, cwd: Path = PROJECT
+    *arguments: str,
+    runs_dir: Path,
+    cache_dir: Path,
+    tiny: Sequence[str] = TINY,
+    last: Sequence[str] = (),
+    cwd: Path = PROJECT,
 ) -> subprocess.CompletedProcess[str]:
     """Run `train.py` to its end, in another folder if asked."""
     return subprocess.run(
-        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, tiny=tiny),
+        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, tiny=tiny, last=last),
         cwd=cwd,
         env=environment(),
         capture_output=True,
@@ -72,11 +80,16 @@ def run(
 
 
 def run_until(
-    condition: Callable[[], bool], *arguments: str, runs_dir: Path, cache_dir: Path, how: int = signal.SIGKILL
+    condition: Callable[[], bool],
+    *arguments: str,
+    runs_dir: Path,
+    cache_dir: Path,
+    how: int = signal.SIGKILL,
+    last: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Start `train.py` and send a signal as soon as a condition holds (or let it end before)."""
     process = subprocess.Popen(
-        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir),
+        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last),
         cwd=PROJECT,
         env=environment(),
         stdout=subprocess.PIPE,

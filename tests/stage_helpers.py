@@ -50,7 +50,7 @@ def recipe(**changes: Any) -> Recipe:
         "init_from": None,
         "transfer": "feature",
         "seed": 3,
-        "model": ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal"),
+        "model": ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
         "optim": OptimRecipe(
             lr=0.0005, momentum=0.9, weight_decay=0.0, batch_size=64, warmup_steps=20, gradient_clip=None
         ),

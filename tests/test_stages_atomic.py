@@ -60,10 +60,10 @@ def test_file_and_folder_are_synced_before_and_after_the_rename(
 
     monkeypatch.setattr(atomic.os, "fsync", logged_fsync)
     monkeypatch.setattr(atomic.os, "replace", logged_replace)
-    write_bytes(tmp_path / "file", NEW)
+    write_bytes(tmp_path / "file", OLD)  # so short that it stays in Python's buffer
     (sync, temporary, written), (rename, renamed, _), (last, folder, _) = calls
     assert (sync, rename, last) == ("fsync", "replace", "fsync")
-    assert written == len(NEW), "all of it had left Python's buffer"
+    assert written == len(OLD), "all of it had left Python's buffer"
     assert temporary == renamed
     assert Path(temporary).parent == tmp_path
     assert folder == str(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -169,6 +170,18 @@ def test_a_lock_whose_holders_file_cannot_be_written_is_released(
             pass
     with RunLock(tmp_path, kind, on_wait=pytest.fail):
         pass
+
+
+def test_flock_is_the_kernels_and_soft_is_a_files(tmp_path: Path, kind: str) -> None:
+    """On NFS and Lustre the kernel's lock is not to be trusted, so `soft` must not rest on it."""
+    with RunLock(tmp_path, kind), open(tmp_path / ".lock") as file:
+        if kind == "flock":
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert file.readline() == f"{os.getpid()}\n"
+    assert kind == "flock" or not (tmp_path / ".lock").exists()
 
 
 def test_another_kind_is_refused(tmp_path: Path) -> None:

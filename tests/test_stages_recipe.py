@@ -23,7 +23,7 @@ TRANSFERRED = (
     '{"arithmetic":{"compile":false,"memory_format":"contiguous","precision":"32-true"},'
     '"data":{"augment":"none","digest":"' + "b" * 64 + '","image_size":64,"mean":[0.5,0.5,0.5],'
     '"ratio":0.2,"ratio_unit":"patch","std":[0.25,0.25,0.25]},'
-    '"init_from":null,"model":{"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet"},'
+    '"init_from":null,"model":{"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
     '"optim":{"batch_size":64,"gradient_clip":null,"lr":0.0005,"momentum":0.9,"warmup_steps":20,'
     '"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
@@ -38,8 +38,8 @@ SCRATCH = (
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "701c8a982bf2ee265a6b39fb5ad705e9e3d4b5c2a62a24daec72d12a9f7f8bf2",
-    "scratch": "cd0e8b0e6a91bbe7976f10b6d2d08a4682733c4dc6a3e0234c6a80639fa6eb53",
+    "transferred": "744e41867b609fcaa1ad5917462b6bebb0f534b89547bcf9de782fc29dd110ea",
+    "scratch": "bbe64a0abe2ff17d8309fe918ea2ba7657852f423c85d495c5abbd5f1051f1f8",
 }
 
 

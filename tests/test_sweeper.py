@@ -9,14 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
-from stage_helpers import PROJECT, recipe, record_content
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+from stage_helpers import CONF, PROJECT, recipe, record_content
 
 import datamodules.configured
 from stages.config import SourceConfig
@@ -115,6 +120,8 @@ def test_a_chain_then_parts_of_it(desk: Desk) -> None:
     chain = desk.train("+stage=natural,texture,dld", "-m", "plan=true").states()
     assert [name.split("/")[0] for name in chain] == ["natural", "texture", "dld"]
     assert set(chain.values()) == {"to train"}
+    alone = desk.train("+stage=natural", "plan=true")
+    assert list(alone.states()) == list(chain)[:1], "a source trained alone serves every chain"
     desk.complete(*chain)
 
     part = desk.train("+stage=natural,texture", "-m")
@@ -133,26 +140,20 @@ def test_a_chain_then_parts_of_it(desk: Desk) -> None:
 
 
 def test_an_experiment_is_its_sweep_and_what_is_typed_wins(desk: Desk) -> None:
-    whole = desk.train("-m", "experiment=robustness", "plan=true")
-    part = desk.train("-m", "experiment=robustness", "process=scratch", "seed=range(3)", "plan=true")
-    assert len(whole.states()) == 23
-    assert "15 stage runs: 0 done, 15 to train" in part.out
-    assert len(set(part.states()) & set(whole.states())) == 5, "seed 0 at five ratios"
+    """Five ratios from the file, process and seeds as typed. A plan may have any number of devices."""
+    answer = desk.train(
+        "-m", "experiment=robustness", "process=scratch", "seed=range(3)", "plan=true", "trainer.devices=2"
+    )
+    assert answer.code == 0, answer.err
+    assert "15 stage runs: 0 done, 15 to train" in answer.out
 
 
-def test_seeds_and_sources(desk: Desk) -> None:
-    shared = desk.train("-m", "process=natural", "seed=0,1,2", "source_seed=5", "plan=true")
-    assert "4 stage runs, 6 if no chain shared a source" in shared.out
-    null = desk.train("-m", "process=natural", "seed=1", "source_seed=null,1", "plan=true")
-    assert "2 stage runs, 4 if no chain shared a source" in null.out
-
-
-def test_other_keys_sweep_too(desk: Desk) -> None:
-    answer = desk.train("-m", "process=texture,finetune_texture", "optim.batch_size=32,64", "plan=true")
-    assert "6 stage runs, 8 if no chain shared a source" in answer.out
-    rule = desk.train("-m", "process=texture", "transfer=feature,finetune,reuse_fc", "plan=true")
-    assert "4 stage runs, 6 if no chain shared a source" in rule.out
-    assert "finetune" in rule.out
+def test_every_key_sweeps(desk: Desk) -> None:
+    answer = desk.train(
+        "-m", "process=natural", "seed=0,1,2", "source_seed=null,5", "optim.batch_size=32,64", "plan=true"
+    )
+    # A batch size: 3 sources and targets by their own seed, and one source with 3 targets.
+    assert "20 stage runs, 24 if no chain shared a source" in answer.out
 
 
 def test_jobs_of_a_batch_and_what_they_are_told(desk: Desk) -> None:
@@ -200,48 +201,72 @@ def test_a_users_own_stage_and_process(desk: Desk) -> None:
     assert re.search(r"mri .* 144 .* mri/[0-9a-f]{16}", answer.out), "9 images in 16 epochs"
 
 
+REFUSED_BY_THE_SWEEPER = [
+    ((), "nothing to train"),
+    (("+stage=dld", "process=scratch"), "not both"),
+    (("+stage=natural,texture,natural",), "stage natural stands twice in the chain"),
+    (("+stage=[natural,dld]",), "composes to the stage dld"),
+    (("process=[scratch,texture]",), "composes to the process texture"),
+    (("process=scratch", "data_ratio=0.5,1.5"), "data_ratio is 1.5; it must be in (0, 1]"),
+    (("process=scratch", "data_ratio=0.5,half"), "data_ratio=half: this is not a number"),
+    (("process=scratch", "seed=0,0.5"), "seed=0.5: this is not a whole number"),
+    (("process=scratch", "seed=0,null"), "seed=null: this is not a whole number"),
+    (("process=scratch", "seed=interval(0,1)"), "an interval has no end"),
+    (("process=scratch", "optim.lr_scratch=0.1,inf"), "optim.lr_scratch is inf"),
+    (("process=two_stage", "trainer.devices=2"), "trainer.devices=2 in a sweep"),
+    (("process=scratch", "paths.runs_dir=/proc/runs"), "the folder /proc/runs cannot be written"),
+    (("process=scratch", "+optim.learning_rate=1"), "Key 'learning_rate' not in 'OptimConfig'"),
+    (("process=scratch", "data.domains.dld.classes=3"), "7 classes"),
+]
+
+
+@cache
+def base_sweep() -> tuple[DictConfig, HydraContext]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("train", [], RunMode.MULTIRUN, with_log_configuration=False)
+        return config, HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    REFUSED_BY_THE_SWEEPER,
+    ids=[" ".join(typed) for typed, _ in REFUSED_BY_THE_SWEEPER],
+)
+def test_a_sweep_without_sense_is_refused(
+    desk: Desk, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One message and a code other than 0, before any image is prepared or anything is launched."""
+    config, context = base_sweep()
+    sweeper = Plugins.instance().instantiate_sweeper(
+        config=config, hydra_context=context, task_function=lambda _: None
+    )
+    with pytest.raises(SystemExit) as end:
+        sweeper.sweep(list(arguments))
+    assert end.value.code == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ")
+    assert message in said.err
+    assert said.out == ""
+    assert (desk.jobs, desk.prepared) == ([], [])
+    assert not list(desk.folder.iterdir())
+
+
 REFUSED = [
     (("-m",), "nothing to train"),
-    (("-m", "+stage=dld", "process=scratch"), "not both"),
-    (("-m", "+stage=natural,texture,natural"), "stage natural stands twice in the chain"),
-    (("-m", "+stage=[natural,dld]"), "composes to the stage dld"),
-    (("-m", "process=[scratch,texture]"), "composes to the process texture"),
-    (("-m", "process=scratch", "data_ratio=0.5,1.5"), "data_ratio is 1.5; it must be in (0, 1]"),
-    (("-m", "process=scratch", "data_ratio=0.5,half"), "data_ratio=half: this is not a number"),
-    (("-m", "process=scratch", "seed=0,null"), "seed=null: this is not a whole number"),
-    (("-m", "process=scratch", "seed=interval(0,1)"), "an interval has no end"),
-    (("-m", "process=two_stage", "trainer.devices=2"), "trainer.devices=2 in a sweep"),
-    (("-m", "process=scratch", "paths.runs_dir=/proc/runs"), "the folder /proc/runs cannot be written"),
-    (("-m", "process=scratch", "+optim.learning_rate=1"), "Key 'learning_rate' not in 'OptimConfig'"),
     (("-m", "process=nothing"), "Could not find 'process/nothing'"),
-    (("-m", "+stage=nothing"), "Could not find 'stage/nothing'"),
     (("-m", "process=scratch", "nothing=1"), "Could not override 'nothing'"),
     (("-m", "process=scratch", "optim.momentum=fast"), "optim.momentum"),
     (("process=scratch",), "process=scratch is a chain of stage runs: add -m"),
-    ((), "nothing to train"),
     (("+stage=natural,dld",), "+stage=natural,dld"),
-    (("+stage=dld", "data_ratio=1.5"), "data_ratio is 1.5"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[" ".join(typed) for typed, _ in REFUSED])
-def test_what_makes_no_sense_is_refused(desk: Desk, arguments: tuple[str, ...], message: str) -> None:
-    """A code other than 0, one message, no traceback, and nothing trained."""
+def test_a_command_without_sense_is_refused(desk: Desk, arguments: tuple[str, ...], message: str) -> None:
     answer = desk.train(*arguments)
     assert answer.code == 1
     assert message in answer.err
     assert "Traceback" not in answer.err + answer.out
     assert (desk.jobs, desk.prepared) == ([], [])
-    assert not (desk.folder / "runs" / "dld").exists()
-
-
-def test_devices_of_a_plan_are_not_refused(desk: Desk) -> None:
-    assert desk.train("-m", "process=scratch", "trainer.devices=2", "plan=true").code == 0
-
-
-def test_a_single_stage_has_the_id_that_a_chain_gives_it(desk: Desk) -> None:
-    """A source trained alone serves every chain."""
-    alone = desk.train("+stage=natural", "plan=true")
-    assert alone.code == 0, alone.err
-    chain = desk.train("-m", "+stage=natural,dld", "plan=true")
-    assert set(alone.states()) < set(chain.states())
