@@ -123,6 +123,13 @@ def run_job(config: Config) -> Outcome:
             return Outcome(recipe.id, "trained")
     except RelayError as error:
         return Outcome(config.job.id, "failed", str(error))
+    except OSError as error:
+        return Outcome(
+            config.job.id,
+            "failed",
+            f"{error.strerror or error} ({folder.path}): make room or choose another paths.runs_dir; the "
+            "same command goes on from the last checkpoint",
+        )
     except Exception as error:
         return Outcome(config.job.id, "failed", f"{type(error).__name__}: {error}")
 

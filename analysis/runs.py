@@ -62,7 +62,10 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
     rows = [_row(run.read_record(), run.path) for run in Store(folder).complete_runs()]
     if not rows:
         return pd.DataFrame(columns=list(_COLUMNS))
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    for name in ("parent", "process"):  # as text, pandas would turn None into NaN
+        table[name] = pd.Series([row[name] for row in rows], dtype=object)
+    return table
 
 
 def _row(record: Record, folder: Path) -> dict[str, Any]:

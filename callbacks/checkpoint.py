@@ -1,10 +1,11 @@
 """Resume checkpoints: written whole, read without unpickling, two of them."""
 
+import io
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytorch_lightning as pl
 import torch
@@ -26,10 +27,35 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return torch.load(path, map_location=map_location, weights_only=True)
 
 
+class _Remembering(io.RawIOBase):
+    """A file whose write errors can be asked for: torch reports a full disk as an "unexpected pos"."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
 def save_whole(content: Any, path: Path) -> None:
-    """torch.save to a file that is there whole or not at all."""
+    """torch.save to a file that is there whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written, such as on a full disk.
+    """
     with atomic_file(path) as file:
-        torch.save(content, file)
+        remembering = _Remembering(file)
+        try:
+            torch.save(content, cast(BinaryIO, remembering))
+        except RuntimeError:
+            if remembering.error is None:
+                raise
+            raise remembering.error from None
 
 
 def loads(path: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from datamodules.identity import DataIdentity, data_identity
 from datamodules.prepare_domain import PreparedDomain, prepare
 from datamodules.source import Source
+from datamodules.statistics import channel_statistics
 from stages.config import Config, SourceConfig
 from stages.recipe import Recipe
 from stages.record import DataRecord
@@ -59,17 +60,21 @@ def stage_data(prepared: PreparedDomain, recipe: Recipe, seeds: Seeds, workers: 
         workers: processes that decode ahead where the images do not fit in memory.
 
     Raises:
-        RelayError: if the data ratio leaves a class empty.
+        RelayError: if the data ratio leaves a class empty, or the images' own mean is asked for and they do
+            not fit in memory.
     """
     from datamodules.base import StageData  # needs Lightning, which a plan does not
 
+    mean, std = recipe.data.mean, recipe.data.std
+    if mean is None or std is None:
+        mean, std = channel_statistics(prepared)
     return StageData(
         prepared=prepared,
         batch_size=recipe.optim.batch_size,
         eval_batch_size=recipe.optim.batch_size,
         image_size=recipe.data.image_size,
-        mean=recipe.data.mean,
-        std=recipe.data.std,
+        mean=mean,
+        std=std,
         augment=recipe.data.augment,  # type: ignore[arg-type]  # validate_config checked it
         data_ratio=recipe.data.ratio,
         ratio_unit=recipe.data.ratio_unit,  # type: ignore[arg-type]

@@ -9,6 +9,9 @@ from torchmetrics.functional import classification
 
 CALIBRATION_BINS = 15
 
+# torchmetrics bins confidences in float32 and gives those of exactly 1 a bin of their own: 16 bins, not 15.
+_MOST_CONFIDENT = 1.0 - torch.finfo(torch.float32).eps / 2
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -44,7 +47,11 @@ def evaluate(logits: Tensor, labels: Tensor) -> Evaluation:
     metrics["cross_entropy"] = float(functional.cross_entropy(logits, labels))
     metrics["calibration_error"] = float(
         classification.multiclass_calibration_error(
-            logits.softmax(dim=1), labels, classes, n_bins=CALIBRATION_BINS, norm="l1"
+            logits.softmax(dim=1).clamp(max=_MOST_CONFIDENT),
+            labels,
+            classes,
+            n_bins=CALIBRATION_BINS,
+            norm="l1",
         )
     )
     matrix = classification.multiclass_confusion_matrix(predicted, labels, classes)

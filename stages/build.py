@@ -59,8 +59,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         data=DataRecipe(
             digest=data_digest,
             image_size=data.image_size,
-            mean=tuple(data.mean),
-            std=tuple(data.std),
+            mean=None if data.mean is None else tuple(data.mean),
+            std=None if data.std is None else tuple(data.std),
             augment=data.augment,
             ratio=config.data_ratio,
             ratio_unit=config.ratio_unit if config.data_ratio < 1.0 else "patch",

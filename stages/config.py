@@ -96,15 +96,16 @@ class ProcessConfig:
 class DataConfig:
     """The images of each domain, and how a batch of them is made ready for the network.
 
-    `image_size` in pixels; `mean` and `std` of the three channels after division by 255; `augment` is
-    none, flip or dihedral. A set larger than `memory_limit_gb` once decoded is streamed by `workers`.
+    `image_size` in pixels; `mean` and `std` of the three channels after division by 255, both null to take
+    them from the domain's training images; `augment` is none, flip or dihedral. A set larger than
+    `memory_limit_gb` once decoded is streamed by `workers`.
     """
 
     name: str = reporting()
     domains: dict[str, SourceConfig] = part()
     image_size: int = recipe()
-    mean: list[float] = recipe()
-    std: list[float] = recipe()
+    mean: list[float] | None = recipe()
+    std: list[float] | None = recipe()
     augment: str = recipe()
     memory_limit_gb: float = execution()
     workers: int = execution()

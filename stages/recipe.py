@@ -56,8 +56,8 @@ class DataRecipe(_Part):
 
     digest: str
     image_size: int
-    mean: tuple[Number, ...]
-    std: tuple[Number, ...]
+    mean: tuple[Number, ...] | None
+    std: tuple[Number, ...] | None
     augment: str
     ratio: Number
     ratio_unit: str

@@ -56,9 +56,11 @@ def validate_config(config: Config) -> None:
         ("optim.gradient_clip", config.optim.gradient_clip, config.optim.gradient_clip is None
          or config.optim.gradient_clip > 0.0, "greater than 0, or null"),
         ("data.image_size", config.data.image_size, config.data.image_size >= 1, "1 or more"),
-        ("data.std", config.data.std, all(value > 0.0 for value in config.data.std), "greater than 0"),
-        ("data.mean", config.data.mean, len(config.data.mean) == 3, "three numbers"),
-        ("data.std", config.data.std, len(config.data.std) == 3, "three numbers"),
+        ("data.std", config.data.std, all(value > 0.0 for value in config.data.std or ()), "greater than 0"),
+        ("data.mean", config.data.mean, len(config.data.mean or "rgb") == 3, "three numbers, or null"),
+        ("data.std", config.data.std, len(config.data.std or "rgb") == 3, "three numbers, or null"),
+        ("data.mean", config.data.mean, (config.data.mean is None) == (config.data.std is None),
+         "null exactly where data.std is"),
         ("data.workers", config.data.workers, config.data.workers >= 0, "0 or more"),
         ("trainer.devices", config.trainer.devices, config.trainer.devices >= 1, "1 or more"),
         ("trainer.threads", config.trainer.threads, config.trainer.threads is None
