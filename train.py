@@ -225,7 +225,6 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
             devices=config.trainer.devices,
             precision=recipe.arithmetic.precision,  # type: ignore[arg-type]  # checked by validate_config
             max_epochs=rule.max_epochs,
-            gradient_clip_val=recipe.optim.gradient_clip,
             callbacks=watchers,
             plugins=[watch.AtomicCheckpointIO()],
             logger=False,

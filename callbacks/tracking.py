@@ -82,7 +82,13 @@ class Tracking:
                 f"rule {recipe.transfer or 'none'}",
             ],
             config={"id": recipe.id, "chain": list(self._chain), **recipe.model_dump(mode="json")},
-            settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                disable_git=True,
+                save_code=False,
+                x_disable_meta=True,  # the command line and its paths, the host
+            ),
         )
         return self
 

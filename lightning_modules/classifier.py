@@ -25,12 +25,18 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Stochastic gradient descent with momentum; the rate rises linearly over `warmup_steps`."""
+    """Stochastic gradient descent with momentum; the rate rises linearly over `warmup_steps`.
+
+    `gradient_clip` bounds the norm of the whole gradient. `fused` steps all parameters in one pass over
+    memory, which cannot be combined with the scaled gradients of float16.
+    """
 
     lr: float
     momentum: float
     weight_decay: float
     warmup_steps: int
+    gradient_clip: float | None = None
+    fused: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,12 +130,17 @@ class StageModule(pl.LightningModule):
             lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            fused=True,
+            fused=settings.fused,
         )
         if settings.warmup_steps == 0:
             return optimizer
         scheduler = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / settings.warmup_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradient's norm; Lightning itself refuses to for a fused optimiser, unscaled or not."""
+        if self.optimisation.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.optimisation.gradient_clip)
 
     def check_finite(self) -> None:
         """Refuse to go on with a loss that is not a number.

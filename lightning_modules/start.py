@@ -48,6 +48,8 @@ def build_module(
         momentum=recipe.optim.momentum,
         weight_decay=recipe.optim.weight_decay,
         warmup_steps=recipe.optim.warmup_steps,
+        gradient_clip=recipe.optim.gradient_clip,
+        fused=recipe.arithmetic.precision != "16-mixed",
     )
     return StageModule(network, report, optimisation, seeds.dropout)
 

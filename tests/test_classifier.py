@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,19 @@ PLAIN = Optimisation(lr=0.1, momentum=0.0, weight_decay=0.0, warmup_steps=0)
 Weights = Mapping[str, Tensor]
 
 
+class Loader:
+    """Given batches; a bare list would be several loaders to Lightning."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+
 class Data(pl.LightningDataModule):
     """Two given lists of batches."""
 
@@ -34,11 +47,11 @@ class Data(pl.LightningDataModule):
         super().__init__()
         self.train, self.val = train, val
 
-    def train_dataloader(self) -> list[Batch]:
-        return self.train
+    def train_dataloader(self) -> Loader:
+        return Loader(self.train)
 
-    def val_dataloader(self) -> list[Batch]:
-        return self.val
+    def val_dataloader(self) -> Loader:
+        return Loader(self.val)
 
 
 class Linear(nn.Module):
@@ -122,7 +135,7 @@ def same(one: Weights, two: Weights) -> bool:
 def softmax_regression(
     data: list[Batch], optimisation: Optimisation, epochs: int
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Weights, biases and mean losses of momentum descent in float64, by the formulas of torch's documentation."""
+    """Weights, biases and mean losses in float64, by the formulas in the documentation of torch.optim.SGD."""
     start = Linear().layer
     values = {
         "weight": start.weight.detach().double().numpy().copy(),

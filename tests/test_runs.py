@@ -180,7 +180,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, damage: Any, named: str) -> N
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no-such-store.*runs_dir"):
+    with pytest.raises(FileNotFoundError, match=r"no-such-store.*runs_dir"):
         load_runs(tmp_path / "no-such-store")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 import wandb
-from stage_helpers import recipe, record_content
+from stage_helpers import PROJECT, recipe, record_content
 from wandb.proto import wandb_internal_pb2
 
 from callbacks import Tracking
@@ -27,12 +29,14 @@ BLOCK = 32768  # of LevelDB's log format, which a .wandb file has after a header
 def _records(path: Path) -> Iterator[Any]:
     """The protocol buffers of a .wandb file, by LevelDB's published log format."""
     content, position, whole = path.read_bytes(), 7, b""
-    assert content[:4] == b":W&B"
-    while position < len(content):
+    assert content[:4] in (b"", b":W&B")
+    while position + 7 <= len(content):
         if (left := BLOCK - position % BLOCK) < 7:
             position += left
             continue
         _, length, kind = struct.unpack_from("<IHB", content, position)
+        if position + 7 + length > len(content):
+            return  # still being written
         whole += content[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # a whole record, or the last part of one
@@ -60,7 +64,11 @@ class Tracked:
 
 def _read(folder: Path) -> Tracked:
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    records = list(_records(file))
+    records, deadline = list(_records(file)), time.monotonic() + 20.0
+    while not any(record.WhichOneof("record_type") == "exit" for record in records):
+        assert time.monotonic() < deadline, "the run's end was never written"
+        time.sleep(0.02)  # W&B's own process writes it, maybe after `finish` has returned
+        records = list(_records(file))
     summary: dict[str, Any] = {}
     for record in records:
         summary |= _values(record.summary.update)
@@ -98,14 +106,18 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     """Two epochs and a record, of a run whose evaluation set names patients."""
     folder = tmp_path_factory.mktemp("tracked")
     of = recipe()
+    arguments = [str(PROJECT / "train.py"), f"data.domains.dld.root=/data/{PATIENTS[0]}"]
     (folder / "predictions.parquet").write_text(f"{PATIENTS[0]},{PATIENTS[1]}/slice-7.png")
-    with Tracking(_settings(), of, CHAIN, "natural", folder) as tracking:
-        for epoch in range(2):
-            tracking.log_epoch({"epoch": epoch, "train_loss": 1.5 - epoch, "accuracy": 0.25 + epoch / 4})
-        content = record_content(of)
-        content["metrics"]["accuracy"] = {**content["metrics"]["accuracy"], "p75": 0.8125}
-        content["plateau"]["reached"] = False
-        tracking.log_record(Record.model_validate(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", arguments)
+        with Tracking(_settings(), of, CHAIN, "natural", folder) as tracking:
+            for epoch in range(2):
+                row = {"epoch": epoch, "train_loss": 1.5 - epoch, "accuracy": 0.25 + epoch / 4}
+                tracking.log_epoch(row)
+            content = record_content(of)
+            content["metrics"]["accuracy"] = {**content["metrics"]["accuracy"], "p75": 0.8125}
+            content["plateau"]["reached"] = False
+            tracking.log_record(Record.model_validate(content))
     return _read(folder)
 
 
