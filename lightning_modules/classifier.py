@@ -152,7 +152,7 @@ class StageModule(pl.LightningModule):
             raise RelayError(
                 f"the training loss is not finite in epoch {self.current_epoch + 1}: the run diverged. Its "
                 "last good checkpoint is kept. Try a lower optim.lr_scratch or optim.lr_transfer, more "
-                "optim.warmup_steps, or optim.gradient_clip=1"
+                "optim.warmup_steps, or optim.gradient_clip_scratch=1 or optim.gradient_clip_transfer=1"
             )
 
     def _gathered(self, part: Tensor) -> Tensor:

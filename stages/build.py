@@ -54,7 +54,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
             weight_decay=optim.weight_decay,
             batch_size=optim.batch_size,
             warmup_steps=optim.warmup_steps,
-            gradient_clip=optim.gradient_clip,
+            gradient_clip=optim.gradient_clip_transfer if transferred else optim.gradient_clip_scratch,
         ),
         data=DataRecipe(
             digest=data_digest,

@@ -136,8 +136,9 @@ class TransferConfig:
 class OptimConfig:
     """Stochastic gradient descent with momentum (paper, section 6).
 
-    `lr_scratch` when the stage starts from random weights, `lr_transfer` when it starts from a parent or a
-    checkpoint. `warmup_steps` raises the rate linearly from zero; `gradient_clip` bounds the gradient's norm.
+    `lr_scratch` and `gradient_clip_scratch` when the stage starts from random weights, `lr_transfer` and
+    `gradient_clip_transfer` when it starts from a parent or a checkpoint. A clip bounds the norm of the whole
+    gradient. `warmup_steps` raises the rate linearly from zero.
     """
 
     lr_scratch: float = recipe()
@@ -146,7 +147,8 @@ class OptimConfig:
     weight_decay: float = recipe()
     batch_size: int = recipe()
     warmup_steps: int = recipe()
-    gradient_clip: float | None = recipe()
+    gradient_clip_scratch: float | None = recipe()
+    gradient_clip_transfer: float | None = recipe()
 
 
 @dataclass

@@ -59,7 +59,8 @@ GOLDEN = {
         optim.weight_decay
         optim.batch_size
         optim.warmup_steps
-        optim.gradient_clip
+        optim.gradient_clip_scratch
+        optim.gradient_clip_transfer
         trainer.precision
         trainer.memory_format
         trainer.compile
@@ -141,9 +142,9 @@ THROUGH_THE_DIGEST = {key for key in golden() if re.match(r"(stage\.source|data\
 THROUGH_THE_PLAN = {"source_seed"}  # it becomes the sources' seed
 # Recipe keys that change nothing in a run of one kind.
 WITHOUT_EFFECT = {
-    "scratch": {"optim.lr_transfer", "transfer.rule"},
-    "transferred": {"optim.lr_scratch"},
-    "scratch, all data": {"optim.lr_transfer", "transfer.rule", "ratio_unit"},
+    "scratch": {"optim.lr_transfer", "optim.gradient_clip_transfer", "transfer.rule"},
+    "transferred": {"optim.lr_scratch", "optim.gradient_clip_scratch"},
+    "scratch, all data": {"optim.lr_transfer", "optim.gradient_clip_transfer", "transfer.rule", "ratio_unit"},
 }
 KINDS: dict[str, tuple[str | None, float]] = {
     "scratch": (None, 0.5),
@@ -152,7 +153,8 @@ KINDS: dict[str, tuple[str | None, float]] = {
 }
 SPECIAL: dict[str, Any] = {
     "data.mean": [0.1, 0.2, 0.3], "data.std": [0.1, 0.2, 0.3], "data_ratio": 0.25,
-    "optim.gradient_clip": 1.0, "trainer.threads": 3, "logger.entity": "lab", "source_seed": 5,
+    "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
+    "logger.entity": "lab", "source_seed": 5,
     "stage.domain": "texture", "process.chain": ["natural"], "process.transfer": "finetune",
     "job.chain": ["natural", "dld"], "job.parent": "c" * 64, "job.id": "d" * 64,
 }  # fmt: skip

@@ -187,7 +187,7 @@ def _scene(draws: Draws, generators: list[np.random.Generator], target: Float, s
     turn = np.stack([np.cos(roll), np.sin(roll), -np.sin(roll), np.cos(roll)], 1).reshape(-1, 2, 2)
     axes = np.concatenate([turn @ level, forward[:, None]], 1)
     eye = target - distance[:, None] * forward
-    focal = size * draws.between(0.32, 0.5) * distance
+    focal = size * draws.between(0.36, 0.54) * distance
     middle = size * np.stack([draws.between(0.36, 0.64), draws.between(0.36, 0.64)], 1)
     grid = np.arange(size, dtype=np.float32) + np.float32(0.5)
     across = ((grid - middle[:, :1]) / focal[:, None])[:, None, None, :]

@@ -1,0 +1,16 @@
+"""The tests that should be collected are: a file that stops being found would fail nothing."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+def test_every_test_file_has_tests(request: pytest.FixtureRequest) -> None:
+    """Of what was asked for; with two processes each collects all."""
+    asked = {Path(argument.split("::")[0]).resolve() for argument in request.config.args}
+    if not asked & {TESTS, TESTS.parent}:
+        pytest.skip("only a part of the tests was asked for")
+    collected = {item.path for item in request.session.items}
+    assert {path for path in TESTS.glob("test_*.py") if path not in collected} == set()
