@@ -5,7 +5,6 @@ They fit 80 columns, where the names of stage runs fold; paths follow below, whe
 
 from collections.abc import Iterable, Mapping
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -43,7 +42,7 @@ def plan_table(plan: Plan, store: Store) -> RenderableType:
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         seed, ratio = _seed_and_ratio(run)
         table.add_row(_chain(run), seed, ratio, run.recipe.transfer or "-", images, state)
-    return Group(table, *_paths(plan, store))
+    return Group(table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
 
 
 def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:
@@ -69,7 +68,7 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
             cells = _record_cells(record)
         table.add_row(_chain(run), *(_seed_and_ratio(run) if varied else ()), *cells)
     note = [Text("* the plateau was not reached before max_epochs")] if unreached else []
-    return Group(table, *note, *_paths(plan, store))
+    return Group(table, *note, *_paths(plan, store, {}))
 
 
 def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
@@ -85,8 +84,8 @@ def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> 
 
 
 def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("stage run", overflow="fold")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("stage run", min_width=9)
     return table
 
 
@@ -121,10 +120,10 @@ def _seed_and_ratio(run: StageRun) -> tuple[str, str]:
     return str(run.recipe.seed), f"{run.recipe.data.ratio:.0%}"
 
 
-def _paths(plan: Plan, store: Store) -> Iterable[Text]:
+def _paths(plan: Plan, store: Store, notes: Mapping[str, str]) -> Iterable[Text]:
     for run in _shown(plan):
         path = store.folder(run.stage, run.id).path.relative_to(store.runs_dir)
-        yield Text(f"{_chain(run)}: {path}", overflow="ignore", no_wrap=True)
+        yield Text(f"{_chain(run)}: {path}{notes.get(run.id, '')}", overflow="ignore", no_wrap=True)
     if len(plan.runs) > MOST_ROWS:
         yield Text(f"and {len(plan.runs) - MOST_ROWS} more stage runs")
     yield Text(f"in {store.runs_dir}", overflow="ignore", no_wrap=True)

@@ -44,7 +44,15 @@ def overrides_of(plan: Plan, chain: tuple[str, ...], store: Store) -> list[str]:
         ),
         (request(*NATURAL, ratio=1e-5, overrides=("transfer=conv_only", "ratio_unit=patient")), NATURAL),
         (
-            request("dld", overrides=("optim=paper", "optim.momentum=0.85", "data.mean=[-0.0,1,1e-3]")),
+            request(
+                "dld",
+                overrides=(
+                    "optim=paper",
+                    "optim.momentum=0.85",
+                    "data.mean=[-0.0,1,1e-3]",
+                    "data.std=[1,1,2]",
+                ),
+            ),
             SCRATCH,
         ),
     ],
