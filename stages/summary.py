@@ -32,7 +32,8 @@ _RESULT_HEADINGS = (
 def plan_table(plan: Plan, store: Store) -> RenderableType:
     """What is done and what would run: a row a stage run, with the images it trains on at most."""
     missing = {run.id for run in plan.missing(store)}
-    table = _table(_plan_title(plan, len(missing)))
+    title = Text(_plan_title(plan, len(missing)), style="bold")
+    table = _table()
     for heading in ("seed", "data", "transfer"):
         table.add_column(heading, no_wrap=True)
     table.add_column("images\nat most", justify="right")
@@ -42,7 +43,7 @@ def plan_table(plan: Plan, store: Store) -> RenderableType:
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         seed, ratio = _seed_and_ratio(run)
         table.add_row(_chain(run), seed, ratio, run.recipe.transfer or "-", images, state)
-    return Group(table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
+    return Group(title, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
 
 
 def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:
@@ -51,7 +52,8 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
     `histogram` is the accuracy of a linear classifier on grey-level histograms of the same images; a `*`
     marks a plateau that was not reached. Seed and data ratio have columns where they differ.
     """
-    table = _table(_result_title(outcomes))
+    title = Text(_result_title(outcomes), style="bold")
+    table = _table()
     runs = _shown(plan)
     varied = len({_seed_and_ratio(run) for run in runs}) > 1
     for heading in ("seed", "data") if varied else ():
@@ -68,7 +70,7 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
             cells = _record_cells(record)
         table.add_row(_chain(run), *(_seed_and_ratio(run) if varied else ()), *cells)
     note = [Text("* the plateau was not reached before max_epochs")] if unreached else []
-    return Group(table, *note, *_paths(plan, store, {}))
+    return Group(title, table, *note, *_paths(plan, store, {}))
 
 
 def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
@@ -83,8 +85,8 @@ def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> 
     return lines
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+def _table() -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("stage run", min_width=9)
     return table
 
