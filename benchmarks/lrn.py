@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional
 
 from lightning_modules.alexnet import AlexNet, Normalisation
+from stages.memory import keep_freed_memory
 
 Clock = Callable[[], float]
 
@@ -162,7 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--compile", action="store_true", help="add lrn and none with torch.compile")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: for a busy machine")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--libc-memory",
+        action="store_true",
+        help="give freed memory back to the kernel, as train.py does not",
+    )
     options = parser.parse_args(arguments)
+    if not options.libc_memory:
+        keep_freed_memory()
     names = [*options.variants, *(["compiled", "none_compiled"] if options.compile else [])]
     seconds = measure(
         list(dict.fromkeys(names)),
