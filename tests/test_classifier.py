@@ -347,3 +347,20 @@ def test_a_finite_loss_is_not_refused() -> None:
     watch = Watch(lambda trainer, module: module.check_finite())
     fit(linear_module(), Data(batches((2,)), batches((2,))), watch)
     assert len(watch.losses) == 2
+
+
+@pytest.mark.parametrize(("clip", "expected"), [(None, 5.0), (1.0, 1.0), (10.0, 5.0)])
+def test_the_clip_bounds_the_norm_of_the_whole_gradient(clip: float | None, expected: float) -> None:
+    network = nn.Sequential(nn.Linear(1, 1))
+    names = tuple(name for name, _ in network.named_parameters())
+    report = TransferReport("none", None, kept=(), reinitialised=names)
+    settings = Optimisation(lr=0.1, momentum=0.0, weight_decay=0.0, warmup_steps=0, gradient_clip=clip)
+    module = StageModule(network, report, settings, dropout_seed=0)
+    optimiser = module.configure_optimizers()
+    # 3 and 4 in two parameters: a bound for each of them alone would leave sqrt(2)
+    for parameter, gradient in zip(network.parameters(), (3.0, 4.0), strict=True):
+        parameter.grad = torch.full_like(parameter, gradient)
+    module.on_before_optimizer_step(optimiser)
+    weight, bias = (float(parameter.grad) for parameter in network.parameters() if parameter.grad is not None)
+    assert (weight**2 + bias**2) ** 0.5 == pytest.approx(expected, rel=1e-5)
+    assert weight / bias == pytest.approx(3.0 / 4.0)
