@@ -1,0 +1,117 @@
+"""Which rows of a table of runs the statistics take, and in which order they name processes."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages.errors import RelayError
+from stages.processes import load_processes
+from stages.recipe import short_id
+
+REPRESENTATIVE = "_p75"  # the column of a metric's representative value (paper, section 6) is METRIC_p75
+
+_FRACTIONS = ("accuracy", "precision", "recall", "f1", "calibration_error")
+
+
+def metrics_of(runs: pd.DataFrame) -> list[str]:
+    """Names of the metrics that a table of runs has a representative value of, in its columns' order."""
+    return [str(name).removesuffix(REPRESENTATIVE) for name in runs if str(name).endswith(REPRESENTATIVE)]
+
+
+def metric_column(runs: pd.DataFrame, metric: str) -> str:
+    """The column of a metric's representative value; `metric` may be the column's name itself.
+
+    Raises:
+        RelayError: if the table has none; names the metrics that it has.
+    """
+    known = metrics_of(runs)
+    metric = metric.removesuffix(REPRESENTATIVE)
+    if metric not in known:
+        raise RelayError(f"no metric {metric!r} in these runs; there are: {', '.join(known) or 'none'}")
+    return metric + REPRESENTATIVE
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric is a fraction in [0, 1], which slopes give in percent; a loss is not."""
+    return metric.startswith(_FRACTIONS)
+
+
+def process_order(names: Iterable[object]) -> list[str]:
+    """Each name once: those of `conf/process` by title, so (1) to (4), (a), (b), then all others by name."""
+    known = load_processes()
+    return sorted(
+        set(map(str, names)),
+        key=lambda name: (name not in known, known[name].title if name in known else "", name),
+    )
+
+
+def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """The rows that are a learning process's target; sources, which have no process, are left out.
+
+    Args:
+        runs: a row a stage run, as `analysis.runs.load_runs` gives it; other columns than `process` and
+            those in `needed` may be missing.
+        needed: columns that the caller cannot do without, nor with a row that has no value there.
+
+    Returns:
+        A copy with a new index, in the order given; `process` is text.
+
+    Raises:
+        RelayError: if a needed column is missing, or if two rows have the same process, seed and data ratio.
+            They would be of two configurations, of which no average means anything.
+    """
+    missing = [name for name in ("process", *needed) if name not in runs]
+    if missing:
+        raise RelayError(
+            f"the table of runs has no column {', '.join(missing)}; give one from analysis.runs.load_runs"
+        )
+    rows = runs.dropna(subset=["process", *needed]).reset_index(drop=True)
+    rows["process"] = rows["process"].astype(str)
+    _refuse_mixed(rows)
+    return rows
+
+
+def whole_set_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """As `target_rows`, but only runs on the whole training set: data ratio 1, or no such column."""
+    if "data_ratio" in runs:
+        runs = runs[runs["data_ratio"] == 1.0]
+    return target_rows(runs, *needed)
+
+
+def refuse_several_targets(rows: pd.DataFrame) -> None:
+    """Refuse to compare runs on different targets with each other.
+
+    Raises:
+        RelayError: if the rows have a column `stage` with more than one value.
+    """
+    stages = sorted(set(rows["stage"].dropna())) if "stage" in rows else []
+    if len(stages) > 1:
+        raise RelayError(
+            f"these runs have several targets, {', '.join(stages)}, which cannot be compared; "
+            f"select one, for instance runs[runs['stage'] == {stages[0]!r}]"
+        )
+
+
+def numbers(column: "pd.Series[float]") -> npt.NDArray[np.float64]:
+    """A column as floating-point numbers, NaN where it has no value."""
+    return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+
+
+def _refuse_mixed(rows: pd.DataFrame) -> None:
+    if "seed" not in rows:
+        return
+    cell = [name for name in ("process", "seed", "data_ratio") if name in rows]
+    rows = rows.dropna(subset=cell)
+    repeated = rows.duplicated(cell, keep=False)
+    if not repeated.any():
+        return
+    first = rows[repeated].iloc[0]
+    same = rows[(rows[cell] == first[cell]).all(axis=1)]
+    where = ", ".join(f"{name} {first[name]}" for name in cell)
+    which = f" ({', '.join(short_id(str(each)) for each in same['id'])})" if "id" in same else ""
+    raise RelayError(
+        f"{len(same)} runs have the same {where}{which}: the table holds more than one configuration. Select "
+        "the runs of one study before comparing, for instance by their ids."
+    )
