@@ -164,6 +164,7 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
     import pytorch_lightning as pl
     import torch
 
+    from pytorch_lightning.plugins.environments import LightningEnvironment
     import callbacks as watch
     from datamodules.configured import data_record, prepare_source, stage_data
     from lightning_modules.start import build_module
@@ -226,7 +227,8 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
             precision=recipe.arithmetic.precision,  # type: ignore[arg-type]  # checked by validate_config
             max_epochs=rule.max_epochs,
             callbacks=watchers,
-            plugins=[watch.AtomicCheckpointIO()],
+            # Lightning starts a run's processes itself, in a job of Slurm too, where a job is one stage run.
+            plugins=[watch.AtomicCheckpointIO(), LightningEnvironment()],
             logger=False,
             deterministic=True,
             enable_progress_bar=False,

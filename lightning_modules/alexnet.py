@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_modules.initialisation import Initialisation, initialise_each
 from lightning_modules.lrn import LocalResponseNorm
+from lightning_modules.pooling import AdaptiveAveragePool2d
 from stages.errors import RelayError
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
@@ -89,7 +90,7 @@ class AlexNet(nn.Module):
         self.conv5 = _empty(nn.Conv2d(c4, c5, 3, padding=1, groups=2, device="meta"))
         self.relu5 = nn.ReLU()
         self.pool5 = nn.MaxPool2d(3, stride=2)
-        self.adapt = nn.AdaptiveAvgPool2d(6)
+        self.adapt = AdaptiveAveragePool2d(6)
         self.flatten = nn.Flatten()
         self.fc6 = _empty(nn.Linear(c5 * 6 * 6, f6, device="meta"))
         self.relu6 = nn.ReLU()

@@ -54,6 +54,11 @@ class StageModule(pl.LightningModule):
     Dropout draws from a stream that depends on the seed and the epoch only, so a run resumed at an epoch's
     beginning sees what an uninterrupted one sees.
 
+    Attributes:
+        train_loss: mean cross-entropy over the images of the last epoch, in nats; the same in every process.
+        evaluation: the metrics after it.
+        predictions: the logits that they were computed on.
+
     Args:
         network: maps (N, 3, S, S) to logits (N, classes).
         report: which parameters were kept, initialised and frozen.
@@ -69,19 +74,12 @@ class StageModule(pl.LightningModule):
         self.report = report
         self.optimisation = optimisation
         self.dropout_seed = dropout_seed
+        self.train_loss = float("nan")
         self.evaluation: Evaluation | None = None
         self.predictions: Predictions | None = None
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._loss_count = 0
         self._evaluated: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    @property
-    def train_loss(self) -> float:
-        """Mean cross-entropy over the images of the epoch so far, in nats."""
-        if self.trainer.world_size > 1:
-            total = self._gathered(self._loss_sum.float()).double().sum()
-            return float(total) / (self._loss_count * self.trainer.world_size)
-        return float(self._loss_sum) / max(1, self._loss_count)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, S, S)."""
@@ -103,8 +101,13 @@ class StageModule(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation."""
+        """Forget the last evaluation; close the epoch's training loss, which every process takes part in."""
         self._evaluated = []
+        if self._loss_count > 0:
+            total = self._loss_sum
+            if self.trainer.world_size > 1:
+                total = self._gathered(self._loss_sum).sum()
+            self.train_loss = float(total) / (self._loss_count * self.trainer.world_size)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Keep a batch's logits."""
