@@ -84,7 +84,7 @@ def class_names(classes: int) -> tuple[str, ...]:
     if classes != len(_CLASSES):
         raise RelayError(
             f"The embedded dld domain has {len(_CLASSES)} classes ({', '.join(_CLASSES)}), not {classes}. "
-            f"Set data.classes={len(_CLASSES)} for it."
+            f"Set data.domains.dld.classes={len(_CLASSES)}."
         )
     return _CLASSES
 

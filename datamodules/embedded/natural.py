@@ -139,7 +139,7 @@ def _paint(draws: Draws) -> Float:
 
 
 def _main_body(solid: Solid, draws: Draws, count: int) -> Bodies:
-    rotation = _pose(draws, count, 1.3)
+    rotation = _pose(draws, count, 0.9)
     lengths = np.stack([draws.between(0.8, 1.2) for _ in range(3)], 1)
     place = np.zeros((count, 2), np.float32)
     rows = np.arange(count)
