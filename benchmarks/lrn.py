@@ -5,16 +5,20 @@
     python -m benchmarks.lrn --size 96 --batch 32 --classes 10 --variants lrn none
 
 Timed: forward, loss, backward, fused SGD step with momentum and clearing of the gradients, on one batch that
-is already in memory. Not timed: construction, warm-up, compilation. All variants run in one process, one
-after the other within a round, so that a busy machine slows all of them; the table gives the median of the
-rounds, and ratios are medians of the ratios within a round.
+is already in memory. Not timed: construction, warm-up, compilation. Each variant has a process of its own,
+because how freed memory is handled is a setting of a process. They take turns within a round, one at a time,
+so that a busy machine slows all of them; the table gives the median of the rounds, and ratios are medians of
+the ratios within a round.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 import torch
 from torch.nn import functional
@@ -37,16 +41,27 @@ class Variant:
     low_precision: bool  # bfloat16 autocast
     channels_last: bool
     compiled: bool = False
+    keeps_memory: bool = True  # as train.py; otherwise as the C library
 
 
 VARIANTS = {
     "lrn": Variant("LocalResponseNorm of this project, bfloat16, NHWC", "lrn", True, True),
-    "torch_lrn": Variant("torch.nn.LocalResponseNorm, float32, NCHW", "torch_lrn", False, False),
+    "torch_lrn": Variant(
+        "torch.nn.LocalResponseNorm, float32, NCHW, PyTorch as it comes",
+        "torch_lrn",
+        False,
+        False,
+        keeps_memory=False,
+    ),
+    "torch_lrn_memory": Variant("as the last, freed memory kept", "torch_lrn", False, False),
     "none": Variant("no normalisation, bfloat16, NHWC", "none", True, True),
     "compiled": Variant("as lrn, with torch.compile", "lrn", True, True, compiled=True),
     "none_compiled": Variant("as none, with torch.compile", "none", True, True, compiled=True),
     "lrn_float32": Variant("LocalResponseNorm of this project, float32, NCHW", "lrn", False, False),
 }
+
+
+DEFAULT = ["lrn", "torch_lrn", "torch_lrn_memory", "none"]
 
 
 def training_step(
@@ -89,42 +104,63 @@ def training_step(
     return step
 
 
-def measure(
-    names: Sequence[str],
-    *,
-    size: int,
-    batch: int,
-    classes: int,
-    steps: int,
-    rounds: int,
-    device: torch.device,
-    clock: Clock = time.perf_counter,
-) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class Workload:
+    """What every variant does: `steps` steps a turn on `batch` images of `size` pixels."""
+
+    size: int
+    batch: int
+    classes: int
+    steps: int
+    device: str
+    clock: str
+
+
+def serve(connection: Connection, variant: Variant, workload: Workload) -> None:
+    """A variant's process: after a warm-up, answer each request with the mean seconds of its steps."""
+    if variant.keeps_memory:
+        keep_freed_memory()
+    step = training_step(
+        variant,
+        size=workload.size,
+        batch=workload.batch,
+        classes=workload.classes,
+        device=torch.device(workload.device),
+        clock=CLOCKS[workload.clock],
+    )
+    for _ in range(2):
+        step()
+    connection.send(None)
+    while connection.recv():
+        connection.send(statistics.fmean(step() for _ in range(workload.steps)))
+
+
+def measure(names: Sequence[str], workload: Workload, rounds: int) -> dict[str, list[float]]:
     """Seconds a step of each variant, a value a round; within a round the variants take turns.
 
     Args:
         names: keys of `VARIANTS`.
-        size: height and width of the images in pixels.
-        batch: images in a step.
-        classes: outputs of the network.
-        steps: steps of a variant in a round, of which the mean is taken.
+        workload: what each does.
         rounds: how often every variant has its turn.
-        device: where to run.
-        clock: see `CLOCKS`.
     """
-    runs = {
-        name: training_step(
-            VARIANTS[name], size=size, batch=batch, classes=classes, device=device, clock=clock
-        )
-        for name in names
-    }
-    for run in runs.values():
-        for _ in range(2):
-            run()
+    context = multiprocessing.get_context("spawn")
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            seconds[name].append(statistics.fmean(run() for _ in range(steps)))
+    with ExitStack() as stack:
+        connections = {}
+        for name in names:
+            connection, other = context.Pipe()
+            stack.enter_context(connection)
+            process = context.Process(target=serve, args=(other, VARIANTS[name], workload), daemon=True)
+            process.start()
+            other.close()
+            stack.callback(process.join)
+            stack.callback(connection.send, False)
+            connection.recv()
+            connections[name] = connection
+        for _ in range(rounds):
+            for name, connection in connections.items():
+                connection.send(True)
+                seconds[name].append(connection.recv())
     return seconds
 
 
@@ -159,29 +195,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=2, help="steps of a variant in a round")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["lrn", "torch_lrn", "none"])
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=DEFAULT)
     parser.add_argument("--compile", action="store_true", help="add lrn and none with torch.compile")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: for a busy machine")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--libc-memory",
-        action="store_true",
-        help="give freed memory back to the kernel, as train.py does not",
-    )
     options = parser.parse_args(arguments)
-    if not options.libc_memory:
-        keep_freed_memory()
     names = [*options.variants, *(["compiled", "none_compiled"] if options.compile else [])]
-    seconds = measure(
-        list(dict.fromkeys(names)),
-        size=options.size,
-        batch=options.batch,
-        classes=options.classes,
-        steps=options.steps,
-        rounds=options.rounds,
-        device=torch.device(options.device),
-        clock=CLOCKS[options.clock],
+    workload = Workload(
+        options.size, options.batch, options.classes, options.steps, options.device, options.clock
     )
+    seconds = measure(list(dict.fromkeys(names)), workload, options.rounds)
     print(
         f"{options.size} px, batch {options.batch}, {options.classes} classes, {options.device}, "
         f"{torch.get_num_threads()} threads, {options.clock} time, torch {torch.__version__}, "

@@ -24,4 +24,4 @@ def keep_freed_memory() -> None:
     except AttributeError:  # musl has none
         return
     mallopt(_MMAP_MAX, 0)
-    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_TRIM_THRESHOLD, -1)  # never
