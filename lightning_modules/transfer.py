@@ -11,7 +11,7 @@ either goes into the network, is named by the rule, or is an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 import torch
@@ -86,24 +86,6 @@ class TransferReport:
     def as_dict(self) -> dict[str, str | list[str] | None]:
         """The report as JSON has it: field -> string, list of strings or null."""
         return {key: list(it) if isinstance(it, tuple) else it for key, it in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, entries: Mapping[str, object]) -> TransferReport:
-        """The report that `as_dict` wrote.
-
-        Raises:
-            RelayError: A field is missing, unknown or of another type.
-        """
-        values = {key: tuple(it) if isinstance(it, list) else it for key, it in entries.items()}
-        wrong = {field.name for field in fields(cls)} ^ set(values)
-        for key, value in values.items():
-            if not isinstance(value, str | None if key in {"rule", "source"} else tuple):
-                wrong.add(key)
-        if wrong:
-            raise RelayError(
-                f"transfer report: missing, unknown or of another type: {', '.join(sorted(wrong))}"
-            )
-        return cls(**values)  # type: ignore[arg-type]  # checked above, field by field
 
 
 def apply_transfer(

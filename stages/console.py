@@ -1,10 +1,12 @@
 """What a user reads: one clear message, and the tables."""
 
+import logging
 import sys
 import warnings
 from typing import NoReturn
 
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.markup import escape
 
 # Without a terminal rich assumes 80 columns; a file has room.
@@ -15,6 +17,13 @@ def output() -> Console:
     """The console on standard output, wide enough for the tables where it is not a terminal."""
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+def log_handler() -> logging.Handler:
+    """The handler of all log messages: through rich, on standard output."""
+    handler = RichHandler(console=output(), show_path=False)
+    handler.setFormatter(logging.Formatter("%(message)s", datefmt="[%X]"))
+    return handler
 
 
 def refuse(error: Exception) -> NoReturn:
@@ -31,3 +40,5 @@ def silence_known_warnings() -> None:
     """Hide warnings that Relay's dependencies cause among themselves and that no user can act on."""
     # Lightning 2.6.6 under torch 2.14
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    # Lightning, on any machine with Slurm: train.py starts a run's processes itself
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
