@@ -35,11 +35,11 @@ def load_processes(folder: Path = PROCESS_FOLDER) -> Mapping[str, Process]:
             content = yaml.safe_load(path.read_text())
             process = Process(
                 name=str(content["name"]),
-                title=str(content["title"]),
+                title=str(content.get("title", "")),
                 chain=tuple(map(str, content["chain"])),
-                transfer=content["transfer"],
+                transfer=content.get("transfer"),
             )
-        except (TypeError, KeyError, yaml.YAMLError) as error:
+        except (TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
             raise RelayError(f"{path} is not a learning process: {error}") from None
         processes[process.name] = process
     return processes

@@ -79,10 +79,15 @@ def test_a_users_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [GOOD.replace("chain", "chains"), GOOD.replace("transfer: null\n", ""), "", "- a", "name: [",
+    "content", [GOOD.replace("chain", "chains"), GOOD.replace("name", "nam"), "", "- a", "name: [",
                 GOOD.replace("[a, b]", "null")]
 )  # fmt: skip
 def test_a_file_that_is_no_process(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.yaml").write_text(content)
     with pytest.raises(RelayError, match=r"mine\.yaml is not a learning process"):
         load_processes(tmp_path)
+
+
+def test_two_lines_are_a_process(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nchain: [a, b]\n")
+    assert load_processes(tmp_path) == {"mine": Process("mine", "", ("a", "b"), None)}
