@@ -1,20 +1,22 @@
 """Weights & Biases: one of its runs for a stage run, the same id whenever it is resumed.
 
 Offline unless logged in. Nothing that names a patient is sent: neither samples nor groups are.
+`docs/wandb.md` lists what is sent; `analysis.wandb_dashboard` builds panels of these keys.
 """
 
 import logging
-import netrc
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from callbacks.history import Row
 from stages.config import LoggerConfig
 from stages.recipe import Recipe, short_id
 from stages.record import Record
+from stages.wandb_login import logged_in
+
+PLATEAU_NOT_REACHED = "plateau not reached"
 
 
 def wandb_mode(setting: str) -> Any:
@@ -23,21 +25,15 @@ def wandb_mode(setting: str) -> Any:
         return setting
     if "WANDB_MODE" in os.environ:
         return os.environ["WANDB_MODE"]
-    return "online" if _logged_in() else "offline"
-
-
-def _logged_in() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    return "online" if logged_in() else "offline"
 
 
 class Tracking:
     """A stage run's W&B run, for a `with` block; does nothing if W&B is disabled.
+
+    A W&B run has one group, but a stage run may serve many processes. The target of a process is in
+    `STUDY/PROCESS`. A source is in `STUDY/sources`: it is trained once for all chains that start with it, so
+    that under one process's name the others would seem to have none.
 
     Args:
         settings: `logger` of the configuration.
@@ -71,23 +67,25 @@ class Tracking:
             dir=str(self._folder),
             mode=mode,
             id=short_id(recipe.id),
-            resume="allow" if mode == "online" else None,
+            resume="allow",  # offline too: `wandb sync` appends a resumed run's files in order
             name=f"{'-'.join(self._chain)}-seed{recipe.seed}-{recipe.data.ratio:g}",
             group=f"{self._settings.study}/{self._process or 'sources'}",
             job_type=recipe.stage,
             tags=[
                 recipe.stage,
+                "source" if self._process is None else f"process {self._process}",
                 f"seed {recipe.seed}",
                 f"ratio {recipe.data.ratio:g}",
                 f"rule {recipe.transfer or 'none'}",
             ],
-            config={"id": recipe.id, "chain": list(self._chain), **recipe.model_dump(mode="json")},
+            config=self._config(),
             settings=wandb.Settings(
                 silent=True,
                 console="off",
                 disable_git=True,
                 save_code=False,
-                x_disable_meta=True,  # the command line and its paths, the host
+                x_disable_meta=True,  # the command line and its paths
+                host="",  # else the machine's name
             ),
         )
         return self
@@ -102,19 +100,63 @@ class Tracking:
             self._run.log(dict(row), step=int(row["epoch"]))
 
     def log_record(self, record: Record) -> None:
-        """Put representative values into W&B's summary and the confusion matrix into a table."""
+        """Log what the finished run came to.
+
+        Representative values go into W&B's summary and, as a table of one row, where panels over many runs
+        can read them; the confusion matrix is a figure over the table `confusion_matrix_table`. A run
+        without a plateau is tagged.
+        """
         if self._run is None:
             return
         import wandb
 
-        summary: Mapping[str, Any] = {
-            **{f"{name}_p75": metric.p75 for name, metric in record.metrics.items()},
-            "plateau_reached": record.plateau.reached,
-            "epochs": record.epochs,
-            "images_per_second": record.cost.images_per_second,
+        values = {f"{name}_p75": metric.p75 for name, metric in record.metrics.items()}
+        ending = {"plateau_reached": record.plateau.reached, "epochs": record.epochs}
+        self._run.summary.update(values | ending | {"images_per_second": record.cost.images_per_second})
+        if not record.plateau.reached:
+            self._run.tags = (*self._run.tags, PLATEAU_NOT_REACHED)
+        place = {
+            "process": self._process,
+            "chain": ">".join(self._chain),
+            "data_ratio": record.data_ratio,
+            "seed": record.seed,
         }
-        self._run.summary.update(summary)
+        table = place | ending | values
+        self._run.log(
+            {
+                "representative_values": wandb.Table(columns=list(table), data=[list(table.values())]),
+                "confusion_matrix": self._confusion_matrix(record, place),
+            }
+        )
+
+    def _config(self) -> dict[str, Any]:
+        """The recipe, and by what runs are found and grouped: W&B's panels group by a single key."""
+        recipe, process = self._recipe, self._process
+        return {
+            **recipe.model_dump(mode="json"),
+            "id": recipe.id,
+            "chain": list(self._chain),
+            "study": self._settings.study,
+            "role": "source" if process is None else "target",
+            "process": process,
+            "data_ratio": recipe.data.ratio,
+            "process_and_ratio": None if process is None else f"{process} {recipe.data.ratio:g}",
+        }
+
+    def _confusion_matrix(self, record: Record, place: Mapping[str, Any]) -> Any:
+        """W&B's own figure of a confusion matrix, of counts: a row a true and a predicted class."""
+        import wandb
+
+        fields = ("Actual", "Predicted", "nPredictions")  # as W&B's figure names them
         classes = record.data.classes
-        rows: list[Any] = [[name, *row] for name, row in zip(classes, record.confusion_matrix, strict=True)]
-        table = wandb.Table(columns=["true class", *classes], data=rows)
-        self._run.log({"confusion_matrix": table})
+        rows: list[Any] = [
+            [true, predicted, count, *place.values()]
+            for true, counts in zip(classes, record.confusion_matrix, strict=True)
+            for predicted, count in zip(classes, counts, strict=True)
+        ]
+        return wandb.plot_table(
+            "wandb/confusion_matrix/v1",
+            wandb.Table(columns=[*fields, *place], data=rows),
+            fields={field: field for field in fields},
+            string_fields={"title": "Confusion matrix, evaluation set after the last epoch"},
+        )

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import struct
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import wandb
 from stage_helpers import PROJECT, recipe, record_content
-from wandb.proto import wandb_internal_pb2
+from wandb_files import Tracked, away, read_tracked
 
 from callbacks import Tracking
 from callbacks.tracking import wandb_mode
@@ -23,65 +19,6 @@ from stages.record import Record
 
 CHAIN = ("natural", "dld")
 PATIENTS = ("patient-Meyer-1951", "patient-Schmidt-1948")
-BLOCK = 32768  # of LevelDB's log format, which a .wandb file has after a header of 7 bytes
-
-
-def _records(path: Path) -> Iterator[Any]:
-    """The protocol buffers of a .wandb file, by LevelDB's published log format."""
-    content, position, whole = path.read_bytes(), 7, b""
-    assert content[:4] in (b"", b":W&B")
-    while position + 7 <= len(content):
-        if (left := BLOCK - position % BLOCK) < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", content, position)
-        if position + 7 + length > len(content):
-            return  # still being written
-        whole += content[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(whole)
-            whole = b""
-            yield record
-
-
-def _values(items: Any) -> dict[str, Any]:
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """A run of W&B as its file has it."""
-
-    folder: Path
-    run: Any
-    config: dict[str, Any]
-    summary: dict[str, Any]
-    history: list[dict[str, Any]]
-    exit_code: int
-
-
-def _read(folder: Path) -> Tracked:
-    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    records, deadline = list(_records(file)), time.monotonic() + 20.0
-    while not any(record.WhichOneof("record_type") == "exit" for record in records):
-        assert time.monotonic() < deadline, "the run's end was never written"
-        time.sleep(0.02)  # W&B's own process writes it, maybe after `finish` has returned
-        records = list(_records(file))
-    summary: dict[str, Any] = {}
-    for record in records:
-        summary |= _values(record.summary.update)
-    (ended,) = (record.exit for record in records if record.WhichOneof("record_type") == "exit")
-    runs = [record.run for record in records if record.WhichOneof("record_type") == "run"]
-    return Tracked(
-        folder,
-        runs[0],
-        _values(runs[0].config.update),
-        summary,
-        [_values(record.history.item) for record in records if record.history.item],
-        ended.exit_code,
-    )
 
 
 def _settings(mode: str = "offline") -> LoggerConfig:
@@ -89,16 +26,10 @@ def _settings(mode: str = "offline") -> LoggerConfig:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """W&B writes beside the run only; its process ends with these tests."""
-    home = tmp_path_factory.mktemp("wandb-home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-            patch.delenv(name, raising=False)
-        for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
-            patch.setenv(name, str(home))
-        yield
-        wandb.teardown()
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("wandb-home")
+    with away(folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +49,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
             content["metrics"]["accuracy"] = {**content["metrics"]["accuracy"], "p75": 0.8125}
             content["plateau"]["reached"] = False
             tracking.log_record(Record.model_validate(content))
-    return _read(folder)
+    return read_tracked(folder)
 
 
 def test_the_run_is_found_by_study_process_stage_and_tags(tracked: Tracked) -> None:
@@ -128,14 +59,27 @@ def test_the_run_is_found_by_study_process_stage_and_tags(tracked: Tracked) -> N
     assert run.run_group == "paper/natural"
     assert run.job_type == "dld"
     assert run.display_name == "natural-dld-seed3-0.2"
-    assert set(run.tags) == {"dld", "seed 3", "ratio 0.2", "rule feature"}
+    tags = {"dld", "process natural", "seed 3", "ratio 0.2", "rule feature"}
+    assert set(run.tags) == tags  # while it trains
+    assert tracked.tags == tags | {"plateau not reached"}
 
 
-def test_config_is_the_recipe_with_its_id_and_chain(tracked: Tracked) -> None:
+def test_a_resumed_run_goes_on_offline_too(tracked: Tracked) -> None:
+    assert tracked.run.resume  # else `wandb sync` lets its later file replace the earlier one
+
+
+def test_config_is_the_recipe_and_what_runs_are_grouped_by(tracked: Tracked) -> None:
     of = recipe()
-    config = {key: value for key, value in tracked.config.items() if key != "_wandb"}
-    expected = json.loads(of.canonical_json()) | {"id": of.id, "chain": list(CHAIN)}
-    assert config == expected
+    config = {key: value for key, value in tracked.config.items() if not key.startswith("_wandb")}
+    assert config == json.loads(of.canonical_json()) | {
+        "id": of.id,
+        "chain": list(CHAIN),
+        "study": "paper",
+        "role": "target",
+        "process": "natural",
+        "data_ratio": 0.2,
+        "process_and_ratio": "natural 0.2",
+    }
 
 
 def test_history_has_a_step_an_epoch(tracked: Tracked) -> None:
@@ -152,20 +96,60 @@ def test_summary_is_the_representative_values(tracked: Tracked) -> None:
     assert tracked.summary["images_per_second"] == 100.0
 
 
-def test_the_confusion_matrix_is_a_table(tracked: Tracked) -> None:
-    (file,) = tracked.folder.glob("wandb/offline-run-*/files/media/table/*.json")
-    table = json.loads(file.read_text())
-    assert table["columns"] == ["true class", "CON", "GGO"]
-    assert table["data"] == [["CON", 1, 0], ["GGO", 1, 1]]
+def test_the_representative_values_are_a_row_of_a_table(tracked: Tracked) -> None:
+    table = tracked.table("representative_values")
+    (row,) = table["data"]
+    assert dict(zip(table["columns"], row, strict=True)) == {
+        "process": "natural",
+        "chain": "natural>dld",
+        "data_ratio": 0.2,
+        "seed": 3,
+        "plateau_reached": False,
+        "epochs": 7,
+        "accuracy_p75": 0.8125,
+        "f1_score_macro_p75": 0.75,
+    }
 
 
-def test_no_byte_names_a_patient_or_a_sample(tracked: Tracked) -> None:
-    written = [path for path in (tracked.folder / "wandb").rglob("*") if path.is_file()]
+def test_the_confusion_matrix_is_a_figure_of_counts(tracked: Tracked) -> None:
+    """By hand: 1 CON is taken for CON, of 2 GGO one for CON."""
+    figure = tracked.config["_wandb.visualize.confusion_matrix"]["panel_config"]
+    assert figure["panelDefId"] == "wandb/confusion_matrix/v1"
+    table = tracked.table("confusion_matrix_table")
+    assert set(figure["fieldSettings"].values()) <= set(table["columns"])
+    assert table["columns"] == [
+        "Actual",
+        "Predicted",
+        "nPredictions",
+        "process",
+        "chain",
+        "data_ratio",
+        "seed",
+    ]
+    assert [row[:3] for row in table["data"]] == [
+        ["CON", "CON", 1],
+        ["CON", "GGO", 0],
+        ["GGO", "CON", 1],
+        ["GGO", "GGO", 1],
+    ]
+    assert {tuple(row[3:]) for row in table["data"]} == {("natural", "natural>dld", 0.2, 3)}
+
+
+def test_no_byte_names_a_patient_or_a_sample(tracked: Tracked, home: Path) -> None:
+    """Nor what waits outside the run's folder to be sent: copies of the tables."""
+    written = [
+        path for root in (tracked.folder / "wandb", home) for path in root.rglob("*") if path.is_file()
+    ]
+    assert any(path.is_relative_to(home) for path in written)
     assert any(path.suffix == ".wandb" for path in written)
     for path in written:
         content = path.read_bytes()
         for name in (*PATIENTS, "slice-7", "predictions"):
             assert name.encode() not in content, path
+
+
+def test_the_machine_is_not_named(tracked: Tracked) -> None:
+    assert tracked.run.host == ""
 
 
 def test_success_is_exit_code_zero(tracked: Tracked) -> None:
@@ -176,10 +160,11 @@ def test_failure_ends_the_run_with_a_code(tmp_path: Path) -> None:
     of = recipe(parent=None, transfer=None, seed=4)
     with pytest.raises(RuntimeError, match="diverged"), Tracking(_settings(), of, ("dld",), None, tmp_path):
         raise RuntimeError("diverged")
-    failed = _read(tmp_path)
+    failed = read_tracked(tmp_path)
     assert failed.exit_code == 1
     assert failed.run.run_group == "paper/sources"
-    assert "rule none" in failed.run.tags
+    assert failed.tags == {"dld", "source", "seed 4", "ratio 0.2", "rule none"}
+    assert (failed.config["role"], failed.config["process"]) == ("source", None)
 
 
 def test_disabled_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
