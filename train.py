@@ -27,6 +27,7 @@ from stages.outcome import Outcome
 from stages.plan import Plan, Request, build_plan, parent_folder, source_of
 from stages.processes import load_processes, process_name
 from stages.recipe import Recipe
+from stages.resources import available_cores
 from stages.seeds import Seeds
 from stages.start import starting_point
 from stages.store import Store
@@ -163,8 +164,8 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
     # Loaded here: a start that finds nothing to train, or a mistake, needs none of it.
     import pytorch_lightning as pl
     import torch
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-    from pytorch_lightning.plugins.environments import LightningEnvironment
     import callbacks as watch
     from datamodules.configured import data_record, prepare_source, stage_data
     from lightning_modules.start import build_module
@@ -174,7 +175,7 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
     silence_known_warnings()
     if lock is not None:
         write_text(folder.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
-    threads = config.trainer.threads or len(os.sched_getaffinity(0))
+    threads = config.trainer.threads or available_cores()
     torch.set_num_threads(threads)
     seeds = Seeds.of(recipe.seed)
     rule = plateau_rule(config)

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from stages.config import Config, to_config
 from stages.console import output, refuse
+from stages.cost import recorded_speeds
 from stages.errors import RelayError
+from stages.live import LiveLine
 from stages.memory import keep_freed_memory
 from stages.outcome import Outcome
-from stages.plan import Request, build_plan, source_of
+from stages.plan import Plan, Request, build_plan, source_of
+from stages.resources import THREAD_VARIABLES, available_cores, threads_per_job
 from stages.store import Store, make_folder
 from stages.summary import failure_lines, plan_table, result_table
 from stages.sweep import run_plan
@@ -79,8 +83,7 @@ class RelaySweeper(BasicSweeper):
         configs = {run.recipe.data.digest: run.config for run in plan.missing(store)}
         for config in configs.values():
             prepare_source(source_of(config), config)
-        _let_workers_import()
-        outcomes = run_plan(plan, store, self.launcher.launch)
+        outcomes = self._launch(plan, store, first.trainer.threads)
         out.print(result_table(plan, store, outcomes))
         failures = failure_lines(plan, store, outcomes)
         for line in failures:
@@ -88,6 +91,21 @@ class RelaySweeper(BasicSweeper):
         if failures:
             raise SystemExit(1)
         return outcomes
+
+    def _launch(self, plan: Plan, store: Store, threads: int | None) -> dict[str, Outcome]:
+        """Train what is missing with the configured launcher, and watch it if its jobs run elsewhere."""
+        assert self.config is not None and self.launcher is not None
+        settings = self.config.hydra.launcher
+        if settings._target_.endswith(".BasicLauncher"):  # jobs in this process, which show their own bar
+            return run_plan(plan, store, self.launcher.launch)
+        # One bar a job on one terminal would overwrite each other.
+        shared_terminal = getattr(self.launcher, "shares_terminal", False)
+        execution = ["callbacks.progress=false"] if shared_terminal else []
+        if threads is None and (threads := threads_per_job(settings, available_cores())) is not None:
+            execution.append(f"trainer.threads={threads}")
+        live = LiveLine(plan, plan.missing(store), store, recorded_speeds(plan, store))
+        with _workers_environment(threads):
+            return run_plan(plan, store, self.launcher.launch, execution=execution, watch=live.during)
 
     def _requests(self, overrides: Iterable[Override]) -> list[Request]:
         """Every combination of what was typed, as chains. What is typed last wins, as in BasicSweeper."""
@@ -154,12 +172,28 @@ class RelaySweeper(BasicSweeper):
         return to_config(composed)
 
 
-def _let_workers_import() -> None:
-    """Let jobs in other processes find the project, from whichever folder they start."""
+@contextmanager
+def _workers_environment(threads: int | None) -> Iterator[None]:
+    """Let jobs in other processes find the project, from whichever folder they start, and share the cores.
+
+    The numbers of threads stand in the environment because libraries read them as they are loaded.
+    """
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", *THREAD_VARIABLES)}
     project = str(Path(__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH")
     if project not in (inherited or "").split(os.pathsep):
         os.environ["PYTHONPATH"] = project if not inherited else f"{project}{os.pathsep}{inherited}"
+    if threads is not None:
+        for name in THREAD_VARIABLES:
+            os.environ.setdefault(name, str(threads))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _settings(override: Override) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 from stages.build import build_recipe
@@ -50,7 +51,7 @@ class StageRun:
     chain: tuple[str, ...]
     depth: int
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The full id."""
         return self.recipe.id
@@ -68,12 +69,17 @@ class Plan:
     Attributes:
         runs: by id.
         images: training images of each run's epoch, by id.
-        unshared: stage runs that the same chains would need if none shared a source.
+        uses: how many of the chains pass through each run, by id.
     """
 
     runs: dict[str, StageRun]
     images: dict[str, int]
-    unshared: int
+    uses: dict[str, int]
+
+    @property
+    def unshared(self) -> int:
+        """Stage runs that the same chains would need if none shared a source."""
+        return sum(self.uses.values())
 
     def missing(self, store: Store) -> list[StageRun]:
         """Runs that are not complete in a store, parents before children."""
@@ -109,12 +115,10 @@ def build_plan(
         RelayError: for a chain or a value that makes no sense; nothing has been written then.
     """
     planner = _Planner(compose, identify, arithmetic)
-    for request in requests:
+    for request in dict.fromkeys(requests):
         planner.add(request)
     runs = dict(sorted(planner.runs.items(), key=lambda item: item[1].depth))
-    return Plan(
-        runs=runs, images=planner.images, unshared=sum(len(request.chain) for request in set(requests))
-    )
+    return Plan(runs=runs, images=planner.images, uses=planner.uses)
 
 
 class _Planner:
@@ -132,6 +136,7 @@ class _Planner:
         self._configs: dict[tuple[str, tuple[str, ...]], tuple[Config, DataIdentity]] = {}
         self.runs: dict[str, StageRun] = {}
         self.images: dict[str, int] = {}
+        self.uses: dict[str, int] = {}
 
     def add(self, request: Request) -> None:
         check_chain(request.chain)
@@ -163,6 +168,7 @@ class _Planner:
                     depth=depth,
                 )
                 self.images[run_id] = max(1, round(identity.train_images * config.data_ratio))
+            self.uses[run_id] = self.uses.get(run_id, 0) + 1
             parent = run_id
 
     def _stage(self, stage: str, overrides: tuple[str, ...]) -> tuple[Config, DataIdentity]:
@@ -224,12 +230,19 @@ def source_of(config: Config) -> SourceConfig:
 
 
 def job_overrides(
-    plan: Plan, run: StageRun, store: Store, *, index: int, count: int, images_after: int
+    plan: Plan,
+    run: StageRun,
+    store: Store,
+    *,
+    index: int,
+    count: int,
+    images_after: int,
+    execution: Sequence[str] = (),
 ) -> list[str]:
     """Hydra overrides with which a job composes exactly this stage run, in any process and folder.
 
     The job computes the id again and refuses another one, so an edit of `conf/` that reaches a queued job
-    is noticed.
+    is noticed. `execution` are further overrides, of keys that do not enter the id.
     """
     config, recipe = run.config, run.recipe
     overrides = [
@@ -251,6 +264,7 @@ def job_overrides(
         f"job.index={index}",
         f"job.count={count}",
         f"job.images_after={images_after}",
+        *execution,
     ]
     return overrides
 

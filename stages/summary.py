@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stages.cost import cost_lines, plan_cost, recorded_speeds
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun
 from stages.record import Record
@@ -30,9 +31,11 @@ _RESULT_HEADINGS = (
 
 
 def plan_table(plan: Plan, store: Store) -> RenderableType:
-    """What is done and what would run: a row a stage run, with the images it trains on at most."""
-    missing = {run.id for run in plan.missing(store)}
+    """What is done and what would run, and what it costs: a row a stage run."""
+    to_train = plan.missing(store)
+    missing = {run.id for run in to_train}
     title = Text(_plan_title(plan, len(missing)), style="bold")
+    cost = [Text(line) for line in cost_lines(plan_cost(plan, to_train, recorded_speeds(plan, store)))]
     table = _table()
     for heading in ("seed", "data", "transfer"):
         table.add_column(heading, no_wrap=True)
@@ -43,7 +46,7 @@ def plan_table(plan: Plan, store: Store) -> RenderableType:
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         seed, ratio = _seed_and_ratio(run)
         table.add_row(_chain(run), seed, ratio, run.recipe.transfer or "-", images, state)
-    return Group(title, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
+    return Group(title, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
 
 
 def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:

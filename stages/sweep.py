@@ -1,10 +1,12 @@
 """Run a plan: one batch of stage runs per depth, parents first."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
 from typing import Any
 
+from stages.errors import RelayError
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun, describe, job_overrides
 from stages.store import RunFolder, Store
@@ -12,9 +14,16 @@ from stages.store import RunFolder, Store
 log = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Any]]
+Watch = Callable[[Sequence[StageRun], Mapping[str, Outcome]], AbstractContextManager[object]]
 
 
-def run_plan(plan: Plan, store: Store, launch: Launch) -> dict[str, Outcome]:
+def _unwatched(_: Sequence[StageRun], __: Mapping[str, Outcome]) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+def run_plan(
+    plan: Plan, store: Store, launch: Launch, *, execution: Sequence[str] = (), watch: Watch = _unwatched
+) -> dict[str, Outcome]:
     """Train what is missing. A failed run stops its descendants only.
 
     What became of a run is read from the store and not from the launcher, because a launcher raises when
@@ -24,32 +33,51 @@ def run_plan(plan: Plan, store: Store, launch: Launch) -> dict[str, Outcome]:
         plan: what was asked for.
         store: where it is kept.
         launch: runs jobs, each a list of Hydra overrides, given the number of the first.
+        execution: Hydra overrides for every job; see `stages.plan.job_overrides`.
+        watch: what surrounds the wait for a batch, given its runs and the outcomes so far.
 
     Returns:
         Every stage run's outcome by id, in the plan's order.
+
+    Raises:
+        RelayError: if the launcher cannot launch anything here.
     """
     outcomes = {run.id: Outcome(run.id, "complete") for run in plan.runs.values()}
     missing = plan.missing(store)
     images_after = sum(plan.most_images(run) for run in missing)
+    for run in missing:
+        store.folder(run.stage, run.id).failure.unlink(missing_ok=True)  # an earlier sweep's
     launched = 0
     for batch in plan.by_depth(missing):
-        ready = [run for run in batch if _parent_is_complete(plan, store, run)]
+        ready = []
         for run in batch:
-            if run not in ready:
+            if _parent_is_complete(plan, store, run):
+                ready.append(run)
+            else:
                 outcomes[run.id] = Outcome(run.id, "blocked", "its parent failed")
                 images_after -= plan.most_images(run)
         jobs = []
         for run in ready:
-            store.folder(run.stage, run.id).failure.unlink(missing_ok=True)  # an earlier sweep's
             images_after -= plan.most_images(run)
             launched += 1
             jobs.append(
-                job_overrides(plan, run, store, index=launched, count=len(missing), images_after=images_after)
+                job_overrides(
+                    plan,
+                    run,
+                    store,
+                    index=launched,
+                    count=len(missing),
+                    images_after=images_after,
+                    execution=execution,
+                )
             )
         returned: Sequence[Any] = ()
         if jobs:
             try:
-                returned = launch(jobs, launched - len(jobs))
+                with watch(ready, outcomes):
+                    returned = launch(jobs, launched - len(jobs))
+            except RelayError:  # it cannot launch anything
+                raise
             except Exception as error:  # a launcher raises whatever its workers died of
                 log.warning("The launcher reported: %s", error)
         for run, job in zip_longest(ready, returned[: len(ready)]):
@@ -72,6 +100,8 @@ def _message(job: Any) -> str:
         return ""
     try:
         value = job.return_value
+    except RelayError as error:
+        return str(error)
     except Exception as error:  # what ended the job is raised here
         return f"{type(error).__name__}: {error}"
     return value.message if isinstance(value, Outcome) else ""

@@ -1,11 +1,20 @@
 """The same sweep under each of Hydra's launchers gives the same runs, from another folder too."""
 
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from analysis.runs import load_runs
-from tests.relay import run, same_tensors
+from stages.resources import available_cores
+from stages.store import Store
+from tests.relay import PROJECT, TINY, command, environment, run, same_tensors
+from tests.store_files import holder
+
+EVERY_EPOCH = "trainer.checkpoint_seconds=0"
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +63,81 @@ def test_a_failure_is_reported_by_every_launcher(cache_dir: Path, tmp_path: Path
     assert done.returncode == 1
     assert "2 stage runs: 1 failed, 1 blocked" in done.stdout
     assert "the training loss is not finite" in done.stdout
+
+
+def test_jobs_that_run_at_once_share_the_cores(cache_dir: Path, tmp_path: Path) -> None:
+    """The id does not move with the number of threads."""
+    tiny = [setting for setting in TINY if not setting.startswith("trainer.threads")]
+    ids = set()
+    for jobs in (1, 2):
+        runs_dir = tmp_path / str(jobs)
+        done = run(
+            "-m",
+            "process=scratch",
+            "hydra/launcher=submitit_local",
+            f"hydra.launcher.n_jobs={jobs}",
+            runs_dir=runs_dir,
+            cache_dir=cache_dir,
+            tiny=tiny,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        (folder,) = Store(runs_dir).complete_runs()
+        record = folder.read_record()
+        assert record.origin.threads == max(1, available_cores() // jobs)
+        ids.add(record.id)
+    assert len(ids) == 1
+
+
+def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:
+    """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows."""
+    slow = (
+        "callbacks.plateau.max_epochs=200",
+        "callbacks.plateau.length=200",
+        "trainer.checkpoint_seconds=0",
+    )
+    arguments = ("-m", "process=scratch,natural", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2")
+    sweep = _start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
+    _wait_for(tmp_path / "natural", "last.ckpt")
+    os.kill(int(holder(tmp_path / "natural")["pid"]), signal.SIGKILL)
+    said, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, said
+    assert "3 stage runs: 1 trained, 1 failed, 1 blocked" in said
+    assert "ended without a result: cancelled or killed" in said
+    again = run(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
+    assert "3 stage runs: 2 trained, 1 were complete" in again.stdout, again.stdout + again.stderr
+    assert {record.read_record().cost.attempts for record in Store(tmp_path).complete_runs()} == {1, 2}
+
+
+def test_ctrl_c_ends_the_jobs_too(cache_dir: Path, tmp_path: Path) -> None:
+    slow = ("callbacks.plateau.max_epochs=2000", "callbacks.plateau.length=2000")
+    sweep = _start(
+        "-m", "process=scratch", "hydra/launcher=submitit_local", runs_dir=tmp_path, cache_dir=cache_dir,
+        last=slow,
+    )  # fmt: skip
+    _wait_for(tmp_path / "dld", ".holder.json")
+    worker = int(holder(tmp_path / "dld")["pid"])
+    sweep.send_signal(signal.SIGINT)
+    said, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, said
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the job goes on"
+        time.sleep(0.05)
+
+
+def _start(*arguments: str, runs_dir: Path, cache_dir: Path, last: tuple[str, ...]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last),
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _wait_for(stage: Path, name: str) -> None:
+    deadline = time.monotonic() + 60
+    while not list(stage.glob(f"*/{name}")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

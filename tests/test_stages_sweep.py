@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console, RenderableType
 from stage_helpers import by_chain, complete, plan_of, request
 
+from stages.errors import RelayError
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun
 from stages.store import Store
@@ -161,6 +163,42 @@ def test_a_launcher_that_dies_in_one_batch_starts_the_next(tmp_path: Path) -> No
     }  # fmt: skip
 
 
+def test_a_launcher_that_cannot_launch_ends_the_sweep(tmp_path: Path) -> None:
+    def refusing(*_: Any) -> Sequence[Any]:
+        raise RelayError("no sbatch here")
+
+    with pytest.raises(RelayError, match="no sbatch here"):
+        run_plan(plan_of(request("dld")), Store(tmp_path), refusing)
+
+
+def test_each_wait_for_a_batch_is_watched(tmp_path: Path) -> None:
+    """Told what is launched and what came of the batches before; also when the launcher dies."""
+    plan, store = plan_of(request("natural", "dld"), request("texture", "dld")), Store(tmp_path)
+    seen: list[tuple[list[tuple[str, ...]], dict[tuple[str, ...], str]]] = []
+    ended = 0
+
+    @contextmanager
+    def watch(batch: Sequence[StageRun], outcomes: Mapping[str, Outcome]) -> Iterator[None]:
+        nonlocal ended
+        seen.append(([run.chain for run in batch], statuses(plan, dict(outcomes))))
+        try:
+            yield
+        finally:
+            ended += 1
+
+    launcher = FakeLauncher(
+        plan, store, {("natural",): "traceback", ("texture", "dld"): "kills the launcher"}
+    )
+    run_plan(plan, store, launcher, execution=["trainer.threads=3"], watch=watch)
+    assert [batch for batch, _ in seen] == [[("natural",), ("texture",)], [("texture", "dld")]]
+    assert seen[1][1] == {
+        ("natural",): "failed", ("texture",): "trained", ("natural", "dld"): "blocked",
+        ("texture", "dld"): "complete",
+    }  # fmt: skip
+    assert ended == 2
+    assert {job["trainer.threads"] for job in launcher.jobs} == {"3"}
+
+
 def test_ctrl_c_stops_the_sweep(tmp_path: Path) -> None:
     def interrupted(*_: Any) -> Sequence[Any]:
         raise KeyboardInterrupt
@@ -185,14 +223,14 @@ def test_a_job_that_returned_says_why_it_failed(tmp_path: Path) -> None:
         return [
             job_return(Outcome(runs["dld",].id, "failed", "this job composes another recipe")),
             job_return(ValueError("no such key"), JobStatus.FAILED),
-            job_return(None),
+            job_return(RelayError("Slurm job 7 was cancelled"), JobStatus.FAILED),
         ]
 
     outcomes = run_plan(plan, store, launch)
     assert [outcome.message for outcome in outcomes.values()] == [
         "this job composes another recipe",
         "ValueError: no such key",
-        "ended without a record: killed, or its machine went away",
+        "Slurm job 7 was cancelled",
     ]
     assert {outcome.status for outcome in outcomes.values()} == {"failed"}
 
@@ -226,6 +264,9 @@ def test_the_table_of_what_would_run(tmp_path: Path) -> None:
     assert lines[0] == "7 stage runs, 8 if no chain shared a source: 1 done, 6 to train"
     run = by_chain(plan)["natural", "dld"]
     epochs = run.recipe.plateau.max_epochs
+    cost = " ".join(lines[1:5])
+    assert f"to train: at most {520 * epochs:,} images, time unknown" in cost
+    assert f"sharing saves 1 of 8 stage runs, {100 * epochs:,} images, against each chain alone" in cost
     assert f"natural > dld 0 20% feature {20 * epochs:,} to train" in lines
     assert "natural 0 100% - done" in lines
     assert f"natural > dld: dld/{run.id[:16]}, to train" in lines

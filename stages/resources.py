@@ -1,0 +1,144 @@
+"""What stage runs that share a machine get of it: cores, and an accelerator each."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+# Memory that a parallel stage run is allowed for: AlexNet at 224 px with a batch of 256 takes about as much.
+BYTES_A_JOB = 4 * 1024**3
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+_claim: FileLock | None = None  # held to the end of the process
+
+
+def available_cores(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Cores that this process may use: those of its affinity, and of them what its cgroup's quota allows.
+
+    Args:
+        cgroups: where the hierarchy of cgroups is mounted.
+        own: the file that says which of them this process is in.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [quota for quota in map(_quota, _own_cgroups(cgroups, own)) if quota is not None]
+    return max(1, min([affinity, *(int(quota) for quota in quotas)]))
+
+
+def _own_cgroups(cgroups: Path, own: Path) -> list[Path]:
+    """This process's cgroup and all above it, of version 2 and of version 1's `cpu` controller."""
+    folders = [cgroups, cgroups / "cpu"]
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return folders
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        root = cgroups if not controllers else cgroups / "cpu"
+        if not controllers or "cpu" in controllers.split(","):
+            parts = [part for part in path.split("/") if part not in ("", "..")]
+            folders += [root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return folders
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Cores that a cgroup allows, or None if it sets no bound."""
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu.cfs_period_us").read_text().strip()
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def jobs_at_once() -> int:
+    """Stage runs that suit this machine at once: one an accelerator, else one a core while memory lasts."""
+    import torch
+
+    if accelerators := torch.cuda.device_count():
+        return accelerators
+    return max(1, min(available_cores(), psutil.virtual_memory().available // BYTES_A_JOB))
+
+
+def threads_per_job(launcher: Mapping[str, Any], cores: int) -> int | None:
+    """CPU threads of each stage run under a launcher, by its configuration (`hydra.launcher`).
+
+    `n_jobs` stage runs at once on this machine share its cores; Slurm's `cpus_per_task` and Ray's
+    `remote.num_cpus` say what each has.
+
+    Args:
+        launcher: the launcher's configuration.
+        cores: this machine's.
+
+    Returns:
+        None where a stage run has its machine for itself, or where nothing is said.
+    """
+    if (jobs := launcher.get("n_jobs")) is not None:
+        at_once = cores + 1 + jobs if jobs < 0 else jobs  # joblib's convention: -1 is all cores
+        return None if at_once == 1 else max(1, cores // max(1, at_once))
+    if (cores_given := launcher.get("cpus_per_task")) is not None:
+        return int(cores_given)
+    remote = launcher.get("remote")
+    given = None if remote is None else remote.get("num_cpus")
+    return None if given is None else max(1, int(given))
+
+
+def claim_accelerator(folder: Path | None = None) -> str | None:
+    """Give this process an accelerator that no other stage run on this machine has, as far as there are any.
+
+    The claim is a lock that the kernel frees at the end of the process, however it ends; where all are
+    taken, they are shared evenly. What is not claimed becomes invisible (`CUDA_VISIBLE_DEVICES`), so this
+    must come before CUDA starts. Where a scheduler has already given this process one or none, there is
+    nothing to do.
+
+    Args:
+        folder: where the locks lie; of this machine and not of the network.
+
+    Returns:
+        The accelerator as `CUDA_VISIBLE_DEVICES` names it, or None if there was nothing to choose.
+    """
+    global _claim  # noqa: PLW0603  # a process has one
+    visible = visible_accelerators(os.environ)
+    if _claim is not None or len(visible) < 2:
+        return None
+    if folder is None:
+        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+        folder = Path(tempfile.gettempdir()) / f"relay-accelerators-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    share = 0
+    while True:
+        for name in visible:
+            lock = FileLock(folder / f"{name.replace('/', '-')}.{share}")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            _claim = lock
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
+            return name
+        share += 1
+
+
+def visible_accelerators(environment: Mapping[str, str]) -> Sequence[str]:
+    """The CUDA devices that this process sees, as `CUDA_VISIBLE_DEVICES` names them (numbers or UUIDs)."""
+    listed = environment.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        if sys.platform == "darwin":
+            return []
+        import torch
+
+        return [str(number) for number in range(torch.cuda.device_count())]
+    names = []
+    for name in (part.strip() for part in listed.split(",")):
+        if not name or name.startswith("-"):  # CUDA's rule: the list ends at the first that is none
+            break
+        names.append(name)
+    return names
