@@ -13,24 +13,32 @@ EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment").glo
 SETTINGS = tuple(setting for setting in TINY if not setting.startswith("data.domains"))
 
 
+# What is typed so that a sweep has few runs, and how many it then has: sources are shared.
+SWEEPS = {
+    "comparison": (("process=scratch,finetune_texture", "seed=0,1"), 6),
+    "robustness": (("process=scratch,texture", "data_ratio=0.2,1.0"), 5),
+}
+CHAIN = (("+stage=natural,texture,dld",), 3)
+EMBEDDED = {"small", *SWEEPS}
+
+
 def test_there_are_experiments() -> None:
-    assert {"paper", "real", "robustness"} <= set(EXPERIMENTS)
+    assert {"paper", "real", *EMBEDDED} == set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_runs_for_a_moment(experiment: str, tmp_path: Path) -> None:
     write_domains(tmp_path / "data")
-    embedded = experiment == "robustness"
-    chain = ("data_ratio=0.2,1.0", "process=scratch,texture") if embedded else ("+stage=natural,texture,dld",)
+    sweep, runs = SWEEPS.get(experiment, CHAIN)
     done = run(
         "-m",
-        *chain,
+        *sweep,
         f"experiment={experiment}",
         f"paths.data_dir={tmp_path / 'data'}",
         runs_dir=tmp_path / "runs",
         cache_dir=tmp_path / "cache",
-        tiny=TINY if embedded else SETTINGS,
+        tiny=TINY if experiment in EMBEDDED else SETTINGS,
         last=("callbacks.plateau.max_epochs=1", "callbacks.plateau.length=1"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{5 if embedded else 3} stage runs: {5 if embedded else 3} trained" in done.stdout
+    assert f"{runs} stage runs: {runs} trained" in done.stdout

@@ -1,0 +1,212 @@
+"""What the files of a study's runs say beyond the table: epochs, predictions, origins. Each is read once.
+
+No name of a group or of a sample is read: of predictions, labels and logits only.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.record import OriginRecord, Record
+from stages.store import RunFolder
+
+CURVE_METRICS = ("accuracy", "cross_entropy")
+
+# As lightning_modules.metrics.CALIBRATION_BINS, without loading torch for a number; a test compares them.
+CALIBRATION_BINS = 15
+
+_MOST_CONFIDENT = 1.0 - float(np.finfo(np.float32).eps) / 2.0
+
+Cell = tuple[str, float]
+"""A process and a data ratio."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's epochs.
+
+    Attributes:
+        seed: of the run.
+        onset: first epoch of the plateau, from 0.
+        reached: whether the plateau was reached.
+        values: float64 of shape (epochs,), by metric.
+    """
+
+    seed: int
+    onset: int
+    reached: bool
+    values: Mapping[str, npt.NDArray[np.float64]]
+
+
+@dataclass
+class Reliability:
+    """Confidence and correctness of predictions in equal bins of confidence, summed over runs.
+
+    Attributes:
+        counts: predictions in each bin, shape (15,).
+        confidences: sum of the largest probabilities in each bin.
+        hits: correct predictions in each bin.
+        errors: expected calibration error of each run.
+    """
+
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CALIBRATION_BINS, np.int64))
+    confidences: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(CALIBRATION_BINS))
+    hits: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CALIBRATION_BINS, np.int64))
+    errors: list[float] = field(default_factory=list)
+
+    def add(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> None:
+        """Add a run's predictions.
+
+        Args:
+            logits: shape (N, C).
+            labels: shape (N,), in 0..C-1.
+        """
+        confidence, hit = _confidence(logits, labels)
+        # torchmetrics' bins: closed on the left
+        of_sample = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        counts = np.bincount(of_sample, minlength=CALIBRATION_BINS)
+        confidences = np.bincount(of_sample, weights=confidence, minlength=CALIBRATION_BINS)
+        hits = np.bincount(of_sample, weights=hit, minlength=CALIBRATION_BINS).astype(np.int64)
+        self.counts += counts
+        self.confidences += confidences
+        self.hits += hits
+        self.errors.append(float(np.abs(confidences - hits).sum() / max(len(labels), 1)))
+
+
+@dataclass
+class Evidence:
+    """What was read.
+
+    Attributes:
+        classes: names of the target's classes.
+        curves: of every run with a history, by process and data ratio.
+        confusion: counts over the seeds of all runs with all training data, a row a true class, by process.
+        matrices: the same for each run, by process.
+        reliability: of the same runs' predictions, by process.
+        origins: how often each version, commit, machine was seen: {what: {value: runs}}.
+        evaluation_images: of each class.
+        groups: train_groups, val_groups and images of both, of each distinct data set.
+        without_history: folders whose history is missing or damaged.
+        without_predictions: folders of runs with all training data whose predictions are.
+    """
+
+    classes: list[str] = field(default_factory=list)
+    curves: dict[Cell, list[Curve]] = field(default_factory=dict)
+    matrices: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
+    reliability: dict[str, Reliability] = field(default_factory=dict)
+    origins: dict[str, Counter[str]] = field(default_factory=dict)
+    evaluation_images: list[int] = field(default_factory=list)
+    evaluation_groups: int = 0
+    groups_known: bool = False
+    uncommitted: int = 0
+    finished: list[str] = field(default_factory=list)
+    histogram_accuracy: float | None = None
+    without_history: list[str] = field(default_factory=list)
+    without_predictions: list[str] = field(default_factory=list)
+
+    @property
+    def confusion(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Counts over the seeds by process, shape (classes, classes), a row a true class."""
+        return {process: np.sum(matrices, axis=0) for process, matrices in self.matrices.items()}
+
+
+def read_evidence(runs: pd.DataFrame) -> Evidence:
+    """Read the records, histories and predictions of a study's runs, one after the other.
+
+    A file that is missing or damaged is noted, and the run counted in what its record says.
+
+    Args:
+        runs: rows of `analysis.runs.load_runs`, of one study.
+    """
+    evidence = Evidence()
+    for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
+        folder = RunFolder(Path(path))
+        record = folder.read_record()
+        _add_record(evidence, record)
+        try:
+            values = _read_history(folder.history)
+        except (OSError, ValueError, KeyError):
+            evidence.without_history.append(path)
+        else:
+            plateau = record.plateau
+            curve = Curve(record.seed, plateau.onset, plateau.reached, values)
+            evidence.curves.setdefault((process, ratio), []).append(curve)
+        if ratio != 1.0:
+            continue
+        matrix = np.array(record.confusion_matrix, dtype=np.int64)
+        evidence.matrices.setdefault(process, []).append(matrix)
+        try:
+            logits, labels = _read_predictions(folder.predictions, record.data.classes)
+        except (OSError, KeyError, pa.ArrowException):
+            evidence.without_predictions.append(path)
+        else:
+            evidence.reliability.setdefault(process, Reliability()).add(logits, labels)
+    return evidence
+
+
+def _add_record(evidence: Evidence, record: Record) -> None:
+    data = record.data
+    evidence.classes = data.classes
+    evidence.evaluation_images = data.val_counts
+    evidence.evaluation_groups = data.val_groups
+    # Where the layout knows no patients, each image is its own group.
+    evidence.groups_known |= data.val_groups < sum(data.val_counts)
+    evidence.uncommitted += record.origin.git_dirty is True
+    if data.histogram_accuracy is not None and record.data_ratio == 1.0:
+        evidence.histogram_accuracy = data.histogram_accuracy
+    evidence.finished.append(record.origin.finished)
+    for what, value in _origin(record.origin).items():
+        evidence.origins.setdefault(what, Counter())[value] += 1
+
+
+def _origin(origin: OriginRecord) -> dict[str, str]:
+    commit = "unknown" if origin.git_commit is None else origin.git_commit[:12]
+    dirty = {True: " with uncommitted changes", False: "", None: ""}[origin.git_dirty]
+    machine = ", ".join(f"{name} {value}" for name, value in origin.machine.items())
+    return {
+        **origin.versions,
+        "commit": commit + dirty,
+        "machine": machine,
+        "threads": str(origin.threads),
+    }
+
+
+def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
+    with open(path, newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        columns = list(zip(*rows, strict=True))
+    if not columns:
+        raise ValueError(f"{path} has no epochs")
+    return {
+        metric: np.array(columns[header.index(metric)], dtype=np.float64)
+        for metric in CURVE_METRICS
+        if metric in header
+    }
+
+
+def _read_predictions(
+    path: Path, classes: list[str]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    columns = [f"logit_{name}" for name in classes]
+    table = pq.read_table(path, columns=["label", *columns], use_threads=False)
+    logits = np.stack([table.column(name).to_numpy() for name in columns], axis=1)
+    return logits, table.column("label").to_numpy()
+
+
+def _confidence(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Largest probability of each sample, below 1, and whether its class is the label's."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    confidence = np.minimum((1.0 / shifted.sum(axis=1)).astype(np.float32), np.float32(_MOST_CONFIDENT))
+    hit = logits.argmax(axis=1) == labels
+    return confidence.astype(np.float64), hit.astype(np.float64)

@@ -1,0 +1,166 @@
+"""How every figure looks and is saved: colours, hatches, markers; SVG and PNG.
+
+Processes differ by colour (Okabe and Ito's palette, safe for colour-blind readers), by hatch, by marker and
+by line style, so that a black-and-white print can be read too.
+"""
+
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+PAGE_WIDTH = 7.2
+"""Inches: the text of an A4 page."""
+
+PNG_DPI = 200
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
+_HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
+
+LineStyle = str | tuple[int, tuple[int, ...]]
+
+LABELS = {
+    "accuracy": "accuracy (%)",
+    "cross_entropy": "cross-entropy (nats)",
+}
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # matplotlib's own: the same everywhere
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "svg.fonttype": "path",  # the reader's machine needs no font
+    "svg.hashsalt": "relay",  # equal figures are equal files
+    "figure.facecolor": "white",
+}
+
+
+@dataclass(frozen=True)
+class ProcessStyle:
+    """How a learning process is drawn.
+
+    Attributes:
+        label: as in `(4) two_stage`.
+        colour: fill and line.
+        hatch: of bars.
+        marker: of points.
+        line: of curves.
+    """
+
+    label: str
+    colour: str
+    hatch: str
+    marker: str
+    line: LineStyle
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure.
+
+    Attributes:
+        name: of its files.
+        title: a short heading.
+        caption: what is drawn, and what a reader should know before believing it.
+        description: for those who do not see it.
+        svg: the file's content.
+        png: the file's content.
+        width: of the SVG in CSS pixels.
+        height: of the SVG in CSS pixels.
+    """
+
+    name: str
+    title: str
+    caption: str
+    description: str
+    svg: bytes
+    png: bytes
+    width: int
+    height: int
+
+
+def process_styles(labels: Sequence[tuple[str, str]]) -> dict[str, ProcessStyle]:
+    """A style for each process.
+
+    Args:
+        labels: name and label of each, in the page's order. After the eighth, colours come again with the
+            hatch, marker and line of another.
+    """
+    styles = {}
+    for index, (name, label) in enumerate(labels):
+        turn, place = divmod(index, len(OKABE_ITO))
+        other = (place + 3 * turn) % len(OKABE_ITO)
+        styles[name] = ProcessStyle(label, OKABE_ITO[place], _HATCHES[other], _MARKERS[other], _LINES[other])
+    return styles
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Matplotlib's settings while a figure is made and saved."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def save(figure: Figure, name: str, title: str, caption: str, description: str) -> Picture:
+    """Draw a figure as SVG and PNG, the same bytes each time. Call it within `house_style`."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+    figure.set_layout_engine("none")  # laid out now; once more would take as long as the drawing
+    figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None, "Title": title})
+    width, height = figure.get_size_inches() * 96
+    return Picture(
+        name, title, caption, description, svg.getvalue(), png.getvalue(), round(width), round(height)
+    )
+
+
+def new_figure(width: float, height: float, *, constrained: bool = True) -> Figure:
+    """A figure of a size in inches, outside of pyplot's global state; its layout is found unless given."""
+    return Figure(figsize=(width, height), layout="constrained" if constrained else None)
+
+
+def ratio_label(ratio: float) -> str:
+    """A data ratio in percent."""
+    return f"{100 * ratio:g}%"
+
+
+def percent_if_share(metric: str, value: float) -> float:
+    """A share in percent; a loss as it is."""
+    return value if metric == "cross_entropy" else 100.0 * value
+
+
+def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
+    """One legend for all panels, above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    bars_first = sorted(zip(handles, labels, strict=True), key=lambda item: isinstance(item[0], Line2D))
+    handles, labels = [handle for handle, _ in bars_first], [label for _, label in bars_first]
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(columns, max(len(labels), 1)))
+
+
+def whole_epochs(axes: Axes) -> None:
+    """An axis of epochs, ticks at whole numbers."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def wrapped(label: str, width: int = 14) -> str:
+    """A label in lines of at most `width` characters, broken at spaces and underscores."""
+    lines = textwrap.wrap(label.replace("_", "_ "), width, break_long_words=False)
+    return "\n".join(line.replace("_ ", "_") for line in lines)

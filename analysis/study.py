@@ -1,0 +1,227 @@
+"""Which stage runs of a store belong together: the studies.
+
+One store may hold the target runs of several configurations, such as two image sizes. Averaging over them
+would mean nothing, so runs are grouped by all of their recipes that is not chain, transfer rule, seed, data
+ratio or parent: a study. A run whose recipe lacks a setting fits every value of it (learning from scratch
+has no learning rate on transfer, and no sources), so that one run serves every study that asks for it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from stages.errors import RelayError
+from stages.store import RunFolder
+
+SOURCE_SEED = "source_seed"
+TARGETS_SEED = "the target's"
+
+_LENGTH_OF_ID = 8
+
+# What distinguishes the runs inside of a study. A stage's parent is compared by its own recipe instead.
+_VARIED = ("id", "seed", "parent", "data.ratio")
+
+# Two keys of the configuration in one of the recipe: the value from random weights and that on transfer.
+_BY_START = ("optim.lr", "optim.gradient_clip")
+
+Settings = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Target runs of one configuration.
+
+    Attributes:
+        id: 8 hex digits, from target and settings.
+        target: the stage that the chains end in.
+        settings: what all runs share, JSON values by the recipe's dotted keys; `STAGE: ` before a key that
+            differs between the stages of a chain.
+        runs: rows of `analysis.runs.load_runs`.
+    """
+
+    id: str
+    target: str
+    settings: Settings
+    runs: pd.DataFrame
+
+
+def find_studies(runs: pd.DataFrame) -> list[Study]:
+    """Group a store's target runs by configuration, the one with most runs first.
+
+    Args:
+        runs: the table of `analysis.runs.load_runs`.
+    """
+    lineages = _Lineages(runs)
+    studies = []
+    targets = runs[runs["process"].notna()]
+    for target, rows in targets.groupby("stage", sort=True):
+        # {index: settings} of the target's runs; few of the settings are distinct
+        settings = dict(zip(rows.index, lineages.settings(rows["id"]), strict=True))
+        members: dict[frozenset[tuple[str, str]], list[Any]] = {}
+        for index, of_run in settings.items():
+            members.setdefault(frozenset(of_run.items()), []).append(index)
+        for clique in _largest_compatible(list(members)):
+            shared = dict(sorted(item for signature in clique for item in signature))
+            indices = sorted(index for signature in clique for index in members[signature])
+            studies += _by_source_seed(str(target), shared, rows.loc[indices], lineages)
+    return sorted(studies, key=lambda study: (-len(study.runs), study.id))
+
+
+def select_study(studies: Sequence[Study], prefix: str | None) -> Study:
+    """The study with most runs, or the one whose id begins with `prefix`.
+
+    Raises:
+        RelayError: if there is none such, or more than one.
+    """
+    if prefix is None:
+        return studies[0]
+    found = [study for study in studies if study.id.startswith(prefix)]
+    if len(found) != 1:
+        known = ", ".join(f"{study.id} ({study.target}, {len(study.runs)} runs)" for study in studies)
+        raise RelayError(
+            f"study={prefix} names {len(found) or 'none'} of the store's studies: {known or 'there are none'}"
+        )
+    return found[0]
+
+
+def differences(studies: Sequence[Study]) -> dict[str, dict[str, str | None]]:
+    """Settings in which studies differ: for each key the JSON value (None: it has none) by the study's id."""
+    keys = sorted({key for study in studies for key in study.settings} | {"target"})
+    table: dict[str, dict[str, str | None]] = {}
+    for key in keys:
+        values = {study.id: study.target if key == "target" else study.settings.get(key) for study in studies}
+        if len(set(values.values())) > 1:
+            table[key] = values
+    return table
+
+
+class _Lineages:
+    """The recipes of a store's runs and of the sources they come from."""
+
+    def __init__(self, runs: pd.DataFrame) -> None:
+        columns = (runs[name] for name in ("id", "stage", "parent", "folder", "seed"))
+        self._runs = {row[0]: row[1:] for row in zip(*columns, strict=True)}
+        self._recipes = {run: _flat_recipe(Path(row[2])) for run, row in self._runs.items()}
+
+    def source_seed(self, run: str) -> int | None:
+        """The seed of a run's parent; None where there is no parent, or its record is gone."""
+        parent = self._runs[run][1]
+        return int(self._runs[parent][3]) if parent in self._runs else None
+
+    def settings(self, runs: Iterable[str]) -> list[dict[str, str]]:
+        """Settings of each run: its own and those of its sources.
+
+        A key stands once where all stages of every chain agree on it, and once a stage otherwise.
+        """
+        lineages = [self._lineage(run) for run in runs]
+        differing: set[str] = set()
+        for lineage in lineages:
+            merged: dict[str, str] = {}
+            for _, recipe in lineage:
+                differing |= {key for key, value in recipe.items() if merged.setdefault(key, value) != value}
+        return [
+            {
+                (f"{stage}: {key}" if key in differing or _is_of_stage(key) else key): value
+                for stage, recipe in lineage
+                for key, value in recipe.items()
+            }
+            for lineage in lineages
+        ]
+
+    def _lineage(self, run: str) -> list[tuple[str, dict[str, str]]]:
+        """Stage and recipe of a run (without its transfer rule) and of its ancestors."""
+        own = {key: value for key, value in self._recipes[run].items() if key != "transfer"}
+        lineage = [(str(self._runs[run][0]), own)]
+        parent = self._runs[run][1]
+        while parent in self._runs:
+            lineage.append((str(self._runs[parent][0]), self._recipes[parent]))
+            parent = self._runs[parent][1]
+        return lineage
+
+
+def _is_of_stage(key: str) -> bool:
+    return key in ("data.digest", "transfer", "init_from")
+
+
+def _flat_recipe(folder: Path) -> dict[str, str]:
+    """A recipe as JSON values by dotted key, without what varies in a study; {} if it cannot be read."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
+    try:
+        content = yaml.load(RunFolder(folder).recipe.read_text(), Loader=loader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    start = "from random weights" if content.get("transfer") is None else "on transfer"
+    flat: dict[str, str] = {}
+    for key, value in _leaves(content):
+        if key in _VARIED or key == "stage" or (key in ("transfer", "init_from") and value is None):
+            continue
+        flat[f"{key} {start}" if key in _BY_START else key] = json.dumps(value, sort_keys=True)
+    return flat
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _largest_compatible(
+    signatures: Sequence[frozenset[tuple[str, str]]],
+) -> list[list[frozenset[tuple[str, str]]]]:
+    """All largest sets of settings of which no two contradict each other (Bron and Kerbosch, 1973).
+
+    Settings that agree pairwise agree as a whole, because each key has one value then.
+    """
+    values = [dict(signature) for signature in signatures]
+
+    def agree(a: int, b: int) -> bool:
+        return all(values[b].get(key, value) == value for key, value in values[a].items())
+
+    everyone = range(len(signatures))
+    neighbours = {a: {b for b in everyone if a != b and agree(a, b)} for a in everyone}
+    cliques: list[list[frozenset[tuple[str, str]]]] = []
+
+    def extend(clique: list[int], candidates: set[int], excluded: set[int]) -> None:
+        if not candidates and not excluded:
+            cliques.append([signatures[member] for member in clique])
+            return
+        pivot = max(candidates | excluded, key=lambda vertex: len(neighbours[vertex] & candidates))
+        for vertex in sorted(candidates - neighbours[pivot]):
+            extend([*clique, vertex], candidates & neighbours[vertex], excluded & neighbours[vertex])
+            candidates, excluded = candidates - {vertex}, excluded | {vertex}
+
+    extend([], set(everyone), set())
+    return cliques
+
+
+def _by_source_seed(target: str, settings: Settings, rows: pd.DataFrame, lineages: _Lineages) -> list[Study]:
+    """Split runs whose sources have their target's seed from those that share one source among all seeds.
+
+    A run whose source has its own seed belongs to both if that is also the shared one.
+    """
+    seeds = [lineages.source_seed(run) for run in rows["id"]]
+    pairs = list(zip(rows["seed"], seeds, strict=True))
+    shared = sorted({source for own, source in pairs if source is not None and source != own})
+    studies = []
+    own_seeds = [source is None or source == own for own, source in pairs]
+    if not shared or any(source not in (None, *shared) for _, source in pairs):
+        studies.append(_study(target, {**settings, SOURCE_SEED: TARGETS_SEED}, rows[own_seeds]))
+    for seed in shared:
+        chosen = [source in (None, seed) for _, source in pairs]
+        studies.append(_study(target, {**settings, SOURCE_SEED: str(seed)}, rows[chosen]))
+    return studies
+
+
+def _study(target: str, settings: Settings, rows: pd.DataFrame) -> Study:
+    content = json.dumps([target, dict(settings)], sort_keys=True)
+    return Study(hashlib.sha256(content.encode()).hexdigest()[:_LENGTH_OF_ID], target, settings, rows)

@@ -1,0 +1,227 @@
+"""A table of the report: shown on the page, written as CSV (numbers in full) and as LaTeX (booktabs)."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+MISSING = "\N{EN DASH}"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as it is shown.
+
+    Attributes:
+        text: what is read.
+        below: a second, smaller line; empty for none.
+        value: what the column is sorted by; empty where there is no value, which sorts last.
+    """
+
+    text: str
+    below: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: its heading.
+        cell: makes a row's cell.
+        number: right-aligned and sorted by value.
+        code: set in a fixed-width font, may break anywhere.
+    """
+
+    title: str
+    cell: Callable[[Row], Cell]
+    number: bool = True
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its heading and its explanation.
+
+    Attributes:
+        name: of its files.
+        title: a short heading.
+        caption: what the numbers are.
+        columns: the first names the row.
+        data: a row a row, in full precision: the CSV file.
+        shown: how many rows are on the page; the CSV file has all.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: Sequence[Column]
+    data: pd.DataFrame
+    shown: int = 1000
+
+    def rows(self) -> list[list[Cell]]:
+        """The cells of the rows on the page."""
+        records: list[Row] = self.data.head(self.shown).to_dict("records")  # type: ignore[assignment]
+        return [[column.cell(row) for column in self.columns] for row in records]
+
+    def to_csv(self) -> str:
+        """All rows, numbers in full precision, an empty field for no value."""
+        return self.data.to_csv(index=False, lineterminator="\n")
+
+    def to_latex(self) -> str:
+        """The table as on the page; a document that includes it needs the package booktabs."""
+        shown = pd.DataFrame(
+            [
+                [f"{cell.text} ({cell.below})" if cell.below else cell.text for cell in row]
+                for row in self.rows()
+            ],
+            columns=[column.title for column in self.columns],
+        )
+        styler = shown.style.hide(axis="index")
+        styler = styler.format(escape="latex").format_index(escape="latex", axis="columns")
+        latex: str = styler.to_latex(
+            hrules=True,
+            column_format="".join("r" if column.number else "l" for column in self.columns),
+            caption=_escaped(f"{self.title}. {self.caption}"),
+            label=f"tab:{self.name}",
+            position_float="centering",
+        )
+        for character, command in ((MISSING, "--"), ("±", r"$\pm$"), ("\N{MINUS SIGN}", "$-$")):
+            latex = latex.replace(character, command)
+        return latex
+
+
+def text(
+    key: str, title: str, *, code: bool = False, name: Callable[[str], str] = lambda word: word
+) -> Column:
+    """A column of words, each shown as its `name`."""
+
+    def cell(row: Row) -> Cell:
+        content = "" if _is_missing(row[key]) else name(str(row[key]))
+        return Cell(content or MISSING, "", content)
+
+    return Column(title, cell, number=False, code=code)
+
+
+def number(name: str, title: str, digits: int, *, scale: float = 1.0, sign: bool = False) -> Column:
+    """A column of numbers, multiplied by `scale`."""
+
+    def cell(row: Row) -> Cell:
+        value = row[name]
+        if _is_missing(value):
+            return Cell(MISSING, "", "")
+        return Cell(rounded(value * scale, digits, sign=sign), "", repr(float(value)))
+
+    return Column(title, cell)
+
+
+def p_value(name: str, title: str) -> Column:
+    """A column of probabilities."""
+
+    def cell(row: Row) -> Cell:
+        value = row[name]
+        return Cell(MISSING, "", "") if _is_missing(value) else Cell(p_text(value), "", repr(float(value)))
+
+    return Column(title, cell)
+
+
+def estimate(
+    title: str,
+    digits: int,
+    *,
+    scale: float = 1.0,
+    mean: str = "mean",
+    error: str | None = "std",
+    low: str = "ci_low",
+    high: str = "ci_high",
+    mark: str | None = None,
+) -> Column:
+    """A mean, after a plus-minus sign its error, and below it its interval.
+
+    Args:
+        title: the column's heading.
+        digits: after the point.
+        scale: what all four are multiplied by.
+        mean: name of the mean.
+        error: name of the deviation or standard error; None for none.
+        low: name of the interval's lower end.
+        high: name of the interval's upper end.
+        mark: name of what is written behind the mean, such as an asterisk.
+    """
+
+    def cell(row: Row) -> Cell:
+        value = row[mean]
+        if _is_missing(value):
+            return Cell(MISSING, "", "")
+        shown = rounded(value * scale, digits)
+        if error is not None and not _is_missing(row[error]):
+            shown += f" ± {rounded(row[error] * scale, digits)}"
+        if mark is not None:
+            shown += str(row[mark])
+        below = ""
+        if not _is_missing(row[low]):
+            below = f"{rounded(row[low] * scale, digits)} to {rounded(row[high] * scale, digits)}"
+        return Cell(shown, below, repr(float(value)))
+
+    return Column(title, cell)
+
+
+def interval(title: str, digits: int, low: str, high: str, *, scale: float = 1.0) -> Column:
+    """A column of intervals, sorted by their lower ends."""
+
+    def cell(row: Row) -> Cell:
+        if _is_missing(row[low]):
+            return Cell(MISSING, "", "")
+        shown = f"{rounded(row[low] * scale, digits)} to {rounded(row[high] * scale, digits)}"
+        return Cell(shown, "", repr(float(row[low])))
+
+    return Column(title, cell)
+
+
+def rounded(value: float, digits: int, *, sign: bool = False) -> str:
+    """A number with a fixed count of digits, a true minus sign, and no minus before zero."""
+    content = f"{value:{'+' if sign else ''},.{digits}f}"
+    if float(content.replace(",", "")) == 0.0:
+        content = content.lstrip("+-")
+    return content.replace("-", "\N{MINUS SIGN}")
+
+
+def metric_name(metric: str) -> str:
+    """A metric as a reader knows it: `macro F1` for f1_score_macro."""
+    name, _, average = metric.rpartition("_")
+    words = f"{average} {name}" if average in ("macro", "weighted") else metric
+    return words.replace("f1_score", "F1").replace("cross_entropy", "cross-entropy").replace("_", " ")
+
+
+def file_name(process: str) -> str:
+    """A process's name as a part of file names and anchors."""
+    return re.sub(r"[^\w+.-]+", "_", process)
+
+
+def p_text(p: float) -> str:
+    """A probability to three digits, one too small for them as `< 0.001`."""
+    if p < 0.001:
+        return "< 0.001"
+    return "1" if p >= 0.9995 else f"{p:.3f}"
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def _escaped(content: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in content)

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The whole study: learning processes (1) to (4), (a) and (b) over seeds (comparison), (1) to (4) at 20 to 100%
+# of the target's training set (robustness), then the page that compares them.
+#
+#   ./multirun.sh                      generated images, half an hour on two cores
+#   ./multirun.sh real                 real images below paths.data_dir (docs/real-data.md)
+#   ./multirun.sh paper                the paper's sets, size and 10 seeds
+#   ./multirun.sh small seed=range(5)  what follows are Hydra overrides
+#
+# Typed again it trains only what is missing. PYTHON names the interpreter, by default that of .venv.
+set -euo pipefail
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python=${PYTHON:-$project/.venv/bin/python}
+[[ -x $python ]] || python=python
+
+size=small
+if [[ $# -gt 0 && $1 != *=* && $1 != -* ]]; then
+  size=$1
+  shift
+fi
+case $size in
+  small) seeds='range(3)' ;;
+  real) seeds='range(3)' ;;
+  paper) seeds='range(10)' ;;
+  *)
+    echo "multirun.sh: there is no study '$size'; choose small, real or paper" >&2
+    exit 2
+    ;;
+esac
+
+runs_dir=runs-$size
+for override in "$@"; do
+  [[ $override == paths.runs_dir=* ]] && runs_dir=${override#paths.runs_dir=}
+done
+
+status=0
+for sweep in comparison robustness; do
+  "$python" "$project/train.py" -m "experiment=[$sweep,$size]" "seed=$seeds" "paths.runs_dir=$runs_dir" "$@" ||
+    status=$?
+  # Ctrl-C, or a request that makes no sense: nothing to show. Failed stage runs stand on the page.
+  [[ $status -eq 0 || $status -eq 1 && -d $runs_dir ]] || exit "$status"
+done
+[[ " $* " == *" plan=true "* ]] && exit "$status"
+PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$python" -m analysis.report "runs_dir=$runs_dir" || status=$?
+exit "$status"

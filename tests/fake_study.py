@@ -1,0 +1,294 @@
+"""A study that nobody trained: the files of real stage runs, with numbers drawn from a generator.
+
+Every folder has what a finished run leaves and the report reads: recipe.yaml, history.csv,
+predictions.parquet and a record.json that is valid by `stages.record.Record` and agrees with the other
+three. Weights and config.yaml are left out. 200 runs take about two seconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from stages.processes import Process, load_processes
+from stages.recipe import ArithmeticRecipe, DataRecipe, ModelRecipe, OptimRecipe, PlateauRecipe, Recipe
+from stages.record import LOWER_IS_BETTER, Record
+from stages.store import RunFolder, Store, recipe_document
+
+Floats = npt.NDArray[np.float64]
+
+PAPER = ("scratch", "texture", "natural", "two_stage", "finetune_natural", "finetune_texture")
+RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
+CLASSES = ("CON", "GGO", "HCM", "RET", "EMP", "NOD", "NOR")
+
+# Accuracy with all images and what is lost at none, by process: about the paper's Tables 1 and 2.
+_QUALITY = {
+    "scratch": (0.905, 0.20),
+    "texture": (0.890, 0.14),
+    "natural": (0.925, 0.12),
+    "two_stage": (0.945, 0.08),
+    "finetune_natural": (0.770, 0.10),
+    "finetune_texture": (0.820, 0.09),
+}
+
+
+@dataclass(frozen=True)
+class FakeStudy:
+    """What is in a fake study; `write` fills a store with it.
+
+    `samples` of `patients` are the evaluation set, unequal in their classes as the paper's are. `change` is
+    called with each target's record as JSON data before it is written; `skip` says which cells (process,
+    seed, ratio) are not there.
+    """
+
+    processes: Sequence[str] = PAPER
+    seeds: Iterable[int] = range(10)
+    ratios: Sequence[float] = RATIOS
+    classes: Sequence[str] = CLASSES
+    samples: int = 300
+    patients: int = 40
+    epochs: int = 14
+    image_size: int = 64
+    lr_transfer: float = 0.0005
+    source_seed: int | None = None
+    source_digest: str = "d" * 64
+    change: Callable[[dict[str, Any]], None] = field(default=lambda content: None)
+    skip: Callable[[str, int, float], bool] = field(default=lambda process, seed, ratio: False)
+
+    def write(self, runs_dir: Path) -> list[RunFolder]:
+        """Write all stage runs, sources included; returns the targets' folders."""
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        store, written, targets = Store(runs_dir), set[str](), []
+        for name in self.processes:
+            process = load_processes()[name]
+            for seed in self.seeds:
+                parent = self._sources(store, process, seed, written)
+                for ratio in self.ratios:
+                    if not self.skip(name, seed, ratio):
+                        recipe = self._recipe(process, len(process.chain) - 1, seed, ratio, parent)
+                        targets.append(self._write_run(store, recipe, process.chain, name))
+        return targets
+
+    def _sources(self, store: Store, process: Process, seed: int, written: set[str]) -> str | None:
+        parent: str | None = None
+        source_seed = seed if self.source_seed is None else self.source_seed
+        for position in range(len(process.chain) - 1):
+            between = replace(process, transfer="feature")
+            recipe = self._recipe(between, position, source_seed, 1.0, parent)
+            parent = recipe.id
+            if recipe.id not in written:
+                self._write_run(store, recipe, process.chain[: position + 1], None)
+                written.add(recipe.id)
+        return parent
+
+    def _recipe(self, process: Process, position: int, seed: int, ratio: float, parent: str | None) -> Recipe:
+        target = position == len(process.chain) - 1
+        return Recipe(
+            version=1,
+            stage=process.chain[position],
+            parent=parent,
+            init_from=None,
+            transfer=None if parent is None else process.transfer or "feature",
+            seed=seed,
+            model=ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
+            optim=OptimRecipe(
+                lr=0.05 if parent is None else self.lr_transfer,
+                momentum=0.9,
+                weight_decay=0.0,
+                batch_size=256,
+                warmup_steps=0,
+                gradient_clip=1.0 if parent is None else None,
+            ),
+            data=DataRecipe(
+                digest="e" * 64 if target else self.source_digest,
+                image_size=self.image_size,
+                mean=None,
+                std=None,
+                augment="none",
+                ratio=ratio,
+                ratio_unit="patch",
+            ),
+            arithmetic=ArithmeticRecipe(precision="32-true", memory_format="contiguous", compile=False),
+            plateau=PlateauRecipe(
+                min_delta=0.01, patience=3, length=5, smoothing=2, max_epochs=self.epochs + 6
+            ),
+        )
+
+    def _write_run(
+        self, store: Store, recipe: Recipe, chain: Sequence[str], process: str | None
+    ) -> RunFolder:
+        folder = store.folder(recipe.stage, recipe.id)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        document = yaml.dump(recipe_document(recipe), Dumper=yaml.CSafeDumper, sort_keys=False)
+        folder.recipe.write_text(document)
+        generator = np.random.default_rng(int(recipe.id[:12], 16))
+        best, loss_of_data = _QUALITY.get(process or "", (0.8, 0.1))
+        accuracy = best - loss_of_data * (1.0 - recipe.data.ratio) + generator.normal(0.0, 0.006)
+        labels, groups, samples = self._evaluation_set()
+        logits = _logits(generator, labels, len(self.classes), accuracy)
+        matrix = np.zeros((len(self.classes),) * 2, dtype=np.int64)
+        np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
+        history = _history(generator, self.epochs + int(generator.integers(0, 5)), matrix, logits, labels)
+        _write_history(folder.history, history)
+        if process is not None:  # of sources the report reads the record and the recipe only
+            _write_predictions(folder.predictions, labels, groups, samples, logits, self.classes)
+        content = self._record(recipe, chain, matrix, history)
+        if process is not None:
+            self.change(content)
+        folder.record.write_text(Record.model_validate(content).to_json())
+        return folder
+
+    def _evaluation_set(self) -> tuple[npt.NDArray[np.int64], list[str], list[str]]:
+        shares = 1.0 / np.arange(2, len(self.classes) + 2)
+        labels = np.sort(np.arange(self.samples) % len(self.classes))
+        free = self.samples - len(self.classes) * 3  # at least three images a class
+        if free > 0:
+            counts = 3 + np.floor(free * shares / shares.sum()).astype(np.int64)
+            counts[0] += self.samples - counts.sum()
+            labels = np.repeat(np.arange(len(self.classes)), counts)
+        groups = [f"PATIENT-{index * 7 % self.patients:04d}^DOE" for index in range(self.samples)]
+        samples = [f"{group}/slice-{index}.png" for index, group in enumerate(groups)]
+        return labels.astype(np.int64), groups, samples
+
+    def _record(
+        self, recipe: Recipe, chain: Sequence[str], matrix: npt.NDArray[np.int64], history: dict[str, Floats]
+    ) -> dict[str, Any]:
+        epochs, length = len(history["accuracy"]), recipe.plateau.length
+        counts = [max(1, round(100 * recipe.data.ratio / (index + 1))) for index in range(len(self.classes))]
+        return {
+            "schema_version": 1,
+            "id": recipe.id,
+            "stage": recipe.stage,
+            "chain": list(chain),
+            "transfer": {
+                "rule": recipe.transfer or "none",
+                "source": recipe.parent,
+                "kept": [] if recipe.parent is None else ["conv1.weight", "fc6.weight"],
+                "reinitialised": ["fc7.weight", "fc8.weight"],
+                "frozen": [],
+                "ignored": [],
+                "kept_buffers": [],
+                "reinitialised_buffers": [],
+                "rounded": [],
+            },
+            "parent": recipe.parent,
+            "starting_point": "scratch" if recipe.parent is None else "parent",
+            "seed": recipe.seed,
+            "data_ratio": recipe.data.ratio,
+            "ratio_unit": recipe.data.ratio_unit,
+            "data": {
+                "digest": recipe.data.digest,
+                "classes": list(self.classes),
+                "train_counts": counts,
+                "val_counts": matrix.sum(axis=1).tolist(),
+                "train_groups": max(1, sum(counts) // 3),
+                "val_groups": min(self.patients, self.samples),
+                "histogram_accuracy": 0.41,
+            },
+            "parameters": 56_909_194,
+            "epochs": epochs,
+            "plateau": {"onset": epochs - length, "length": length, "reached": True},
+            "metrics": {name: _summary(name, values[-length:]) for name, values in history.items()},
+            "confusion_matrix": matrix.tolist(),
+            "cost": {
+                "seconds": 120.0,
+                "train_seconds": 100.0,
+                "images_per_second": 66.0,
+                "peak_memory_bytes": 2_236_698_624,
+                "attempts": 1,
+            },
+            "origin": {
+                "versions": {"python": "3.11.7", "torch": "2.14.1", "numpy": "2.4.6"},
+                "git_commit": "c" * 40,
+                "git_dirty": False,
+                "machine": {"host": "node1", "system": "Linux 6.18", "device": "cpu", "cores": "2"},
+                "threads": 2,
+                "finished": "2026-11-23T08:59:00+00:00",
+            },
+        }
+
+
+def _logits(
+    generator: np.random.Generator, labels: npt.NDArray[np.int64], classes: int, accuracy: float
+) -> npt.NDArray[np.float32]:
+    """Logits whose largest is the label's for a share `accuracy` of the samples, overconfident as usual."""
+    logits = generator.normal(0.0, 1.0, (len(labels), classes))
+    right = generator.random(len(labels)) < accuracy
+    wrong = (labels + generator.integers(1, classes, len(labels))) % classes
+    winner = np.where(right, labels, wrong)
+    margin = generator.gamma(2.0, np.where(right, 2.0, 0.8))
+    logits[np.arange(len(labels)), winner] = logits.max(axis=1) + margin
+    return logits.astype(np.float32)
+
+
+def _history(
+    generator: np.random.Generator,
+    epochs: int,
+    matrix: npt.NDArray[np.int64],
+    logits: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+) -> dict[str, Floats]:
+    """A value an epoch for each metric, approaching that of the final predictions."""
+    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    recall = hits / np.maximum(true, 1)
+    precision = hits / np.maximum(predicted, 1)
+    f1_score = 2.0 * hits / np.maximum(true + predicted, 1)
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_share = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss = float(-log_share[np.arange(len(labels)), labels].mean())
+    final = {"train_loss": loss * 0.3, "accuracy": float(hits.sum() / matrix.sum())}
+    for average, weights in (("macro", np.ones(len(true))), ("weighted", true.astype(np.float64))):
+        for name, values in (("precision", precision), ("recall", recall), ("f1_score", f1_score)):
+            final[f"{name}_{average}"] = float(np.average(values, weights=weights))
+    final |= {"cross_entropy": loss, "calibration_error": 0.04}
+    way = 1.0 - np.exp(-np.arange(1, epochs + 1) / 2.5)
+    history = {}
+    for name, value in final.items():
+        start = 2.0 if name in ("train_loss", "cross_entropy") else 0.15
+        noise = generator.normal(0.0, 0.004, epochs)
+        noise[-1] = 0.0
+        history[name] = np.abs(start + (value - start) * way / way[-1] + noise)
+    return history
+
+
+def _summary(name: str, values: Floats) -> dict[str, float]:
+    p25, p50, p75 = (float(value) for value in np.percentile(values, (25, 50, 75)))
+    best = values.min() if name in LOWER_IS_BETTER else values.max()
+    return {"p75": p75, "p50": p50, "p25": p25, "last": float(values[-1]), "best": float(best)}
+
+
+def _write_history(path: Path, history: dict[str, Floats]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *history])
+    columns = [values.tolist() for values in history.values()]
+    writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*columns, strict=True)))
+    path.write_text(text.getvalue())
+
+
+def _write_predictions(
+    path: Path,
+    labels: npt.NDArray[np.int64],
+    groups: list[str],
+    samples: list[str],
+    logits: npt.NDArray[np.float32],
+    classes: Sequence[str],
+) -> None:
+    columns: dict[str, pa.Array] = {
+        "sample": pa.array(samples, pa.string()),
+        "group": pa.array(groups, pa.string()),
+        "label": pa.array(labels, pa.int64()),
+    }
+    for position, name in enumerate(classes):
+        columns[f"logit_{name}"] = pa.array(logits[:, position], pa.float32())
+    pq.write_table(pa.table(columns), path)
