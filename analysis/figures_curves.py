@@ -88,7 +88,7 @@ def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: Process
     with house_style():
         # Its panels are alike in every process: a layout that need not be found saves half of the time.
         figure = new_figure(PAGE_WIDTH, 3.3, constrained=False)
-        figure.subplots_adjust(left=0.075, right=0.99, bottom=0.125, top=0.93, wspace=0.1, hspace=0.1)
+        figure.subplots_adjust(left=0.095, right=0.99, bottom=0.125, top=0.93, wspace=0.1, hspace=0.1)
         panels = figure.subplots(2, len(ratios), sharex=True, sharey="row", squeeze=False)
         for column, ratio in enumerate(ratios):
             runs = curves[name, ratio]

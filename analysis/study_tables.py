@@ -189,7 +189,7 @@ def slope_test_table(tests: pd.DataFrame, labels: Labels) -> Table:
         "slope_tests",
         "Differences between slopes",
         "Paired t test of the slopes of each seed, process minus the one against it; Holm-corrected for the "
-        "pairs of one metric.",
+        "pairs of one metric. Pairs that share no seed at two amounts of data are left out.",
         [
             METRIC,
             *PAIR,
@@ -198,7 +198,7 @@ def slope_test_table(tests: pd.DataFrame, labels: Labels) -> Table:
             tables.p_value("p", "p"),
             tables.p_value("p_holm", "p, Holm"),
         ],
-        labelled_pairs(tests, labels),
+        labelled_pairs(tests[tests["n"] > 0], labels),
     )
 
 
