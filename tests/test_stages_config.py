@@ -101,7 +101,8 @@ def test_an_experiments_header_command_composes(path: Path) -> None:
     assert package == "# @package _global_"
     program, script, *arguments = shlex.split(command.removeprefix("# "))
     assert (program, script) == ("python", "train.py")
-    assert f"experiment={path.stem}" in arguments
+    chosen = next(text for text in arguments if text.startswith("experiment="))
+    assert path.stem in chosen.removeprefix("experiment=").strip("[]").split(",")
     assert "-m" in arguments, "an experiment is a chain or several"
     overrides = [argument for argument in arguments if argument != "-m"]
     single = [argument for argument in overrides if not argument.startswith("+stage=")]
@@ -115,7 +116,17 @@ def test_an_experiments_header_command_composes(path: Path) -> None:
     for process in swept:
         assert to_config(compose_dict(*single, process)).process is not None
     written = yaml.safe_load(path.read_text())
-    assert config.logger.study == written["logger"]["study"] == path.stem
+    assert config.logger.study == written["logger"]["study"]
+
+
+def test_the_two_sweeps_of_a_study_are_one_study() -> None:
+    """They share stage runs, which W&B has under the study that trained them first."""
+    studies = {
+        compose_dict(f"experiment={name}").logger.study  # type: ignore[attr-defined]
+        for name in ("comparison", "robustness")
+    }
+    assert studies == {"processes"}
+    assert compose_dict("experiment=[robustness,small]").logger.study == "small"  # type: ignore[attr-defined]
 
 
 def test_robustness_is_table_2() -> None:
