@@ -39,12 +39,9 @@ def is_fraction(metric: str) -> bool:
 
 
 def process_order(names: Iterable[object]) -> list[str]:
-    """Each name once: those of `conf/process` by title, so (1) to (4), (a), (b), then all others by name."""
-    known = load_processes()
-    return sorted(
-        set(map(str, names)),
-        key=lambda name: (name not in known, known[name].title if name in known else "", name),
-    )
+    """Each name once: those with a title in `conf/process` by it, so (1) to (4), (a), (b), then by name."""
+    titles = {process.name: process.title for process in load_processes().values() if process.title}
+    return sorted(set(map(str, names)), key=lambda name: (name not in titles, titles.get(name, ""), name))
 
 
 def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:

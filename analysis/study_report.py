@@ -94,7 +94,7 @@ def study_report(
 def process_labels(names: Sequence[str]) -> dict[str, str]:
     """What a process is called on the page: its title, as in the paper, and its name."""
     known = load_processes()
-    return {name: f"{known[name].title} {name}" if name in known else name for name in names}
+    return {name: f"{known[name].title} {name}".strip() if name in known else name for name in names}
 
 
 def _styles(labels: Labels) -> dict[str, ProcessStyle]:

@@ -8,7 +8,9 @@ import pytest
 from scipy import stats
 
 from analysis.comparison import compare, pairs_needed, pairwise
+from analysis.selection import process_order
 from stages.errors import RelayError
+from stages.processes import Process
 
 
 def table(**processes: list[float]) -> pd.DataFrame:
@@ -99,6 +101,12 @@ def test_nothing_to_compare_is_an_empty_table() -> None:
     runs = table(mine=[0.5]).query("process.isna()")
     assert compare(runs).empty and "ci_high" in compare(runs)
     assert pairwise(runs, "accuracy").empty and "p_holm" in pairwise(runs, "accuracy")
+
+
+def test_a_process_without_a_title_comes_after_those_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    defined = {"aard": Process("aard", "", ("a",), None), "zebra": Process("zebra", "(5)", ("a", "b"), None)}
+    monkeypatch.setattr("analysis.selection.load_processes", lambda: defined)
+    assert process_order(["other", "aard", "zebra"]) == ["zebra", "aard", "other"]
 
 
 def test_processes_of_the_paper_in_its_order_then_others_by_name() -> None:
