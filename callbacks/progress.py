@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from callbacks.history import EvaluatedModule
+from stages.console import output
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class SweepProgress(Callback):
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[status]}"),
             transient=True,
+            console=output(),  # the log's, so that its lines go above the bar
         )
         if trainer.is_global_zero and progress.console.is_terminal:
             self._progress = progress

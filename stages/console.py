@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from functools import cache
 from typing import NoReturn
 
 from rich.console import Console
@@ -13,8 +14,12 @@ from rich.markup import escape
 _WIDTH_WITHOUT_TERMINAL = 150
 
 
+@cache
 def output() -> Console:
-    """The console on standard output, wide enough for the tables where it is not a terminal."""
+    """The process's one console on standard output, wide enough for the tables where it is not a terminal.
+
+    Log messages, bars and the live line share it: only then does a message go above a bar and not into it.
+    """
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, highlight=False)
 

@@ -1,9 +1,7 @@
 """A line on how a sweep stands, while its launcher waits for jobs in other processes."""
 
-import json
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,13 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from rich.console import Console
-from rich.logging import RichHandler
 
 from stages.console import output
 from stages.cost import RecordedSpeeds, duration, sample_of, work_of
 from stages.errors import RelayError
+from stages.lock import is_held
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun
 from stages.store import Store
@@ -85,7 +82,7 @@ class LiveLine:
         """
         self.launched(batch, outcomes)
         ended = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(_console(), ended), daemon=True)
+        watcher = threading.Thread(target=self._watch, args=(output(), ended), daemon=True)
         watcher.start()
         try:
             yield
@@ -179,25 +176,3 @@ class _Slowly:
         if self._clock() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = self._clock()
             self._console.print(str(standing))
-
-
-def _console() -> Console:
-    """The log's console, so that messages go above the line and not into it."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, RichHandler):
-            return handler.console
-    return output()
-
-
-def is_held(folder: Path) -> bool:
-    """Whether somebody works in a stage run's folder, by the file that its lock's holder leaves there.
-
-    A holder on this machine must be alive; one on another machine is taken to be.
-    """
-    try:
-        holder = json.loads((folder / ".holder.json").read_text())
-        if holder["host"] != socket.gethostname():
-            return True
-        return abs(psutil.Process(holder["pid"]).create_time() - float(holder["started"])) < 1.0
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return False

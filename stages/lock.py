@@ -17,6 +17,8 @@ from stages.errors import RelayError
 
 KINDS = ("flock", "soft")
 
+_HOLDER = ".holder.json"
+
 
 class RunLock:
     """An exclusive lock on a folder, for a `with` block.
@@ -50,7 +52,7 @@ class RunLock:
             raise RelayError(f"paths.lock is {kind!r}; it must be one of {', '.join(KINDS)}")
         self._folder = folder
         self._path = folder / ".lock"
-        self._holder = folder / ".holder.json"
+        self._holder = folder / _HOLDER
         self._lock: BaseFileLock = (FileLock if kind == "flock" else SoftFileLock)(str(self._path))
         self._on_wait = on_wait
         self._poll_seconds = poll_seconds
@@ -77,7 +79,7 @@ class RunLock:
 
     def still_held(self) -> bool:
         """Whether the holder's file still carries this lock's token."""
-        return self._read_holder().get("token") == self._token
+        return _read_holder(self._holder).get("token") == self._token
 
     def check(self) -> None:
         """Refuse to write after the lock was lost.
@@ -104,15 +106,8 @@ class RunLock:
             "slurm_restart": os.environ.get("SLURM_RESTART_COUNT"),
         }
 
-    def _read_holder(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self._holder.read_text())
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
     def _describe_holder(self) -> str:
-        holder = self._read_holder()
+        holder = _read_holder(self._holder)
         if not holder:
             return f"another process (if none is alive, remove {self._path})"
         job = f", Slurm job {holder['slurm_job']}" if holder.get("slurm_job") else ""
@@ -120,3 +115,25 @@ class RunLock:
             f"process {holder.get('pid')} on {holder.get('host')}{job} "
             f"(if that one is dead, remove {self._path})"
         )
+
+
+def is_held(folder: Path) -> bool:
+    """Whether somebody works in a stage run's folder, by the file that its lock's holder leaves there.
+
+    A holder on this machine must be alive; one on another machine is taken to be.
+    """
+    holder = _read_holder(folder / _HOLDER)
+    try:
+        if holder["host"] != socket.gethostname():
+            return True
+        return abs(psutil.Process(holder["pid"]).create_time() - float(holder["started"])) < 1.0
+    except (ValueError, KeyError, TypeError, psutil.Error):
+        return False
+
+
+def _read_holder(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -6,7 +6,8 @@ import csv
 import logging
 import os
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import pytorch_lightning as pl
-import rich
 import torch
 from stage_helpers import recipe
 from torch import nn
@@ -36,6 +36,7 @@ from callbacks import (
     write_predictions,
     write_results,
 )
+from stages.console import log_handler, output
 from stages.errors import RelayError
 from stages.plateau import Plateau, PlateauRule
 from stages.record import DataRecord, OriginRecord, Record
@@ -536,13 +537,35 @@ def test_only_the_first_process_reports(
     assert run.line(caplog) == ""
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Standard output is a terminal; the process's one console is made anew for it and after it."""
+    values = {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1", "COLUMNS": "160", "TERM": "xterm"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    output.cache_clear()
+    yield
+    output.cache_clear()
+
+
+@pytest.mark.usefixtures("terminal")
+def test_messages_go_above_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A message that another console writes would stand in the bar's own line."""
+    run = Watched(monkeypatch)
+    run.progress.on_train_start(run.trainer, fake_module(1.0))
+    capsys.readouterr()
+    log_handler().handle(logging.makeLogRecord({"msg": "epoch over", "levelname": "INFO"}))
+    shown = capsys.readouterr().out
+    run.progress.teardown(run.trainer, fake_module(1.0), "fit")
+    assert re.search(r"^\r\x1b\[2K[^\n]*epoch over", shown), "the bar is erased first"
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_terminal_gets_a_bar_that_is_taken_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal = {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1", "COLUMNS": "160", "TERM": "xterm"}
-    for name, value in terminal.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(rich, "_console", None)  # rich keeps the console that it made first
     run = Watched(monkeypatch)
     run.progress.on_train_start(run.trainer, fake_module(1.0))
     run.train(50, seconds=6.0)

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.logging import RichHandler
 from stage_helpers import PROJECT, by_chain, complete, plan_of, request
 
+import stages.console
 import stages.live
+from stages.console import log_handler
 from stages.cost import RecordedSpeeds, Sample, work_of
-from stages.live import LiveLine, Standing, is_held
-from stages.lock import RunLock
+from stages.live import LiveLine, Standing
+from stages.lock import RunLock, is_held
 from stages.outcome import Outcome
 from stages.plan import Plan
 from stages.store import Store
@@ -129,7 +130,7 @@ def test_the_line_is_taken_away_however_the_wait_ends(
     line: LiveLine, error: type[BaseException] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
-    monkeypatch.setattr(stages.live, "_console", lambda: terminal)
+    monkeypatch.setattr(stages.live, "output", lambda: terminal)
     before = threading.active_count()
     try:
         with line.during([], {}):
@@ -144,7 +145,7 @@ def test_the_line_is_taken_away_however_the_wait_ends(
 
 def test_without_a_terminal_a_line_a_minute(line: LiveLine, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, console = Clock(), Console(file=io.StringIO())
-    monkeypatch.setattr(stages.live, "_console", lambda: console)
+    monkeypatch.setattr(stages.live, "output", lambda: console)
     line._clock = clock
     with line.during([], {}):
         time.sleep(0.1)
@@ -156,10 +157,11 @@ def test_without_a_terminal_a_line_a_minute(line: LiveLine, monkeypatch: pytest.
 
 
 def test_messages_go_above_the_line(line: LiveLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both write to the console of the log's handler, which then knows where the line is."""
+    """Both write to the process's one console, which then knows where the line is."""
     terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
-    handler = RichHandler(console=terminal, show_path=False, show_time=False)
-    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    for module in (stages.console, stages.live):
+        monkeypatch.setattr(module, "output", lambda: terminal)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [log_handler()])
     with line.during([], {}):
         _until(lambda: "4 waiting" in _text(terminal))
         logging.getLogger("anyone").error("natural failed")
