@@ -19,8 +19,7 @@ if [[ $# -gt 0 && $1 != *=* && $1 != -* ]]; then
   shift
 fi
 case $size in
-  small) seeds='range(3)' ;;
-  real) seeds='range(3)' ;;
+  small | real) seeds='range(3)' ;;
   paper) seeds='range(10)' ;;
   *)
     echo "multirun.sh: there is no study '$size'; choose small, real or paper" >&2

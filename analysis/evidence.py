@@ -88,12 +88,15 @@ class Evidence:
     Attributes:
         classes: names of the target's classes.
         curves: of every run with a history, by process and data ratio.
-        confusion: counts over the seeds of all runs with all training data, a row a true class, by process.
-        matrices: the same for each run, by process.
+        matrices: confusion matrices of the runs with all training data, a row a true class, by process.
         reliability: of the same runs' predictions, by process.
         origins: how often each version, commit, machine was seen: {what: {value: runs}}.
         evaluation_images: of each class.
-        groups: train_groups, val_groups and images of both, of each distinct data set.
+        evaluation_groups: patients or objects of the evaluation set.
+        groups_known: whether some of its images share a group.
+        uncommitted: runs whose code was not committed.
+        finished: when each run ended, in ISO 8601.
+        histogram_accuracy: of a linear classifier on grey-level histograms; None if it was not computed.
         without_history: folders whose history is missing or damaged.
         without_predictions: folders of runs with all training data whose predictions are.
     """
@@ -150,6 +153,11 @@ def read_evidence(runs: pd.DataFrame) -> Evidence:
         else:
             evidence.reliability.setdefault(process, Reliability()).add(logits, labels)
     return evidence
+
+
+def most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Values and how often each was seen, the most frequent first, then by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _add_record(evidence: Evidence, record: Record) -> None:

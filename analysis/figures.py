@@ -141,11 +141,6 @@ def ratio_label(ratio: float) -> str:
     return f"{100 * ratio:g}%"
 
 
-def percent_if_share(metric: str, value: float) -> float:
-    """A share in percent; a loss as it is."""
-    return value if metric == "cross_entropy" else 100.0 * value
-
-
 def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
     """One legend for all panels, above them."""
     handles, labels = axes.get_legend_handles_labels()

@@ -17,12 +17,12 @@ from analysis.figures import (
     ProcessStyle,
     house_style,
     new_figure,
-    percent_if_share,
     ratio_label,
     save,
     whole_epochs,
     wrapped,
 )
+from analysis.selection import scale_of
 from analysis.tables import file_name
 
 MOST_LINES = 20
@@ -123,7 +123,7 @@ def _lines(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) 
     for run in runs:
         if metric not in run.values:
             continue
-        values = run.values[metric] * percent_if_share(metric, 1.0)
+        values = run.values[metric] * scale_of(metric)
         epochs = np.arange(1, len(values) + 1)
         axes.plot(epochs, values, color=style.colour, lw=0.8, alpha=0.85, ls="-" if run.reached else "--")
         if run.reached and run.onset < len(values):
@@ -147,7 +147,7 @@ def _band(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) -
 
 def _stacked(runs: Sequence[Curve], metric: str) -> npt.NDArray[np.float64]:
     """Runs by epochs in the axis's unit, NaN after a run's end; as long as half of the runs or more."""
-    rows = [run.values[metric] * percent_if_share(metric, 1.0) for run in runs if metric in run.values]
+    rows = [run.values[metric] * scale_of(metric) for run in runs if metric in run.values]
     if not rows:
         return np.empty((0, 0))
     lengths = sorted((len(row) for row in rows), reverse=True)

@@ -14,10 +14,10 @@ from analysis.figures import (
     house_style,
     legend_above,
     new_figure,
-    percent_if_share,
     ratio_label,
     save,
 )
+from analysis.selection import scale_of
 
 
 def performance_points(
@@ -93,7 +93,7 @@ def ratio_bars(
                 chosen = table[(table["process"] == name) & (table["metric"] == metric)]
                 rows = chosen.set_index("data_ratio").reindex(ratios)
                 mean, low, high = (
-                    rows[column].to_numpy(dtype=float) * percent_if_share(metric, 1.0)
+                    rows[column].to_numpy(dtype=float) * scale_of(metric)
                     for column in ("mean", "ci_low", "ci_high")
                 )
                 x = np.arange(len(ratios)) + (place - (len(styles) - 1) / 2) * width
@@ -143,7 +143,7 @@ def _sentence(rows: pd.DataFrame, styles: Mapping[str, ProcessStyle], metric: st
     """What a reader who does not see the figure should know: the means."""
     means = dict(zip(rows.index, rows["mean"].to_numpy(dtype=float), strict=True))
     parts = [
-        f"{style.label} {percent_if_share(metric, means[name]):.1f}%"
+        f"{style.label} {scale_of(metric) * means[name]:.1f}%"
         for name, style in styles.items()
         if name in means
     ]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.answers import ALPHA, ranking
 from analysis.comparison import pairs_needed
-from analysis.evidence import Evidence
+from analysis.evidence import Evidence, most_frequent
 from analysis.patients import FEW_GROUPS
 from analysis.unfinished import UnfinishedRun
 
@@ -174,7 +174,7 @@ def origin_findings(evidence: Evidence, runs: int) -> list[Finding]:
     ):
         items = [
             f"{what}: "
-            + "; ".join(f"{value} ({_count(number, 'run')})" for value, number in _most(mixed[what]))
+            + "; ".join(f"{value} ({_count(number, 'run')})" for value, number in most_frequent(mixed[what]))
             for what in names
             if what in mixed
         ]
@@ -267,10 +267,6 @@ def relative(folder: str, runs_dir: Path) -> str:
 
 def _finding(title: str, text: str, items: Sequence[str], *, serious: bool = True) -> Finding:
     return Finding(title, text, tuple(items[:MOST_ITEMS]), max(0, len(items) - MOST_ITEMS), serious)
-
-
-def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _list(seeds: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis import tables
-from analysis.evidence import Evidence
+from analysis.evidence import Evidence, most_frequent
 from analysis.study import Study, differences
 from analysis.tables import Table
 
@@ -86,7 +86,7 @@ def origin_table(evidence: Evidence) -> Table:
     rows = [
         {"what": what, "value": value, "runs": number}
         for what, counts in evidence.origins.items()
-        for value, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        for value, number in most_frequent(counts)
     ]
     return Table(
         "origins",

@@ -13,12 +13,12 @@ from scipy import stats
 from analysis.comparison import CONFIDENCE, MeanInterval, holm, mean_interval, without_rounding_errors
 from analysis.selection import (
     REPRESENTATIVE,
-    is_fraction,
     metric_column,
     metrics_of,
     numbers,
     process_order,
     refuse_several_targets,
+    scale_of,
     target_rows,
 )
 
@@ -134,7 +134,7 @@ def at_ratios(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _in_unit(rows: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
     """A metric's values in the unit that slopes are given in: percent for fractions."""
-    return numbers(rows[metric + REPRESENTATIVE]) * (100.0 if is_fraction(metric) else 1.0)
+    return numbers(rows[metric + REPRESENTATIVE]) * scale_of(metric)
 
 
 def _line(

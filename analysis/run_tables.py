@@ -11,7 +11,7 @@ from analysis import tables
 from analysis.comparison import mean_interval
 from analysis.findings import relative
 from analysis.patients import PatientBootstrap
-from analysis.selection import is_fraction
+from analysis.selection import is_fraction, scale_of
 from analysis.study_tables import (
     MAIN_METRICS,
     METRIC,
@@ -21,7 +21,6 @@ from analysis.study_tables import (
     in_order,
     labelled,
     labelled_pairs,
-    scale_of,
 )
 from analysis.tables import Table
 from stages.recipe import short_id

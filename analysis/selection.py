@@ -38,6 +38,11 @@ def is_fraction(metric: str) -> bool:
     return metric.startswith(_FRACTIONS)
 
 
+def scale_of(metric: str) -> float:
+    """What a metric is multiplied by, shown or in a slope: fractions are in percent, losses in nats."""
+    return 100.0 if is_fraction(metric) else 1.0
+
+
 def process_order(names: Iterable[object]) -> list[str]:
     """Each name once: those with a title in `conf/process` by it, so (1) to (4), (a), (b), then by name."""
     titles = {process.name: process.title for process in load_processes().values() if process.title}

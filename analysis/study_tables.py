@@ -1,11 +1,11 @@
 """Tables of the comparison and of the robustness (paper, Tables 1 and 2)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from analysis import tables
-from analysis.selection import is_fraction
+from analysis.selection import is_fraction, scale_of
 from analysis.tables import Column, Table
 
 Labels = Mapping[str, str]
@@ -45,20 +45,7 @@ def table_1(comparison: pd.DataFrame, runs: pd.DataFrame, labels: Labels) -> Tab
             for part in ("mean", "std", "ci_low", "ci_high"):
                 row[f"{metric}_{part}"] = of_process.loc[metric, part]
         rows.append(row)
-    columns = [PROCESS]
-    columns += [
-        tables.estimate(
-            MAIN_METRICS[metric],
-            2 if is_fraction(metric) else 3,
-            scale=scale_of(metric),
-            mean=f"{metric}_mean",
-            error=f"{metric}_std",
-            low=f"{metric}_ci_low",
-            high=f"{metric}_ci_high",
-            mark="mark",
-        )
-        for metric in metrics
-    ]
+    columns = [PROCESS, *_estimates(metrics)]
     columns += [tables.number("seeds", "seeds", 0), tables.number("plateaus_reached", "plateaus reached", 0)]
     return Table(
         "table1",
@@ -132,19 +119,7 @@ def ratio_table(at_ratios: pd.DataFrame, labels: Labels, unreached: set[tuple[st
     data["mark"] = [" *" if cell in unreached else "" for cell in cells]
     metrics = [name for name in ("accuracy", "cross_entropy") if f"{name}_mean" in data]
     columns = [PROCESS, tables.number("data_ratio", "training images (%)", 0, scale=100.0)]
-    columns += [
-        tables.estimate(
-            MAIN_METRICS[metric],
-            2 if is_fraction(metric) else 3,
-            scale=scale_of(metric),
-            mean=f"{metric}_mean",
-            error=f"{metric}_std",
-            low=f"{metric}_ci_low",
-            high=f"{metric}_ci_high",
-            mark="mark",
-        )
-        for metric in metrics
-    ]
+    columns += _estimates(metrics)
     columns += [tables.number(f"{metrics[0]}_n", "seeds", 0)] if metrics else []
     return Table(
         "ratios",
@@ -202,6 +177,23 @@ def slope_test_table(tests: pd.DataFrame, labels: Labels) -> Table:
     )
 
 
+def _estimates(metrics: Iterable[str]) -> list[Column]:
+    """A column a metric, of data with METRIC_mean, _std, _ci_low, _ci_high, and `mark`."""
+    return [
+        tables.estimate(
+            MAIN_METRICS[metric],
+            2 if is_fraction(metric) else 3,
+            scale=scale_of(metric),
+            mean=f"{metric}_mean",
+            error=f"{metric}_std",
+            low=f"{metric}_ci_low",
+            high=f"{metric}_ci_high",
+            mark="mark",
+        )
+        for metric in metrics
+    ]
+
+
 def _test_columns() -> list[Column]:
     return [
         tables.number("n", "pairs", 0),
@@ -214,11 +206,6 @@ def _test_columns() -> list[Column]:
 
 def _difference(scale: float, digits: int) -> Column:
     return tables.estimate("difference", digits, scale=scale, mean="mean_difference", error=None)
-
-
-def scale_of(metric: str) -> float:
-    """What a metric is multiplied by to be shown: fractions are shown in percent."""
-    return 100.0 if is_fraction(metric) else 1.0
 
 
 def in_order(data: pd.DataFrame, labels: Labels, *then_by: str) -> pd.DataFrame:

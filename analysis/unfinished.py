@@ -4,9 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from stages.store import RunFolder
+from stages.errors import RelayError
+from stages.store import RunFolder, Store
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,20 @@ def unfinished_runs(runs_dir: Path) -> list[UnfinishedRun]:
         runs_dir: the store.
     """
     found = []
-    for recipe in sorted(runs_dir.glob("[!.]*/[!.]*/recipe.yaml")):
-        folder = RunFolder(recipe.parent)
+    for folder in Store(runs_dir).begun_runs():
         if folder.is_complete():
             continue
-        seed, ratio = _seed_and_ratio(recipe)
-        below = recipe.parent.relative_to(runs_dir)
+        seed, ratio = _seed_and_ratio(folder)
+        below = folder.path.relative_to(runs_dir)
         found.append(UnfinishedRun(str(below), below.parts[0], seed, ratio, _kind_of_failure(folder.failure)))
     return found
 
 
-def _seed_and_ratio(path: Path) -> tuple[int | None, float | None]:
+def _seed_and_ratio(folder: RunFolder) -> tuple[int | None, float | None]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = folder.read_recipe()
         return int(content["seed"]), float(content["data"]["ratio"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    except (RelayError, ValueError, TypeError, KeyError):
         return None, None
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from analysis.selection import process_order
 from analysis.wandb_charts import Chart, confusion_matrices, metric_against_ratio
 from stages.atomic import write_text
 from stages.console import output, refuse
@@ -167,8 +168,7 @@ def build_dashboard(entity: str, project: str, studies: Sequence[str]) -> Dashbo
     from wandb_workspaces import expr, workspaces
     from wandb_workspaces.reports.v2 import interface as panels
 
-    processes = sorted(load_processes().values(), key=lambda process: process.title)
-    names = [process.name for process in processes]
+    names = process_order(load_processes())
     by_ratio, confusion = metric_against_ratio(names), confusion_matrices(names)
 
     def custom(chart: Chart, title: str, **metric: str) -> Any:

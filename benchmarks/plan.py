@@ -10,13 +10,12 @@ size).
 """
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from benchmarks.processes import Measured, measure
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _PROCESSES = "process=scratch,texture,natural,two_stage,finetune_natural,finetune_texture"
@@ -35,27 +34,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs_dir = arguments.runs_dir or Path(folder)
         rounds = [_plan(arguments.seeds, runs_dir.absolute()) for _ in range(arguments.rounds)]
-    print(rounds[0][2])
-    print(f"seconds: {statistics.median(seconds for seconds, _, _ in rounds):.1f}", end=" ")
-    print(f"({min(rounds)[0]:.1f} to {max(rounds)[0]:.1f})")
-    print(f"peak memory: {max(memory for _, memory, _ in rounds) / 1024**2:.0f} MiB")
+    print("\n".join(rounds[0].printed.splitlines()[:3]))
+    seconds = [each.seconds for each in rounds]
+    print(f"seconds: {statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})")
+    print(f"peak memory: {max(each.bytes for each in rounds) / 1024**2:.0f} MiB")
 
 
-def _plan(seeds: int, runs_dir: Path) -> tuple[float, int, str]:
-    """Seconds, bytes and the first lines of a plan."""
-    began = time.perf_counter()
+def _plan(seeds: int, runs_dir: Path) -> Measured:
     command = [sys.executable, str(_PROJECT / "train.py"), "-m", _PROCESSES, _RATIOS]
-    process = subprocess.Popen(
-        [*command, f"seed=range({seeds})", "plan=true", f"paths.runs_dir={runs_dir}"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, said
-    lines = said.splitlines()[:3]
-    return time.perf_counter() - began, usage.ru_maxrss * 1024, "\n".join(lines)
+    return measure([*command, f"seed=range({seeds})", "plan=true", f"paths.runs_dir={runs_dir}"])
 
 
 if __name__ == "__main__":

@@ -9,16 +9,14 @@ Not timed: writing the fake store (tests/fake_study.py): six processes at five d
 """
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from rich.table import Table
 
+from benchmarks.processes import Measured, measure
 from stages.console import output
 from tests.fake_study import PAPER, RATIOS, FakeStudy
 
@@ -33,19 +31,9 @@ def write_store(folder: Path, runs: int) -> int:
     return seeds * _RUNS_A_SEED
 
 
-def run_report(store: Path, out: Path) -> tuple[float, int]:
-    """Wall seconds and peak resident bytes of one report."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "analysis.report", f"runs_dir={store}", f"out={out}"],
-        stdout=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"the report ended with code {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return time.perf_counter() - began, usage.ru_maxrss * unit
+def run_report(store: Path, out: Path) -> Measured:
+    """One report."""
+    return measure([sys.executable, "-m", "analysis.report", f"runs_dir={store}", f"out={out}"])
 
 
 def main() -> None:
@@ -64,12 +52,12 @@ def main() -> None:
             store, out = Path(folder) / "runs", Path(folder) / "report"
             written = write_store(store, runs)
             rounds = [run_report(store, out) for _ in range(arguments.rounds)]
-            seconds = [each for each, _ in rounds]
+            seconds = [each.seconds for each in rounds]
             table.add_row(
                 f"{written:,}",
                 f"{statistics.median(seconds):.1f}",
                 f"{min(seconds):.1f} to {max(seconds):.1f}",
-                f"{max(memory for _, memory in rounds) / 2**20:,.0f} MiB",
+                f"{max(each.bytes for each in rounds) / 2**20:,.0f} MiB",
                 f"{(out / 'report.html').stat().st_size / 2**20:.1f} MiB",
             )
     output().print(table)

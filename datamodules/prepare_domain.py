@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from datamodules.listing import ImageFile, Listing, Side
 from datamodules.prepared import PreparedDomain, PreparedSplit
 from datamodules.source import Source
 from stages.errors import RelayError
+from stages.resources import available_cores
 
 __all__ = ["PreparedDomain", "prepare"]
 
@@ -92,7 +92,7 @@ def _generate(source: Source) -> CachedDomain:
 def _decode(
     source: Source, listing: Listing, memory_limit_bytes: int, surveyed: CachedDomain | None
 ) -> CachedDomain:
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = available_cores()
     shape = surveyed.shape if surveyed is not None else _survey(source, listing, threads)
     reading = _reading(source, shape)
 

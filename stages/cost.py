@@ -7,19 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stages.errors import RelayError
 from stages.plan import Plan, StageRun
-from stages.recipe import PlateauRecipe
 from stages.record import Record, read_record
 from stages.store import RunFolder, Store
 
 # Finished runs of a stage that are read for their speed, newest first: reading thousands takes longer than
 # the better mean is worth.
 MOST_RECORDS = 100
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ def work_of(plan: Plan, run: StageRun) -> Work:
     return Work(
         stage=recipe.stage,
         network=(recipe.model.name, recipe.model.width, recipe.data.image_size, recipe.arithmetic.precision),
-        plateau=_plateau(recipe.plateau),
+        plateau=dict(recipe.plateau),
         epoch_images=plan.images[run.id],
     )
 
@@ -211,10 +206,6 @@ def _estimate(plan: Plan, runs: Iterable[tuple[StageRun, int]], speeds: Recorded
     return Estimate(runs=count, images=images, seconds=total, unknown=unknown)
 
 
-def _plateau(plateau: PlateauRecipe) -> Mapping[str, Any]:
-    return dict(plateau)
-
-
 def _stages(store: Store, wanted: set[str]) -> Iterator[Path]:
     """Folders of the wanted stages, or of all if none of those is there."""
     try:
@@ -236,7 +227,7 @@ def _samples(stage: Path) -> Iterator[Sample]:
         folder = RunFolder(Path(path))
         try:
             record = read_record(folder.record)
-            recipe = yaml.load(folder.recipe.read_text(), Loader=_Loader)  # a safe loader
+            recipe = folder.read_recipe()
             model, data = recipe["model"], recipe["data"]
             network = (
                 model["name"],
@@ -246,5 +237,5 @@ def _samples(stage: Path) -> Iterator[Sample]:
             )
             images = sum(record.data.train_counts)
             yield sample_of(Work(record.stage, network, recipe["plateau"], images), record)
-        except (RelayError, OSError, yaml.YAMLError, KeyError, TypeError):
+        except (RelayError, KeyError, TypeError):
             continue

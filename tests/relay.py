@@ -79,6 +79,20 @@ def run(
     )
 
 
+def start(
+    *arguments: str, runs_dir: Path, cache_dir: Path, last: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start `train.py` and go on; standard output and error are read as one."""
+    return subprocess.Popen(
+        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last),
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def run_until(
     condition: Callable[[], bool],
     *arguments: str,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fake_study import FakeStudy
-
 from analysis.findings import Finding
 from analysis.page import Report
 from analysis.tables import Table
+from tests.fake_study import FakeStudy
 
 SMALL = FakeStudy(
     processes=("scratch", "two_stage"), seeds=range(3), ratios=(0.2, 1.0), samples=70, patients=12

@@ -1,7 +1,6 @@
 """A local cluster of Ray: skipped where the extra `ray` is not installed."""
 
 import os
-import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.runs import load_runs
-from tests.relay import PROJECT, command, environment, run, same_tensors
+from tests.relay import run, same_tensors, start
 from tests.store_files import holder
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'relay-transfer[ray]'")
@@ -41,14 +40,9 @@ def test_ray_trains_the_same_bits(tmp_path: Path, cache_dir: Path) -> None:
 
 def test_a_killed_worker_stops_its_descendants_only(tmp_path: Path, cache_dir: Path) -> None:
     """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows."""
-    sweep = subprocess.Popen(
-        command("-m", "process=scratch,natural", *RAY, runs_dir=tmp_path, cache_dir=cache_dir, last=SLOW),
-        cwd=PROJECT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    sweep = start(
+        "-m", "process=scratch,natural", *RAY, runs_dir=tmp_path, cache_dir=cache_dir, last=SLOW
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "natural").glob("*/last.ckpt"))) != 1:
         assert time.monotonic() < deadline

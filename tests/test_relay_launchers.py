@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from analysis.runs import load_runs
 from stages.resources import available_cores
 from stages.store import Store
-from tests.relay import PROJECT, TINY, command, environment, run, same_tensors
+from tests.relay import TINY, run, same_tensors, start
 from tests.store_files import holder
 
 EVERY_EPOCH = "trainer.checkpoint_seconds=0"
@@ -96,7 +95,7 @@ def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: P
         "trainer.checkpoint_seconds=0",
     )
     arguments = ("-m", "process=scratch,natural", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2")
-    sweep = _start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
+    sweep = start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
     _wait_for(tmp_path / "natural", "last.ckpt")
     os.kill(int(holder(tmp_path / "natural")["pid"]), signal.SIGKILL)
     said, _ = sweep.communicate(timeout=120)
@@ -110,7 +109,7 @@ def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: P
 
 def test_ctrl_c_ends_the_jobs_too(cache_dir: Path, tmp_path: Path) -> None:
     slow = ("callbacks.plateau.max_epochs=2000", "callbacks.plateau.length=2000")
-    sweep = _start(
+    sweep = start(
         "-m", "process=scratch", "hydra/launcher=submitit_local", runs_dir=tmp_path, cache_dir=cache_dir,
         last=slow,
     )  # fmt: skip
@@ -123,17 +122,6 @@ def test_ctrl_c_ends_the_jobs_too(cache_dir: Path, tmp_path: Path) -> None:
     while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
         assert time.monotonic() < deadline, "the job goes on"
         time.sleep(0.05)
-
-
-def _start(*arguments: str, runs_dir: Path, cache_dir: Path, last: tuple[str, ...]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last),
-        cwd=PROJECT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def _wait_for(stage: Path, name: str) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from report_helpers import small_study
 
 from analysis.report import main, parse_arguments
 from stages.errors import RelayError
+from tests.report_helpers import small_study
 
 PATIENTS = re.compile(r"PATIENT|slice-")
 

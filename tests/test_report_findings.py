@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from report_helpers import finding, small_study, table
 
 from analysis.report import build_report, main
+from tests.report_helpers import finding, small_study, table
 
 PATIENTS = re.compile(r"PATIENT|slice-")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_study import FakeStudy
 
 from analysis.report import main
+from tests.fake_study import FakeStudy
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install .[dev]"

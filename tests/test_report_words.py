@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from report_helpers import small_study
 
 from analysis import answers
 from analysis.comparison import pairwise
 from analysis.evidence import CALIBRATION_BINS, Reliability, read_evidence
 from analysis.runs import load_runs
 from analysis.study import find_studies
+from analysis.study_tables import slope_test_table
 from analysis.tables import Table, metric_name, number, p_text, rounded, text
 from lightning_modules import metrics
+from tests.report_helpers import small_study
 
 
 def _runs(**values: list[float]) -> pd.DataFrame:
@@ -123,3 +124,12 @@ def test_evidence_sums_confusion_over_seeds_and_keeps_all_curves(tmp_path: Path)
         last = curve.values["accuracy"][-1]
         assert last == pytest.approx(record.metrics["accuracy"].last)
         assert len(curve.values["accuracy"]) == record.epochs
+
+
+def test_slopes_of_processes_that_share_no_seed_at_two_ratios_are_left_out() -> None:
+    pair = {"process_a": "a", "process_b": "b", "metric": "accuracy", "difference": 1.0, "n": 3}
+    without = pair | {"process_b": "c", "difference": np.nan, "n": 0}
+    rest = dict.fromkeys(("stderr", "p", "p_holm", "ci_low", "ci_high"), 0.5)
+    tests = pd.DataFrame([pair | rest, without | rest])
+    shown = slope_test_table(tests, {name: name.upper() for name in "abc"}).rows()
+    assert [[cell.text for cell in row][1:3] for row in shown] == [["A", "B"]]

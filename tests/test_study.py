@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_study import PAPER
 from matplotlib.figure import Figure
-from report_helpers import finding, small_study, table
 
 from analysis.report import build_report
 from analysis.runs import load_runs
 from analysis.study import find_studies, select_study
 from stages.errors import RelayError
+from tests.fake_study import PAPER
+from tests.report_helpers import finding, small_study, table
 
 
 def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from analysis.runs import load_runs
-from tests.relay import PROJECT, command, environment, run, same_tensors
+from tests.relay import run, same_tensors, start
 from tests.store_files import holder
 
 Sweep = subprocess.Popen[str]
@@ -61,14 +61,7 @@ def test_slurm_trains_the_same_bits(tmp_path: Path, cache_dir: Path) -> None:
 
 def sweep_until(condition: Callable[[], bool], *arguments: str, runs_dir: Path, cache_dir: Path) -> Sweep:
     """Start a slow sweep and wait for something to happen in its store."""
-    sweep = subprocess.Popen(
-        command("-m", *arguments, *SLURM, runs_dir=runs_dir, cache_dir=cache_dir, last=SLOW),
-        cwd=PROJECT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    sweep = start("-m", *arguments, *SLURM, runs_dir=runs_dir, cache_dir=cache_dir, last=SLOW)
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, "the condition never held"
