@@ -267,6 +267,8 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
                 origin=origin_of(threads, str(trainer.strategy.root_device)),
             )
             tracking.log_record(record)
+            if not config.trainer.keep_last:
+                folder.last_checkpoint.unlink(missing_ok=True)
 
 
 def flags_first(arguments: list[str]) -> list[str]:

@@ -157,6 +157,7 @@ class TrainerConfig:
 
     `precision`: auto, 32-true, bf16-mixed or 16-mixed; `memory_format`: auto, contiguous or channels_last.
     `threads` null uses all cores. `checkpoint_seconds` is the least time between two resume checkpoints.
+    `keep_last`: whether the last of them stays when the run is complete.
     """
 
     precision: str = recipe()
@@ -166,6 +167,7 @@ class TrainerConfig:
     devices: int = execution()
     threads: int | None = execution()
     checkpoint_seconds: float = execution()
+    keep_last: bool = execution()
 
 
 @dataclass

@@ -90,6 +90,7 @@ GOLDEN = {
         trainer.devices
         trainer.threads
         trainer.checkpoint_seconds
+        trainer.keep_last
         paths.runs_dir
         paths.data_dir
         paths.cache_dir

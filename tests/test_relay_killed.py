@@ -108,9 +108,11 @@ def test_ctrl_c_ends_cleanly_and_the_next_start_goes_on(
     assert stopped.returncode == 130
     assert "Traceback" not in stopped.stderr + stopped.stdout
     assert "goes on from the last checkpoint" in stopped.stderr + stopped.stdout
-    again = run(*STAGE, "-m", runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS,))
+    tidy = "trainer.keep_last=false"
+    again = run(*STAGE, "-m", runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS, tidy))
     assert again.returncode == 0, again.stderr
     assert_same(only_folder(tmp_path, "texture"), uninterrupted)
+    assert not list(tmp_path.glob("texture/*/*last.ckpt*"))
 
 
 def test_two_sweeps_train_a_shared_stage_once(cache_dir: Path, tmp_path: Path) -> None:
