@@ -48,6 +48,16 @@ class Section:
     folded_title: str = ""
     print_folded: bool = False
 
+    @property
+    def all_tables(self) -> list[Table]:
+        """Shown and folded ones."""
+        return [*self.tables, *self.folded]
+
+    @property
+    def all_pictures(self) -> list[Picture]:
+        """Over the whole width, and side by side."""
+        return [*self.pictures, *self.grid]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -78,12 +88,7 @@ class Report:
     @property
     def tables(self) -> list[Table]:
         """All tables."""
-        return [table for section in self.sections for table in (*section.tables, *section.folded)]
-
-    @property
-    def pictures(self) -> list[Picture]:
-        """All figures."""
-        return [picture for section in self.sections for picture in (*section.pictures, *section.grid)]
+        return [table for section in self.sections for table in section.all_tables]
 
 
 def render(report: Report) -> str:
@@ -114,14 +119,27 @@ def write_report(report: Report, folder: Path) -> Path:
     Raises:
         RelayError: if the folder cannot be written.
     """
-    contents = {f"tables/{table.name}.csv": table.to_csv().encode() for table in report.tables}
-    contents |= {f"tables/{table.name}.tex": table.to_latex().encode() for table in report.tables}
-    contents |= {f"figures/{picture.name}.svg": picture.svg for picture in report.pictures}
-    contents |= {f"figures/{picture.name}.png": picture.png for picture in report.pictures}
+    write_files(report.sections, folder)
+    page = folder / PAGE
+    write_text(page, render(report))
+    return page
+
+
+def write_files(sections: Sequence[Section], folder: Path) -> None:
+    """Write the tables and figures of sections: `tables/*.csv` and `*.tex`, `figures/*.svg` and `*.png`.
+
+    Raises:
+        RelayError: if the folder cannot be written.
+    """
+    contents: dict[str, bytes] = {}
+    for section in sections:
+        for table in section.all_tables:
+            contents[f"tables/{table.name}.csv"] = table.to_csv().encode()
+            contents[f"tables/{table.name}.tex"] = table.to_latex().encode()
+        for picture in section.all_pictures:
+            contents[f"figures/{picture.name}.svg"] = picture.svg
+            contents[f"figures/{picture.name}.png"] = picture.png
     for name in ("tables", "figures"):
         make_folder(folder / name)
     for name, content in contents.items():
         write_bytes(folder / name, content)
-    page = folder / PAGE
-    write_text(page, render(report))
-    return page

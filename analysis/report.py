@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.arguments import key_values
 from analysis.findings import Finding, store_findings
 from analysis.page import Report, write_report
 from analysis.provenance import studies_table
@@ -98,25 +99,6 @@ def _version() -> str:
         return ""
 
 
-def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE arguments, as train.py takes them.
-
-    Raises:
-        RelayError: for an unknown key, a key given twice or without a value, or without runs_dir.
-    """
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if key not in _KEYS or not equals or not value:
-            raise RelayError(f"{argument!r} is not one of {', '.join(f'{known}=VALUE' for known in _KEYS)}")
-        if key in given:
-            raise RelayError(f"{key} is given twice")
-        given[key] = value
-    if "runs_dir" not in given:
-        raise RelayError("give the store: python -m analysis.report runs_dir=runs")
-    return given
-
-
 def main(arguments: Sequence[str]) -> None:
     """Write the report and say where it lies.
 
@@ -124,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
         SystemExit: with code 1 and one message if that is not possible.
     """
     try:
-        given = parse_arguments(arguments)
+        given = key_values(arguments, _KEYS, example="python -m analysis.report runs_dir=runs")
         runs_dir = Path(given["runs_dir"]).expanduser()
         folder = Path(given["out"]).expanduser() if "out" in given else runs_dir / "report"
         page = write_report(build_report(runs_dir, given.get("study")), folder)

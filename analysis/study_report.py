@@ -20,6 +20,7 @@ from analysis.comparison import compare, pairwise
 from analysis.evidence import CURVE_METRICS, Cell, Evidence, read_evidence
 from analysis.figures import ProcessStyle, process_styles
 from analysis.findings import Finding
+from analysis.observations import load_observations
 from analysis.page import Report, Section
 from analysis.robustness import at_ratios, slope_tests, slopes
 from analysis.selection import metrics_of, process_order
@@ -48,7 +49,7 @@ def study_report(
     labels = process_labels(process_order(runs["process"]))
     comparison = compare(runs)  # refuses mixed runs before anything is read or drawn
     evidence = read_evidence(runs)
-    styles = _styles(labels)
+    styles = styles_of(labels)
     pairs = _by_metric(runs, study_tables.MAIN_METRICS, pairwise)
     accuracy_pairs = pairs[pairs["metric"] == "accuracy"]
     bootstrap, over_patients = study_evaluation.bootstrap_patients(runs, evidence, runs_dir)
@@ -73,6 +74,7 @@ def study_report(
         study_evaluation.confusion(evidence, labels, styles),
         study_evaluation.calibration(evidence, styles),
         study_evaluation.curves(evidence, styles),
+        *_seen(study, runs_dir, labels, styles),
         Section(
             "runs", "Runs", folded=[run_tables.runs_table(runs, labels, runs_dir)], folded_title="All runs"
         ),
@@ -91,13 +93,26 @@ def study_report(
     )
 
 
+def _seen(study: Study, runs_dir: Path, labels: Labels, styles: Mapping[str, ProcessStyle]) -> list[Section]:
+    """What analysis.visualize saw in the study's networks, if it was run."""
+    seen = load_observations(runs_dir, study.id)
+    if seen is None:
+        text = [
+            "Nobody has looked yet: python -m analysis.visualize runs_dir=RUNS_DIR, then this report again."
+        ]
+        return [Section("maps", "What the networks take from an image", text)]
+    from analysis.seen import seen_sections  # loads torch
+
+    return seen_sections(seen, labels, styles, runs=int((study.runs["data_ratio"] == 1.0).sum()))
+
+
 def process_labels(names: Sequence[str]) -> dict[str, str]:
     """What a process is called on the page: its title, as in the paper, and its name."""
     known = load_processes()
     return {name: f"{known[name].title} {name}".strip() if name in known else name for name in names}
 
 
-def _styles(labels: Labels) -> dict[str, ProcessStyle]:
+def styles_of(labels: Labels) -> dict[str, ProcessStyle]:
     """A style for each process: the same in every report for those of conf/process, others after them."""
     known = process_order(load_processes())
     names = [*known, *(name for name in labels if name not in known)]

@@ -1,0 +1,259 @@
+"""Backward paths: which components of an image a layer's features come from (paper, 4.2 and appendix A.1).
+
+The forward pass is watched by hooks, which are always taken off again, and then undone module by module,
+last one first, by the rules of `analysis.reverses`. No graph is kept.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from analysis.layers import Reached, evaluating, find_layer, hooked, run
+from analysis.reverses import Reverse, Rule, reverse_of
+from stages.errors import RelayError
+
+Signal = Tensor | Callable[[Tensor], Tensor] | None
+"""What starts a backward path: None, the layer's features themselves (the paper); a tensor of their shape; or
+a function from the features (B, ...) to it, such as `channel(3)` or `strongest(1)`."""
+
+
+def backward(
+    network: nn.Module,
+    images: Tensor,
+    layer: str = "pool5",
+    rule: Rule = "desalinet",
+    signal: Signal = None,
+    *,
+    batch_size: int = 32,
+) -> Tensor:
+    """Map a layer's features back to the images they come from: phi_dagger(phi(x)) of Eq. 5.
+
+    For `saliency` and the whole layer this is the gradient of ||phi(x)||^2 / 2. The network must be a chain
+    of modules up to that layer: convolution, ReLU, max and average pooling, linear, dropout, normalisation,
+    flattening. A module may run several times; the layer's first call counts. Evaluation mode is used, and
+    what was set before is put back.
+
+    Args:
+        network: its modules may be nested in any way.
+        images: float, (N, C, H, W), as the network takes them, on its device.
+        layer: a name of `analysis.layers.layer_names`; pool5 is the input of fc6.
+        rule: what a ReLU, a max pool and a normalisation become; see `analysis.reverses`.
+        signal: what starts at the layer; the whole of its features if None.
+        batch_size: images at once, at least 1; bounds the memory.
+
+    Returns:
+        A tensor shaped as `images`.
+
+    Raises:
+        RelayError: for an unknown layer or rule, an operation that has no reverse (names the module), images
+            that do not fit or are not finite, weights that are not finite, or a signal of another shape.
+    """
+    if rule not in get_args(Rule):
+        raise RelayError(f"rule is {rule!r}; choose one of {', '.join(get_args(Rule))}")
+    if images.dim() != 4 or not images.is_floating_point():
+        raise RelayError(
+            f"images are {images.dtype} of shape {tuple(images.shape)}; give floating point, (N, C, H, W)"
+        )
+    with evaluating(network), torch.no_grad():
+        maps = [
+            path_back(network, batch, layer, rule, _part(signal, start, len(images), batch_size))
+            for start, batch in zip(
+                range(0, len(images), batch_size), torch.split(images, batch_size), strict=True
+            )
+        ]
+    return torch.cat(maps) if len(images) else torch.zeros_like(images)
+
+
+def channel(index: int) -> Callable[[Tensor], Tensor]:
+    """A signal: one channel of the layer's features, from 0.
+
+    Raises:
+        RelayError: when the backward path starts, if the layer has no such channel.
+    """
+
+    def select(features: Tensor) -> Tensor:
+        if not 0 <= index < features.shape[1]:
+            raise RelayError(
+                f"channel {index} is asked for; the layer has channels 0 to {features.shape[1] - 1}"
+            )
+        selected = torch.zeros_like(features)
+        selected[:, index] = features[:, index]
+        return selected
+
+    return select
+
+
+def strongest(count: int) -> Callable[[Tensor], Tensor]:
+    """A signal: the `count` largest of each image's features, all others 0.
+
+    Raises:
+        RelayError: when the backward path starts, if the layer has fewer features.
+    """
+
+    def select(features: Tensor) -> Tensor:
+        flat = features.flatten(1)
+        if not 1 <= count <= flat.shape[1]:
+            raise RelayError(f"the strongest {count} are asked for; give 1 to {flat.shape[1]} for this layer")
+        largest = flat.topk(count, dim=1)
+        return torch.zeros_like(flat).scatter_(1, largest.indices, largest.values).view_as(features)
+
+    return select
+
+
+def modules_until(network: nn.Module, images: Tensor, layer: str) -> list[str]:
+    """Paths of the modules that a backward path from a layer undoes, in the order in which they run.
+
+    Args:
+        network: see `backward`.
+        images: one or more, (N, C, H, W).
+        layer: the last.
+
+    Raises:
+        RelayError: as `backward`.
+    """
+    with evaluating(network), torch.no_grad():
+        return _forward(network, images, layer, "saliency", strided_as_dense=False).names
+
+
+@dataclass
+class _Trace:
+    """What ran, in order: the modules' names and reverses, and the value that flowed out of the last one."""
+
+    names: list[str]
+    reverses: list[Reverse]
+    value: Tensor
+    version: int
+
+
+def path_back(
+    network: nn.Module,
+    images: Tensor,
+    layer: str,
+    rule: Rule,
+    signal: Signal = None,
+    *,
+    strided_as_dense: bool = False,
+) -> Tensor:
+    """`backward` of one batch, of a network in evaluation mode and without gradients.
+
+    Args are those of `backward`, and `strided_as_dense` that of `analysis.reverses.reverse_of`.
+    """
+    trace = _forward(network, images, layer, rule, strided_as_dense)
+    current = _started(signal, trace.value)
+    if not bool(torch.isfinite(current).all()):
+        raise RelayError(_not_finite(network, images, layer))
+    for reverse in reversed(trace.reverses):
+        current = reverse(current)
+    return current.reshape(images.shape)
+
+
+def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided_as_dense: bool) -> _Trace:
+    """Run the network up to a layer and note how each module is undone.
+
+    Raises:
+        RelayError: if something has no reverse, or the layer does not run.
+    """
+    target = find_layer(network, layer)
+    names = {module: name or type(network).__name__ for name, module in network.named_modules()}
+    trace = _Trace([], [], images, images._version)
+    reached: list[bool] = []
+
+    def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        given = _only(inputs, names[module], "takes")
+        trace.reverses.append(_link(trace, given, names[module]))
+
+    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        given, output = inputs[0], _only((output,), names[module], "gives")
+        reverse = reverse_of(module, given, output, rule, strided_as_dense=strided_as_dense)
+        if reverse is None:
+            raise RelayError(
+                f"{names[module]}, {type(module).__name__}, has no reverse; a backward path takes "
+                "convolution, ReLU, pooling, linear, dropout, normalisation and flattening modules"
+            )
+        trace.names.append(names[module])
+        trace.reverses.append(reverse)
+        trace.value, trace.version = output, output._version
+
+    def at_target(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        trace.reverses.append(_link(trace, _only((output,), layer, "gives"), f"the end of {layer}"))
+        trace.value = output
+        reached.append(True)
+        raise Reached
+
+    with hooked() as handles:
+        for module in network.modules():
+            if not list(module.children()):
+                handles.append(module.register_forward_pre_hook(before))
+                handles.append(module.register_forward_hook(after))
+        handles.append(target.register_forward_hook(at_target))
+        run(network, images)
+    if not reached:
+        raise RelayError(f"{layer} did not run in {type(network).__name__}'s forward pass")
+    return trace
+
+
+def _link(trace: _Trace, given: Tensor, name: str) -> Reverse:
+    """How what came out of one module became the input of the next: as it is, or in another shape.
+
+    Raises:
+        RelayError: if anything else happened in between.
+    """
+    last = trace.value
+    if given._version == trace.version and (given is last or _is_view(last, given)):
+        return lambda signal: signal.reshape(last.shape)
+    if _is_reshaped(last, given):
+        return lambda signal: signal.reshape(last.shape)
+    source = trace.names[-1] if trace.names else "the images"
+    raise RelayError(
+        f"between {source} and {name} something happens that is no module, such as a function "
+        "(torch.nn.functional.relu), a sum or a branch, and so has no reverse; make it a module, or choose "
+        "an earlier layer"
+    )
+
+
+def _is_view(last: Tensor, given: Tensor) -> bool:
+    """Whether both are the same numbers in the same order in the same memory."""
+    same = given.data_ptr() == last.data_ptr() and given.numel() == last.numel()
+    return same and given.is_contiguous() and last.is_contiguous()
+
+
+def _is_reshaped(last: Tensor, given: Tensor) -> bool:
+    """Whether one is the other flattened, in memory of its own."""
+    if given.dim() == last.dim() or given.numel() != last.numel() or given.dtype != last.dtype:
+        return False
+    return torch.equal(last.reshape(given.shape), given)
+
+
+def _only(values: tuple[Any, ...], name: str, verb: str) -> Tensor:
+    if len(values) != 1 or not isinstance(values[0], Tensor):
+        raise RelayError(f"{name} {verb} something else than one tensor, and so has no reverse")
+    return values[0]
+
+
+def _part(signal: Signal, start: int, images: int, batch_size: int) -> Signal:
+    if not isinstance(signal, Tensor):
+        return signal
+    if len(signal) != images:
+        raise RelayError(f"the signal has {len(signal)} rows for {images} images")
+    return signal[start : start + batch_size]
+
+
+def _started(signal: Signal, features: Tensor) -> Tensor:
+    started = features if signal is None else signal if isinstance(signal, Tensor) else signal(features)
+    if started.shape != features.shape:
+        raise RelayError(
+            f"the signal has shape {tuple(started.shape)}; the layer's features have {tuple(features.shape)}"
+        )
+    return started.clone()  # what comes back may be written into, what was given may not
+
+
+def _not_finite(network: nn.Module, images: Tensor, layer: str) -> str:
+    if not bool(torch.isfinite(images).all()):
+        return "the images hold NaN or infinite values"
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return f"{name} holds NaN or infinite weights, so that there is nothing to map back"
+    return f"what starts at {layer} holds NaN or infinite values; the images or the weights are too large"

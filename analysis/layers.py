@@ -1,0 +1,141 @@
+"""A network's layers by name, and their activations."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from stages.errors import RelayError
+
+# torchvision numbers its modules; these are the paper's names (Figure 1) for those of its AlexNet.
+_TORCHVISION_ALEXNET = "torchvision.models.alexnet.AlexNet"
+_TORCHVISION_LAYERS = {
+    **{f"conv{n}": f"features.{at}" for n, at in enumerate((0, 3, 6, 8, 10), start=1)},
+    **{f"relu{n}": f"features.{at}" for n, at in enumerate((1, 4, 7, 9, 11), start=1)},
+    "pool1": "features.2",
+    "pool2": "features.5",
+    "pool5": "features.12",
+    "drop6": "classifier.0",
+    "fc6": "classifier.1",
+    "relu6": "classifier.2",
+    "drop7": "classifier.3",
+    "fc7": "classifier.4",
+    "relu7": "classifier.5",
+    "fc8": "classifier.6",
+}
+
+
+class Reached(Exception):  # no error: it ends a forward pass early
+    """The last layer of interest has run; what follows it need not."""
+
+
+def layer_names(network: nn.Module) -> dict[str, str]:
+    """The names by which a network's layers can be asked for, each with its module's path.
+
+    These are the paths themselves, such as `conv1` or `features.0`, and for torchvision's AlexNet also the
+    paper's names (conv1 to fc8, relu1 to relu7, pool1, pool2, pool5), which come first.
+    """
+    classes = (f"{base.__module__}.{base.__qualname__}" for base in type(network).__mro__)
+    names = dict(_TORCHVISION_LAYERS) if _TORCHVISION_ALEXNET in classes else {}
+    names = {name: path for name, path in names.items() if path in dict(network.named_modules())}
+    return names | {path: path for path, _ in network.named_modules() if path}
+
+
+def find_layer(network: nn.Module, name: str) -> nn.Module:
+    """The module of a layer.
+
+    Raises:
+        RelayError: if the network has none of that name; lists those that it has.
+    """
+    names = layer_names(network)
+    if name not in names:
+        shown = [known for known, path in names.items() if not known[:1].isdigit() or known == path]
+        raise RelayError(
+            f"{type(network).__name__} has no layer {name!r}; its layers are {', '.join(shown) or 'none'}"
+        )
+    return network.get_submodule(names[name])
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Run a network as in evaluation (no dropout, stored statistics); each module's mode is put back."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def hooked() -> Iterator[list[RemovableHandle]]:
+    """A list for the handles of hooks, all of which are taken off again, after an error too."""
+    handles: list[RemovableHandle] = []
+    try:
+        yield handles
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run(network: nn.Module, images: Tensor) -> None:
+    """Run a network on images until a hook raises `Reached`, or to its end.
+
+    Raises:
+        RelayError: if the network does not take such images.
+    """
+    try:
+        network(images)
+    except Reached:
+        return
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).strip().splitlines()
+        raise RelayError(
+            f"{type(network).__name__} does not take images of shape {tuple(images.shape)}, {images.dtype}, "
+            f"on {images.device}: {reason[0] if reason else type(error).__name__}"
+        ) from error
+
+
+def activations(
+    network: nn.Module, images: Tensor, layers: Sequence[str], *, batch_size: int = 32
+) -> Iterator[Mapping[str, Tensor]]:
+    """Activations of some layers in evaluation, a batch of images at a time.
+
+    Where a network calls a module several times, its first call counts.
+
+    Args:
+        network: any.
+        images: (N, C, H, W), as the network takes them.
+        layers: their names; see `layer_names`.
+        batch_size: images at once, at least 1.
+
+    Yields:
+        For each batch of B images, by layer name, a tensor (B, ...).
+
+    Raises:
+        RelayError: for an unknown layer, one that does not run, or images that do not fit.
+    """
+    modules = {name: find_layer(network, name) for name in layers}
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            found.setdefault(name, output.detach().clone())  # a clone: an in-place ReLU may follow
+            if len(found) == len(modules):
+                raise Reached
+
+        return hook
+
+    for batch in torch.split(images, batch_size):
+        found.clear()
+        with evaluating(network), torch.no_grad(), hooked() as handles:
+            handles.extend(module.register_forward_hook(keep(name)) for name, module in modules.items())
+            run(network, batch)
+        missing = [name for name in modules if name not in found]
+        if missing:
+            raise RelayError(f"{', '.join(missing)} did not run in {type(network).__name__}'s forward pass")
+        yield dict(found)

@@ -1,0 +1,221 @@
+"""The reverse of each kind of layer, by the rule of the backward path (paper, appendix A.1).
+
+| rule | ReLU | max pool | normalisation |
+|---|---|---|---|
+| `desalinet` (Mahendran and Vedaldi 2016) | mask, then max(., 0) | switches | identity |
+| `saliency` (Simonyan et al. 2013; A.4 as printed) | mask | switches | true gradient |
+| `deconvnet` (Zeiler and Fergus 2014) | max(., 0) | switches | identity |
+
+The mask lets pass where the forward input was positive. A max pool's switches hand each value back to where
+it was taken from; where windows overlap and share a maximum, the values add up.
+`torch.nn.functional.max_unpool2d` keeps one of them and is therefore not the adjoint of AlexNet's pooling
+of 3 pixels every 2. A convolution's reverse is its adjoint without the bias: the sum over output channels
+of the filters turned by 180 degrees. (The S of the paper's Eq. A.2 transposes a filter instead; only the
+adjoint makes `saliency` the gradient that it is in the cited works.)
+"""
+
+from collections.abc import Callable
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn import grad as functional_adjoint
+
+from lightning_modules.lrn import LocalResponseNorm
+from lightning_modules.pooling import AdaptiveAveragePool2d
+from stages.errors import RelayError
+
+Rule = Literal["desalinet", "saliency", "deconvnet"]
+
+Reverse = Callable[[Tensor], Tensor]
+"""From the signal at a layer's output to that at its input, of the input's shape."""
+
+_IDENTITY = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_RESHAPE = (nn.Flatten, nn.Unflatten)
+_CONVOLUTION = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_AFFINE = (
+    *_CONVOLUTION,  # those with a padding that the shorter way does not take
+    nn.Linear,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    AdaptiveAveragePool2d,
+    nn.ZeroPad2d,
+    nn.ConstantPad2d,
+    nn.ReflectionPad2d,
+    nn.ReplicationPad2d,
+)
+_MAX_POOL = (
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
+)
+_NORMALISATION = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+    LocalResponseNorm,
+)
+
+
+def reverse_of(
+    module: nn.Module, given: Tensor, output: Tensor, rule: Rule, *, strided_as_dense: bool = False
+) -> Reverse | None:
+    """What a layer does to a signal on its way back, after it ran forward.
+
+    What is kept of the forward pass is the least that the reverse needs, for a convolution its input's shape.
+    In evaluation mode only. A reverse may write into the signal that it is given.
+
+    Args:
+        module: the layer.
+        given: its input, before any change in place.
+        output: its output.
+        rule: see the table above.
+        strided_as_dense: reverse convolutions of a stride by dense ones, see `_strided_convolution`: three
+            times as fast for AlexNet's first, and equal up to rounding instead of autograd's very bits.
+
+    Returns:
+        None for a kind of layer that has no reverse.
+    """
+    shape = given.shape
+    reverse: Reverse | None = None
+    if isinstance(module, nn.ReLU):
+        reverse = _relu(output, rule)
+    elif isinstance(module, _IDENTITY) or (isinstance(module, _NORMALISATION) and rule != "saliency"):
+        reverse = _unchanged
+    elif isinstance(module, _RESHAPE):
+        reverse = _reshaped_to(shape)
+    elif isinstance(module, nn.Conv2d) and strided_as_dense and _takes_the_dense_way(module):
+        reverse = _strided_convolution(module, shape)
+    elif isinstance(module, _CONVOLUTION) and _is_padded_with_zeros(module):
+        reverse = _convolution(module, shape)
+    elif isinstance(module, _AFFINE):
+
+        def reverse(signal: Tensor) -> Tensor:
+            return _gradient(module, signal.new_zeros(shape), signal)
+
+    elif isinstance(module, _NORMALISATION) or (isinstance(module, _MAX_POOL) and not module.return_indices):
+        reverse = _at(module, given)
+    return reverse
+
+
+def _unchanged(signal: Tensor) -> Tensor:
+    return signal
+
+
+def _reshaped_to(shape: torch.Size) -> Reverse:
+    return lambda signal: signal.reshape(shape)
+
+
+def _relu(output: Tensor, rule: Rule) -> Reverse:
+    if rule == "deconvnet":
+        return lambda signal: signal.clamp_min_(0)
+    unchanged = _guard(output, "output of a ReLU")
+
+    def reverse(signal: Tensor) -> Tensor:
+        unchanged()
+        passed: Tensor
+        # The output is positive where the input was, whether or not the layer worked in place.
+        passed = torch.ops.aten.threshold_backward(signal, output, 0)
+        return passed if rule == "saliency" else passed.clamp_min_(0)
+
+    return reverse
+
+
+def _is_padded_with_zeros(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
+    return module.padding_mode == "zeros" and not isinstance(module.padding, str)
+
+
+def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, shape: torch.Size) -> Reverse:
+    adjoint: Callable[..., Tensor] = {
+        3: functional_adjoint.conv1d_input,
+        4: functional_adjoint.conv2d_input,
+        5: functional_adjoint.conv3d_input,
+    }[len(shape)]
+    settings = (module.stride, module.padding, module.dilation, module.groups)
+    return lambda signal: adjoint(shape, module.weight, signal, *settings)
+
+
+def _takes_the_dense_way(module: nn.Conv2d) -> bool:
+    return (
+        module.stride[0] > 1
+        and module.stride[0] == module.stride[1]
+        and module.groups == 1
+        and module.dilation == (1, 1)
+        and _is_padded_with_zeros(module)
+    )
+
+
+def _strided_convolution(module: nn.Conv2d, shape: torch.Size) -> Reverse:
+    """The adjoint of a convolution of stride s as a dense one to s^2 times the channels and a pixel shuffle.
+
+    Pixel i of the padded image is s q + r, tap k of the filter s t + r, and i = s o + k at output o: so
+    o = q - t, a dense convolution over q for each r. Libraries are slow at a transposed convolution to
+    three channels.
+    """
+    step, weight = module.stride[0], module.weight
+    (top, left), (high, wide) = cast(tuple[int, int], module.padding), module.kernel_size
+    down, across = -(-high // step), -(-wide // step)
+    taps = functional.pad(weight, (0, across * step - wide, 0, down * step - high))
+    taps = taps.view(*weight.shape[:2], down, step, across, step).permute(1, 3, 5, 0, 2, 4)
+    dense = taps.reshape(-1, len(weight), down, across).flip(2, 3)
+
+    def reverse(signal: Tensor) -> Tensor:
+        padded = functional.pixel_shuffle(
+            functional.conv2d(signal, dense, padding=(down - 1, across - 1)), step
+        )
+        # Pixels behind the last window got nothing from the forward pass and get nothing back.
+        missing = (top + shape[2] - padded.shape[2], left + shape[3] - padded.shape[3])
+        padded = functional.pad(padded, (0, max(0, missing[1]), 0, max(0, missing[0])))
+        return padded[:, :, top : top + shape[2], left : left + shape[3]]
+
+    return reverse
+
+
+def _at(module: nn.Module, given: Tensor) -> Reverse:
+    """The transposed derivative of a layer at its input: of a max pool, its switches."""
+    unchanged = _guard(given, f"input of a {type(module).__name__}")
+
+    def reverse(signal: Tensor) -> Tensor:
+        unchanged()
+        return _gradient(module, given, signal)
+
+    return reverse
+
+
+def _guard(kept: Tensor, what: str) -> Callable[[], None]:
+    version = kept._version
+
+    def check() -> None:
+        if kept._version != version:
+            raise RelayError(
+                f"the {what} is changed in place after it ran, so its reverse is lost; give the layer after "
+                "it inplace=False"
+            )
+
+    return check
+
+
+def _gradient(module: nn.Module, at: Tensor, signal: Tensor) -> Tensor:
+    with torch.enable_grad():
+        variable = at.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(module(variable), variable, signal)
+    return gradient

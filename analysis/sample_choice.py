@@ -1,0 +1,67 @@
+"""Which images of the evaluation set are shown: by a rule, never by hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.special import softmax
+
+from stages.errors import RelayError
+from stages.store import RunFolder
+
+RULE = (
+    "Of each class, images are ordered by the probability of the true class, averaged over the runs that are "
+    "compared; those at equal steps of that order are taken, the median one if there is one"
+)
+
+
+def choose_samples(
+    folders: Sequence[Path], samples: Sequence[str], labels: npt.NDArray[np.int64], per_class: int
+) -> npt.NDArray[np.int64]:
+    """Images that are neither the easiest nor the hardest of their class, nor picked by anyone.
+
+    Args:
+        folders: the stage runs that are compared; of each, `predictions.parquet` is read.
+        samples: N names of the evaluation set.
+        labels: int64, (N,).
+        per_class: how many of each class, at least 1; all of a class that has fewer.
+
+    Returns:
+        int64 rows of the evaluation set, class by class, from the least probable. A class without images has
+        none.
+
+    Raises:
+        RelayError: if predictions cannot be read or are of another evaluation set.
+    """
+    if per_class < 1:
+        raise RelayError(f"per_class is {per_class}; give at least 1")
+    total = np.zeros(len(samples))
+    for folder in folders:
+        total += _true_class_probability(folder, samples, labels)
+    chosen: list[int] = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        ordered = rows[np.lexsort((rows, total[rows]))]
+        count = min(per_class, len(ordered))
+        places = [int((step + 0.5) / count * len(ordered)) for step in range(count)]
+        chosen += [int(ordered[place]) for place in places]
+    return np.asarray(chosen, dtype=np.int64)
+
+
+def _true_class_probability(
+    folder: Path, samples: Sequence[str], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    file = RunFolder(folder).predictions
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise RelayError(f"{file} cannot be read: {error}") from None
+    names = [name for name in table.column_names if name.startswith("logit_")]
+    if table.column("sample").to_pylist() != list(samples):
+        raise RelayError(f"{file} is of another evaluation set than the images that config.yaml names")
+    logits = np.stack([table.column(name).to_numpy() for name in names], axis=1).astype(np.float64)
+    probabilities = softmax(logits, axis=1)
+    return np.asarray(probabilities[np.arange(len(labels)), labels])

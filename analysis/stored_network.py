@@ -1,0 +1,65 @@
+"""The trained network of a finished stage run."""
+
+from pathlib import Path
+from typing import cast
+
+from torch import nn
+
+from lightning_modules.initialisation import Initialisation
+from lightning_modules.networks import NetworkName, build_network
+from lightning_modules.weights import read_weights
+from stages.errors import RelayError
+from stages.recipe import ModelRecipe
+from stages.store import RunFolder
+
+
+def load_network(folder: Path) -> nn.Module:
+    """Build a stage run's network from its recipe and give it its weights; in evaluation mode.
+
+    Args:
+        folder: the stage run's, `runs_dir/STAGE/ID`.
+
+    Returns:
+        In float32, on the processor, whatever arithmetic it was trained in.
+
+    Raises:
+        RelayError: if the run has no checkpoint, the file cannot be read, holds NaN or infinite weights, or
+            is not of the network that the recipe names.
+    """
+    run = RunFolder(folder)
+    model = model_of(run)
+    if not run.weights.is_file():
+        raise RelayError(
+            f"{folder} has no {run.weights.name}, the weights that its run ended with; remove the folder and "
+            "train the run again"
+        )
+    weights = read_weights(run.weights)
+    classes = next((len(value) for name, value in reversed(weights.items()) if name.endswith("bias")), 0)
+    network = build_network(
+        cast(NetworkName, model.name),  # build_network refuses an unknown one
+        num_classes=max(classes, 1),
+        dropout=model.dropout,
+        initialisation=cast(Initialisation, model.initialisation),
+        width=model.width,
+    )
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise RelayError(
+            f"{run.weights} is not the {model.name} that {run.recipe.name} names: {first}"
+        ) from None
+    return network.eval()
+
+
+def model_of(run: RunFolder) -> ModelRecipe:
+    """The network that a stage run's recipe names.
+
+    Raises:
+        RelayError: if the recipe cannot be read.
+    """
+    content = run.read_recipe()
+    try:
+        return ModelRecipe.model_validate(content["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RelayError(f"{run.recipe} names no network: {str(error).splitlines()[0]}") from None

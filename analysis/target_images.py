@@ -1,0 +1,158 @@
+"""The evaluation set of a study's target, and the user's own images, as its networks take them.
+
+The only module of `analysis` that knows `datamodules`: maps need pixels, which no record holds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from PIL import Image
+from torch import Tensor
+
+from datamodules.configured import prepare_source
+from datamodules.loader import SplitBatches
+from datamodules.prepared import PreparedDomain
+from datamodules.preprocess import Preprocess
+from datamodules.resize import resize_bicubic
+from datamodules.statistics import channel_statistics
+from stages.config import Config, SourceConfig
+from stages.errors import RelayError
+from stages.plan import source_of
+from stages.store import RunFolder
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class TargetImages:
+    """A target's evaluation set.
+
+    Attributes:
+        classes: names of its classes.
+        labels: int64, (N,).
+        samples: N names, as in predictions.parquet.
+        native_size: height and width of an image before it is enlarged to the network's input.
+        grey: whether images have one channel, copied to three.
+    """
+
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    samples: tuple[str, ...]
+    native_size: tuple[int, int]
+    grey: bool
+    _domain: PreparedDomain
+    _preprocess: Preprocess
+
+    @property
+    def size(self) -> int:
+        """Height and width of the networks' input in pixels."""
+        return self._preprocess.size
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        """Some of the images as the networks take them: float32, (len(rows), 3, size, size)."""
+        return self._preprocess(self.pixels(rows))
+
+    def pixels(self, rows: Sequence[int]) -> Tensor:
+        """Some of the images as they are: uint8, (len(rows), H, W) or (len(rows), H, W, 3)."""
+        return SplitBatches(self._domain.val)[list(rows)].images
+
+    def for_the_eye(self, rows: Sequence[int]) -> Tensor:
+        """Some of the images in [0, 1], enlarged as for the networks: (len(rows), size, size) or (..., 3)."""
+        pixels = self.pixels(rows)
+        planes = pixels.permute(0, 3, 1, 2) if pixels.dim() == 4 else pixels.unsqueeze(1)
+        enlarged = resize_bicubic(planes.float() / 255, self.size).clamp(0, 1)
+        return enlarged.permute(0, 2, 3, 1) if pixels.dim() == 4 else enlarged.squeeze(1)
+
+    def own_images(self, folder: Path) -> tuple[Tensor, Tensor]:
+        """All images of a folder, in the order of their names, resized and standardised as the target's.
+
+        Returns:
+            As the networks take them, float32, (N, 3, size, size); and for the eye, float32 in [0, 1],
+            (N, size, size), or (N, size, size, 3) where the target's images are in colour.
+
+        Raises:
+            RelayError: if there is none, or one cannot be read.
+        """
+        if not folder.is_dir():
+            raise RelayError(f"there is no folder {folder}; give one with images, as images=FOLDER")
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+        if not files:
+            raise RelayError(f"{folder} has no images ({', '.join(_SUFFIXES)})")
+        read = [_read(file, number, grey=self.grey) for number, file in enumerate(files, start=1)]
+        prepared = torch.cat([self._preprocess(torch.from_numpy(pixels)[None]) for pixels in read])
+        side = (self.size, self.size)
+        shown = [
+            np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BICUBIC)) for pixels in read
+        ]
+        return prepared, torch.from_numpy(np.stack(shown)) / 255
+
+
+def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
+    """The evaluation set that a stage run was evaluated on.
+
+    Args:
+        folder: the stage run's; its `config.yaml` says where the images are.
+        cache_dir: where decoded images are kept; the configuration's if None.
+
+    Raises:
+        RelayError: if the configuration or the images cannot be read, or they are not those of the recipe.
+    """
+    run = RunFolder(folder)
+    config = _read_config(run.config)
+    if cache_dir is not None:
+        config.paths.cache_dir = str(cache_dir)
+    source = cast(SourceConfig, OmegaConf.to_object(cast(Any, source_of(config))))
+    prepared = prepare_source(source, config)
+    data = run.read_recipe()["data"]
+    if prepared.digest != data["digest"]:
+        raise RelayError(
+            f"the images that {run.config} names are not those the run was trained on: files were added, "
+            "removed or renamed since"
+        )
+    mean, std = data["mean"], data["std"]
+    if mean is None or std is None:
+        mean, std = channel_statistics(prepared)
+    return TargetImages(
+        classes=prepared.classes,
+        labels=prepared.val.labels,
+        samples=prepared.val.samples,
+        native_size=(prepared.shape[0], prepared.shape[1]),
+        grey=len(prepared.shape) == 2,
+        _domain=prepared,
+        _preprocess=Preprocess(data["image_size"], mean, std),
+    )
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        loaded = OmegaConf.load(path)
+        # Not made an object: an earlier version's may lack a setting that has nothing to do with images.
+        return cast(Config, OmegaConf.merge(OmegaConf.structured(Config), loaded))
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise RelayError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); it says where images are"
+        ) from None
+
+
+def _read(file: Path, number: int, *, grey: bool) -> npt.NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise RelayError(
+                    f"image {number} of {file.parent} has more than 8 bits a channel; window it to 8 bits "
+                    "first, as the target's images were"
+                )
+            converted: Any = image.convert("L" if grey else "RGB")
+            return np.asarray(converted, dtype=np.uint8)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise RelayError(
+            f"image {number} of {file.parent}, in the order of names, cannot be read: {error}"
+        ) from None
