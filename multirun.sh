@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole study: learning processes (1) to (4), (a) and (b) over seeds (comparison), (1) to (4) at 20 to 100%
-# of the target's training set (robustness), then the page that compares them.
+# of the target's training set (robustness), what their networks see, then the page that compares them.
 #
 #   ./multirun.sh                      generated images, a narrow network, 3 seeds; one took 7 min on two cores
 #   ./multirun.sh real                 real images below paths.data_dir (docs/real-data.md)
@@ -40,5 +40,7 @@ for sweep in comparison robustness; do
   [[ $status -eq 0 || $status -eq 1 && -d $runs_dir ]] || exit "$status"
 done
 [[ " $* " == *" plan=true "* ]] && exit "$status"
-PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$python" -m analysis.report "runs_dir=$runs_dir" || status=$?
+export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH}
+"$python" -m analysis.visualize "runs_dir=$runs_dir" || status=$?
+"$python" -m analysis.report "runs_dir=$runs_dir" || status=$?
 exit "$status"

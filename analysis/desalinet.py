@@ -51,20 +51,22 @@ def backward(
         RelayError: for an unknown layer or rule, an operation that has no reverse (names the module), images
             that do not fit or are not finite, weights that are not finite, or a signal of another shape.
     """
-    if rule not in get_args(Rule):
-        raise RelayError(f"rule is {rule!r}; choose one of {', '.join(get_args(Rule))}")
+    if batch_size < 1:
+        raise RelayError(f"batch_size is {batch_size}; it is at least 1")
     if images.dim() != 4 or not images.is_floating_point():
         raise RelayError(
             f"images are {images.dtype} of shape {tuple(images.shape)}; give floating point, (N, C, H, W)"
         )
-    with evaluating(network), torch.no_grad():
+    if not len(images):
+        return torch.zeros_like(images)
+    with torch.inference_mode(False), evaluating(network), torch.no_grad():
         maps = [
             path_back(network, batch, layer, rule, _part(signal, start, len(images), batch_size))
             for start, batch in zip(
                 range(0, len(images), batch_size), torch.split(images, batch_size), strict=True
             )
         ]
-    return torch.cat(maps) if len(images) else torch.zeros_like(images)
+    return torch.cat(maps)
 
 
 def channel(index: int) -> Callable[[Tensor], Tensor]:
@@ -115,7 +117,7 @@ def modules_until(network: nn.Module, images: Tensor, layer: str) -> list[str]:
         RelayError: as `backward`.
     """
     with evaluating(network), torch.no_grad():
-        return _forward(network, images, layer, "saliency", strided_as_dense=False).names
+        return _forward(network, images.clone(), layer, "saliency", strided_as_dense=False).names
 
 
 @dataclass
@@ -141,10 +143,19 @@ def path_back(
 
     Args are those of `backward`, and `strided_as_dense` that of `analysis.reverses.reverse_of`.
     """
-    trace = _forward(network, images, layer, rule, strided_as_dense)
+    if rule not in get_args(Rule):
+        raise RelayError(f"rule is {rule!r}; choose one of {', '.join(get_args(Rule))}")
+    if not _is_finite(images):
+        raise RelayError("the images hold NaN or infinite values")
+    trace = _forward(
+        network, images.clone(), layer, rule, strided_as_dense
+    )  # a first layer may work in place
     current = _started(signal, trace.value)
-    if not bool(torch.isfinite(current).all()):
-        raise RelayError(_not_finite(network, images, layer))
+    if not _is_finite(current):
+        raise RelayError(
+            f"what starts at {layer} holds NaN or infinite values; the images, the weights or the signal "
+            "are too large"
+        )
     for reverse in reversed(trace.reverses):
         current = reverse(current)
     return current.reshape(images.shape)
@@ -160,22 +171,29 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
     names = {module: name or type(network).__name__ for name, module in network.named_modules()}
     trace = _Trace([], [], images, images._version)
     reached: list[bool] = []
+    entered: dict[nn.Module, int] = {}
 
     def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         given = _only(inputs, names[module], "takes")
+        _check_weights(module, names[module])
         trace.reverses.append(_link(trace, given, names[module]))
 
     def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         given, output = inputs[0], _only((output,), names[module], "gives")
         reverse = reverse_of(module, given, output, rule, strided_as_dense=strided_as_dense)
         if reverse is None:
-            raise RelayError(
-                f"{names[module]}, {type(module).__name__}, has no reverse; a backward path takes "
-                "convolution, ReLU, pooling, linear, dropout, normalisation and flattening modules"
-            )
+            raise _no_reverse(module, names[module])
         trace.names.append(names[module])
         trace.reverses.append(reverse)
         trace.value, trace.version = output, output._version
+
+    def enter(module: nn.Module, _inputs: Any) -> None:
+        entered[module] = len(trace.names)
+
+    def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        # One that ran none of its modules computes by itself, as attention does.
+        if entered[module] == len(trace.names) and output is not inputs[0]:
+            raise _no_reverse(module, names[module])
 
     def at_target(_module: nn.Module, _inputs: Any, output: Any) -> None:
         trace.reverses.append(_link(trace, _only((output,), layer, "gives"), f"the end of {layer}"))
@@ -188,6 +206,9 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
             if not list(module.children()):
                 handles.append(module.register_forward_pre_hook(before))
                 handles.append(module.register_forward_hook(after))
+            else:
+                handles.append(module.register_forward_pre_hook(enter))
+                handles.append(module.register_forward_hook(leave))
         handles.append(target.register_forward_hook(at_target))
         run(network, images)
     if not reached:
@@ -204,7 +225,7 @@ def _link(trace: _Trace, given: Tensor, name: str) -> Reverse:
     last = trace.value
     if given._version == trace.version and (given is last or _is_view(last, given)):
         return lambda signal: signal.reshape(last.shape)
-    if _is_reshaped(last, given):
+    if last._version == trace.version and _is_reshaped(last, given):
         return lambda signal: signal.reshape(last.shape)
     source = trace.names[-1] if trace.names else "the images"
     raise RelayError(
@@ -221,8 +242,8 @@ def _is_view(last: Tensor, given: Tensor) -> bool:
 
 
 def _is_reshaped(last: Tensor, given: Tensor) -> bool:
-    """Whether one is the other flattened, in memory of its own."""
-    if given.dim() == last.dim() or given.numel() != last.numel() or given.dtype != last.dtype:
+    """Whether one is the other flattened, which takes memory of its own for other strides only."""
+    if last.is_contiguous() or given.dim() == last.dim() or given.numel() != last.numel():
         return False
     return torch.equal(last.reshape(given.shape), given)
 
@@ -247,13 +268,25 @@ def _started(signal: Signal, features: Tensor) -> Tensor:
         raise RelayError(
             f"the signal has shape {tuple(started.shape)}; the layer's features have {tuple(features.shape)}"
         )
+    if started.dtype != features.dtype:
+        raise RelayError(f"the signal is {started.dtype}; the layer's features are {features.dtype}")
     return started.clone()  # what comes back may be written into, what was given may not
 
 
-def _not_finite(network: nn.Module, images: Tensor, layer: str) -> str:
-    if not bool(torch.isfinite(images).all()):
-        return "the images hold NaN or infinite values"
-    for name, value in network.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            return f"{name} holds NaN or infinite weights, so that there is nothing to map back"
-    return f"what starts at {layer} holds NaN or infinite values; the images or the weights are too large"
+def _is_finite(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all())
+
+
+def _check_weights(module: nn.Module, path: str) -> None:
+    for name, value in module.state_dict().items():
+        if value.is_floating_point() and not _is_finite(value):
+            raise RelayError(
+                f"{path}.{name} holds NaN or infinite weights, so that there is nothing to map back"
+            )
+
+
+def _no_reverse(module: nn.Module, path: str) -> RelayError:
+    return RelayError(
+        f"{path}, {type(module).__name__}, has no reverse; a backward path takes convolution, ReLU, "
+        "pooling, linear, dropout, normalisation and flattening modules"
+    )

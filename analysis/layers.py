@@ -134,7 +134,7 @@ def activations(
         found.clear()
         with evaluating(network), torch.no_grad(), hooked() as handles:
             handles.extend(module.register_forward_hook(keep(name)) for name, module in modules.items())
-            run(network, batch)
+            run(network, batch.clone())  # a first layer may work in place
         missing = [name for name in modules if name not in found]
         if missing:
             raise RelayError(f"{', '.join(missing)} did not run in {type(network).__name__}'s forward pass")

@@ -97,24 +97,30 @@ def reverse_of(
     """
     shape = given.shape
     reverse: Reverse | None = None
-    if isinstance(module, nn.ReLU):
+    if _is_a(module, (nn.ReLU,)):
         reverse = _relu(output, rule)
-    elif isinstance(module, _IDENTITY) or (isinstance(module, _NORMALISATION) and rule != "saliency"):
+    elif _is_a(module, _IDENTITY) or (_is_a(module, _NORMALISATION) and rule != "saliency"):
         reverse = _unchanged
-    elif isinstance(module, _RESHAPE):
+    elif _is_a(module, _RESHAPE):
         reverse = _reshaped_to(shape)
-    elif isinstance(module, nn.Conv2d) and strided_as_dense and _takes_the_dense_way(module):
-        reverse = _strided_convolution(module, shape)
-    elif isinstance(module, _CONVOLUTION) and _is_padded_with_zeros(module):
-        reverse = _convolution(module, shape)
-    elif isinstance(module, _AFFINE):
+    elif _is_a(module, _CONVOLUTION) and _is_padded_with_zeros(module):
+        if strided_as_dense and _takes_the_dense_way(module):
+            reverse = _strided_convolution(cast(nn.Conv2d, module), shape)
+        else:
+            reverse = _convolution(cast(nn.Conv2d, module), shape)
+    elif _is_a(module, _AFFINE):
 
         def reverse(signal: Tensor) -> Tensor:
             return _gradient(module, signal.new_zeros(shape), signal)
 
-    elif isinstance(module, _NORMALISATION) or (isinstance(module, _MAX_POOL) and not module.return_indices):
+    elif _is_a(module, _NORMALISATION) or (_is_a(module, _MAX_POOL) and not module.return_indices):
         reverse = _at(module, given)
     return reverse
+
+
+def _is_a(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether a module is of a kind and computes what that kind does, not something of its own."""
+    return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
 
 
 def _unchanged(signal: Tensor) -> Tensor:
@@ -140,11 +146,11 @@ def _relu(output: Tensor, rule: Rule) -> Reverse:
     return reverse
 
 
-def _is_padded_with_zeros(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
+def _is_padded_with_zeros(module: nn.Module) -> bool:
     return module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
-def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, shape: torch.Size) -> Reverse:
+def _convolution(module: nn.Conv2d, shape: torch.Size) -> Reverse:
     adjoint: Callable[..., Tensor] = {
         3: functional_adjoint.conv1d_input,
         4: functional_adjoint.conv2d_input,
@@ -154,13 +160,12 @@ def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, shape: torch.Size) -
     return lambda signal: adjoint(shape, module.weight, signal, *settings)
 
 
-def _takes_the_dense_way(module: nn.Conv2d) -> bool:
+def _takes_the_dense_way(module: nn.Module) -> bool:
     return (
-        module.stride[0] > 1
-        and module.stride[0] == module.stride[1]
+        isinstance(module, nn.Conv2d)
+        and module.stride[0] == module.stride[1] > 1
         and module.groups == 1
         and module.dilation == (1, 1)
-        and _is_padded_with_zeros(module)
     )
 
 

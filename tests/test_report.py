@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.report import main, parse_arguments
+from analysis.arguments import key_values
+from analysis.report import main
 from stages.errors import RelayError
 from tests.report_helpers import small_study
 
@@ -203,7 +204,7 @@ def test_figures_of_unusual_studies_are_drawn(tmp_path: Path, changes: dict[str,
 )
 def test_wrong_arguments_are_named(arguments: list[str], message: str) -> None:
     with pytest.raises(RelayError, match=re.escape(message)):
-        parse_arguments(arguments)
+        key_values(arguments, ("runs_dir", "out", "study"), example="python -m analysis.report")
 
 
 @pytest.mark.parametrize("arguments", [["runs_dir=/no/such/store"], ["runsdir=x"]])

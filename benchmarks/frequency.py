@@ -1,0 +1,86 @@
+"""Images per second of a frequency response, against a loop of single images through autograd.
+
+    python -m benchmarks.frequency                    # AlexNet, 224 px, pool5
+    OMP_NUM_THREADS=1 python -m benchmarks.frequency --clock cpu
+
+Timed in one run, interleaved rounds: `frequency_response` in float32 and in bfloat16, and the loop, of as
+many reference images each, all by the rule `saliency`, which is the gradient that autograd gives. The loop
+takes one image at a time through the layers up to pool5 in float32, and asks for no gradient of weights.
+Also printed: how far the bfloat16 curve is from float32's, as scaled and smoothed for the figure.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from analysis.frequency import Precision, frequency_response, normalised, reference_image, smoothed
+from lightning_modules.alexnet import AlexNet
+from stages.memory import keep_freed_memory
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def loop(features: nn.Module, size: int, images: int) -> float:
+    """The gain of some reference images, one at a time."""
+    total = 0.0
+    for number in range(images):
+        image = reference_image(size, number % (size // 2 + 1), 0.1 * number).float()
+        variable = image.expand(1, 3, size, size).clone().requires_grad_()
+        phi = features(variable)
+        (gradient,) = torch.autograd.grad(phi, variable, phi.detach())
+        total += float(gradient.square().sum())
+    return total
+
+
+def main() -> None:
+    """Time, and print images per second and ratios."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--count", type=int, default=2, help="directions in the timed responses")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    given = parser.parse_args()
+    keep_freed_memory()
+    clock = CLOCKS[given.clock]
+    network = AlexNet(7, seed=0).eval()
+    names = [name for name, _ in network.named_children()]
+    features = nn.Sequential(*list(network.children())[: names.index("pool5") + 1])
+    counts: list[int] = []
+
+    def response(precision: Precision) -> None:
+        frequency_response(
+            network, given.size, rule="saliency", count=given.count, precision=precision,
+            on_progress=lambda _, total: counts.append(total),
+        )  # fmt: skip
+
+    both: tuple[Precision, ...] = ("float32", "bfloat16")
+    speeds: dict[str, list[float]] = {"float32": [], "bfloat16": [], "loop": []}
+    for _ in range(given.rounds + 1):  # the first warms up
+        for precision in both:
+            began = clock()
+            response(precision)
+            speeds[precision].append(counts[-1] / (clock() - began))
+        images = min(counts[-1], 40)
+        began = clock()
+        loop(features, given.size, images)
+        speeds["loop"].append(images / (clock() - began))
+    timed = {name: values[1:] for name, values in speeds.items()}
+    for name, values in timed.items():
+        ratios = [value / base for value, base in zip(values, timed["loop"], strict=True)]
+        print(
+            f"{name:9s} {statistics.median(values):6.1f} images/s ({min(values):.1f} to {max(values):.1f}), "
+            f"{statistics.median(ratios):.2f} times the loop"
+        )
+    curves = [
+        smoothed(normalised(frequency_response(network, given.size, count=8, precision=precision)[1]))
+        for precision in both
+    ]
+    print(f"largest difference of the figure's curve in bfloat16: {abs(curves[0] - curves[1]).max():.4f}")
+
+
+if __name__ == "__main__":
+    main()
