@@ -94,6 +94,7 @@ class Evidence:
         evaluation_images: of each class.
         evaluation_groups: patients or objects of the evaluation set.
         groups_known: whether some of its images share a group.
+        crossing: groups, and pictures, that stand on both sides of the target's split.
         uncommitted: runs whose code was not committed.
         finished: when each run ended, in ISO 8601.
         histogram_accuracy: of a linear classifier on grey-level histograms; None if it was not computed.
@@ -109,6 +110,7 @@ class Evidence:
     evaluation_images: list[int] = field(default_factory=list)
     evaluation_groups: int = 0
     groups_known: bool = False
+    crossing: tuple[int, int] = (0, 0)
     uncommitted: int = 0
     finished: list[str] = field(default_factory=list)
     histogram_accuracy: float | None = None
@@ -165,6 +167,7 @@ def _add_record(evidence: Evidence, record: Record) -> None:
     evidence.classes = data.classes
     evidence.evaluation_images = data.val_counts
     evidence.evaluation_groups = data.val_groups
+    evidence.crossing = (data.crossing_groups, data.crossing_pictures)
     # Where the layout knows no patients, each image is its own group.
     evidence.groups_known |= data.val_groups < sum(data.val_counts)
     evidence.uncommitted += record.origin.git_dirty is True

@@ -125,8 +125,19 @@ def store_findings(unfinished: Sequence[UnfinishedRun]) -> list[Finding]:
 
 
 def data_findings(evidence: Evidence) -> list[Finding]:
-    """Few patients, patients that are not known, classes with few images."""
+    """What crosses the split, few patients, patients that are not known, classes with few images."""
     found = []
+    groups, pictures = evidence.crossing
+    if groups or pictures:
+        found.append(
+            Finding(
+                "The split is crossed",
+                f"{_count(groups, 'patient (group)', 'patients (groups)')} and "
+                f"{_count(pictures, 'picture', 'pictures')} (equal or nearly so) stand on both sides of "
+                "the split, as whoever prepared the set allowed. Networks are evaluated on what they "
+                "have seen: no number here says what they would do on new patients.",
+            )
+        )
     images = sum(evidence.evaluation_images)
     if not evidence.groups_known:
         found.append(

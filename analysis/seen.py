@@ -265,8 +265,8 @@ def _frequencies(seen: Observations, labels: Labels, styles: Mapping[str, Proces
         "Which spatial frequencies the features answer to",
         [
             "Each curve is scaled to its own minimum and maximum, as in the paper: heights can be "
-            "compared within a curve, not between curves. At 0 to about 3 cycles a wave is level within a pooling "
-            "window, and the gain depends on ties: a peak there is no evidence."
+            "compared within a curve, not between curves. At 0 to about 3 cycles a wave is level within a "
+            "pooling window, and the gain depends on ties: a peak there is no evidence."
         ],
         pictures=[response_curves(seen, styles, window), reference_example(seen.facts["size"])],
         tables=[table],

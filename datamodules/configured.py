@@ -96,4 +96,6 @@ def data_record(prepared: PreparedDomain, data: "StageData") -> DataRecord:
         train_groups=len(set(data.train_groups)),
         val_groups=len(set(data.val_groups)),
         histogram_accuracy=prepared.histogram_accuracy,
+        crossing_groups=prepared.crossing_groups,
+        crossing_pictures=prepared.crossing_pictures,
     )

@@ -37,11 +37,15 @@ def data_identity(source: Source) -> DataIdentity:
     of (path below the root, size in bytes, class, group, side) and how they are read. Where the root lies,
     in which order the file system lists, times and permissions do not count. Neither does the content:
     a file replaced by another of the same name and size goes unnoticed, which is the price of not reading
-    a whole data set before each run.
+    a whole data set before each run. A packed set brings a digest of its pixels.
 
     Raises:
         RelayError: The data cannot be trained on; see `list_folder` and `list_manifest`.
     """
+    if source.kind == "packed":
+        from datamodules.packed_domain import packed_identity  # which imports this module
+
+        return packed_identity(source)
     return identity_of(source, None if source.kind == "embedded" else list_images(source))
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.decode import ImageFiles
 from datamodules.prepared import PreparedSplit
 from datamodules.sampler import EpochBatches
 from stages.errors import RelayError
@@ -40,8 +39,8 @@ class SplitBatches(Dataset[Batch]):
     def __init__(self, split: PreparedSplit, rows: npt.NDArray[np.int64] | None = None) -> None:
         self._rows = torch.from_numpy(np.arange(len(split)) if rows is None else rows)
         self._labels = torch.from_numpy(split.labels)
-        self._files = split.images if isinstance(split.images, ImageFiles) else None
-        self._pixels = None if isinstance(split.images, ImageFiles) else torch.from_numpy(split.images)
+        self._pixels = torch.from_numpy(split.images) if isinstance(split.images, np.ndarray) else None
+        self._stored = None if isinstance(split.images, np.ndarray) else split.images
 
     def __len__(self) -> int:
         """Number of kept samples."""
@@ -57,8 +56,8 @@ class SplitBatches(Dataset[Batch]):
         if self._pixels is not None:
             images = self._pixels.index_select(0, index)
         else:
-            assert self._files is not None
-            images = torch.from_numpy(self._files.gather(index.tolist()))
+            assert self._stored is not None
+            images = torch.from_numpy(self._stored.gather(index.tolist()))
         return Batch(images, self._labels[index], index)
 
 

@@ -36,6 +36,10 @@ def prepare(source: Source, cache_dir: str | Path, *, memory_limit_bytes: int) -
         RelayError: The data cannot be trained on, an image cannot be read (the first is named, with how many
             more), or the cache cannot be written.
     """
+    if source.kind == "packed":
+        from datamodules.packed_domain import prepare_packed
+
+        return prepare_packed(source, Path(cache_dir), memory_limit_bytes)
     listing = None if source.kind == "embedded" else list_images(source)
     digest = identity_of(source, listing).digest
     cache = DomainCache(Path(cache_dir), digest, _fingerprint(listing))

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.decode import ImageFiles
+from datamodules.packing.read import PackedImages
 
 
 @dataclass(frozen=True)
@@ -13,13 +14,13 @@ class PreparedSplit:
     """One side of a prepared domain.
 
     Attributes:
-        images: uint8, (N, H, W) or (N, H, W, 3), in memory; or N files that are decoded when asked for.
+        images: uint8, (N, H, W) or (N, H, W, 3), in memory; or N on disk, decoded or mapped when asked for.
         labels: int64, (N,), indices into the domain's classes.
         groups: N patients or physical objects; none stands on both sides.
         samples: N stable names.
     """
 
-    images: npt.NDArray[np.uint8] | ImageFiles
+    images: npt.NDArray[np.uint8] | ImageFiles | PackedImages
     labels: npt.NDArray[np.int64]
     groups: tuple[str, ...]
     samples: tuple[str, ...]
@@ -41,6 +42,8 @@ class PreparedDomain:
         digest: The data's identity.
         histogram_accuracy: Accuracy on the evaluation side of a linear classifier on grey-level histograms,
             what the classes give away without any structure; None for a domain that streams from disk.
+        crossing_groups: Groups on both sides, where whoever prepared the set allowed them.
+        crossing_pictures: Pictures, equal or nearly so, on both sides; likewise.
     """
 
     classes: tuple[str, ...]
@@ -49,8 +52,10 @@ class PreparedDomain:
     shape: tuple[int, ...]
     digest: str
     histogram_accuracy: float | None
+    crossing_groups: int = 0
+    crossing_pictures: int = 0
 
     @property
     def in_memory(self) -> bool:
         """Whether the pixels are in memory, on both sides."""
-        return not isinstance(self.train.images, ImageFiles)
+        return isinstance(self.train.images, np.ndarray)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from stages.errors import RelayError
 
-Kind = Literal["embedded", "folder", "manifest"]
+Kind = Literal["embedded", "folder", "manifest", "packed"]
 Generator = Literal["natural", "texture", "dld"]
 Color = Literal["auto", "grey", "rgb"]
 
@@ -16,11 +16,13 @@ _REQUIRED: dict[str, frozenset[str]] = {
     "embedded": frozenset({"generator", "classes", "train_images", "val_images", "size", "seed"}),
     "folder": frozenset({"root"}),
     "manifest": frozenset({"root", "manifest"}),
+    "packed": frozenset({"root"}),
 }
 _OPTIONAL: dict[str, frozenset[str]] = {
     "embedded": frozenset({"window"}),
     "folder": _READING | {"val_fraction", "split_seed"},
     "manifest": _READING,
+    "packed": frozenset({"window"}),
 }
 _LEAST = {
     "classes": 2,
@@ -39,14 +41,16 @@ class Source:
 
     Attributes:
         kind: "embedded" draws images with a generator of this package, "folder" reads
-            `root/{train,val}/class/*` or `root/class/*`, "manifest" reads the images that a CSV lists.
+            `root/{train,val}/class/*` or `root/class/*`, "manifest" reads the images that a CSV lists,
+            "packed" a set made by `python -m datamodules.prepare`.
         generator: embedded: which generator, "natural", "texture" or "dld".
         classes: embedded: number of classes.
         train_images: embedded: training images, the total over the classes.
         val_images: embedded: evaluation images, the total over the classes.
         size: embedded: side of a square image in pixels.
         seed: embedded: seed of the generator.
-        root: folder and manifest: the folder that relative paths start from. Not part of the identity.
+        root: folder and manifest: the folder that relative paths start from; packed: the set's folder, or its
+            address in a bucket, such as s3://bucket/set. Not part of the identity.
         val_fraction: folder, layout `root/class/*` only: share of each class for evaluation, in (0, 1).
         split_seed: folder, layout `root/class/*` only: which images that share is; 0 where unset.
         manifest: manifest: the CSV file (`path,class,group,split`), relative to `root` unless absolute.

@@ -51,7 +51,11 @@ class MetricRecord(_Part):
 
 
 class DataRecord(_Part):
-    """The images: a count for each class after taking the data ratio's subset."""
+    """The images: a count for each class after taking the data ratio's subset.
+
+    `crossing_groups` and `crossing_pictures`: how many groups, and pictures (equal or nearly so), stand on
+    both sides of the split, as whoever prepared the set allowed.
+    """
 
     digest: str
     classes: list[str]
@@ -60,6 +64,8 @@ class DataRecord(_Part):
     train_groups: int
     val_groups: int
     histogram_accuracy: float | None
+    crossing_groups: int = 0
+    crossing_pictures: int = 0
 
 
 class CostRecord(_Part):

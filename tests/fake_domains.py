@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from datamodules.packing.pack import SplitRule, pack
 from tests.fake_images import write_image
+from tests.fake_units import FakeUnit, fake_survey
 
 
 def write_class_folders(root: Path, sides: tuple[str, ...], suffix: str, size: int) -> None:
@@ -29,6 +31,6 @@ def write_domains(data_dir: Path) -> None:
     write_class_folders(data_dir / "natural/imagenette-224", ("train", "val"), ".JPEG", 64)
     write_class_folders(data_dir / "texture/KTH-TIPS-grey", (".",), ".png", 70)
     write_patches(data_dir / "lung/semiseg-patches32")
-    write_class_folders(data_dir / "ILSVRC2012", ("train", "val"), ".JPEG", 80)
-    write_class_folders(data_dir / "CUReT", (".",), ".png", 70)
-    write_patches(data_dir / "DLD")
+    for name in ("natural", "texture", "dld"):
+        units = [FakeUnit(number, dtype="uint8", size=32) for number in range(5)]
+        pack(fake_survey(units), data_dir / name, SplitRule(), on_error="raise", workers=1)

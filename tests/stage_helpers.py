@@ -101,6 +101,8 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "train_groups": 5,
             "val_groups": 2,
             "histogram_accuracy": None,
+            "crossing_groups": 0,
+            "crossing_pictures": 0,
         },
         "parameters": 10,
         "epochs": 7,

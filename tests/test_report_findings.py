@@ -59,9 +59,14 @@ def _no_patients(content: dict[str, Any]) -> None:
     content["data"]["val_groups"] = sum(content["data"]["val_counts"])
 
 
+def _crossed(content: dict[str, Any]) -> None:
+    content["data"]["crossing_groups"] = 2
+
+
 @pytest.mark.parametrize(
     ("change", "title", "item"),
     [
+        (_crossed, "The split is crossed", None),
         (_dirty, "4 of 12 runs with uncommitted changes", None),
         (_other_torch, "Mixed versions", "torch: 2.14.1 (8 runs); 2.15.0 (4 runs)"),
         (_other_commit, "Mixed commits", f"commit: {'c' * 12} (8 runs); {'f' * 12} (4 runs)"),

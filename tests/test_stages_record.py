@@ -28,6 +28,12 @@ def test_round_trip(tmp_path: Path) -> None:
     assert record.to_json().endswith("}\n")
 
 
+def test_a_record_from_before_sets_could_be_crossed_is_read(tmp_path: Path) -> None:
+    content = record_content(recipe())
+    del content["data"]["crossing_groups"], content["data"]["crossing_pictures"]
+    assert read_record(write(tmp_path / "record.json", content)).data.crossing_groups == 0
+
+
 def test_a_record_with_nan_is_not_written() -> None:
     """JSON has no NaN: other tools could not read it."""
     content = record_content(recipe())

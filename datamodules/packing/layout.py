@@ -1,0 +1,20 @@
+"""Names of a prepared set's files."""
+
+FORMAT = 1
+"""Of `set.json`; raised when the layout changes."""
+
+DESCRIPTION = "set.json"
+"""Written last: there exactly when the set is complete."""
+
+MANIFEST = "manifest.csv"
+COLUMNS = ("sample", "class", "group", "split", "part", "place")
+"""Of the manifest, before those of the reader; `place` is the image's in its part."""
+
+SKIPPED = "skipped.csv"
+SPLIT = "split.csv"
+SHEET = "contact_sheet.png"
+
+
+def part_name(number: int) -> str:
+    """The file of a part's pixels."""
+    return f"part-{number:05d}.npy"

@@ -1,0 +1,292 @@
+"""Making a prepared set: units read side by side, resumable, and the set's description written last."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from datamodules.packing.crossing import Crossing, find_crossing
+from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SKIPPED, SPLIT
+from datamodules.packing.parts import WORK, Part, Task, finished_part, run_task, settings_digest, tasks
+from datamodules.packing.units import OnError, Problem, Survey
+from datamodules.splits import check_split, split_by_group, split_report
+from stages.atomic import remove_partial_files, write_text
+from stages.errors import RelayError
+from stages.store import make_folder
+
+OnProgress = Callable[[int, int], None]
+"""Units done, of all."""
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a set without a provider's split is divided, and what may cross.
+
+    Attributes:
+        fraction: share of the samples for evaluation, in (0, 1).
+        seed: which of the possible splits.
+        allow_crossing: take groups and duplicates that stand on both sides; every report says so.
+        duplicates: look for equal and nearly equal images on both sides.
+    """
+
+    fraction: float = 0.2
+    seed: int = 0
+    allow_crossing: bool = False
+    duplicates: bool = True
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """A finished set.
+
+    Attributes:
+        folder: where it lies.
+        description: what `set.json` holds.
+        manifest: a row a sample.
+        problems: what was left out.
+        crossing: duplicates on both sides.
+        reached: of `datamodules.splits.split_report`.
+    """
+
+    folder: Path
+    description: dict[str, Any]
+    manifest: pd.DataFrame
+    problems: list[Problem]
+    crossing: Crossing
+    reached: pd.DataFrame
+
+
+def pack(
+    survey: Survey,
+    folder: Path,
+    rule: SplitRule,
+    *,
+    on_error: OnError,
+    workers: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> PreparedSet:
+    """Prepare a surveyed source; goes on where an earlier, killed preparation stopped.
+
+    Args:
+        survey: of the source.
+        folder: the set's; made if it is not there.
+        rule: of the split.
+        on_error: whether a file that cannot be used ends the preparation or is left out.
+        workers: processes, at least 1; one reads in this process.
+        on_progress: called after each unit.
+
+    Raises:
+        RelayError: if a file cannot be used and is not to be skipped, nothing is left, groups or duplicates
+            cross the split, the folder holds another set, or another process prepares it.
+    """
+    if not survey.units:
+        raise RelayError("there is nothing to prepare: the source has no images")
+    _check_folder(folder, survey)
+    make_folder(folder / WORK)
+    try:
+        with FileLock(folder / WORK / "lock", timeout=0):
+            remove_partial_files(folder)
+            remove_partial_files(folder / WORK)
+            parts = _parts(tasks(survey, folder, on_error), workers, on_progress)
+            finished = _finish(survey, parts, folder, rule)
+    except Timeout:
+        raise RelayError(
+            f"another process prepares {folder}; wait for it, or choose another out=FOLDER"
+        ) from None
+    shutil.rmtree(folder / WORK)
+    return finished
+
+
+def _check_folder(folder: Path, survey: Survey) -> None:
+    description = folder / DESCRIPTION
+    if not description.is_file():
+        return
+    try:
+        stored = json.loads(description.read_text())["settings_digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        stored = None
+    if stored != settings_digest(survey):
+        raise RelayError(
+            f"{folder} holds a set made with other settings; choose another out=FOLDER or remove it"
+        )
+    raise RelayError(f"{folder} is complete; remove it to prepare it again")
+
+
+def _parts(todo: Sequence[Task], workers: int, on_progress: OnProgress) -> list[Part]:
+    """All parts in order; what is there is not read again."""
+    found: dict[int, Part] = {}
+    missing: list[Task] = []
+    for task in todo:
+        part = finished_part(task)
+        if part is None:
+            missing.append(task)
+        else:
+            found[task.number] = part
+    on_progress(len(found), len(todo))
+    for number, part in _run(missing, workers):
+        found[number] = part
+        on_progress(len(found), len(todo))
+    return [found[task.number] for task in todo]
+
+
+def _run(todo: Sequence[Task], workers: int) -> Iterator[tuple[int, Part]]:
+    if workers <= 1 or len(todo) <= 1:
+        for task in todo:
+            yield task.number, run_task(task)
+        return
+    # spawn: a fork would copy locks that threads of this process may hold
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+        waiting: dict[Future[Part], int] = {}
+        left = iter(todo)
+        try:
+            for task in todo[: 2 * workers]:
+                waiting[pool.submit(run_task, next(left))] = task.number
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield waiting.pop(future), future.result()
+                    if (task_left := next(left, None)) is not None:
+                        waiting[pool.submit(run_task, task_left)] = task_left.number
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule) -> PreparedSet:
+    """Merge the parts, split them, look for what crosses, and write the manifest and the description."""
+    problems = [*survey.problems, *(Problem(**each) for part in parts for each in part.problems)]
+    filled = [(number, part) for number, part in enumerate(parts) if len(part)]
+    if not filled:
+        raise RelayError(
+            f"no image is left of the source: {len(problems)} were left out, the first: {_first(problems)}"
+        )
+    shapes = {(tuple(part.shape or ()), part.dtype) for _, part in filled}
+    if len(shapes) > 1:
+        listed = ", ".join(f"{shape} {dtype}" for shape, dtype in sorted(shapes, key=str))
+        raise RelayError(f"images of the source come out in several shapes: {listed}; a set has one")
+    taken = sorted({name for _, part in filled for name in part.columns} & {*COLUMNS, "provided"})
+    if taken:
+        raise RelayError(f"the reader has columns of the manifest's own names: {', '.join(taken)}")
+    manifest = _manifest(filled)
+    repeated = int(manifest["sample"].duplicated().sum())
+    if repeated:
+        raise RelayError(f"{repeated} samples have the name of another; this is a mistake in the reader")
+    labels, groups = manifest["class"].to_numpy(), manifest["group"].to_numpy()
+    evaluation, own = _sides(manifest, rule)
+    manifest["split"] = np.where(evaluation, "val", "train")
+    missing = sorted(set(survey.classes) - set(labels))
+    if missing:
+        raise RelayError(f"{len(missing)} of the classes have no image: {', '.join(missing[:10])}")
+    crossing = find_crossing(folder, manifest, enabled=rule.duplicates)
+    if crossing.pictures and not rule.allow_crossing:
+        raise RelayError(
+            f"{len(crossing.pictures)} pictures stand, equal or nearly so, on both sides of the "
+            f"split, for instance {crossing.first}; take them out of the source, or allow them with "
+            "allow_crossing=true, and every report will say so"
+        )
+    reached = split_report(labels, groups, evaluation)
+    description = _description(survey, filled, manifest, rule, own=own, crossing=crossing, problems=problems)
+    manifest = manifest[[*COLUMNS, *(name for name in manifest if name not in COLUMNS)]]
+    write_text(folder / MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
+    skipped = pd.DataFrame([(problem.what, problem.why) for problem in problems], columns=["what", "why"])
+    write_text(folder / SKIPPED, skipped.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")
+    return PreparedSet(folder, description, manifest, problems, crossing, reached)
+
+
+def _manifest(parts: Sequence[tuple[int, Part]]) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame(
+            {
+                "sample": part.names,
+                "class": part.labels,
+                "group": part.groups,
+                "provided": part.splits,
+                "part": number,
+                "place": np.arange(len(part)),
+                **part.columns,
+            }
+        )
+        for number, part in parts
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _sides(manifest: pd.DataFrame, rule: SplitRule) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Which samples are for evaluation, and whether that is the provider's own split."""
+    provided = manifest.pop("provided")
+    known = provided.notna()
+    labels, groups = manifest["class"].to_numpy(), manifest["group"].to_numpy()
+    if not known.any():
+        return split_by_group(labels, groups, rule.fraction, rule.seed), False
+    if not known.all():
+        raise RelayError(
+            f"{int((~known).sum())} samples are on no side of the provider's split, and others are"
+        )
+    check_split(labels, groups, provided.to_numpy(), allow_crossing=rule.allow_crossing)
+    return np.asarray(provided == "val"), True
+
+
+def _description(
+    survey: Survey,
+    parts: Sequence[tuple[int, Part]],
+    manifest: pd.DataFrame,
+    rule: SplitRule,
+    *,
+    own: bool,
+    crossing: Crossing,
+    problems: Sequence[Problem],
+) -> dict[str, Any]:
+    sides = manifest.groupby("group")["split"].nunique()
+    return {
+        "format": FORMAT,
+        "domain": survey.domain,
+        "classes": sorted(survey.classes),
+        "shape": parts[0][1].shape,
+        "dtype": parts[0][1].dtype,
+        "samples": {side: int((manifest["split"] == side).sum()) for side in ("train", "val")},
+        "groups": {
+            side: int(manifest.loc[manifest["split"] == side, "group"].nunique()) for side in ("train", "val")
+        },
+        "split": {
+            "provided": own,
+            "fraction": None if own else rule.fraction,
+            "seed": None if own else rule.seed,
+        },
+        "crossing": {
+            "groups": int((sides > 1).sum()),
+            "duplicates": len(crossing.pictures),
+            "looked": crossing.looked,
+        },
+        "left_out": len(problems),
+        "notes": list(survey.notes),
+        "settings": dict(survey.settings),
+        "settings_digest": settings_digest(survey),
+        "parts": [{"number": number, "samples": len(part), "sha256": part.sha256} for number, part in parts],
+        "digest": _digest(manifest, parts),
+    }
+
+
+def _digest(manifest: pd.DataFrame, parts: Sequence[tuple[int, Part]]) -> str:
+    """The set's identity: pixels, names, classes, groups and sides; not its other columns."""
+    content = hashlib.sha256()
+    for number, part in parts:
+        content.update(f"{number} {part.sha256}\n".encode())
+    for row in manifest[list(COLUMNS)].itertuples(index=False):
+        content.update(("\x1f".join(map(str, row)) + "\n").encode())
+    return content.hexdigest()
+
+
+def _first(problems: Sequence[Problem]) -> str:
+    return f"{problems[0].what}: {problems[0].why}" if problems else "none"

@@ -1,0 +1,178 @@
+"""Parts of a prepared set while it is made: one a unit, written whole, found again after a kill."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from datamodules.packing.layout import part_name
+from datamodules.packing.units import OnError, Problem, Sample, Survey, Unit
+from stages.atomic import atomic_file, write_text
+from stages.errors import RelayError
+
+WORK = ".preparing"
+"""Folder in the set's own for what is known of finished parts; removed when the set is complete."""
+
+_GROUP_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """A unit for a worker.
+
+    Attributes:
+        unit: what to read.
+        number: its place in the survey.
+        folder: the set's.
+        settings: digest of what shapes the samples.
+        salt: of the groups' hashes.
+        on_error: see `OnError`.
+    """
+
+    unit: Unit
+    number: int
+    folder: Path
+    settings: str
+    salt: bytes
+    on_error: OnError
+
+    @property
+    def pixels(self) -> Path:
+        """The file of its images."""
+        return self.folder / part_name(self.number)
+
+    @property
+    def known(self) -> Path:
+        """The file of what is known of them."""
+        return self.folder / WORK / f"part-{self.number:05d}.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished part: columns of the manifest, without pixels.
+
+    Attributes:
+        key: of its unit.
+        fingerprint: of its unit's files.
+        settings: digest of what shaped the samples.
+        names, labels, groups, splits: a value a sample; groups are hashes.
+        columns: further columns, a value a sample.
+        shape: of an image; None for a part without samples.
+        dtype: of the pixels; None likewise.
+        sha256: of the pixels' file; None likewise.
+        problems: what was left out.
+    """
+
+    key: str
+    fingerprint: str
+    settings: str
+    names: list[str]
+    labels: list[str]
+    groups: list[str]
+    splits: list[str | None]
+    columns: dict[str, list[Any]]
+    shape: list[int] | None
+    dtype: str | None
+    sha256: str | None
+    problems: list[dict[str, str]]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.names)
+
+
+def tasks(survey: Survey, folder: Path, on_error: OnError) -> list[Task]:
+    """A task for each unit of a survey."""
+    settings = settings_digest(survey)
+    salt = hashlib.sha256(b"relay groups\0" + survey.secret.encode()).digest()
+    return [Task(unit, number, folder, settings, salt, on_error) for number, unit in enumerate(survey.units)]
+
+
+def settings_digest(survey: Survey) -> str:
+    """SHA-256 of a survey's domain, classes and settings."""
+    content = [survey.domain, survey.classes, dict(survey.settings)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def finished_part(task: Task) -> Part | None:
+    """The part that a task has written before, if it is of the same unit, files and settings."""
+    try:
+        part = Part(**json.loads(task.known.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    same = (part.key, part.fingerprint, part.settings) == (
+        task.unit.key,
+        task.unit.fingerprint,
+        task.settings,
+    )
+    # One that left something out is of no use to a preparation that is to stop there.
+    accepted = same and (task.on_error == "skip" or not part.problems)
+    return part if accepted and (not len(part) or task.pixels.is_file()) else None
+
+
+def run_task(task: Task) -> Part:
+    """Read a unit and write its part: pixels first, what is known of them after.
+
+    Raises:
+        RelayError: if a file cannot be used and is not to be skipped, or images differ in shape.
+    """
+    samples, problems = task.unit.read(task.on_error)
+    shape = dtype = digest = None
+    if samples:
+        pixels = _stacked(samples, task.number)
+        shape, dtype = list(pixels.shape[1:]), str(pixels.dtype)
+        with atomic_file(task.pixels) as file:
+            np.save(file, pixels, allow_pickle=False)
+        with open(task.pixels, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    part = _described(task, samples, problems, shape, dtype, digest)
+    write_text(task.known, json.dumps(asdict(part)))
+    return part
+
+
+def group_hash(group: str, salt: bytes) -> str:
+    """A group's name on disk: HMAC-SHA256 with the set's salt, which is not kept."""
+    return hmac.new(salt, group.encode(), hashlib.sha256).hexdigest()[:_GROUP_DIGITS]
+
+
+def _stacked(samples: Sequence[Sample], number: int) -> npt.NDArray[Any]:
+    first = samples[0].image
+    for place, sample in enumerate(samples):
+        if sample.image.shape != first.shape or sample.image.dtype != first.dtype:
+            raise RelayError(
+                f"sample {place} of unit {number} has shape {sample.image.shape} ({sample.image.dtype}), "
+                f"the first {first.shape} ({first.dtype}); images of one set have one shape"
+            )
+    return np.stack([sample.image for sample in samples])
+
+
+def _described(
+    task: Task,
+    samples: Sequence[Sample],
+    problems: Sequence[Problem],
+    shape: list[int] | None,
+    dtype: str | None,
+    digest: str | None,
+) -> Part:
+    groups = [group_hash(sample.group, task.salt) for sample in samples]
+    names: Mapping[str, None] = dict.fromkeys(key for sample in samples for key in sample.columns)
+    return Part(
+        key=task.unit.key,
+        fingerprint=task.unit.fingerprint,
+        settings=task.settings,
+        names=[sample.name.replace("{group}", group) for sample, group in zip(samples, groups, strict=True)],
+        labels=[sample.label for sample in samples],
+        groups=groups,
+        splits=[sample.split for sample in samples],
+        columns={name: [sample.columns.get(name) for sample in samples] for name in names},
+        shape=shape,
+        dtype=dtype,
+        sha256=digest,
+        problems=[asdict(problem) for problem in problems],
+    )

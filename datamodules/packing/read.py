@@ -1,0 +1,148 @@
+"""A prepared set read back: its manifest, and its pixels by memory map, from a disk or a bucket."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from datamodules.decode import window_to_uint8
+from datamodules.packing.layout import DESCRIPTION, FORMAT, MANIFEST, part_name
+from stages.errors import RelayError
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Images of a prepared set that stay on disk and are mapped when asked for; small enough for workers.
+
+    Attributes:
+        root: the set's folder, or its address in a bucket.
+        parts: int32, (N,), the part of each image.
+        rows: int32, (N,), its row there.
+        shape: of an image: (H, W) or (H, W, 3).
+        window: (low, high) of grey values mapped to 0..255, for sets of Hounsfield units.
+    """
+
+    root: str
+    parts: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int32]
+    shape: tuple[int, ...]
+    window: tuple[float, float] | None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.rows)
+
+    def gather(self, indices: Sequence[int], threads: int = 1) -> npt.NDArray[np.uint8]:
+        """Copy some images out of their parts.
+
+        Args:
+            indices: which ones.
+            threads: not used: copying is not worth any.
+
+        Returns:
+            uint8, (len(indices), *shape).
+
+        Raises:
+            RelayError: if a part is missing or damaged.
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        images = np.empty((len(chosen), *self.shape), dtype=np.uint8)
+        parts = self.parts[chosen]
+        for part in np.unique(parts):
+            here = np.flatnonzero(parts == part)
+            pixels = self._part(int(part))[self.rows[chosen[here]]]
+            images[here] = window_to_uint8(pixels, self.window)
+        return images
+
+    def _part(self, number: int) -> npt.NDArray[Any]:
+        if number not in self._mapped:
+            name = part_name(number)
+            try:
+                self._mapped[number] = np.load(local_file(self.root, name), mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise RelayError(
+                    f"{name} of the prepared set cannot be read ({error}); prepare it again"
+                ) from None
+        return self._mapped[number]
+
+    @cached_property
+    def _mapped(self) -> dict[int, npt.NDArray[Any]]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the maps: a worker makes its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
+
+
+def read_description(root: str) -> dict[str, Any]:
+    """What `set.json` of a prepared set holds.
+
+    Raises:
+        RelayError: if there is none, or it is of another format.
+    """
+    try:
+        content: dict[str, Any] = json.loads(Path(local_file(root, DESCRIPTION)).read_text())
+        form = content["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RelayError(
+            f"{root} is no prepared set ({error}); make one with python -m datamodules.prepare, or let an "
+            "interrupted one finish"
+        ) from None
+    if form != FORMAT:
+        raise RelayError(
+            f"{root} is of format {form}; this version of Relay reads {FORMAT}. Prepare it again"
+        )
+    return content
+
+
+def read_manifest(root: str) -> pd.DataFrame:
+    """A prepared set's manifest: sample, class, group, split, part, place.
+
+    Raises:
+        RelayError: if it cannot be read.
+    """
+    columns: dict[str, Any] = dict.fromkeys(("sample", "class", "group", "split"), "str")
+    columns |= dict.fromkeys(("part", "place"), "int32")
+    try:
+        return pd.read_csv(
+            local_file(root, MANIFEST), usecols=list(columns), dtype=columns, keep_default_na=False
+        )
+    except (OSError, ValueError) as error:
+        raise RelayError(
+            f"{MANIFEST} of the prepared set cannot be read ({error}); prepare it again"
+        ) from None
+
+
+def local_file(root: str, name: str) -> str:
+    """A file of a set on this machine; one in a bucket is fetched once.
+
+    It goes to the folder that RELAY_FETCHED names, ~/.cache/relay/fetched if unset.
+
+    Raises:
+        RelayError: if the bucket's protocol needs a package that is not installed.
+        OSError: if there is no such file.
+    """
+    if "://" not in root:
+        return str(Path(root).expanduser() / name)
+    import fsspec
+
+    address = f"filecache::{root.rstrip('/')}/{name}"
+    try:
+        fetched: str = fsspec.open_local(address, filecache={"cache_storage": str(_fetched(root))})
+    except ImportError as error:
+        raise RelayError(f"{root.partition('://')[0]}:// needs a package: {error}") from None
+    return fetched
+
+
+def _fetched(root: str) -> Path:
+    """A folder of its own for each set."""
+    kept = Path(os.environ.get("RELAY_FETCHED", "~/.cache/relay/fetched")).expanduser()
+    return kept / hashlib.sha256(root.rstrip("/").encode()).hexdigest()[:16]

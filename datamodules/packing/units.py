@@ -1,0 +1,107 @@
+"""What a reader of a provider's files hands on: pieces of work, and the samples in them.
+
+A reader surveys a source without decoding pixels and divides it into units, such as some hundred image files
+or one series of slices. Units are read in worker processes, any number at a time, and each is written whole,
+so that a preparation that was killed goes on with the units that are missing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Side = Literal["train", "val"]
+OnError = Literal["raise", "skip"]
+"""Whether a file that cannot be used ends the preparation, or is left out and listed in the summary."""
+
+Value = str | int | float
+Image = npt.NDArray[np.uint8] | npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a prepared set.
+
+    Attributes:
+        image: uint8, (H, W) or (H, W, 3); or int16 Hounsfield units, (H, W). All of a set have one shape.
+        label: its class.
+        group: patient or physical object, as the source names it. It is stored as a salted hash only.
+        name: unique in the set and equal on every machine, without anything that identifies a patient;
+            `{group}` in it becomes the group's hash.
+        split: the provider's own side, or None where there is none.
+        columns: what else the manifest says of it, such as slice, ROI, row, column; nothing that identifies a
+            patient. Other names than those of `datamodules.packing.layout.COLUMNS`.
+    """
+
+    image: Image
+    label: str
+    group: str = field(repr=False)  # no message or traceback is to show it
+    name: str
+    split: Side | None = None
+    columns: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that was left out.
+
+    Attributes:
+        what: which item, so that the user can find it (a place in the listing, a class, a slice's number),
+            without a patient's name or id.
+        why: what is wrong with it.
+    """
+
+    what: str
+    why: str
+
+
+class Unit(Protocol):
+    """A piece of work; small enough to be pickled and sent to a worker.
+
+    Attributes:
+        key: unique in the survey and equal on every machine; holds no identifier.
+        fingerprint: changes when its files do (their sizes and times of change).
+    """
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        ...
+
+    @property
+    def fingerprint(self) -> str:  # noqa: D102
+        ...
+
+    def read(self, on_error: OnError) -> tuple[list[Sample], list[Problem]]:
+        """Decode the unit's samples, in an order that is equal on every machine.
+
+        Raises:
+            RelayError: if a file cannot be used and `on_error` is `raise`; names it as `Problem.what` does.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A source, listed but not decoded.
+
+    Attributes:
+        domain: natural, texture or dld.
+        classes: names, sorted; labels are among them.
+        units: in an order that is equal on every machine.
+        problems: what was left out while listing.
+        notes: what the user should know, such as a count that differs from the paper's.
+        settings: what shapes the samples (sizes, window, classes asked for), JSON values; enters the set's
+            identity.
+        secret: text that only someone with the source's own files can know, such as the sorted list of its
+            paths and sizes; salts the hashes of the groups, and is never stored.
+    """
+
+    domain: str
+    classes: tuple[str, ...]
+    units: tuple[Unit, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    settings: Mapping[str, object]
+    secret: str = field(repr=False)

@@ -1,0 +1,189 @@
+"""How does an image file (TIFF, PNG, JPEG, BMP) become a slice, or a label mask?"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from datamodules.readers.hrct_faults import UnusableError
+
+Depth = Literal["8-bit", "16-bit signed", "16-bit unsigned"]
+Spacing = tuple[float, float]
+Slice = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
+_SAMPLE_FORMAT = 339  # TIFF 6.0, section 19
+_SIGNED = 2
+_AGAIN = "copy it again or remove it"
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an image file says before its pixels are decoded: (H, W), and how they are stored."""
+
+    shape: tuple[int, int]
+    depth: Depth
+
+
+def read_image_header(location: str) -> ImageHeader:
+    """Read the size and depth of a slice.
+
+    Raises:
+        UnusableError: It is no image that can be a slice.
+    """
+    with _opened(location) as image:
+        return ImageHeader((image.height, image.width), _depth(image))
+
+
+def read_slice_image(location: str, unsigned_offset: int | None) -> Slice:
+    """Decode a slice.
+
+    Args:
+        location: The file.
+        unsigned_offset: What is added to unsigned 16-bit values to make them Hounsfield units, such as -1024
+            or -32768; PNG has no signed values, and the file does not say what was added when it was written.
+
+    Returns:
+        (H, W): int16, Hounsfield units, or uint8 from an 8-bit file, which holds none.
+
+    Raises:
+        UnusableError: It is no image that can be a slice, is damaged, has unsigned 16-bit values while
+            `unsigned_offset` is None, or has values beyond 16 bits.
+    """
+    with _opened(location) as image:
+        depth = _depth(image)
+        if depth == "8-bit":
+            return np.array(image.convert("L"))
+        values = np.array(image).astype(np.int64)
+    if depth == "16-bit unsigned":
+        if unsigned_offset is None:
+            raise UnusableError(
+                "its values are 16-bit without a sign; set unsigned_offset to what is added to make them "
+                "Hounsfield units, such as -1024 or -32768"
+            )
+        values += unsigned_offset
+    limits = np.iinfo(np.int16)
+    if values.min() < limits.min or values.max() > limits.max:
+        raise UnusableError(
+            f"its Hounsfield units reach from {values.min()} to {values.max()}, beyond 16 bits; check "
+            "unsigned_offset"
+        )
+    return values.astype(np.int16)
+
+
+def read_mask(location: str, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
+    """Read a label mask: whole numbers, 0 outside; of a palette image, the numbers of the colours.
+
+    Args:
+        location: The file.
+        shape: (H, W) of its slice.
+
+    Raises:
+        UnusableError: It is no image, is damaged, is in colour, or has another size than its slice.
+    """
+    with _opened(location) as image:
+        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N"):
+            raise UnusableError(
+                f"its mask has pixels of mode {image.mode}; save one whole number a pixel (grey or palette)"
+            )
+        if image.format == "JPEG":
+            raise UnusableError("its mask is a JPEG file, which blurs labels; save it as PNG or TIFF")
+        if (image.height, image.width) != shape:
+            raise UnusableError(
+                f"its mask has {image.height} x {image.width} pixels, the slice {shape[0]} x {shape[1]}"
+            )
+        values: npt.NDArray[np.int32] = np.array(image).astype(np.int32)
+        return values
+
+
+def resample(image: Slice, spacing: Spacing, mm_per_pixel: float) -> Slice:
+    """Resize a slice to square pixels of a given size.
+
+    Bicubic, antialiased where it becomes smaller (Pillow's), rounded. What does not fill a last pixel is left
+    out, so that the scale is exact.
+
+    Args:
+        image: (H, W).
+        spacing: mm between rows and between columns.
+        mm_per_pixel: The new spacing.
+
+    Returns:
+        floor(H * spacing[0] / mm_per_pixel) rows and as many columns likewise, of the image's type.
+    """
+    size, box = _new_size(image.shape, spacing, mm_per_pixel)
+    plane = Image.fromarray(image.astype(np.float32))
+    values = np.asarray(plane.resize(size, Image.Resampling.BICUBIC, box=box))
+    limits = np.iinfo(image.dtype)
+    resized: Slice = np.clip(np.rint(values), limits.min, limits.max).astype(image.dtype)
+    return resized
+
+
+def resample_labels(
+    labels: npt.NDArray[np.int32], spacing: Spacing, mm_per_pixel: float
+) -> npt.NDArray[np.int32]:
+    """Resize labels (H, W) to the grid of `resample`: each pixel has the label that lies at its centre."""
+    size, box = _new_size(labels.shape, spacing, mm_per_pixel)
+    rows = ((np.arange(size[1]) + 0.5) * (box[3] / size[1])).astype(int)
+    columns = ((np.arange(size[0]) + 0.5) * (box[2] / size[0])).astype(int)
+    resized: npt.NDArray[np.int32] = labels[np.ix_(rows, columns)]
+    return resized
+
+
+def _new_size(
+    shape: tuple[int, ...], spacing: Spacing, mm_per_pixel: float
+) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
+    scales = [step / mm_per_pixel for step in spacing]
+    height, width = (int(length * scale + 1e-6) for length, scale in zip(shape, scales, strict=True))
+    if min(height, width) < 1:
+        raise UnusableError(f"at {mm_per_pixel:g} mm a pixel nothing is left of it; check mm_per_pixel")
+    box = (0.0, 0.0, min(width / scales[1], shape[1]), min(height / scales[0], shape[0]))
+    return (width, height), box
+
+
+def _depth(image: Image.Image) -> Depth:
+    if image.mode in ("1", "L"):
+        return "8-bit"
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
+        return "16-bit unsigned"
+    signed = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
+    if image.mode == "I" and image.format == "TIFF" and signed:
+        return "16-bit signed"
+    if image.mode == "I" and image.format == "PNG":  # older versions of Pillow open 16-bit PNG so
+        return "16-bit unsigned"
+    raise UnusableError(
+        f"its pixels are of mode {image.mode}; a slice is grey, 8-bit or 16-bit, without palette or "
+        "transparency"
+    )
+
+
+@contextmanager
+def _opened(location: str) -> Iterator[Image.Image]:
+    """Open and decode; what Pillow says names the file, and is not passed on."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(location, formats=_FORMATS) as image:
+                frames = getattr(image, "n_frames", 1)
+                if frames > 1:
+                    raise UnusableError(f"it holds {frames} pages or frames; write one file a slice")
+                yield image
+    except UnusableError:
+        raise
+    except MemoryError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnusableError(f"it names more pixels than any slice has; {_AGAIN}") from None
+    except UnidentifiedImageError:
+        raise UnusableError(f"it is no image, whatever its name says, or it is damaged; {_AGAIN}") from None
+    except FileNotFoundError:
+        raise UnusableError(f"it is a link that leads nowhere, or has gone since; {_AGAIN}") from None
+    except PermissionError:
+        raise UnusableError("it may not be read; change its permissions") from None
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise UnusableError(f"it cannot be decoded ({type(error).__name__}); {_AGAIN}") from None
