@@ -194,7 +194,7 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
             f"split, for instance {crossing.first}; take them out of the source, or allow them with "
             "allow_crossing=true, and every report will say so"
         )
-    reached = split_report(labels, groups, evaluation)
+    reached = split_report(labels, groups, evaluation, asked=None if own else rule.fraction)
     description = _description(survey, filled, manifest, rule, own=own, crossing=crossing, problems=problems)
     manifest = manifest[[*COLUMNS, *(name for name in manifest if name not in COLUMNS)]]
     write_text(folder / MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
