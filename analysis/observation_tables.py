@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from analysis.arrays import Arrays
 from analysis.cka import linear_cka
 from analysis.map_checks import heat, rank_similarity
 from analysis.observations import Floats
-from analysis.observer import Arrays
 
 SHOWN_SIDE = 128
 """Largest height and width of a map in a figure, in pixels: more than a page shows."""
@@ -76,8 +76,8 @@ def randomisation_table(found: Mapping[str, Sequence[Arrays]]) -> pd.DataFrame:
                     "process": process,
                     "layer": str(layer),
                     "rank": _mean(ranks),
-                    "rank_low": float(np.min(ranks)),
-                    "rank_high": float(np.max(ranks)),
+                    "rank_low": float(np.fmin.reduce(ranks)),
+                    "rank_high": float(np.fmax.reduce(ranks)),
                     "structure": _mean([_mean(each["structure"][place]) for each in seeds]),
                 }
             )
@@ -101,7 +101,10 @@ def agreement_table(heats: Mapping[tuple[str, int], Tensor]) -> pd.DataFrame:
         own = [value for (process, _), value in heats.items() if process == name]
         pairs = [_mean(rank_similarity(first, second)) for first, second in combinations(own, 2)]
         rows.append({"process_a": name, "process_b": name, "rank": _mean(pairs)})
-        shifted = [_mean(rank_similarity(value, value.roll(1, 0))) for value in own if len(value) > 1]
+        # By half of them: images come class by class, and the next one is of the same.
+        shifted = [
+            _mean(rank_similarity(value, value.roll(len(value) // 2, 0))) for value in own if len(value) > 1
+        ]
         rows.append({"process_a": name, "process_b": "", "rank": _mean(shifted)})
     for first_name, second_name in combinations(processes, 2):
         pairs = [

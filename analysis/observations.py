@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.arrays import DAMAGED, read_arrays
 from analysis.observer import FOLDER
 from stages.atomic import write_bytes
 from stages.errors import RelayError
@@ -127,13 +128,12 @@ def load_observations(runs_dir: Path, study: str) -> Observations | None:
     if not file.is_file():
         return None
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_arrays(file)
         plain = json.loads(str(arrays.pop("plain")))
         if plain.pop("version") != _VERSION:
             raise RelayError(f"{file} is of another version of Relay; run analysis.visualize again")
         return _rebuilt(plain, arrays)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (*DAMAGED, KeyError, TypeError) as error:
         raise RelayError(f"{file} is damaged ({error}); run analysis.visualize again") from None
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from analysis.frequency import Directions, Norm, Precision
+from analysis.arrays import Arrays
+from analysis.frequency import Directions, Norm, Precision, smoothed
 from analysis.observation_tables import (
     agreement_table,
     between_processes,
@@ -23,7 +24,7 @@ from analysis.observation_tables import (
     small,
 )
 from analysis.observations import Floats, Observations, Shown
-from analysis.observer import Arrays, Observer
+from analysis.observer import Observer
 from analysis.reverses import Rule
 from analysis.sample_choice import choose_samples
 from analysis.selection import process_order, whole_set_rows
@@ -110,6 +111,7 @@ def observe(
     Raises:
         RelayError: if no run can be looked at, or something asked for cannot be done.
     """
+    smoothed(np.zeros(targets.size // 2 + 1), look.window)  # refuses a wrong window before the work
     looked, skipped = _targets(study, look)
     processes = process_order(run.process for run in looked)
     by_process = {name: [run for run in looked if run.process == name] for name in processes}

@@ -6,16 +6,18 @@ weights, a digest of their pixels for the images.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from analysis.arrays import DAMAGED, Arrays, read_arrays
 from analysis.cka import layer_grams
 from analysis.deletion import curve, random_orders, tile_order
 from analysis.desalinet import backward, modules_until
@@ -36,8 +38,6 @@ _VERSION = 1
 
 _RANDOM_ORDERS = 3
 _RANDOM_WEIGHTS = 2018
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Observer:
@@ -103,7 +103,7 @@ class Observer:
             )
             return {"gain": gain}
 
-        return self._get("response", settings, compute)["gain"]
+        return self._get("response", settings, compute, {"gain"})["gain"]
 
     def maps(self, images: Tensor) -> npt.NDArray[np.float32]:
         """Images mapped back, (N, C, H, W)."""
@@ -111,7 +111,7 @@ class Observer:
         def compute() -> Arrays:
             return {"maps": backward(self.network, images, self._layer, self._rule).numpy()}
 
-        return self._get("maps", {"images": _digest(images)}, compute)["maps"]
+        return self._get("maps", {"images": _digest(images)}, compute, {"maps"})["maps"]
 
     def heat(self, images: Tensor) -> npt.NDArray[np.float32]:
         """The magnitude of images mapped back, (N, H, W)."""
@@ -119,7 +119,7 @@ class Observer:
         def compute() -> Arrays:
             return {"heat": heat(backward(self.network, images, self._layer, self._rule)).numpy()}
 
-        return self._get("heat", {"images": _digest(images)}, compute)["heat"]
+        return self._get("heat", {"images": _digest(images)}, compute, {"heat"})["heat"]
 
     def randomisation(self, images: Tensor) -> Arrays:
         """How like the trained network's maps are those of it with more and more layers drawn anew.
@@ -145,7 +145,8 @@ class Observer:
                 order.append(name)
             return {"layers": np.asarray(order), "rank": np.stack(rank), "structure": np.stack(structure)}
 
-        return self._get("randomisation", {"images": _digest(images)}, compute)
+        names = {"layers", "rank", "structure"}
+        return self._get("randomisation", {"images": _digest(images)}, compute, names)
 
     def deletion(self, images: Tensor, *, tiles: int, steps: int) -> Arrays:
         """Probability of the predicted class while parts are taken away or shown, hottest first or at random.
@@ -169,7 +170,9 @@ class Observer:
                 found[f"{mode}_random"] = torch.stack(curves[1:]).mean(0).numpy()
             return found
 
-        return self._get("deletion", {"images": _digest(images), "tiles": tiles, "steps": steps}, compute)
+        settings = {"images": _digest(images), "tiles": tiles, "steps": steps}
+        names = {"deletion", "deletion_random", "insertion", "insertion_random"}
+        return self._get("deletion", settings, compute, names)
 
     def grams(self, images: Tensor, layers: list[str]) -> Arrays:
         """Gram matrices of layers' features, (N, N) by layer; see `analysis.cka`."""
@@ -177,7 +180,7 @@ class Observer:
         def compute() -> Arrays:
             return {name: gram.numpy() for name, gram in layer_grams(self.network, images, layers).items()}
 
-        return self._get("grams", {"images": _digest(images), "layers": layers}, compute)
+        return self._get("grams", {"images": _digest(images), "layers": layers}, compute, set(layers))
 
     def filters(self) -> npt.NDArray[np.float32]:
         """The first layer's filters, (K, C, height, width)."""
@@ -186,17 +189,23 @@ class Observer:
             first = next(iter(layer_modules(self.network).values()))
             return {"filters": cast(Tensor, first.weight).detach().numpy()}
 
-        return self._get("filters", {}, compute)["filters"]
+        return self._get("filters", {}, compute, {"filters"})["filters"]
 
-    def _get(self, kind: str, settings: Mapping[str, object], compute: Callable[[], Arrays]) -> Arrays:
+    def _get(
+        self,
+        kind: str,
+        settings: Mapping[str, object],
+        compute: Callable[[], Arrays],
+        names: Set[str] | None = None,
+    ) -> Arrays:
+        """What was asked before, or what is computed now; `names` are those of its arrays."""
         asked = {"version": _VERSION, "layer": self._layer, "rule": self._rule, **settings}
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
         file = self._kept / f"{kind}-{key}.npz"
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError):  # not there, or damaged: computed again
-            pass
+        with suppress(*DAMAGED):  # not there, or not whole: computed again
+            arrays = read_arrays(file)
+            if names is None or names == arrays.keys():
+                return arrays
         arrays = compute()
         make_folder(self._kept)
         with atomic_file(file) as opened:

@@ -57,10 +57,11 @@ def _true_class_probability(
     file = RunFolder(folder).predictions
     try:
         table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
+        named = table.column("sample").to_pylist()
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise RelayError(f"{file} cannot be read: {error}") from None
     names = [name for name in table.column_names if name.startswith("logit_")]
-    if table.column("sample").to_pylist() != list(samples):
+    if named != list(samples):
         raise RelayError(f"{file} is of another evaluation set than the images that config.yaml names")
     logits = np.stack([table.column(name).to_numpy() for name in names], axis=1).astype(np.float64)
     probabilities = softmax(logits, axis=1)

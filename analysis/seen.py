@@ -29,6 +29,12 @@ from analysis.sample_choice import RULE
 from analysis.study_tables import PROCESS, Labels
 from analysis.tables import Table
 
+OPTIONAL = (
+    *("figures/own_feature_maps", "figures/stage_changes", "figures/process_likeness"),
+    *("tables/stage_changes", "tables/process_likeness", "tables/map_agreement"),
+)
+"""Files, without suffix, that are not there for every study: an earlier look may have left them."""
+
 # Above this rank correlation, most of what a map shows was there before anything was learned.
 MOSTLY_THE_IMAGE = 0.5
 
@@ -58,7 +64,7 @@ def _maps(
         "Maps by a backward path can look right for a network that has learned nothing: they follow the "
         "edges of the image. So each process's maps are checked first, in three ways, and shown after."
     ]
-    if runs is not None and runs > len(seen.runs):
+    if runs is not None and runs > len(seen.runs) + len(seen.skipped):
         text.append(
             f"Made of {len(seen.runs)} runs; there are {runs} now. analysis.visualize, run again, looks at "
             "them all."

@@ -135,7 +135,10 @@ def _read_config(path: Path) -> Config:
     try:
         loaded = OmegaConf.load(path)
         # Not made an object: an earlier version's may lack a setting that has nothing to do with images.
-        return cast(Config, OmegaConf.merge(OmegaConf.structured(Config), loaded))
+        config = cast(Config, OmegaConf.merge(OmegaConf.structured(Config), loaded))
+        if config.stage is None or not config.data.domains:
+            raise ValueError("it names no stage or no domain")
+        return config
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise RelayError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); it says where images are"
@@ -151,8 +154,9 @@ def _read(file: Path, number: int, *, grey: bool) -> npt.NDArray[np.uint8]:
                     "first, as the target's images were"
                 )
             converted: Any = image.convert("L" if grey else "RGB")
-            return np.asarray(converted, dtype=np.uint8)
+            return np.array(converted, dtype=np.uint8)  # a copy that torch may write to
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise RelayError(
-            f"image {number} of {file.parent}, in the order of names, cannot be read: {error}"
+            f"image {number} of {file.parent}, in the order of names, cannot be read: "
+            f"{str(error).replace(str(file), 'the file')}"
         ) from None

@@ -32,7 +32,7 @@ from analysis.observe import Look, observe
 from analysis.page import write_files
 from analysis.reverses import Rule
 from analysis.runs import load_runs
-from analysis.seen import seen_sections
+from analysis.seen import OPTIONAL, seen_sections
 from analysis.study import Study, find_studies, select_study
 from analysis.study_report import process_labels, styles_of
 from analysis.target_images import target_images
@@ -115,7 +115,10 @@ def look_at(arguments: Arguments) -> tuple[Study, Observations]:
         runs = load_runs(arguments.runs_dir)
     except FileNotFoundError as error:
         raise RelayError(str(error)) from None
-    study = select_study(find_studies(runs), arguments.study)
+    studies = find_studies(runs)
+    if not studies:
+        raise RelayError(f"{arguments.runs_dir} has no finished run of a learning process to look at")
+    study = select_study(studies, arguments.study)
     folders = [RunFolder(Path(folder)) for folder in study.runs["folder"]]
     configured = [folder.path for folder in folders if folder.config.is_file()]
     if not configured:
@@ -156,6 +159,9 @@ def main(arguments: Sequence[str]) -> None:
         save_observations(seen, given.runs_dir)
         labels = process_labels(seen.processes)
         sections = seen_sections(seen, labels, styles_of(labels))
+        for name in OPTIONAL:
+            for suffix in (".svg", ".png", ".csv", ".tex"):
+                (given.out / (name + suffix)).unlink(missing_ok=True)
         write_files(sections, given.out)
         if given.wandb != "disabled":
             log_figures(sections, study, given.runs_dir, given.wandb)

@@ -5,6 +5,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 from analysis.page import Section
@@ -68,12 +71,18 @@ def log_figures(sections: Sequence[Section], study: Study, runs_dir: Path, mode:
 
 
 def _logger_settings(study: Study) -> dict[str, str | None]:
-    """`logger.project`, `entity` and `study` of the newest configuration in a study."""
-    from omegaconf import OmegaConf
+    """`logger.project`, `entity` and `study` of a run of the study.
 
-    for folder in reversed(list(study.runs["folder"])):
+    Raises:
+        RelayError: if no configuration can be read that has them.
+    """
+    for folder in study.runs["folder"]:
         config = RunFolder(Path(folder)).config
         if config.is_file():
-            logger = OmegaConf.load(config).logger
-            return {key: logger.get(key) for key in ("project", "entity", "study")}
+            try:
+                logger = OmegaConf.select(OmegaConf.load(config), "logger", throw_on_missing=True)
+                return {key: logger[key] for key in ("project", "entity", "study")}
+            except (OSError, KeyError, TypeError, yaml.YAMLError, OmegaConfBaseException) as error:
+                reason = str(error).splitlines()[0]
+                raise RelayError(f"{config} cannot be read ({reason}); it names the W&B project") from None
     raise RelayError(f"no run of study {study.id} has a config.yaml, which names its W&B project")

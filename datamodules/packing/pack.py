@@ -145,7 +145,8 @@ def _run(todo: Sequence[Task], workers: int) -> Iterator[tuple[int, Part]]:
             yield task.number, run_task(task)
         return
     # spawn: a fork would copy locks that threads of this process may hold
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_one_thread) as pool:
         waiting: dict[Future[Part], int] = {}
         left = iter(todo)
         try:
@@ -160,6 +161,13 @@ def _run(todo: Sequence[Task], workers: int) -> Iterator[tuple[int, Part]]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _one_thread() -> None:
+    """Workers share the cores already."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule) -> PreparedSet:

@@ -1,0 +1,191 @@
+"""Which classes does ILSVRC2012 have, and to which does each validation image belong?
+
+The devkit says both: `data/meta.mat` and `data/ILSVRC2012_validation_ground_truth.txt`. Folders made from the
+set by others often have a file `classes.txt` instead: a line a class, its WNID and its name.
+"""
+
+import io
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from datamodules.listing import first_and_more
+from stages.errors import RelayError
+
+DEVKIT_ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
+DEVKIT_FOLDER = "ILSVRC2012_devkit_t12"
+CLASS_NAMES = "classes.txt"
+_META = "data/meta.mat"
+_TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
+_WNID = re.compile(r"n\d{8}")
+_FIELDS = ("ILSVRC2012_ID", "WNID", "words", "num_children", "num_train_images")
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """What is known of the classes.
+
+    Attributes:
+        terms: WNID -> the synset's terms, such as "great white shark", "white shark".
+        train_images: WNID -> number of training images; empty where the source does not say.
+        validation: WNID of each validation image in the order of their numbers; empty likewise.
+        complete: whether all classes of the set are named: then those that have no images are missing.
+    """
+
+    terms: Mapping[str, tuple[str, ...]]
+    train_images: Mapping[str, int]
+    validation: tuple[str, ...]
+    complete: bool
+
+
+def is_wnid(name: str) -> bool:
+    """Whether it is a WordNet id as ILSVRC2012 writes them, such as n01440764."""
+    return _WNID.fullmatch(name) is not None
+
+
+def read_class_names(source: Path) -> ClassNames:
+    """What the devkit in `source` says (its archive, or extracted), else `classes.txt`, else nothing.
+
+    Raises:
+        RelayError: The devkit is damaged or incomplete, or its two files contradict each other.
+    """
+    archive = source / DEVKIT_ARCHIVE
+    if archive.is_file():
+        return _class_names(*_from_archive(archive), DEVKIT_ARCHIVE)
+    for folder in (source / DEVKIT_FOLDER, source):
+        if (folder / _META).is_file():
+            where = f"the devkit's folder in {source}"
+            return _class_names(_read(folder, _META), _read(folder, _TRUTH), where)
+    listed = source / CLASS_NAMES
+    if not listed.is_file():
+        return ClassNames({}, {}, (), complete=False)
+    terms = {}
+    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), 1):
+        wnid, _, name = line.strip().partition(" ")
+        if wnid and not is_wnid(wnid):
+            raise RelayError(f"{listed}, line {number}: it does not begin with a WNID such as n01440764.")
+        if wnid:
+            terms[wnid] = _terms(name)
+    return ClassNames(terms, {}, (), complete=False)
+
+
+def chosen_classes(asked: Sequence[str], names: ClassNames, present: Sequence[str]) -> tuple[str, ...]:
+    """The classes to read, sorted.
+
+    Args:
+        asked: WNIDs or terms of synsets, in any case; none for all.
+        names: What is known of the classes.
+        present: WNIDs for which there are images, on any side.
+
+    Raises:
+        RelayError: A class that was asked for is unknown, stands for several synsets or comes twice, or fewer
+            than two are left.
+    """
+    known = sorted(set(names.terms) | set(present))
+    if not asked:
+        chosen = sorted(names.terms) if names.complete else sorted(set(present))
+    else:
+        chosen = [_class_asked_for(name, names, known) for name in asked]
+        twice = [wnid for wnid, times in Counter(chosen).items() if times > 1]
+        if twice:
+            raise RelayError(f"classes: {first_and_more(sorted(twice))} is asked for twice; name it once.")
+    if len(chosen) < 2:
+        raise RelayError(
+            f"ILSVRC2012: {len(chosen)} class to read; a classifier needs two or more. "
+            "Name more in `classes`, or point `source` at a folder with more."
+        )
+    return tuple(sorted(chosen))
+
+
+def _class_asked_for(name: str, names: ClassNames, known: Sequence[str]) -> str:
+    if name in known:
+        return name
+    term = _plain(name)
+    found = [wnid for wnid in known if term in map(_plain, names.terms.get(wnid, ()))]
+    if len(found) > 1:
+        raise RelayError(f"classes: {name!r} is {' and '.join(found)}; ask for one of them by its WNID.")
+    if not found:
+        hint = "" if names.terms else " There is no devkit beside the images: ask by WNID."
+        raise RelayError(
+            f"classes: {name!r} is neither the WNID nor a term of one of the {len(known)} classes.{hint}"
+        )
+    return found[0]
+
+
+def _from_archive(archive: Path) -> tuple[bytes, bytes]:
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            contents = {}
+            for member in tar:
+                for wanted in (_META, _TRUTH):
+                    stream = tar.extractfile(member) if member.name.endswith("/" + wanted) else None
+                    if stream is not None:
+                        contents[wanted] = stream.read()
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise RelayError(f"{archive.name} is damaged or cut short ({error}); copy it again.") from error
+    for wanted in (_META, _TRUTH):
+        if wanted not in contents:
+            raise RelayError(f"{archive.name} holds no {wanted}; it is not the devkit of tasks 1 and 2.")
+    return contents[_META], contents[_TRUTH]
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise RelayError(f"the devkit's {name} cannot be read: {error.strerror}; copy it again.") from error
+
+
+def _class_names(meta: bytes, truth: bytes, where: str) -> ClassNames:
+    wnid_of, terms, train_images = _synsets(meta, where)
+    validation = []
+    for number, line in enumerate(truth.decode("ascii", "replace").split(), 1):
+        wnid = wnid_of.get(line)
+        if wnid is None:
+            raise RelayError(f"{where}: {_TRUTH}, line {number}: there is no class of that ILSVRC2012_ID.")
+        validation.append(wnid)
+    if not validation:
+        raise RelayError(f"{where}: {_TRUTH} is empty; copy the devkit again.")
+    return ClassNames(terms, train_images, tuple(validation), complete=True)
+
+
+def _synsets(meta: bytes, where: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, int]]:
+    """ILSVRC2012_ID -> WNID, WNID -> terms, WNID -> training images, of the synsets without children."""
+    try:
+        # It reads open files too, as its documentation says; the stubs know paths only.
+        synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]  # type: ignore[arg-type]
+        rows = [
+            [
+                synset[field].item() if isinstance(synset[field], np.generic) else synset[field]
+                for field in _FIELDS
+            ]
+            for synset in np.atleast_1d(synsets)
+        ]
+    except Exception as error:  # a damaged file makes loadmat raise nearly anything
+        raise RelayError(
+            f"{where}: {_META} cannot be read as the table of synsets ({type(error).__name__}); "
+            "copy the devkit again."
+        ) from error
+    wnid_of, terms, train_images = {}, {}, {}
+    for identity, wnid, words, children, images in rows:
+        if int(children) == 0:
+            if not is_wnid(str(wnid)):
+                raise RelayError(f"{where}: {_META}: class {int(identity)} has no WNID such as n01440764.")
+            wnid_of[str(int(identity))] = str(wnid)
+            terms[str(wnid)] = _terms(str(words))
+            train_images[str(wnid)] = int(images)
+    return wnid_of, terms, train_images
+
+
+def _terms(words: str) -> tuple[str, ...]:
+    return tuple(term.strip() for term in words.split(",") if term.strip())
+
+
+def _plain(term: str) -> str:
+    return " ".join(term.replace("_", " ").casefold().split())
