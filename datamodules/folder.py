@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import NoReturn
 
 from datamodules.draw import seeded_order, share
 from datamodules.listing import (
@@ -16,6 +17,7 @@ from datamodules.listing import (
     normalised,
 )
 from datamodules.source import Source
+from datamodules.walk import walk
 from stages.errors import RelayError
 
 _Found = tuple[str, str, os.stat_result]  # path below the root, location, stat
@@ -118,30 +120,9 @@ def _images_of_class(root: str, class_folder: str) -> list[_Found]:
 
 
 def _walk(root: str, top: str) -> Iterator[_Found]:
-    # Each pending folder carries the identities of the folders above it: a link to one of them is a loop.
-    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
-    while pending:
-        relative, above = pending.pop()
-        status = os.stat(os.path.join(root, relative))
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            continue
-        with _scan(os.path.join(root, relative)) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                below = os.path.join(relative, entry.name)
-                if _is_folder(entry):
-                    pending.append((below, above | {identity}))
-                elif is_image(entry.name):
-                    yield normalised(below.replace(os.sep, "/")), entry.path, _status(entry)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+    for below, entry in walk(root, top, on_unreadable=_unreadable):
+        if is_image(entry.name):
+            yield normalised(below.replace(os.sep, "/")), entry.path, _status(entry)
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result:
@@ -155,6 +136,8 @@ def _scan(folder: str) -> "os._ScandirIterator[str]":
     try:
         return os.scandir(folder)
     except OSError as error:
-        raise RelayError(
-            f"folder {folder} cannot be read: {error.strerror}; check its permissions."
-        ) from error
+        _unreadable(folder, 0, error)
+
+
+def _unreadable(folder: str, _depth: int, error: OSError) -> NoReturn:
+    raise RelayError(f"folder {folder} cannot be read: {error.strerror}; check its permissions.") from error

@@ -67,6 +67,17 @@ def first_and_more(names: Sequence[str], limit: int = 1) -> str:
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
+def is_readable(location: str) -> bool:
+    """Whether the effective user may read a file."""
+    return os.access(location, os.R_OK, effective_ids=_EFFECTIVE)
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a path in an archive is absolute or climbs out of the archive's folder, on any system."""
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in parts or (len(name) > 1 and name[1] == ":")
+
+
 def existing_root(root: str) -> str:
     """The folder's name with `~` expanded.
 
@@ -100,7 +111,7 @@ def check_files(root: str, found: Iterable[tuple[str, str, os.stat_result]]) -> 
             odd.append(path)
         elif status.st_size == 0:
             empty.append(path)
-        elif not os.access(location, os.R_OK, effective_ids=_EFFECTIVE):
+        elif not is_readable(location):
             forbidden.append(path)
     twice = sorted(path for path, times in paths.items() if times > 1)
     if twice:

@@ -17,6 +17,7 @@ from datamodules.listing import is_image, normalised
 from datamodules.packing.units import Side
 from datamodules.readers.hrct_faults import Faults, UnusableError
 from datamodules.readers.hrct_slices import is_dicom
+from datamodules.walk import walk
 from stages.errors import RelayError
 
 _SIDES: dict[str, Side] = {"train": "train", "test": "val", "val": "val"}
@@ -163,36 +164,23 @@ def _may_be_dicom(file: SourceFile, number: int, faults: Faults) -> bool:
 
 
 def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
-    # Each pending folder carries the identities of the folders above it: a link to one of them is a loop.
-    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     lost: list[str] = []
-    while pending:
-        relative, above = pending.pop()
-        folder = os.path.join(source, relative)
+
+    def unreadable(_folder: str, _depth: int, error: OSError) -> None:
+        lost.append(f"a folder that cannot be read ({error.strerror})")
+
+    def loop() -> None:
+        lost.append("a link to a folder that it stands in")
+
+    for below, entry in walk(source, on_unreadable=unreadable, on_loop=loop):
         try:
-            status = os.stat(folder)
-            identity = (status.st_dev, status.st_ino)
-            if identity in above:
-                lost.append("a link to a folder that it stands in")
-                continue
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            status = entry.stat()
         except OSError as error:
-            lost.append(f"a folder that cannot be read ({error.strerror})")
+            lost.append(f"a file that cannot be reached ({error.strerror})")
             continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            below = os.path.join(relative, entry.name)
-            try:
-                status = entry.stat()
-            except OSError as error:
-                lost.append(f"a file that cannot be reached ({error.strerror})")
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                pending.append((below, above | {identity}))
-            elif stat.S_ISREG(status.st_mode):
-                path = normalised(below.replace(os.sep, "/"))
-                yield SourceFile(path, entry.path, status.st_size, status.st_mtime_ns)
+        if stat.S_ISREG(status.st_mode):
+            path = normalised(below.replace(os.sep, "/"))
+            yield SourceFile(path, entry.path, status.st_size, status.st_mtime_ns)
     for what in sorted(set(lost)):
         faults.add("source", f"it holds {what}, {lost.count(what)} in all; mend or remove it")
 

@@ -10,6 +10,7 @@ from datamodules.packing.units import Side
 from datamodules.readers.ilsvrc_devkit import is_wnid
 from datamodules.readers.ilsvrc_images import ImageEntry, by_ground_truth
 from datamodules.readers.ilsvrc_units import Layout
+from datamodules.walk import is_folder
 from stages.errors import RelayError
 
 
@@ -28,7 +29,7 @@ class ClassFolders:
     def __init__(self, location: Path, side: Side) -> None:
         self.location = location
         self.ignored = 0
-        folders = sorted(entry.name for entry in _scan(location, side) if _is_folder(entry))
+        folders = sorted(entry.name for entry in _scan(location, side) if is_folder(entry))
         odd = [str(place) for place, name in enumerate(folders, 1) if not is_wnid(name)]
         if odd:
             raise RelayError(
@@ -76,11 +77,11 @@ class FlatFolder:
 
 def has_class_folders(location: Path, side: Side) -> bool:
     """Whether a side's folder holds folders, rather than images side by side."""
-    return any(_is_folder(entry) for entry in _scan(location, side))
+    return any(is_folder(entry) for entry in _scan(location, side))
 
 
 def _images(folder: Path, what: str) -> tuple[list[ImageEntry], int]:
-    files = [entry for entry in _scan(folder, what) if not _is_folder(entry)]
+    files = [entry for entry in _scan(folder, what) if not is_folder(entry)]
     images = [entry for entry in files if is_image(entry.name)]
     images.sort(key=lambda entry: normalised(entry.name))
     return [_image_entry(entry) for entry in images], len(files) - len(images)
@@ -93,13 +94,6 @@ def _image_entry(entry: os.DirEntry[str]) -> ImageEntry:
         return ImageEntry(entry.name, 0, 0, 0, f"it cannot be reached: {error.strerror}")
     trouble = "" if stat.S_ISREG(status.st_mode) else "it is not an ordinary file"
     return ImageEntry(entry.name, 0, status.st_size, status.st_mtime_ns, trouble)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _scan(folder: Path, what: str) -> list[os.DirEntry[str]]:

@@ -7,10 +7,9 @@ headers are read here, and only an archive with others is left to tarfile.
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from datamodules.listing import first_and_more
+from datamodules.listing import first_and_more, leaves_folder
 from stages.errors import RelayError
 
 BLOCK = 512  # bytes: headers are of one, contents are padded to whole ones
@@ -114,7 +113,7 @@ def _by_tarfile(stream: BinaryIO, start: int, end: int, what: str) -> list[Membe
 def _check_names(found: Sequence[Member], what: str) -> None:
     for number, member in enumerate(found, 1):
         # Names without a slash are by far the most, and cannot leave a folder but as "..".
-        if ("/" in member.name or "\\" in member.name or member.name == "..") and _leaves(member.name):
+        if ("/" in member.name or "\\" in member.name or member.name == "..") and leaves_folder(member.name):
             raise RelayError(
                 f"{what}: the path of member {number} leaves the folder; such an archive is not read. "
                 "Get it from its provider again."
@@ -125,8 +124,3 @@ def _check_names(found: Sequence[Member], what: str) -> None:
         twice = [index for index, name in enumerate(names, 1) if times[name] > 1]
         places = first_and_more([f"member {index}" for index in twice], 2)
         raise RelayError(f"{what}: {places} have one name; make the archive anew.")
-
-
-def _leaves(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts

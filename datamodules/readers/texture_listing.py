@@ -8,16 +8,16 @@ condition. Oxford crops of it: `sampleNN/NN-III.png`; III is the condition. KTH-
 import os
 import re
 import stat
-import unicodedata
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
-from datamodules.listing import is_image
+from datamodules.listing import is_image, is_readable, leaves_folder, normalised
 from datamodules.packing.units import Problem
 from datamodules.readers.texture_names import CURET_MATERIALS
+from datamodules.walk import walk
 from stages.errors import RelayError
 
 Layout = Literal["columbia", "oxford", "kth-tips"]
@@ -34,7 +34,6 @@ _NAMES: dict[Layout, re.Pattern[str]] = {
     ),
 }
 _SAMPLE_FOLDER = re.compile(r"sample_?(\d{2})", re.I | re.A)
-_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def list_textures(source: Path) -> tuple[list[TextureImage], list[Problem]]:
             problems.append(Problem(what, "it is no ordinary file; remove it"))
         elif status.st_size == 0:
             problems.append(Problem(what, "it has zero bytes; copy it again or remove it"))
-        elif not os.access(entry, os.R_OK, effective_ids=_EFFECTIVE):
+        elif not is_readable(entry):
             problems.append(Problem(what, "it may not be read; change its permissions"))
         elif path.lower().endswith(".zip"):
             _list_zip(path, entry, what, images, problems)
@@ -107,39 +106,20 @@ def list_textures(source: Path) -> tuple[list[TextureImage], list[Problem]]:
 
 def _walk(source: Path) -> Iterator[tuple[str, str]]:
     """(path in NFC with forward slashes, location) of every file that may be an image or a zip."""
-    # Each pending folder carries the identities of the folders above it: a link to one of them is a loop.
-    pending: list[tuple[str, str, frozenset[tuple[int, int]]]] = [("", str(source), frozenset())]
-    while pending:
-        path, folder, above = pending.pop()
-        status = os.stat(folder)
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            continue
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            where = f"a folder {len(above)} levels below the source" if above else "the source"
-            raise RelayError(f"{where} cannot be read: {error.strerror}; check its permissions.") from None
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name == "__MACOSX":
-                continue
-            below = f"{path}/{unicodedata.normalize('NFC', entry.name)}".lstrip("/")
-            if _is_folder(entry):
-                pending.append((below, entry.path, above | {identity}))
-            elif _may_hold_image(entry.name):
-                yield below, entry.path
+    for below, entry in walk(source, on_unreadable=_unreadable):
+        path = normalised(below.replace(os.sep, "/"))
+        if _may_hold_image(entry.name) and "__MACOSX" not in path.split("/"):
+            yield path, entry.path
+
+
+def _unreadable(_folder: str, depth: int, error: OSError) -> NoReturn:
+    where = f"a folder {depth} levels below the source" if depth else "the source"
+    raise RelayError(f"{where} cannot be read: {error.strerror}; check its permissions.") from None
 
 
 def _may_hold_image(name: str) -> bool:
     lower = name.lower()
     return is_image(lower) or lower.endswith((".bmp.z", ".zip", ".gif"))
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _status(location: str) -> os.stat_result | None:
@@ -158,14 +138,14 @@ def _list_zip(
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
         problems.append(Problem(what, "it is no complete zip; copy it again"))
         return
-    if any(_leaves(info.filename) for info in members):
+    if any(leaves_folder(info.filename) for info in members):
         problems.append(
             Problem(what, "it holds paths that leave its folder; take it from the provider again")
         )
         return
     before = len(images) + len(problems)
     for number, info in enumerate(sorted(members, key=lambda info: info.filename), start=1):
-        name = unicodedata.normalize("NFC", info.filename)
+        name = normalised(info.filename)
         if not _may_hold_image(name) or "__MACOSX/" in name or name.rsplit("/", 1)[-1].startswith("."):
             continue
         inside = f"{what}, file {number} in it"
@@ -178,11 +158,6 @@ def _list_zip(
             _add(f"{path}/{name}", location, info.filename, origin, inside, images, problems)
     if len(images) + len(problems) == before:
         problems.append(Problem(what, "it holds no images; remove it"))
-
-
-def _leaves(name: str) -> bool:
-    parts = name.replace("\\", "/").split("/")
-    return name.startswith(("/", "\\")) or ".." in parts or (len(name) > 1 and name[1] == ":")
 
 
 def _add(
