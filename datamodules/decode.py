@@ -19,10 +19,10 @@ from stages.errors import RelayError
 DECODE_VERSION = 1  # part of the data identity; raise it when the pixels change
 HOUNSFIELD_WINDOW = (-1000.0, 400.0)  # air to dense soft tissue; the paper gives no window
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
-_GREY_8_BIT = frozenset({"1", "L", "LA", "La"})
-_GREY_16_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_COLOR = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
+GREY_8_BIT = frozenset({"1", "L", "LA", "La"})
+GREY_16_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+COLOR = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 _BLOCK = 32  # files a task of the thread pool: enough to hide the cost of handing it out
 _T = TypeVar("_T")
 
@@ -59,7 +59,7 @@ class _UnreadableImageError(Exception):
 def read_header(location: str) -> Header:
     """Read an image file's size and mode."""
     with _opened(location) as image:
-        return Header(image.width, image.height, image.mode in _COLOR, image.mode == "I")
+        return Header(image.width, image.height, image.mode in COLOR, image.mode == "I")
 
 
 def decode_file(location: str, reading: Reading) -> npt.NDArray[np.uint8]:
@@ -79,7 +79,7 @@ def decode_file(location: str, reading: Reading) -> npt.NDArray[np.uint8]:
     """
     with _opened(location) as opened:
         image: Image.Image = opened
-        if image.mode in _GREY_16_BIT or image.mode == "I":
+        if image.mode in GREY_16_BIT or image.mode == "I":
             image = Image.fromarray(window_to_uint8(np.asarray(image), reading.window))
         image = image.convert("RGB" if reading.color else "L")
         if reading.decode_size is not None:
@@ -203,8 +203,8 @@ def _pillow_warnings_handled() -> Iterator[None]:
 
 @contextmanager
 def _opened(location: str) -> Iterator[Image.Image]:
-    with Image.open(location, formats=_FORMATS) as image:
-        if image.mode not in _GREY_8_BIT | _GREY_16_BIT | _COLOR | {"I"}:
+    with Image.open(location, formats=FORMATS) as image:
+        if image.mode not in GREY_8_BIT | GREY_16_BIT | COLOR | {"I"}:
             raise _UnreadableImageError(
                 f"its pixels are of mode {image.mode}; write 8-bit or 16-bit integers"
             )
@@ -215,11 +215,18 @@ def _opened(location: str) -> Iterator[Image.Image]:
 
 
 def _resized_and_cropped(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
+    (width, height), (left, top) = crop_geometry(*image.size, size)
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return image.crop((left, top, left + size, top + size))
+
+
+def crop_geometry(width: int, height: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where torchvision's Resize and CenterCrop put an image whose shorter side becomes `size`.
+
+    Returns:
+        (width, height) after resizing; (left, top) of the crop in it.
+    """
     shorter = min(width, height)
     resized = (int(size * width / shorter), int(size * height / shorter))
-    if resized != image.size:
-        image = image.resize(resized, Image.Resampling.BICUBIC)
-    left = round((resized[0] - size) / 2.0)
-    top = round((resized[1] - size) / 2.0)
-    return image.crop((left, top, left + size, top + size))
+    return resized, (round((resized[0] - size) / 2.0), round((resized[1] - size) / 2.0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.readers.hrct_faults import UnusableError
+from datamodules.packing.units import UnusableError
 from datamodules.readers.hrct_images import (
     read_image_header,
     read_mask,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
+from datamodules.packing.units import UnusableError
 from datamodules.readers.hrct_classes import (
     PAPER_COUNTS,
     SEVEN_PATTERNS,
@@ -17,7 +18,6 @@ from datamodules.readers.hrct_classes import (
     plain_label,
 )
 from datamodules.readers.hrct_drawing import draw_regions, fill_outline, label_mask
-from datamodules.readers.hrct_faults import UnusableError
 from datamodules.readers.hrct_rois import Region, contour_regions, read_boxes, read_contours, region_fault
 from stages.errors import RelayError
 from tests.fake_hrct import IDENTIFIERS, SERIES_UID, SPACING, rectangle, write_contours

@@ -16,7 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )  # fmt: skip
 
-from datamodules.readers.hrct_faults import UnusableError
+from datamodules.packing.units import UnusableError
 from datamodules.readers.hrct_order import Direction, Ordered, order_slices
 from datamodules.readers.hrct_slices import read_hounsfield, read_slice_header
 from tests.fake_hrct import IDENTIFIERS, SERIES_UID, SPACING, hounsfield, write_series

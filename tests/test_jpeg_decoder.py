@@ -13,8 +13,9 @@ from fake_ilsvrc import encoded, photograph
 from PIL import Image
 
 from datamodules.decode import Reading, decode_file
+from datamodules.packing.units import UnusableError
 from datamodules.readers import jpeg
-from datamodules.readers.jpeg import UnreadableImageError, decode_image, jpeg_frame, reduction
+from datamodules.readers.jpeg import decode_image, jpeg_frame, reduction
 
 SIZE = 32
 FULLRES = Path(os.environ.get("RELAY_REAL_DATA", ""), "natural", "imagenet-sample-fullres")
@@ -166,7 +167,7 @@ BAD = {
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_input_is_refused_with_the_reason(kind: str) -> None:
     data, message = BAD[kind]
-    with pytest.raises(UnreadableImageError, match=message):
+    with pytest.raises(UnusableError, match=message):
         decode_image(data, 224)
 
 
@@ -175,7 +176,7 @@ def test_an_animated_file_is_refused(form: str) -> None:
     frames = [Image.fromarray(photograph(seed)) for seed in range(3)]
     stream = io.BytesIO()
     frames[0].save(stream, form, save_all=True, append_images=frames[1:])
-    with pytest.raises(UnreadableImageError, match="animated or has pages: 3 images"):
+    with pytest.raises(UnusableError, match="animated or has pages: 3 images"):
         decode_image(stream.getvalue(), SIZE)
 
 

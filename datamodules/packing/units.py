@@ -57,6 +57,10 @@ class Problem:
     why: str
 
 
+class UnusableError(Exception):
+    """Why something cannot be used; the text holds no path, and nothing that identifies a patient."""
+
+
 class Unit(Protocol):
     """A piece of work; small enough to be pickled and sent to a worker.
 

@@ -6,10 +6,6 @@ from datamodules.packing.units import OnError, Problem
 from stages.errors import RelayError
 
 
-class UnusableError(Exception):
-    """Why something cannot be used; the text holds nothing that identifies a patient."""
-
-
 @dataclass
 class Faults:
     """Collects what is wrong, so that one run names it all.

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from datamodules.readers.hrct_faults import UnusableError
+from datamodules.decode import FORMATS, GREY_16_BIT
+from datamodules.packing.units import UnusableError
 
 Depth = Literal["8-bit", "16-bit signed", "16-bit unsigned"]
 Spacing = tuple[float, float]
 Slice = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 _SAMPLE_FORMAT = 339  # TIFF 6.0, section 19
 _SIGNED = 2
 _AGAIN = "copy it again or remove it"
@@ -87,7 +87,7 @@ def read_mask(location: str, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
         UnusableError: It is no image, is damaged, is in colour, or has another size than its slice.
     """
     with _opened(location) as image:
-        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N"):
+        if image.mode not in GREY_16_BIT | {"1", "L", "P", "I"}:
             raise UnusableError(
                 f"its mask has pixels of mode {image.mode}; save one whole number a pixel (grey or palette)"
             )
@@ -148,7 +148,7 @@ def _new_size(
 def _depth(image: Image.Image) -> Depth:
     if image.mode in ("1", "L"):
         return "8-bit"
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
+    if image.mode in GREY_16_BIT:
         return "16-bit unsigned"
     signed = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
     if image.mode == "I" and image.format == "TIFF" and signed:
@@ -168,7 +168,7 @@ def _opened(location: str) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(location, formats=_FORMATS) as image:
+            with Image.open(location, formats=FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1:
                     raise UnusableError(f"it holds {frames} pages or frames; write one file a slice")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamodules.listing import is_image, normalised
-from datamodules.packing.units import Side
-from datamodules.readers.hrct_faults import Faults, UnusableError
+from datamodules.packing.units import Side, UnusableError
+from datamodules.readers.hrct_faults import Faults
 from datamodules.readers.hrct_slices import is_dicom
 from datamodules.walk import walk
 from stages.errors import RelayError

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.readers.hrct_faults import UnusableError
+from datamodules.packing.units import UnusableError
 from datamodules.readers.hrct_slices import SliceHeader
 
 Direction = Literal["image_numbers", "ascending", "descending"]

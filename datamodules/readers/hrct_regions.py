@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datamodules.listing import first_and_more
+from datamodules.packing.units import UnusableError
 from datamodules.readers.hrct_classes import plain_label
-from datamodules.readers.hrct_faults import Faults, UnusableError
+from datamodules.readers.hrct_faults import Faults
 from datamodules.readers.hrct_layout import SliceFolder, SourceFile
 from datamodules.readers.hrct_rois import Region, contour_regions, read_boxes, read_contours, region_fault
 from datamodules.readers.hrct_series import FolderSeries, Series

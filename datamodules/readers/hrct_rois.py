@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from datamodules.packing.units import UnusableError
 from datamodules.readers.hrct_classes import plain_label
-from datamodules.readers.hrct_faults import UnusableError
 
 BOX_COLUMNS = ("slice", "top", "left", "height", "width", "label")
 _DIGITS = 3  # of a pixel: contours were clicked on pixels, and their millimetres are rounded

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from datamodules.packing.units import Side
-from datamodules.readers.hrct_faults import Faults, UnusableError
+from datamodules.packing.units import Side, UnusableError
+from datamodules.readers.hrct_faults import Faults
 from datamodules.readers.hrct_images import ImageHeader, read_image_header
 from datamodules.readers.hrct_layout import SliceFolder, SourceFile
 from datamodules.readers.hrct_options import HrctOptions

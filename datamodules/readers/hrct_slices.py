@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.readers.hrct_faults import UnusableError
+from datamodules.packing.units import UnusableError
 
 AIR = -1000  # Hounsfield units; what padding becomes
 _HEADER_TAGS = (

@@ -6,9 +6,9 @@ from typing import cast
 import numpy as np
 
 from datamodules.hrct import cut_patches, find_patches
-from datamodules.packing.units import OnError, Problem, Sample, Side
+from datamodules.packing.units import OnError, Problem, Sample, Side, UnusableError
 from datamodules.readers.hrct_drawing import Labels, Numbers, draw_regions, label_mask
-from datamodules.readers.hrct_faults import Faults, UnusableError
+from datamodules.readers.hrct_faults import Faults
 from datamodules.readers.hrct_images import Slice, read_mask, read_slice_image, resample, resample_labels
 from datamodules.readers.hrct_options import HrctOptions
 from datamodules.readers.hrct_rois import Region

@@ -46,7 +46,8 @@ class ImageUnit:
                 opened.
         """
         # Here, since a survey needs no torch: half a gigabyte and seconds in every process.
-        from datamodules.readers.jpeg import UnreadableImageError, decode_image
+        from datamodules.packing.units import UnusableError
+        from datamodules.readers.jpeg import decode_image
 
         samples: list[Sample] = []
         problems: list[Problem] = []
@@ -57,7 +58,7 @@ class ImageUnit:
                 name = image_name(self.side, wnid, int(self.entries.places[index]), file)
                 try:
                     image = decode_image(self._content(index, file, archive), self.size)
-                except UnreadableImageError as error:
+                except UnusableError as error:
                     if on_error == "raise":
                         raise unusable(name, str(error)) from error
                     problems.append(Problem(name, str(error)))

@@ -16,7 +16,15 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
-from datamodules.decode import window_to_uint8
+from datamodules.decode import (
+    COLOR,
+    FORMATS,
+    GREY_8_BIT,
+    GREY_16_BIT,
+    crop_geometry,
+    window_to_uint8,
+)
+from datamodules.packing.units import UnusableError
 
 MAXIMUM_PIXELS = (
     89_478_485  # Pillow's own limit: a quarter of a GiB in colour; ILSVRC's largest has 20 million
@@ -24,19 +32,10 @@ MAXIMUM_PIXELS = (
 REDUCED_AT_LEAST = 2
 """A reduced decode keeps this many times the target's shorter side: below it, differences can be seen."""
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
-_MODES = frozenset(
-    {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
-)
-_MODES_16_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 # Frame headers (SOF0 to SOF15); three markers between them are tables: DHT, JPG, DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length: TEM and restarts
 _REDUCTIONS = (8, 4, 2)  # what libjpeg-turbo decodes with vector instructions
-
-
-class UnreadableImageError(Exception):
-    """Why bytes are not an image that can be used; names no file."""
 
 
 class Frame(NamedTuple):
@@ -67,11 +66,11 @@ def decode_image(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         uint8, (size, size, 3), RGB.
 
     Raises:
-        UnreadableImageError: It is not an image, damaged, animated, of more than `MAXIMUM_PIXELS` pixels, or
+        UnusableError: It is not an image, damaged, animated, of more than `MAXIMUM_PIXELS` pixels, or
             of floating-point or 32-bit pixels.
     """
     if not data:
-        raise UnreadableImageError("it has zero bytes")
+        raise UnusableError("it has zero bytes")
     frame = jpeg_frame(data)
     if frame is not None and frame.precision == 8 and frame.components in (1, 3):
         _check_size(frame.width, frame.height, size)
@@ -135,48 +134,45 @@ def _by_pillow(data: bytes, size: int) -> npt.NDArray[np.uint8]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on metadata, and on sizes, which are checked here
         try:
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image.width, image.height, size)
                 frames = getattr(image, "n_frames", 1) if image.format in ("PNG", "TIFF") else 1
                 if frames > 1:
-                    raise UnreadableImageError(f"it is animated or has pages: {frames} images in one file")
-                if image.mode in _MODES_16_BIT:
+                    raise UnusableError(f"it is animated or has pages: {frames} images in one file")
+                if image.mode in GREY_16_BIT:
                     levels = window_to_uint8(np.asarray(image), None)
                     return np.ascontiguousarray(np.broadcast_to(levels[..., None], (*levels.shape, 3)))
-                if image.mode not in _MODES:
-                    raise UnreadableImageError(f"its pixels are of mode {image.mode}, not 8 or 16 bits")
+                if image.mode not in GREY_8_BIT | COLOR:
+                    raise UnusableError(f"its pixels are of mode {image.mode}, not 8 or 16 bits")
                 return np.array(image.convert("RGB"))
         except UnidentifiedImageError:
-            raise UnreadableImageError("it is not a JPEG, PNG, TIFF or BMP image") from None
+            raise UnusableError("it is not a JPEG, PNG, TIFF or BMP image") from None
         except Image.DecompressionBombError:
-            raise UnreadableImageError(f"it has more than {MAXIMUM_PIXELS} pixels") from None
-        except (MemoryError, UnreadableImageError):
+            raise UnusableError(f"it has more than {MAXIMUM_PIXELS} pixels") from None
+        except (MemoryError, UnusableError):
             raise
         except Exception as error:  # damaged files make Pillow raise nearly anything
-            raise UnreadableImageError(f"its pixels cannot be decoded ({error})") from error
+            raise UnusableError(f"its pixels cannot be decoded ({error})") from error
 
 
 def _check_size(width: int, height: int, size: int) -> None:
     shorter = min(width, height)
     if shorter == 0:
-        raise UnreadableImageError(f"it is {width} x {height} pixels")
+        raise UnusableError(f"it is {width} x {height} pixels")
     # A narrow strip grows with its shorter side: its resized size counts too.
     for pixels, what in (
         (width * height, "pixels"),
         (width * height * size * size // shorter**2, "pixels after resizing"),
     ):
         if pixels > MAXIMUM_PIXELS:
-            raise UnreadableImageError(
-                f"it has {pixels} {what} ({width} x {height}); {MAXIMUM_PIXELS} at most"
-            )
+            raise UnusableError(f"it has {pixels} {what} ({width} x {height}); {MAXIMUM_PIXELS} at most")
 
 
 def _resized_and_cropped(
     pixels: npt.NDArray[np.uint8], width: int, height: int, size: int, factor: int = 1
 ) -> npt.NDArray[np.uint8]:
     """`pixels`, (H, W, 3), is an image of `width` x `height` reduced by `factor`."""
-    shorter = min(width, height)
-    rows, columns = int(size * height / shorter), int(size * width / shorter)
+    (columns, rows), (left, top) = crop_geometry(width, height, size)
     if (rows, columns) != pixels.shape[:2]:
         # (1, 3, H, W), channels last: torch's vector instructions, with Pillow's arithmetic. Had the first
         # dimension another stride than a batch's, as [None] gives, the result would be planar, twice as slow.
@@ -190,5 +186,4 @@ def _resized_and_cropped(
             scales = (rows * up / height, columns * up / width)
             planes = interpolate(planes, scale_factor=scales, mode="bicubic", antialias=True)
         pixels = planes[0].permute(1, 2, 0).numpy()
-    top, left = round((rows - size) / 2.0), round((columns - size) / 2.0)
     return np.ascontiguousarray(pixels[top : top + size, left : left + size])

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.listing import first_and_more
-from datamodules.packing.units import OnError, Problem, Sample, Survey, Value
+from datamodules.packing.units import OnError, Problem, Sample, Survey, UnusableError, Value
 from datamodules.readers.texture_listing import TextureImage, list_textures
 from datamodules.readers.texture_names import CURET_MATERIALS, KTH_TIPS_MATERIALS
-from datamodules.readers.texture_pixels import UnusableFileError, decoded, file_bytes, resized
+from datamodules.readers.texture_pixels import decoded, file_bytes, resized
 from datamodules.readers.texture_region import textured_square
 from stages.errors import RelayError
 
@@ -84,7 +84,7 @@ class TextureUnit:
         for image in self.images:
             try:
                 sample = self._sample(image)
-            except UnusableFileError as error:
+            except UnusableError as error:
                 if on_error == "raise":
                     raise RelayError(
                         f"{image.name}: {error}. Copy the file again, remove it, or leave out what cannot "

@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from datamodules.packing.units import UnusableError
+
 _FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})  # of 8 bits or fewer
 _MOST_PIXELS = 1 << 24  # 4096 x 4096; CUReT's are 640 x 480
 MOST_BYTES = 1 << 26  # 64 MiB, packed or unpacked
-
-
-class UnusableFileError(Exception):
-    """Why a file cannot be used; says no path."""
 
 
 def file_bytes(location: str, member: str | None) -> bytes:
@@ -28,32 +26,32 @@ def file_bytes(location: str, member: str | None) -> bytes:
         member: Its name in the zip, or None. Names that end in `.Z` (any case) are unpacked (Unix compress).
 
     Raises:
-        UnusableFileError: It cannot be read, is damaged, empty or too large.
+        UnusableError: It cannot be read, is damaged, empty or too large.
     """
     try:
         if member is None:
             size = os.stat(location).st_size
             if size > MOST_BYTES:
-                raise UnusableFileError(f"it has {size:,} bytes, more than any image of the database")
+                raise UnusableError(f"it has {size:,} bytes, more than any image of the database")
             with open(location, "rb") as file:
                 data = file.read(MOST_BYTES + 1)
         else:
             with zipfile.ZipFile(location) as archive, archive.open(member) as packed:
                 data = packed.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UnusableFileError(f"it cannot be read ({error.strerror or type(error).__name__})") from None
+        raise UnusableError(f"it cannot be read ({error.strerror or type(error).__name__})") from None
     except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise UnusableFileError(f"it cannot be taken out of its zip ({type(error).__name__})") from None
+        raise UnusableError(f"it cannot be taken out of its zip ({type(error).__name__})") from None
     except Exception as error:  # the damaged streams of zlib, bz2 and lzma have errors of their own
         if type(error).__name__ not in ("error", "LZMAError"):
             raise
-        raise UnusableFileError("it cannot be taken out of its zip (damaged)") from None
+        raise UnusableError("it cannot be taken out of its zip (damaged)") from None
     if not data:
-        raise UnusableFileError("it has zero bytes")
+        raise UnusableError("it has zero bytes")
     if (member or location).upper().endswith(".Z"):
         data = _unpacked(data)
     if len(data) > MOST_BYTES:
-        raise UnusableFileError(f"it has more than {MOST_BYTES:,} bytes")
+        raise UnusableError(f"it has more than {MOST_BYTES:,} bytes")
     return data
 
 
@@ -61,31 +59,31 @@ def decoded(data: bytes) -> Image.Image:
     """Decode an image of 8 bits a channel, as grey (mode L) or colour (RGB); palettes and CMYK become RGB.
 
     Raises:
-        UnusableFileError: It is no image, damaged, animated, of more than 8 bits, or too large.
+        UnusableError: It is no image, damaged, animated, of more than 8 bits, or too large.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sizes are checked below, other warnings are about metadata
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
             if image.width * image.height > _MOST_PIXELS:
-                raise UnusableFileError(
+                raise UnusableError(
                     f"it says it has {image.width} x {image.height} pixels, more than any of the database's"
                 )
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
-                raise UnusableFileError(f"it holds {frames} images; keep one")
+                raise UnusableError(f"it holds {frames} images; keep one")
             if image.mode not in _MODES or _has_deep_channels(image):
-                raise UnusableFileError("it has more than 8 bits a channel; write 8-bit pixels")
+                raise UnusableError("it has more than 8 bits a channel; write 8-bit pixels")
             image.load()
             return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
     except UnidentifiedImageError:
-        raise UnusableFileError("it is no BMP, PNG, JPEG or TIFF image") from None
+        raise UnusableError("it is no BMP, PNG, JPEG or TIFF image") from None
     except Image.DecompressionBombError:
-        raise UnusableFileError("it says it has more pixels than any image of the database") from None
-    except (UnusableFileError, MemoryError):
+        raise UnusableError("it says it has more pixels than any image of the database") from None
+    except (UnusableError, MemoryError):
         raise
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise UnusableFileError(f"it is damaged ({error or type(error).__name__})") from None
+        raise UnusableError(f"it is damaged ({error or type(error).__name__})") from None
 
 
 def resized(image: Image.Image, box: tuple[int, int, int, int], size: int) -> npt.NDArray[np.uint8]:
@@ -127,7 +125,7 @@ def _unpacked(data: bytes) -> bytes:
     try:
         ncompress.decompress(data, sink)
     except OverflowError:
-        raise UnusableFileError(f"it unpacks to more than {MOST_BYTES:,} bytes") from None
+        raise UnusableError(f"it unpacks to more than {MOST_BYTES:,} bytes") from None
     except ValueError:
-        raise UnusableFileError("it is no file of Unix compress, or damaged") from None
+        raise UnusableError("it is no file of Unix compress, or damaged") from None
     return sink.getvalue()
