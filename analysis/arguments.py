@@ -1,7 +1,8 @@
-"""KEY=VALUE arguments of the commands in `analysis`, as train.py takes them."""
+"""KEY=VALUE arguments of the commands that read a store."""
 
 from collections.abc import Sequence
 
+from stages.arguments import key_values as arguments_by_key
 from stages.errors import RelayError
 
 
@@ -16,14 +17,7 @@ def key_values(arguments: Sequence[str], keys: Sequence[str], example: str) -> d
     Raises:
         RelayError: for an unknown key, a key given twice or without a value, or without runs_dir.
     """
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if key not in keys or not equals or not value:
-            raise RelayError(f"{argument!r} is not one of {', '.join(f'{known}=VALUE' for known in keys)}")
-        if key in given:
-            raise RelayError(f"{key} is given twice")
-        given[key] = value
+    given = arguments_by_key(arguments, keys)
     if "runs_dir" not in given:
         raise RelayError(f"give the store: {example}")
     return given

@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from analysis.arguments import key_values
 from analysis.frequency import Directions, Norm, Precision
 from analysis.observations import Observations, save_observations
@@ -37,7 +35,7 @@ from analysis.study import Study, find_studies, select_study
 from analysis.study_report import process_labels, styles_of
 from analysis.target_images import target_images
 from analysis.wandb_figures import log_figures
-from stages.console import output, refuse
+from stages.console import bar, output, refuse
 from stages.errors import RelayError
 from stages.memory import keep_freed_memory
 from stages.store import RunFolder
@@ -125,14 +123,7 @@ def look_at(arguments: Arguments) -> tuple[Study, Observations]:
         raise RelayError(f"no run of study {study.id} has a config.yaml, which says where its images are")
     targets = target_images(configured[0], arguments.cache_dir)
     own = None if arguments.images is None else targets.own_images(arguments.images)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed} of {task.total}"),
-        TimeRemainingColumn(),
-    )
-    console = output()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with bar() as progress:
         task = progress.add_task("reading", total=None)
         described = ""
 

@@ -14,6 +14,7 @@ from analysis.page import Section
 from analysis.study import Study
 from stages.errors import RelayError
 from stages.store import RunFolder
+from stages.wandb_login import private_settings
 
 
 def log_figures(sections: Sequence[Section], study: Study, runs_dir: Path, mode: str) -> None:
@@ -47,14 +48,7 @@ def log_figures(sections: Sequence[Section], study: Study, runs_dir: Path, mode:
             group=f"{logged['study']}/analysis",
             job_type="analysis",
             tags=["analysis", study.target],
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                disable_git=True,
-                save_code=False,
-                x_disable_meta=True,  # the command line and its paths
-                host="",  # else the machine's name
-            ),
+            settings=private_settings(),
         )
         pictures = [picture for section in sections for picture in section.all_pictures]
         run.log(

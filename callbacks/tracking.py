@@ -14,7 +14,7 @@ from callbacks.history import Row
 from stages.config import LoggerConfig
 from stages.recipe import Recipe, short_id
 from stages.record import Record
-from stages.wandb_login import logged_in
+from stages.wandb_login import logged_in, private_settings
 
 PLATEAU_NOT_REACHED = "plateau not reached"
 
@@ -79,14 +79,7 @@ class Tracking:
                 f"rule {recipe.transfer or 'none'}",
             ],
             config=self._config(),
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                disable_git=True,
-                save_code=False,
-                x_disable_meta=True,  # the command line and its paths
-                host="",  # else the machine's name
-            ),
+            settings=private_settings(),
         )
         return self
 

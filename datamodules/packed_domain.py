@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,10 @@ def packed_identity(source: Source) -> DataIdentity:
         RelayError: if there is no such set, or a window is given for 8-bit images.
     """
     assert source.root is not None
-    description = read_description(source.root)
+    return _identity(source, read_description(source.root))
+
+
+def _identity(source: Source, description: dict[str, Any]) -> DataIdentity:
     content = {
         "origin": "packed",
         "set": description["digest"],
@@ -49,8 +53,8 @@ def prepare_packed(source: Source, cache_dir: Path, memory_limit_bytes: int) -> 
         RelayError: if the set cannot be read.
     """
     assert source.root is not None
-    identity = packed_identity(source)
     description = read_description(source.root)
+    identity = _identity(source, description)
     shape = tuple(description["shape"])
     window = _window(source, description["dtype"])
     manifest = read_manifest(source.root)

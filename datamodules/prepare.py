@@ -2,7 +2,6 @@
 
 python -m datamodules.prepare domain=dld source=FILES out=SET
 
-
 domain=natural|texture|dld   ILSVRC2012; CUReT or KTH-TIPS; HRCT slices with regions of interest
 source=FOLDER                the files as the provider ships them
 out=FOLDER                   where the set goes; give it to training as {kind: packed, root: OUT}
@@ -26,12 +25,10 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from datamodules.packing.layout import SHEET, SKIPPED
 from datamodules.packing.pack import PreparedSet, SplitRule, pack
-from datamodules.packing.sheet import contact_sheet
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct import HrctOptions
 from datamodules.readers.hrct import survey as survey_hrct
@@ -40,8 +37,8 @@ from datamodules.readers.ilsvrc import IlsvrcOptions
 from datamodules.readers.ilsvrc import survey as survey_ilsvrc
 from datamodules.readers.texture import TextureOptions
 from datamodules.readers.texture import survey as survey_texture
-from stages.atomic import atomic_file
-from stages.console import output, refuse
+from stages.arguments import key_values
+from stages.console import bar, output, refuse
 from stages.errors import RelayError
 from stages.resources import available_cores
 
@@ -76,7 +73,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[PrepareConfig, Any]:
     Raises:
         RelayError: for an unknown key, a value of another type, or a missing one.
     """
-    given = _key_values(arguments)
+    given = key_values(arguments)
     domain = given.get("domain", "")
     if domain not in _READERS:
         raise RelayError(f"domain is {domain!r}; choose one of {', '.join(_READERS)}")
@@ -112,15 +109,11 @@ def prepare_set(config: PrepareConfig, options: Any) -> PreparedSet:
     on_error: Literal["raise", "skip"] = "skip" if config.on_error == "skip" else "raise"
     _, survey_source = _READERS[config.domain]
     rule = SplitRule(config.fraction, config.seed, config.allow_crossing, config.duplicates)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
-    console = output()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with bar() as progress:
         task = progress.add_task("listing", total=None)
         survey = survey_source(source, options, on_error)
         progress.update(task, description="reading", total=len(survey.units))
-        prepared = pack(
+        return pack(
             survey,
             Path(config.out).expanduser(),
             rule,
@@ -128,10 +121,6 @@ def prepare_set(config: PrepareConfig, options: Any) -> PreparedSet:
             workers=config.workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    sheet = contact_sheet(prepared.folder, prepared.manifest, getattr(options, "window", None))
-    with atomic_file(prepared.folder / SHEET) as file:
-        sheet.save(file, format="PNG", optimize=True)
-    return prepared
 
 
 def print_summary(prepared: PreparedSet) -> None:
@@ -164,7 +153,7 @@ def print_summary(prepared: PreparedSet) -> None:
     if crossing["groups"] or crossing["duplicates"]:
         console.print(
             f"[bold red]crossing the split, as allowed:[/] {crossing['groups']} groups, "
-            f"{crossing['duplicates']} pairs of equal or nearly equal images"
+            f"{crossing['duplicates']} pictures, equal or nearly so"
         )
     for note in (*description["notes"], *_notes_on_counts(prepared)):
         console.print(f"note: {note}", markup=False)
@@ -199,18 +188,6 @@ def main(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         output().print("Interrupted. What has been read is kept; the same command goes on from there.")
         sys.exit(130)
-
-
-def _key_values(arguments: Sequence[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or not value:
-            raise RelayError(f"{argument!r} is not KEY=VALUE")
-        if key in given:
-            raise RelayError(f"{key} is given twice")
-        given[key] = value
-    return given
 
 
 def _typed(kind: type[Any], given: Mapping[str, str]) -> Any:

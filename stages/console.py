@@ -9,6 +9,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 # Without a terminal rich assumes 80 columns; a file has room.
 _WIDTH_WITHOUT_TERMINAL = 150
@@ -22,6 +23,20 @@ def output() -> Console:
     """
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+def bar() -> Progress:
+    """A bar with its count and the time left, for a `with` block; nothing where there is no terminal."""
+    console = output()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed} of {task.total}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def log_handler() -> logging.Handler:

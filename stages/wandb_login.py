@@ -1,7 +1,8 @@
-"""Whether this machine has a login for Weights & Biases, without asking for one and without network."""
+"""Weights & Biases: whether this machine has a login, and what is never sent; without network."""
 
 import netrc
 import os
+from typing import Any
 from urllib.parse import urlparse
 
 
@@ -14,3 +15,17 @@ def logged_in() -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def private_settings() -> Any:
+    """`wandb.Settings` of every run that Relay logs: silent, without what names this machine or its paths."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_git=True,
+        save_code=False,
+        x_disable_meta=True,  # the command line and its paths
+        host="",  # else the machine's name
+    )

@@ -4,8 +4,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from datamodules.packing.crossing import Crossing, find_crossing
-from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SKIPPED, SPLIT
+from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SHEET, SKIPPED, SPLIT
 from datamodules.packing.parts import WORK, Part, Task, finished_part, run_task, settings_digest, tasks
+from datamodules.packing.sheet import contact_sheet
 from datamodules.packing.units import OnError, Problem, Survey
 from datamodules.splits import check_split, split_by_group, split_report
-from stages.atomic import remove_partial_files, write_text
+from stages.atomic import atomic_file, remove_partial_files, write_text
 from stages.errors import RelayError
 from stages.store import make_folder
 
@@ -147,17 +149,15 @@ def _run(todo: Sequence[Task], workers: int) -> Iterator[tuple[int, Part]]:
     # spawn: a fork would copy locks that threads of this process may hold
     context = get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_one_thread) as pool:
-        waiting: dict[Future[Part], int] = {}
         left = iter(todo)
+        # Some more than run at once: the rest waits here, where Ctrl-C can drop it.
+        waiting = {pool.submit(run_task, task): task.number for task in islice(left, 2 * workers)}
         try:
-            for task in todo[: 2 * workers]:
-                waiting[pool.submit(run_task, next(left))] = task.number
             while waiting:
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield waiting.pop(future), future.result()
-                    if (task_left := next(left, None)) is not None:
-                        waiting[pool.submit(run_task, task_left)] = task_left.number
+                    waiting |= {pool.submit(run_task, task): task.number for task in islice(left, 1)}
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -209,6 +209,9 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
     write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
     skipped = pd.DataFrame([(problem.what, problem.why) for problem in problems], columns=["what", "why"])
     write_text(folder / SKIPPED, skipped.to_csv(index=False, lineterminator="\n"))
+    sheet = contact_sheet(folder, manifest, survey.window)
+    with atomic_file(folder / SHEET) as file:
+        sheet.save(file, format="PNG", optimize=True)
     write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")
     return PreparedSet(folder, description, manifest, problems, crossing, reached)
 

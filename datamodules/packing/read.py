@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from datamodules.decode import window_to_uint8
 from datamodules.packing.layout import DESCRIPTION, FORMAT, MANIFEST, part_name
 from stages.errors import RelayError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,11 @@ class PackedImages:
         """Number of images."""
         return len(self.rows)
 
-    def gather(self, indices: Sequence[int], threads: int = 1) -> npt.NDArray[np.uint8]:
+    def gather(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Copy some images out of their parts.
 
         Args:
             indices: which ones.
-            threads: not used: copying is not worth any.
 
         Returns:
             uint8, (len(indices), *shape).
@@ -103,12 +104,14 @@ def read_description(root: str) -> dict[str, Any]:
     return content
 
 
-def read_manifest(root: str) -> pd.DataFrame:
+def read_manifest(root: str) -> "pd.DataFrame":
     """A prepared set's manifest: sample, class, group, split, part, place.
 
     Raises:
         RelayError: if it cannot be read.
     """
+    import pandas as pd  # half a second that a plan does without
+
     columns: dict[str, Any] = dict.fromkeys(("sample", "class", "group", "split"), "str")
     columns |= dict.fromkeys(("part", "place"), "int32")
     try:

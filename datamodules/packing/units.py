@@ -98,6 +98,7 @@ class Survey:
         notes: what the user should know, such as a count that differs from the paper's.
         settings: what shapes the samples (sizes, window, classes asked for), JSON values; enters the set's
             identity.
+        window: Hounsfield units that the contact sheet shows as black and white; None: the usual ones.
         secret: text that only someone with the source's own files can know, such as the sorted list of its
             paths and sizes; salts the hashes of the groups, and is never stored.
     """
@@ -109,3 +110,4 @@ class Survey:
     notes: tuple[str, ...]
     settings: Mapping[str, object]
     secret: str = field(repr=False)
+    window: tuple[float, float] | None = None

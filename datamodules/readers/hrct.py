@@ -87,6 +87,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         notes=tuple(notes),
         settings=_settings(options, class_map, eight_bit),
         secret=secret,
+        window=options.window,
     )
 
 

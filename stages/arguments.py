@@ -1,0 +1,27 @@
+"""KEY=VALUE arguments of the commands beside train.py, as train.py takes them."""
+
+from collections.abc import Sequence
+
+from stages.errors import RelayError
+
+
+def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> dict[str, str]:
+    """The arguments by key.
+
+    Args:
+        arguments: as typed.
+        keys: those that the command takes; any if None.
+
+    Raises:
+        RelayError: for an unknown key, or a key given twice or without a value.
+    """
+    expected = "KEY=VALUE" if keys is None else f"one of {', '.join(f'{known}=VALUE' for known in keys)}"
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or not value or (keys is not None and key not in keys):
+            raise RelayError(f"{argument!r} is not {expected}")
+        if key in given:
+            raise RelayError(f"{key} is given twice")
+        given[key] = value
+    return given
