@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+FOLDER = ".observed"
+"""Below a store: what was computed of its networks."""
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)

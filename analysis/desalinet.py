@@ -222,11 +222,11 @@ def _link(trace: _Trace, given: Tensor, name: str) -> Reverse:
     Raises:
         RelayError: if anything else happened in between.
     """
-    last = trace.value
+    last, shape = trace.value, trace.value.shape  # the reverse is to keep no activation alive
     if given._version == trace.version and (given is last or _is_view(last, given)):
-        return lambda signal: signal.reshape(last.shape)
+        return lambda signal: signal.reshape(shape)
     if last._version == trace.version and _is_reshaped(last, given):
-        return lambda signal: signal.reshape(last.shape)
+        return lambda signal: signal.reshape(shape)
     source = trace.names[-1] if trace.names else "the images"
     raise RelayError(
         f"between {source} and {name} something happens that is no module, such as a function "

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import PAGE_WIDTH, Picture, ProcessStyle, house_style, new_figure, save, wrapped
-from analysis.observations import Floats, Observations
-from analysis.observe import LAYERS
+from analysis.observations import LAYERS, Floats, Observations
 
 _COLOURS = "cividis"
 _ROOM_FOR_NUMBERS = 9  # columns

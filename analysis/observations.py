@@ -10,11 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.arrays import DAMAGED, read_arrays
-from analysis.observer import FOLDER
+from analysis.arrays import DAMAGED, FOLDER, read_arrays
 from stages.atomic import write_bytes
 from stages.errors import RelayError
 from stages.store import make_folder
+
+# The ReLU after each layer but the last, whose units are another stage's classes.
+LAYERS = {
+    "conv1": "relu1",
+    "conv2": "relu2",
+    "conv3": "relu3",
+    "conv4": "relu4",
+    "conv5": "relu5",
+    "fc6": "relu6",
+    "fc7": "relu7",
+}
 
 _VERSION = 1
 

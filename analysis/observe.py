@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from analysis.arrays import Arrays
 from analysis.frequency import Directions, Norm, Precision, smoothed
@@ -23,27 +23,16 @@ from analysis.observation_tables import (
     relative_heat,
     small,
 )
-from analysis.observations import Floats, Observations, Shown
-from analysis.observer import Observer
+from analysis.observations import LAYERS, Floats, Observations, Shown
+from analysis.observer import Images, Observer
 from analysis.reverses import Rule
-from analysis.sample_choice import choose_samples
+from analysis.sample_choice import choose_samples, true_class_probability
 from analysis.selection import process_order, whole_set_rows
 from analysis.study import Study
 from analysis.target_images import TargetImages
 from stages.errors import RelayError
 from stages.recipe import short_id
 from stages.store import RunFolder
-
-# The ReLU after each layer but the last, whose units are another stage's classes.
-LAYERS = {
-    "conv1": "relu1",
-    "conv2": "relu2",
-    "conv3": "relu3",
-    "conv4": "relu4",
-    "conv5": "relu5",
-    "fc6": "relu6",
-    "fc7": "relu7",
-}
 
 OnProgress = Callable[[str, int, int], None]
 """What is being done, how much of it, of how much."""
@@ -117,10 +106,11 @@ def observe(
     by_process = {name: [run for run in looked if run.process == name] for name in processes}
     shown_runs, seed = _shown_runs(by_process)
     folders = [run.observer.folder for run in looked]
-    picked = choose_samples(folders, targets.samples, targets.labels, per_class=1)
-    checked = choose_samples(folders, targets.samples, targets.labels, per_class=look.checked)
+    probability = true_class_probability(folders, targets.samples, targets.labels)
+    picked = choose_samples(probability, targets.labels, per_class=1)
+    checked = choose_samples(probability, targets.labels, per_class=look.checked)
     compared = evenly_spread(len(targets.labels), look.compared)
-    check_images, compare_images = targets.images(checked.tolist()), targets.images(compared.tolist())
+    check_images, compare_images = (Images(targets.images(rows.tolist())) for rows in (checked, compared))
 
     gains: dict[str, list[Floats]] = {name: [] for name in processes}
     random: dict[str, list[Arrays]] = {name: [] for name in processes}
@@ -128,8 +118,8 @@ def observe(
     heats: dict[tuple[str, int], Tensor] = {}
     grams: dict[str, Arrays] = {}
     filters: dict[str, Floats] = {}
+    stride = 1
     tiles = min(look.tiles, targets.size)
-    stride = _stride(looked[0].observer.network)
     for number, run in enumerate(looked, start=1):
         what = f"{run.process}, seed {run.seed}"
         on_progress(f"maps: {what}", number - 1, len(looked))
@@ -138,7 +128,8 @@ def observe(
         curves[run.process].append(run.observer.deletion(check_images, tiles=tiles, steps=look.steps))
         grams[run.observer.run_id] = run.observer.grams(compare_images, list(LAYERS.values()))
         if run in shown_runs.values():
-            filters[run.process] = run.observer.filters()
+            first = run.observer.first_layer()
+            filters[run.process], stride = first["filters"], int(first["stride"])
         gains[run.process].append(_response(run, targets.size, look, what, on_progress))
         run.observer.forget()
     shown = _shown(shown_runs, seed, targets, picked.tolist())
@@ -232,7 +223,7 @@ def _stages(
     runs: pd.DataFrame,
     look: Look,
     grams: Mapping[str, Arrays],
-    images: Tensor,
+    images: Images,
     on_progress: OnProgress,
 ) -> pd.DataFrame:
     """CKA between every stage run of the chains and its parent; see `Observations.stages`."""
@@ -285,7 +276,8 @@ def _mapped(
     *,
     grey: bool,
 ) -> Shown:
-    maps = [torch.from_numpy(run.observer.maps(images)) for run in runs.values()]
+    pictures = Images(images)
+    maps = [torch.from_numpy(run.observer.maps(pictures)) for run in runs.values()]
     return Shown(
         rows=names,
         seed=seed,
@@ -293,8 +285,3 @@ def _mapped(
         maps=np.stack([small(normalised_maps(each, grey=grey)) for each in maps], axis=1),
         heat=np.stack([small(relative_heat(each)) for each in maps], axis=1),
     )
-
-
-def _stride(network: nn.Module) -> int:
-    """Pixels between two places of the first convolution."""
-    return next(module.stride[0] for module in network.modules() if isinstance(module, nn.Conv2d))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from analysis.arrays import DAMAGED, Arrays, read_arrays
+from analysis.arrays import DAMAGED, FOLDER, Arrays, read_arrays
 from analysis.cka import layer_grams
 from analysis.deletion import curve, random_orders, tile_order
 from analysis.desalinet import backward, modules_until
@@ -31,13 +31,24 @@ from stages.atomic import atomic_file
 from stages.recipe import short_id
 from stages.store import RunFolder, make_folder
 
-FOLDER = ".observed"
-
 # Raise it when the code changes what an equal question is answered with.
 _VERSION = 1
 
 _RANDOM_ORDERS = 3
 _RANDOM_WEIGHTS = 2018
+
+
+class Images:
+    """Images as networks take them, (N, C, H, W), under whose digest what was seen in them is kept."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape and pixels, taken once for all networks."""
+        content = self.pixels.contiguous().numpy()
+        return hashlib.sha256(f"{content.shape}".encode() + content.tobytes()).hexdigest()
 
 
 class Observer:
@@ -55,6 +66,7 @@ class Observer:
         self.run_id = run_id
         self._layer = layer
         self._rule = rule
+        self._path = {"layer": layer, "rule": rule}
         self._kept = folder.parent.parent / FOLDER / short_id(run_id)
 
     @cached_property
@@ -82,6 +94,7 @@ class Observer:
     ) -> npt.NDArray[np.float64]:
         """Gain at each frequency, (size // 2 + 1,); see `analysis.frequency.frequency_response`."""
         settings = {
+            **self._path,
             "size": size,
             "norm": norm,
             "directions": directions,
@@ -105,23 +118,23 @@ class Observer:
 
         return self._get("response", settings, compute, {"gain"})["gain"]
 
-    def maps(self, images: Tensor) -> npt.NDArray[np.float32]:
+    def maps(self, images: Images) -> npt.NDArray[np.float32]:
         """Images mapped back, (N, C, H, W)."""
 
         def compute() -> Arrays:
-            return {"maps": backward(self.network, images, self._layer, self._rule).numpy()}
+            return {"maps": backward(self.network, images.pixels, self._layer, self._rule).numpy()}
 
-        return self._get("maps", {"images": _digest(images)}, compute, {"maps"})["maps"]
+        return self._get("maps", {**self._path, "images": images.digest}, compute, {"maps"})["maps"]
 
-    def heat(self, images: Tensor) -> npt.NDArray[np.float32]:
+    def heat(self, images: Images) -> npt.NDArray[np.float32]:
         """The magnitude of images mapped back, (N, H, W)."""
 
         def compute() -> Arrays:
-            return {"heat": heat(backward(self.network, images, self._layer, self._rule)).numpy()}
+            return {"heat": heat(backward(self.network, images.pixels, self._layer, self._rule)).numpy()}
 
-        return self._get("heat", {"images": _digest(images)}, compute, {"heat"})["heat"]
+        return self._get("heat", {**self._path, "images": images.digest}, compute, {"heat"})["heat"]
 
-    def randomisation(self, images: Tensor) -> Arrays:
+    def randomisation(self, images: Images) -> Arrays:
         """How like the trained network's maps are those of it with more and more layers drawn anew.
 
         Returns:
@@ -131,7 +144,7 @@ class Observer:
 
         def compute() -> Arrays:
             trained = torch.from_numpy(self.heat(images))
-            path = modules_until(self.network, images[:1], self._layer)
+            path = modules_until(self.network, images.pixels[:1], self._layer)
             names = {module: name for name, module in layer_modules(self.network).items()}
             modules = dict(self.network.named_modules())
             layers = [names[modules[each]] for each in path if modules.get(each) in names]
@@ -139,16 +152,16 @@ class Observer:
             rank, structure, order = [], [], []
             # Not the training's seed: its first weights are what trained ones still resemble.
             for name, network in randomisations(self.network, layers, scheme, seed=_RANDOM_WEIGHTS):
-                other = heat(backward(network, images, self._layer, self._rule))
+                other = heat(backward(network, images.pixels, self._layer, self._rule))
                 rank.append(rank_similarity(trained, other).numpy())
                 structure.append(structural_similarity(trained, other).numpy())
                 order.append(name)
             return {"layers": np.asarray(order), "rank": np.stack(rank), "structure": np.stack(structure)}
 
         names = {"layers", "rank", "structure"}
-        return self._get("randomisation", {"images": _digest(images)}, compute, names)
+        return self._get("randomisation", {**self._path, "images": images.digest}, compute, names)
 
-    def deletion(self, images: Tensor, *, tiles: int, steps: int) -> Arrays:
+    def deletion(self, images: Images, *, tiles: int, steps: int) -> Arrays:
         """Probability of the predicted class while parts are taken away or shown, hottest first or at random.
 
         Returns:
@@ -157,39 +170,43 @@ class Observer:
 
         def compute() -> Arrays:
             with torch.no_grad():
-                classes = torch.cat([self.network(batch).argmax(1) for batch in torch.split(images, 32)])
+                classes = torch.cat(
+                    [self.network(batch).argmax(1) for batch in torch.split(images.pixels, 32)]
+                )
             hottest = tile_order(torch.from_numpy(self.heat(images)), tiles)
-            random = [random_orders(len(images), tiles, seed) for seed in range(_RANDOM_ORDERS)]
+            random = [random_orders(len(images.pixels), tiles, seed) for seed in range(_RANDOM_ORDERS)]
             found: Arrays = {}
             for mode in ("deletion", "insertion"):
                 curves = [
-                    curve(self.network, images, order, classes, mode=mode, tiles=tiles, steps=steps)
+                    curve(self.network, images.pixels, order, classes, mode=mode, tiles=tiles, steps=steps)
                     for order in (hottest, *random)
                 ]
                 found[mode] = curves[0].numpy()
                 found[f"{mode}_random"] = torch.stack(curves[1:]).mean(0).numpy()
             return found
 
-        settings = {"images": _digest(images), "tiles": tiles, "steps": steps}
+        settings = {**self._path, "images": images.digest, "tiles": tiles, "steps": steps}
         names = {"deletion", "deletion_random", "insertion", "insertion_random"}
         return self._get("deletion", settings, compute, names)
 
-    def grams(self, images: Tensor, layers: list[str]) -> Arrays:
+    def grams(self, images: Images, layers: list[str]) -> Arrays:
         """Gram matrices of layers' features, (N, N) by layer; see `analysis.cka`."""
 
         def compute() -> Arrays:
-            return {name: gram.numpy() for name, gram in layer_grams(self.network, images, layers).items()}
+            return {
+                name: gram.numpy() for name, gram in layer_grams(self.network, images.pixels, layers).items()
+            }
 
-        return self._get("grams", {"images": _digest(images), "layers": layers}, compute, set(layers))
+        return self._get("grams", {"images": images.digest, "layers": layers}, compute, set(layers))
 
-    def filters(self) -> npt.NDArray[np.float32]:
-        """The first layer's filters, (K, C, height, width)."""
+    def first_layer(self) -> Arrays:
+        """The first layer's `filters`, (K, C, height, width), and `stride`, pixels between two places."""
 
         def compute() -> Arrays:
-            first = next(iter(layer_modules(self.network).values()))
-            return {"filters": cast(Tensor, first.weight).detach().numpy()}
+            first = cast(nn.Conv2d, next(iter(layer_modules(self.network).values())))
+            return {"filters": first.weight.detach().numpy(), "stride": np.asarray(first.stride[0])}
 
-        return self._get("filters", {}, compute, {"filters"})["filters"]
+        return self._get("filters", {}, compute, {"filters", "stride"})
 
     def _get(
         self,
@@ -199,7 +216,7 @@ class Observer:
         names: Set[str] | None = None,
     ) -> Arrays:
         """What was asked before, or what is computed now; `names` are those of its arrays."""
-        asked = {"version": _VERSION, "layer": self._layer, "rule": self._rule, **settings}
+        asked = {"version": _VERSION, **settings}
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
         file = self._kept / f"{kind}-{key}.npz"
         with suppress(*DAMAGED):  # not there, or not whole: computed again
@@ -211,8 +228,3 @@ class Observer:
         with atomic_file(file) as opened:
             np.savez(opened, **arrays)  # type: ignore[arg-type]  # its stub takes no names
         return arrays
-
-
-def _digest(images: Tensor) -> str:
-    content = images.contiguous().numpy()
-    return hashlib.sha256(f"{content.shape}".encode() + content.tobytes()).hexdigest()

@@ -19,13 +19,12 @@ RULE = (
 
 
 def choose_samples(
-    folders: Sequence[Path], samples: Sequence[str], labels: npt.NDArray[np.int64], per_class: int
+    probability: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], per_class: int
 ) -> npt.NDArray[np.int64]:
     """Images that are neither the easiest nor the hardest of their class, nor picked by anyone.
 
     Args:
-        folders: the stage runs that are compared; of each, `predictions.parquet` is read.
-        samples: N names of the evaluation set.
+        probability: (N,), of `true_class_probability`.
         labels: int64, (N,).
         per_class: how many of each class, at least 1; all of a class that has fewer.
 
@@ -34,26 +33,40 @@ def choose_samples(
         none.
 
     Raises:
-        RelayError: if predictions cannot be read or are of another evaluation set.
+        RelayError: if `per_class` is out of range.
     """
     if per_class < 1:
         raise RelayError(f"per_class is {per_class}; give at least 1")
-    total = np.zeros(len(samples))
-    for folder in folders:
-        total += _true_class_probability(folder, samples, labels)
     chosen: list[int] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        ordered = rows[np.lexsort((rows, total[rows]))]
+        ordered = rows[np.lexsort((rows, probability[rows]))]
         count = min(per_class, len(ordered))
         places = [int((step + 0.5) / count * len(ordered)) for step in range(count)]
         chosen += [int(ordered[place]) for place in places]
     return np.asarray(chosen, dtype=np.int64)
 
 
-def _true_class_probability(
-    folder: Path, samples: Sequence[str], labels: npt.NDArray[np.int64]
+def true_class_probability(
+    folders: Sequence[Path], samples: Sequence[str], labels: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
+    """The probability of each image's true class, summed over runs, (N,).
+
+    Args:
+        folders: the stage runs that are compared; of each, `predictions.parquet` is read.
+        samples: N names of the evaluation set.
+        labels: int64, (N,).
+
+    Raises:
+        RelayError: if predictions cannot be read or are of another evaluation set.
+    """
+    total = np.zeros(len(samples))
+    for folder in folders:
+        total += _of_run(folder, samples, labels)
+    return total
+
+
+def _of_run(folder: Path, samples: Sequence[str], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     file = RunFolder(folder).predictions
     try:
         table = pq.read_table(file)

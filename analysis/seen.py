@@ -22,8 +22,7 @@ from analysis.figures_frequency import (
 from analysis.figures_layers import process_likeness, stage_changes
 from analysis.figures_maps import deletion_curves, feature_maps, first_filters, randomisation_curves
 from analysis.frequency import peaks
-from analysis.observations import Observations
-from analysis.observe import LAYERS
+from analysis.observations import LAYERS, Observations
 from analysis.page import Section
 from analysis.sample_choice import RULE
 from analysis.study_tables import PROCESS, Labels

@@ -1,6 +1,7 @@
 """What a backward path must not change, and networks that reuse a module or work in place."""
 
 import copy
+import weakref
 from collections.abc import Callable
 from typing import cast
 
@@ -192,3 +193,22 @@ def test_in_inference_mode_maps_are_the_same() -> None:
     with torch.inference_mode():
         found = backward(network, images, "4", "saliency")
     assert torch.equal(found, expected)
+
+
+def test_no_activation_outlives_the_layers_that_need_it() -> None:
+    """A convolution's output is needed by no reverse: the ReLU keeps its own."""
+    network, images = small_alexnet(), draw(1, 3, 67, 67)
+    outputs: list[weakref.ref[Tensor]] = []
+    alive: list[bool] = []
+
+    def remember(_module: nn.Module, _given: object, output: Tensor) -> None:
+        outputs.append(weakref.ref(output))
+
+    def look(features: Tensor) -> Tensor:  # between the way there and the way back
+        alive.extend(output() is not None for output in outputs)
+        return features
+
+    for name in ("conv1", "conv2", "conv3"):
+        network.get_submodule(name).register_forward_hook(remember)
+    backward(network, images, "pool5", "desalinet", look)
+    assert alive == [False, False, False]

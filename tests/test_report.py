@@ -238,3 +238,10 @@ def test_the_command_as_typed(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"report: {tmp_path / 'out' / 'report.html'}"
     assert done.stderr == ""
+
+
+def test_a_report_without_maps_loads_no_torch() -> None:
+    """It is seconds at every start."""
+    program = "import sys, analysis.report; print([m for m in ('torch', 'datamodules') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

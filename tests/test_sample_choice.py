@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.sample_choice import choose_samples
+from analysis.sample_choice import choose_samples, true_class_probability
 from stages.errors import RelayError
 
 NAMES = [f"patient-{index}/slice.png" for index in range(9)]
@@ -40,7 +40,7 @@ def _run(
 
 
 def _chosen(folders: Sequence[Path], per_class: int) -> list[int]:
-    rows = choose_samples(folders, NAMES, LABELS, per_class)
+    rows = choose_samples(true_class_probability(folders, NAMES, LABELS), LABELS, per_class)
     assert rows.dtype == np.int64
     return rows.tolist()
 

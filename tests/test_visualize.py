@@ -35,7 +35,7 @@ from analysis.desalinet import backward
 from analysis.frequency import frequency_response
 from analysis.observations import Observations, load_observations
 from analysis.page import Section, write_files
-from analysis.sample_choice import choose_samples
+from analysis.sample_choice import true_class_probability
 from analysis.stored_network import load_network
 from analysis.visualize import look_at, main, parse_arguments
 from tests.fake_images import write_image
@@ -156,10 +156,10 @@ def same_choice(looked: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
     """The images of all four runs are chosen for fewer too, so that little is to be computed."""
     targets = folders(looked.store, "dld")
 
-    def choose(_: Sequence[Path], *rest: Any, per_class: int) -> Any:
-        return choose_samples(targets, *rest, per_class=per_class)
+    def probability(_: Sequence[Path], *rest: Any) -> Any:
+        return true_class_probability(targets, *rest)
 
-    monkeypatch.setattr(analysis.observe, "choose_samples", choose)
+    monkeypatch.setattr(analysis.observe, "true_class_probability", probability)
 
 
 @pytest.fixture
