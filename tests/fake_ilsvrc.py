@@ -10,6 +10,12 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.io import savemat
 
+from datamodules.packing.units import Sample, Survey
+from datamodules.readers.ilsvrc import IlsvrcOptions
+from tests.fake_units import read_all
+
+OPTIONS = IlsvrcOptions(size=16, images_per_unit=5)
+
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"
@@ -146,3 +152,8 @@ def write_folders(root: Path, flat_val: bool = False) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(val_image(index))
     return root
+
+
+def samples(found: Survey) -> list[Sample]:
+    """All that a survey's units hold."""
+    return read_all(found)[0]

@@ -1,6 +1,7 @@
-"""Units of made-up images, for tests of what becomes of them; importable by worker processes."""
+"""Units of made-up images, importable by worker processes; and how a survey's units are read."""
 
 import os
+import pickle
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,3 +67,14 @@ class FakeUnit:
 def fake_survey(units: list[FakeUnit], *, secret: str = "PATIENT-1 PATIENT-2", window: int = 400) -> Survey:
     """A survey of fake units."""
     return Survey("dld", CLASSES, tuple(units), (), ("a note",), {"window": window}, secret)
+
+
+def read_all(found: Survey, on_error: OnError = "raise") -> tuple[list[Sample], list[Problem]]:
+    """All samples and problems of a survey, each unit as a worker gets it."""
+    samples: list[Sample] = []
+    problems: list[Problem] = list(found.problems)
+    for unit in found.units:
+        more, left_out = pickle.loads(pickle.dumps(unit)).read(on_error)
+        samples += more
+        problems += left_out
+    return samples, problems

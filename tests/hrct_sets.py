@@ -1,6 +1,5 @@
 """Small HRCT sets that the reader's tests share, and how they are read through."""
 
-import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datamodules.packing.units import OnError, Problem, Sample, Survey
 from datamodules.readers.hrct import HrctOptions
 from tests.fake_hrct import FOLDER, hounsfield, rectangle, write_contours, write_pairs, write_series
 
@@ -30,16 +28,6 @@ def med_gift(source: Path, **changes: Any) -> Path:
         ],
     )
     return folder
-
-
-def read_all(found: Survey, on_error: OnError = "raise") -> tuple[list[Sample], list[Problem]]:
-    samples: list[Sample] = []
-    problems: list[Problem] = list(found.problems)
-    for unit in found.units:
-        more, left_out = pickle.loads(pickle.dumps(unit)).read(on_error)
-        samples += more
-        problems += left_out
-    return samples, problems
 
 
 def pairs(source: Path, side: str = "", count: int = 11) -> Path:

@@ -12,7 +12,8 @@ from PIL import Image
 from datamodules.readers.hrct import HrctOptions, survey
 from stages.errors import RelayError
 from tests.fake_hrct import IDENTIFIERS, PATIENT_ID, rectangle, write_contours, write_series
-from tests.hrct_sets import PAIRS, SMALL, VOLUME, med_gift, pairs, read_all
+from tests.fake_units import read_all
+from tests.hrct_sets import PAIRS, SMALL, VOLUME, med_gift, pairs
 
 Break = Callable[[Path], object]
 

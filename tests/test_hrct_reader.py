@@ -29,7 +29,8 @@ from tests.fake_hrct import (
     write_series,
     write_tiff,
 )
-from tests.hrct_sets import PAIRS, SMALL, VOLUME, med_gift, pairs, read_all
+from tests.fake_units import read_all
+from tests.hrct_sets import PAIRS, SMALL, VOLUME, med_gift, pairs
 
 
 def places(samples: list[Sample]) -> list[tuple[object, ...]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_ilsvrc import (
+    OPTIONS,
     TRAIN,
     VAL,
     VAL_IMAGES,
     WNIDS,
+    samples,
     tar_bytes,
     train_files,
     write_archives,
@@ -19,18 +21,11 @@ from fake_ilsvrc import (
     write_folders,
 )
 
-from datamodules.packing.units import Sample, Survey
 from datamodules.readers import ilsvrc_archives
 from datamodules.readers.ilsvrc import IlsvrcOptions, survey
 from datamodules.readers.jpeg import decode_image
 from datamodules.readers.tar_index import members
 from stages.errors import RelayError
-
-OPTIONS = IlsvrcOptions(size=16, images_per_unit=5)
-
-
-def samples(found: Survey) -> list[Sample]:
-    return [sample for unit in found.units for sample in unit.read("raise")[0]]
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from fake_ilsvrc import (
     DEVKIT,
+    OPTIONS,
     TRAIN,
     VAL,
     WNIDS,
     devkit_files,
     encoded,
     photograph,
+    samples,
     tar_bytes,
     train_files,
     val_image,
@@ -24,17 +26,10 @@ from fake_ilsvrc import (
     write_folders,
 )
 
-from datamodules.packing.units import Sample, Survey
 from datamodules.readers import ilsvrc_archives
 from datamodules.readers.ilsvrc import IlsvrcOptions, survey
 from datamodules.readers.tar_index import members
 from stages.errors import RelayError
-
-OPTIONS = IlsvrcOptions(size=16, images_per_unit=5)
-
-
-def samples(found: Survey) -> list[Sample]:
-    return [sample for unit in found.units for sample in unit.read("raise")[0]]
 
 
 @pytest.fixture

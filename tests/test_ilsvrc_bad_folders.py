@@ -5,18 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_ilsvrc import WNIDS, train_image, val_names, write_devkit, write_folders
+from fake_ilsvrc import OPTIONS, WNIDS, samples, train_image, val_names, write_devkit, write_folders
 
-from datamodules.packing.units import Sample, Survey
 from datamodules.readers.ilsvrc import IlsvrcOptions, survey
 from stages.errors import RelayError
 
-OPTIONS = IlsvrcOptions(size=16, images_per_unit=5)
 CLASS = WNIDS[0]
-
-
-def samples(found: Survey) -> list[Sample]:
-    return [sample for unit in found.units for sample in unit.read("raise")[0]]
 
 
 @pytest.fixture

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_ilsvrc import WNIDS, encoded, photograph, write_devkit, write_folders
+from fake_ilsvrc import OPTIONS, WNIDS, encoded, photograph, samples, write_devkit, write_folders
 
 from datamodules.decode import Reading, decode_file
-from datamodules.packing.units import Sample, Survey
+from datamodules.packing.units import Sample
 from datamodules.readers.ilsvrc import IlsvrcOptions, survey
 from datamodules.readers.ilsvrc_units import ImageUnit
 from stages.errors import RelayError
 
-OPTIONS = IlsvrcOptions(size=16, images_per_unit=5)
 IMAGENETTE = Path(os.environ.get("RELAY_REAL_DATA", ""), "natural", "imagenette-224")
 CLASS = WNIDS[0]
 
@@ -22,10 +21,6 @@ CLASS = WNIDS[0]
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
     return write_folders(tmp_path / "set")
-
-
-def samples(found: Survey) -> list[Sample]:
-    return [sample for unit in found.units for sample in unit.read("raise")[0]]
 
 
 def test_folders_are_read_without_a_devkit(folders: Path) -> None:

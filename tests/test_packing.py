@@ -223,6 +223,21 @@ def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:
         packed(tmp_path, [FakeUnit(number, count=1) for number in range(4)])
 
 
+def test_a_set_is_complete_only_with_its_contact_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("datamodules.packing.pack.contact_sheet", full)
+        with pytest.raises(OSError, match="No space left"):
+            packed(tmp_path, units())
+    assert not (tmp_path / "set.json").exists()
+    packed(tmp_path, units())
+    assert (tmp_path / "contact_sheet.png").exists()
+
+
 def test_a_readers_column_cannot_hide_the_sets_own(tmp_path: Path) -> None:
     with pytest.raises(RelayError, match="columns of the manifest's own names: part"):
         packed(tmp_path / "a", units(3, columns=(("part", 7),)))

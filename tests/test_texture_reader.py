@@ -1,7 +1,6 @@
 """CUReT, its Oxford crops and KTH-TIPS are read as they are shipped."""
 
 import os
-import pickle
 import shutil
 import subprocess
 import zipfile
@@ -15,23 +14,14 @@ from fake_textures import CONDITIONS, as_bmp, compress, curet, curet_picture, kt
 from omegaconf import OmegaConf
 from PIL import Image
 
-from datamodules.packing.units import Problem, Sample, Survey
 from datamodules.readers.texture import TextureOptions, survey
 from datamodules.readers.texture_names import CURET_MATERIALS, KTH_TIPS_MATERIALS
 from datamodules.readers.texture_region import textured_square
 from datamodules.splits import split_by_group
+from tests.fake_units import read_all
 
 ROOT = os.environ.get("RELAY_REAL_DATA", "")
 THREE = TextureOptions(size=32, materials=[1, 2, 3])
-
-
-def read(found: Survey) -> tuple[list[Sample], list[Problem]]:
-    samples, problems = [], list(found.problems)
-    for unit in found.units:
-        read_samples, read_problems = pickle.loads(pickle.dumps(unit)).read("raise")
-        samples += read_samples
-        problems += read_problems
-    return samples, problems
 
 
 def grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -40,11 +30,13 @@ def grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize("form", ["bmp", "bmp.Z", "zip", "zip of .Z"])
 def test_the_full_release_comes_out_alike_in_every_form(tmp_path: Path, form: str) -> None:
-    expected, _ = read(survey(curet(tmp_path / "plain", materials=[1, 2], conditions=CONDITIONS[:2]), _two()))
+    expected, _ = read_all(
+        survey(curet(tmp_path / "plain", materials=[1, 2], conditions=CONDITIONS[:2]), _two())
+    )
     root = curet(tmp_path / "other", form, [1, 2], CONDITIONS[:2])  # type: ignore[arg-type]
     found = survey(root, _two())
     assert (found.domain, found.classes) == ("texture", ("felt", "polyester"))
-    samples, problems = read(found)
+    samples, problems = read_all(found)
     assert problems == []
     assert [sample.name for sample in samples] == [
         f"{name}/{number:02d}-{condition}"
@@ -62,7 +54,7 @@ def _two() -> TextureOptions:
 
 def test_the_material_is_cut_out_and_resized(tmp_path: Path) -> None:
     root = curet(tmp_path, materials=[1, 2], conditions=CONDITIONS[:1], side=240)
-    (sample, _), _ = read(survey(root, replace(_two(), size=64, color=True)))
+    (sample, _), _ = read_all(survey(root, replace(_two(), size=64, color=True)))
     picture = curet_picture(100, 240)
     assert sample.image.shape == (64, 64, 3)
     visible = int(sample.columns["visible"])
@@ -119,12 +111,12 @@ def test_pictures_that_show_too_little_are_left_out_and_listed(tmp_path: Path) -
     root = curet(tmp_path, materials=[1, 2], conditions=CONDITIONS[:2], side=240)
     small = as_bmp(curet_picture(5, 120))
     (root / "sample02" / f"02-{CONDITIONS[1]}.bmp").write_bytes(small)
-    samples, problems = read(survey(root, _two()))  # on_error is raise: a small view is no fault
+    samples, problems = read_all(survey(root, _two()))  # on_error is raise: a small view is no fault
     assert len(samples) == 3
     (problem,) = problems
     assert problem.what == "polyester (sample 02), condition 01-02"
     assert problem.why.endswith("of the material, fewer than least=200")
-    samples, problems = read(survey(root, replace(_two(), least=90)))
+    samples, problems = read_all(survey(root, replace(_two(), least=90)))
     assert (len(samples), problems) == (4, [])
 
 
@@ -132,7 +124,7 @@ def test_pictures_that_show_too_little_are_left_out_and_listed(tmp_path: Path) -
 def test_the_oxford_crops_are_used_as_they_are(tmp_path: Path, color: bool) -> None:
     root = oxford(tmp_path, color=color)
     options = replace(THREE, size=40, color=color)
-    samples, problems = read(survey(root, options))
+    samples, problems = read_all(survey(root, options))
     assert problems == []
     assert len(samples) == 9
     assert samples[1].name == "felt/01-007"
@@ -145,7 +137,7 @@ def test_kth_tips_is_cropped_in_the_middle(tmp_path: Path, color: bool) -> None:
     root = kth_tips(tmp_path, color=color)
     found = survey(root, TextureOptions(size=30, color=color))
     assert found.classes == tuple(sorted(KTH_TIPS_MATERIALS))
-    samples, problems = read(found)
+    samples, problems = read_all(found)
     assert (len(samples), problems) == (60, [])
     by_name = {sample.name: sample for sample in samples}
     sample = by_name["linen/44-scale-2-3"]
@@ -157,16 +149,16 @@ def test_kth_tips_is_cropped_in_the_middle(tmp_path: Path, color: bool) -> None:
 
 def test_colour_becomes_grey_and_grey_colour(tmp_path: Path) -> None:
     root = oxford(tmp_path, materials=[1, 2], images=[2], color=True)
-    samples, _ = read(survey(root, TextureOptions(size=40, materials=[1, 2])))
+    samples, _ = read_all(survey(root, TextureOptions(size=40, materials=[1, 2])))
     pixels = np.asarray(Image.open(root / "sample01" / "01-002.png"), dtype=float)
     np.testing.assert_allclose(samples[0].image, pixels @ (0.299, 0.587, 0.114), atol=1)
     root = oxford(tmp_path / "grey", materials=[1, 2], images=[2])
-    samples, _ = read(survey(root, TextureOptions(size=40, materials=[1, 2], color=True)))
+    samples, _ = read_all(survey(root, TextureOptions(size=40, materials=[1, 2], color=True)))
     assert samples[0].image.shape == (40, 40, 3)
 
 
 def test_a_split_keeps_whole_conditions_together(tmp_path: Path) -> None:
-    samples, _ = read(survey(oxford(tmp_path, images=range(1, 11)), replace(THREE, size=8)))
+    samples, _ = read_all(survey(oxford(tmp_path, images=range(1, 11)), replace(THREE, size=8)))
     evaluation = split_by_group([s.label for s in samples], [s.group for s in samples], 0.2, 0)
     held_out = {sample.columns["condition"] for sample, side in zip(samples, evaluation, strict=True) if side}
     assert len(held_out) == 2
@@ -177,7 +169,7 @@ def test_what_is_kept_together_is_chosen(tmp_path: Path) -> None:
     root = kth_tips(tmp_path)
     groups = {}
     for together in ("condition", "scale", "none"):
-        samples, _ = read(survey(root, TextureOptions(size=8, together=together)))
+        samples, _ = read_all(survey(root, TextureOptions(size=8, together=together)))
         groups[together] = {sample.group for sample in samples}
     assert groups["condition"] == {"condition 1", "condition 2", "condition 3"}
     assert groups["scale"] == {"scale 1", "scale 2"}
@@ -185,7 +177,7 @@ def test_what_is_kept_together_is_chosen(tmp_path: Path) -> None:
 
 
 def test_the_full_release_groups_by_view_and_light(tmp_path: Path) -> None:
-    samples, _ = read(survey(curet(tmp_path, materials=[1, 2]), _two()))
+    samples, _ = read_all(survey(curet(tmp_path, materials=[1, 2]), _two()))
     assert {sample.group for sample in samples} == {f"condition {each}" for each in CONDITIONS}
 
 
@@ -208,7 +200,7 @@ def test_the_survey_is_the_same_wherever_the_files_lie(tmp_path: Path) -> None:
     one, two = survey(root, THREE), survey(tmp_path / "two" / "deeper", THREE)
     assert one.secret == two.secret
     assert one.settings == two.settings
-    assert [sample.name for sample in read(one)[0]] == [sample.name for sample in read(two)[0]]
+    assert [sample.name for sample in read_all(one)[0]] == [sample.name for sample in read_all(two)[0]]
 
 
 def test_counts_that_differ_from_the_published_ones_are_noted(tmp_path: Path) -> None:
@@ -252,7 +244,7 @@ def test_compress_is_undone_by_gzip() -> None:
 def test_the_real_kth_tips_is_complete() -> None:
     found = survey(Path(ROOT, "texture", "KTH-TIPS-grey"), TextureOptions(size=64))
     assert (found.problems, found.notes) == ((), ())
-    samples, problems = read(found)
+    samples, problems = read_all(found)
     assert (len(samples), problems) == (810, [])
     assert len({sample.group for sample in samples}) == 9
     assert {sample.image.shape for sample in samples} == {(64, 64)}
@@ -261,7 +253,7 @@ def test_the_real_kth_tips_is_complete() -> None:
 @pytest.mark.skipif(not ROOT, reason="RELAY_REAL_DATA is not set to a folder of real images")
 def test_the_real_oxford_crop_is_read() -> None:
     found = survey(Path(ROOT, "texture", "CUReT-one-image"), TextureOptions(size=200, materials=[1]))
-    ((sample,), problems) = read(found)
+    ((sample,), problems) = read_all(found)
     assert (sample.label, sample.group, problems) == ("felt", "condition 002", [])
     pixels = np.asarray(Image.open(Path(ROOT, "texture/CUReT-one-image/sample01/01-002.png")))
     np.testing.assert_array_equal(sample.image, pixels)
