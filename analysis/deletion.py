@@ -144,23 +144,6 @@ def curve(
     return probabilities
 
 
-def area(curve: Tensor) -> Tensor:
-    """Area under each curve over shares 0 to 1, by the trapezium rule; small is good for deletion only.
-
-    Args:
-        curve: (N, steps + 1), at equal distances, steps at least 1.
-
-    Returns:
-        (N,), the mean probability on the way, 0 to 1.
-
-    Raises:
-        RelayError: if the shape is not such.
-    """
-    if curve.dim() != 2 or curve.shape[1] < 2:
-        raise RelayError(f"curves have shape {tuple(curve.shape)}; give (N, steps + 1), at least two points")
-    return torch.trapezoid(curve, dx=1.0 / (curve.shape[1] - 1), dim=1)
-
-
 def _tile_of(side: int, tiles: int) -> Tensor:
     """The row or column of tiles that each of a side's pixels is in, (side,)."""
     return torch.arange(side) * tiles // side

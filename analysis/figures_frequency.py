@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
+from analysis.curves import normalised, smoothed
 from analysis.figures import PAGE_WIDTH, Picture, ProcessStyle, house_style, legend_above, new_figure, save
-from analysis.frequency import normalised, reference_image, smoothed
 from analysis.observations import Floats, Observations
+from analysis.waves import wave
 
 _EXAMPLE = (5, math.pi / 4)  # the paper's
 _EXAMPLE_REACH = 12  # cycles per image around zero that are drawn
@@ -21,7 +22,7 @@ def reference_example(size: int) -> Picture:
         size: of the image in pixels.
     """
     omega, theta = _EXAMPLE
-    image = reference_image(size, omega, theta).numpy()
+    image = wave(size, omega, theta, "paper", "grid")
     spectrum = np.abs(np.fft.fftshift(np.fft.fft2(image)))
     middle, reach = size // 2, min(_EXAMPLE_REACH, size // 2)
     near = spectrum[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from analysis.arrays import Arrays
-from analysis.frequency import Directions, Norm, Precision, smoothed
+from analysis.curves import smoothed
+from analysis.frequency import Precision
 from analysis.observation_tables import (
     agreement_table,
     between_processes,
@@ -30,6 +31,7 @@ from analysis.sample_choice import choose_samples, true_class_probability
 from analysis.selection import process_order, whole_set_rows
 from analysis.study import Study
 from analysis.target_images import TargetImages
+from analysis.waves import Directions, Norm
 from stages.errors import RelayError
 from stages.recipe import short_id
 from stages.store import RunFolder

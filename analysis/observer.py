@@ -21,10 +21,11 @@ from analysis.arrays import DAMAGED, FOLDER, Arrays, read_arrays
 from analysis.cka import layer_grams
 from analysis.deletion import curve, random_orders, tile_order
 from analysis.desalinet import backward, modules_until
-from analysis.frequency import Directions, Norm, Precision, frequency_response
+from analysis.frequency import Precision, frequency_response
 from analysis.map_checks import heat, randomisations, rank_similarity, structural_similarity
 from analysis.reverses import Rule
 from analysis.stored_network import load_network, model_of
+from analysis.waves import Directions, Norm
 from lightning_modules.initialisation import Initialisation
 from lightning_modules.networks import layer_modules
 from stages.atomic import atomic_file

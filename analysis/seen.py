@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import torch
 
 from analysis import tables
 from analysis.answers import Answer
 from analysis.comparison import mean_interval
-from analysis.deletion import area
+from analysis.curves import area, peaks
 from analysis.figures import ProcessStyle
 from analysis.figures_frequency import (
     alias_limit,
@@ -21,7 +20,6 @@ from analysis.figures_frequency import (
 )
 from analysis.figures_layers import process_likeness, stage_changes
 from analysis.figures_maps import deletion_curves, feature_maps, first_filters, randomisation_curves
-from analysis.frequency import peaks
 from analysis.observations import LAYERS, Observations
 from analysis.page import Section
 from analysis.sample_choice import RULE
@@ -105,10 +103,7 @@ def area_data(seen: Observations) -> pd.DataFrame:
     rows = []
     for process in seen.processes:
         for mode, sign in (("deletion", -1.0), ("insertion", 1.0)):
-            ordered, random = (
-                area(torch.from_numpy(seen.curves[process][kind])).numpy()
-                for kind in (mode, f"{mode}_random")
-            )
+            ordered, random = (area(seen.curves[process][kind]) for kind in (mode, f"{mode}_random"))
             gain = mean_interval(np.asarray(sign * (ordered - random), dtype=np.float64))
             rows.append(
                 {

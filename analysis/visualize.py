@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from analysis.arguments import key_values
-from analysis.frequency import Directions, Norm, Precision
+from analysis.frequency import Precision
 from analysis.observations import Observations, save_observations
 from analysis.observe import Look, observe
 from analysis.page import write_files
@@ -35,6 +35,7 @@ from analysis.study import Study, find_studies, select_study
 from analysis.study_report import process_labels, styles_of
 from analysis.target_images import target_images
 from analysis.wandb_figures import log_figures
+from analysis.waves import Directions, Norm
 from stages.console import bar, output, refuse
 from stages.errors import RelayError
 from stages.memory import keep_freed_memory

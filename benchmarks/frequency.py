@@ -17,7 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from analysis.frequency import Precision, frequency_response, normalised, reference_image, smoothed
+from analysis.curves import normalised, smoothed
+from analysis.frequency import Precision, frequency_response, reference_image
 from lightning_modules.alexnet import AlexNet
 from stages.memory import keep_freed_memory
 

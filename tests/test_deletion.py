@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis.deletion import area, curve, random_orders, tile_order
+from analysis.curves import area
+from analysis.deletion import curve, random_orders, tile_order
 from lightning_modules.alexnet import AlexNet
 from stages.errors import RelayError
 
@@ -123,7 +124,7 @@ def test_the_right_order_beats_its_reverse() -> None:
     parts = dict(tiles=3, steps=9)
 
     def scored(order: Tensor, mode) -> float:
-        return float(area(curve(network, images, order, of_class(1), mode=mode, **parts)))
+        return float(area(curve(network, images, order, of_class(1), mode=mode, **parts))[0])
 
     assert scored(right, "deletion") < scored(right.flip(1), "deletion") - 0.5
     assert scored(right, "insertion") > scored(right.flip(1), "insertion") + 0.5
@@ -188,12 +189,6 @@ def test_random_orders_stay_the_same() -> None:
     assert random_orders(2, 2, seed=0).tolist() == [[3, 1, 2, 0], [1, 3, 2, 0]]
 
 
-def test_area_by_hand() -> None:
-    curves = torch.tensor([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
-    assert area(curves).tolist() == pytest.approx([0.5, 1.0, 0.5])
-    assert area(curves[:, :2]).tolist() == pytest.approx([0.75, 1.0, 0.5])
-
-
 def test_no_images() -> None:
     none = torch.empty(0, 1, 2, 2)
     found = curve(linear(), none, FALLING[:0], of_class(1, 0), mode="deletion", tiles=2, steps=4)
@@ -228,7 +223,7 @@ def test_what_is_refused(changes: dict[str, object], message: str) -> None:
         curve(**given)
 
 
-def test_orders_and_areas_that_are_refused() -> None:
+def test_orders_that_are_refused() -> None:
     with pytest.raises(RelayError, match=r"\(4, 4\)"):
         tile_order(torch.ones(4, 4), 2)
     with pytest.raises(RelayError, match="5 tiles a side on 4x6 px"):
@@ -238,6 +233,3 @@ def test_orders_and_areas_that_are_refused() -> None:
     for wrong in ((-1, 2, 0), (1, 0, 0), (1, 2, -1)):
         with pytest.raises(RelayError, match="at least 0, 1 and 0"):
             random_orders(*wrong)
-    for shape in ((3,), (3, 1)):
-        with pytest.raises(RelayError, match="at least two points"):
-            area(torch.ones(shape))

@@ -9,7 +9,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analysis.frequency import Norm, reference_image
+from analysis.frequency import reference_image
+from analysis.waves import Norm
 from stages.errors import RelayError
 
 NORMS: tuple[Norm, ...] = ("paper", "unit")

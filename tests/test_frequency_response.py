@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis.desalinet import backward
-from analysis.frequency import Norm, frequency_response, input_channels, reference_image
+from analysis.frequency import frequency_response, input_channels, reference_image
 from analysis.reverses import Rule
+from analysis.waves import Norm
 from stages.errors import RelayError
 from tests.backward_references import autograds, draw, small_alexnet, small_chain
 

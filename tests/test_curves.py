@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import peak_prominences, savgol_filter
 
-from analysis.frequency import Peak, normalised, peaks, smoothed
+from analysis.curves import Peak, area, normalised, peaks, smoothed
 from stages.errors import RelayError
 
 
@@ -118,3 +118,12 @@ def test_away_from_the_ends_prominences_are_scipys() -> None:
     found = {int(peak.omega): peak.prominence for peak in peaks(np.arange(62), curve, 0.0)}
     assert len(found) > 10
     np.testing.assert_allclose(peak_prominences(curve, list(found))[0], list(found.values()))
+
+
+def test_area_by_hand() -> None:
+    curves = np.asarray([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]])
+    assert area(curves).tolist() == pytest.approx([0.5, 1.0, 0.5])
+    assert area(curves[:, :2]).tolist() == pytest.approx([0.75, 1.0, 0.5])
+    for shape in ((3,), (3, 1)):
+        with pytest.raises(RelayError, match="at least two points"):
+            area(np.ones(shape))
