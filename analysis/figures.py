@@ -123,7 +123,7 @@ def save(figure: Figure, name: str, title: str, caption: str, description: str) 
     """Draw a figure as SVG and PNG, the same bytes each time. Call it within `house_style`."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
-    figure.set_layout_engine("none")  # laid out now; once more would take as long as the drawing
+    figure.set_layout_engine(None)  # laid out now; once more would take as long as the drawing
     figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None, "Title": title})
     width, height = figure.get_size_inches() * 96
     return Picture(

@@ -64,7 +64,7 @@ def process_likeness(seen: Observations, styles: Mapping[str, ProcessStyle]) -> 
         columns = 4
         rows = -(-len(layers) // columns)
         figure = new_figure(PAGE_WIDTH, 0.3 + 1.9 * rows)
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, layer in zip(panels, layers, strict=False):
             values = np.eye(len(names))
             for row in table[table["layer"] == LAYERS[layer]].to_dict("records"):
@@ -74,6 +74,8 @@ def process_likeness(seen: Observations, styles: Mapping[str, ProcessStyle]) -> 
             axes.set_title(layer)
         for axes in panels[len(layers) :]:
             axes.set_visible(False)
+        for axes in panels[len(layers) - columns : len(layers)]:  # the lowest of its column
+            axes.tick_params(labelbottom=True)
         return save(
             figure,
             "process_likeness",
@@ -108,6 +110,7 @@ def _matrix(
                 va="center",
                 size=6.5,
                 color="black" if value > 0.6 else "white",
+                in_layout=False,  # it lies within its axes, and measuring it takes most of the time
             )
     if bar:
         figure.colorbar(image, ax=axes, fraction=0.03).set_label("linear CKA")
