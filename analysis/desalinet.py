@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.layers import Reached, evaluating, find_layer, hooked, run
-from analysis.reverses import Reverse, Rule, reverse_of
+from analysis.reverses import Reverse, Rule, is_by_graph, reverse_of
 from stages.errors import RelayError
 
 Signal = Tensor | Callable[[Tensor], Tensor] | None
@@ -173,19 +173,28 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
     reached: list[bool] = []
     entered: dict[nn.Module, int] = {}
 
-    def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         given = _only(inputs, names[module], "takes")
         _check_weights(module, names[module])
         trace.reverses.append(_link(trace, given, names[module]))
+        if not is_by_graph(module, rule):
+            return None
+        # This module alone keeps its graph: its switches, or what its derivative needs.
+        torch.set_grad_enabled(True)
+        return (given.detach().requires_grad_(),)
 
-    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        torch.set_grad_enabled(False)
         given, output = inputs[0], _only((output,), names[module], "gives")
         reverse = reverse_of(module, given, output, rule, strided_as_dense=strided_as_dense)
         if reverse is None:
             raise _no_reverse(module, names[module])
+        if is_by_graph(module, rule):
+            output = output.detach()  # the graph ends here
         trace.names.append(names[module])
         trace.reverses.append(reverse)
         trace.value, trace.version = output, output._version
+        return output
 
     def enter(module: nn.Module, _inputs: Any) -> None:
         entered[module] = len(trace.names)
@@ -274,7 +283,8 @@ def _started(signal: Signal, features: Tensor) -> Tensor:
 
 
 def _is_finite(values: Tensor) -> bool:
-    return bool(torch.isfinite(values).all())
+    # A sum is one pass and finite only if all are; it can also overflow, so only then is each looked at.
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
 def _check_weights(module: nn.Module, path: str) -> None:

@@ -86,8 +86,8 @@ def reverse_of(
 
     Args:
         module: the layer.
-        given: its input, before any change in place.
-        output: its output.
+        given: its input, before any change in place; a leaf that requires gradients if `is_by_graph`.
+        output: its output, with its graph if `is_by_graph`.
         rule: see the table above.
         strided_as_dense: reverse convolutions of a stride by dense ones, see `_strided_convolution`: three
             times as fast for AlexNet's first, and equal up to rounding instead of autograd's very bits.
@@ -113,9 +113,16 @@ def reverse_of(
         def reverse(signal: Tensor) -> Tensor:
             return _gradient(module, signal.new_zeros(shape), signal)
 
-    elif _is_a(module, _NORMALISATION) or (_is_a(module, _MAX_POOL) and not module.return_indices):
-        reverse = _at(module, given)
+    elif is_by_graph(module, rule):
+        reverse = _by_graph(given, output, f"input of a {type(module).__name__}")
     return reverse
+
+
+def is_by_graph(module: nn.Module, rule: Rule) -> bool:
+    """Whether a layer is reversed by autograd: at its input, which is to be a leaf that requires gradients."""
+    if _is_a(module, _MAX_POOL):
+        return not module.return_indices
+    return rule == "saliency" and _is_a(module, _NORMALISATION)
 
 
 def _is_a(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
@@ -195,13 +202,13 @@ def _strided_convolution(module: nn.Conv2d, shape: torch.Size) -> Reverse:
     return reverse
 
 
-def _at(module: nn.Module, given: Tensor) -> Reverse:
+def _by_graph(given: Tensor, output: Tensor, what: str) -> Reverse:
     """The transposed derivative of a layer at its input: of a max pool, its switches."""
-    unchanged = _guard(given, f"input of a {type(module).__name__}")
+    unchanged = _guard(given, what)
 
     def reverse(signal: Tensor) -> Tensor:
         unchanged()
-        return _gradient(module, given, signal)
+        return torch.autograd.grad(output, given, signal)[0]
 
     return reverse
 

@@ -3,9 +3,10 @@
     python -m benchmarks.frequency                    # AlexNet, 224 px, pool5
     OMP_NUM_THREADS=1 python -m benchmarks.frequency --clock cpu
 
-Timed in one run, interleaved rounds: `frequency_response` in float32 and in bfloat16, and the loop, of as
-many reference images each, all by the rule `saliency`, which is the gradient that autograd gives. The loop
-takes one image at a time through the layers up to pool5 in float32, and asks for no gradient of weights.
+Timed in one run, interleaved rounds: `frequency_response` in float32 and in bfloat16, by the rules
+`desalinet` (the default, which passes normalisation by) and `saliency` (the gradient, as autograd gives it),
+and the loop, which takes one image at a time through the layers up to pool5 in float32 and asks for its
+gradient, and for none of weights.
 Also printed: how far the bfloat16 curve is from float32's, as scaled and smoothed for the figure.
 """
 
@@ -13,12 +14,14 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import nn
 
 from analysis.curves import normalised, smoothed
 from analysis.frequency import Precision, frequency_response, reference_image
+from analysis.reverses import Rule
 from lightning_modules.alexnet import AlexNet
 from stages.memory import keep_freed_memory
 
@@ -52,19 +55,19 @@ def main() -> None:
     features = nn.Sequential(*list(network.children())[: names.index("pool5") + 1])
     counts: list[int] = []
 
-    def response(precision: Precision) -> None:
+    def response(rule: Rule, precision: Precision) -> None:
         frequency_response(
-            network, given.size, rule="saliency", count=given.count, precision=precision,
+            network, given.size, rule=rule, count=given.count, precision=precision,
             on_progress=lambda _, total: counts.append(total),
         )  # fmt: skip
 
-    both: tuple[Precision, ...] = ("float32", "bfloat16")
-    speeds: dict[str, list[float]] = {"float32": [], "bfloat16": [], "loop": []}
+    ways = [(rule, precision) for rule in get_args(Rule)[:2] for precision in get_args(Precision)]
+    speeds: dict[str, list[float]] = {f"{rule}, {precision}": [] for rule, precision in ways} | {"loop": []}
     for _ in range(given.rounds + 1):  # the first warms up
-        for precision in both:
+        for rule, precision in ways:
             began = clock()
-            response(precision)
-            speeds[precision].append(counts[-1] / (clock() - began))
+            response(rule, precision)
+            speeds[f"{rule}, {precision}"].append(counts[-1] / (clock() - began))
         images = min(counts[-1], 40)
         began = clock()
         loop(features, given.size, images)
@@ -73,12 +76,12 @@ def main() -> None:
     for name, values in timed.items():
         ratios = [value / base for value, base in zip(values, timed["loop"], strict=True)]
         print(
-            f"{name:9s} {statistics.median(values):6.1f} images/s ({min(values):.1f} to {max(values):.1f}), "
+            f"{name:19s} {statistics.median(values):6.1f} images/s ({min(values):.1f} to {max(values):.1f}), "
             f"{statistics.median(ratios):.2f} times the loop"
         )
     curves = [
         smoothed(normalised(frequency_response(network, given.size, count=8, precision=precision)[1]))
-        for precision in both
+        for precision in get_args(Precision)
     ]
     print(f"largest difference of the figure's curve in bfloat16: {abs(curves[0] - curves[1]).max():.4f}")
 
