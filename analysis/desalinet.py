@@ -185,16 +185,16 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
 
     def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
         torch.set_grad_enabled(False)
-        given, output = inputs[0], _only((output,), names[module], "gives")
-        reverse = reverse_of(module, given, output, rule, strided_as_dense=strided_as_dense)
+        given, value = inputs[0], _only((output,), names[module], "gives")
+        reverse = reverse_of(module, given, value, rule, strided_as_dense=strided_as_dense)
         if reverse is None:
             raise _no_reverse(module, names[module])
         if is_by_graph(module, rule):
-            output = output.detach()  # the graph ends here
+            value = value.detach()  # the graph ends here
         trace.names.append(names[module])
         trace.reverses.append(reverse)
-        trace.value, trace.version = output, output._version
-        return output
+        trace.value, trace.version = value, value._version
+        return value
 
     def enter(module: nn.Module, _inputs: Any) -> None:
         entered[module] = len(trace.names)

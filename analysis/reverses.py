@@ -119,7 +119,7 @@ def reverse_of(
 
 
 def is_by_graph(module: nn.Module, rule: Rule) -> bool:
-    """Whether a layer is reversed by autograd: at its input, which is to be a leaf that requires gradients."""
+    """Whether a layer is reversed by autograd: its input is then to be a leaf that requires gradients."""
     if _is_a(module, _MAX_POOL):
         return not module.return_indices
     return rule == "saliency" and _is_a(module, _NORMALISATION)
