@@ -135,7 +135,7 @@ def _mark_limits(axes: Axes, seen: Observations) -> None:
     top = axes.get_xaxis_transform()
     if target is not None:
         axes.axvspan(0, target, color="#eeeeee", zorder=0)
-        axes.text(target, 0.02, "the target's band ", transform=top, ha="right", size=7)
+        axes.text(target, 0.02, " < the target's band", transform=top, size=7)
     if alias is not None:
         axes.axvline(alias, color="black", lw=0.9, ls="--")
         axes.text(alias, 0.98, " conv1 aliases beyond", transform=top, va="top", size=7)
