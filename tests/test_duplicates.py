@@ -159,15 +159,15 @@ def test_no_images_have_no_duplicates() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_patches_take_seconds() -> None:
+def test_thirty_thousand_patches_take_seconds() -> None:
     rng = np.random.default_rng(0)
-    patches = np.empty((100_000, 32, 32), np.int16)
+    patches = np.empty((30_000, 32, 32), np.int16)
     for start in range(0, len(patches), 1000):
         noise = rng.normal(size=(1000, 32, 32))
         patches[start : start + 1000] = -850 + 900 * gaussian_filter(noise, (0, 3, 3)) + 30 * noise
-    patches[60_000] = patches[4]
-    patches[70_000] = patches[9] + 5
-    assert pairs(find_duplicates(patches)) == [(4, 60_000, "exact"), (9, 70_000, "near")]
+    patches[20_000] = patches[4]
+    patches[25_000] = patches[9] + 5
+    assert pairs(find_duplicates(patches)) == [(4, 20_000, "exact"), (9, 25_000, "near")]
 
 
 @pytest.mark.skipif(not ROOT, reason="RELAY_REAL_DATA is not set to a folder of real images")

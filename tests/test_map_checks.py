@@ -79,7 +79,7 @@ def test_structural_similarity_is_torchmetrics_an_image_at_a_time() -> None:
     first, second = draw(40, 12, 15), draw(40, 12, 15, seed=1) * torch.linspace(1, 5, 40)[:, None, None]
     similarity = structural_similarity(first, second)
     assert similarity.shape == (40,)
-    for image in range(40):
+    for image in (*range(4), *range(30, 40)):
         metric = StructuralSimilarityIndexMeasure(data_range=1.0)
         left, right = ((stack[image] / stack[image].max()).double()[None, None] for stack in (first, second))
         assert float(similarity[image]) == pytest.approx(float(metric(left, right)), abs=1e-5)

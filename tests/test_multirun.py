@@ -19,7 +19,7 @@ def multirun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_study_ends_with_its_page_and_typed_again_trains_nothing(tmp_path: Path) -> None:
+def test_a_study_ends_with_its_page_and_planned_again_trains_nothing(tmp_path: Path) -> None:
     """From another folder, with Hydra overrides that shorten it."""
     shorter = (
         "process=scratch,texture", "seed=0", "callbacks.plateau.max_epochs=1", "callbacks.plateau.length=1",
@@ -31,9 +31,11 @@ def test_a_study_ends_with_its_page_and_typed_again_trains_nothing(tmp_path: Pat
     assert "report: study/report/report.html" in first.stdout
     text = (tmp_path / "study" / "report" / "report.html").read_text()
     assert "scratch" in text and "texture" in text
-    again = multirun("small", *settings, *shorter, "data_ratio=0.5,1.0", cwd=tmp_path)
+    (tmp_path / "study" / "report" / "report.html").unlink()
+    again = multirun("small", *settings, *shorter, "data_ratio=0.5,1.0", "plan=true", cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert " trained" not in again.stdout
+    assert again.stdout.count("5 done, 0 to train") == 2, again.stdout
+    assert list((tmp_path / "study" / "report").glob("*.html")) == [], "a plan looks at nothing"
 
 
 def test_another_study_is_refused(tmp_path: Path) -> None:

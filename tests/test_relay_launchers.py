@@ -90,8 +90,8 @@ def test_jobs_that_run_at_once_share_the_cores(cache_dir: Path, tmp_path: Path) 
 def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:
     """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows."""
     slow = (
-        "callbacks.plateau.max_epochs=200",
-        "callbacks.plateau.length=200",
+        "callbacks.plateau.max_epochs=50",
+        "callbacks.plateau.length=50",
         "trainer.checkpoint_seconds=0",
     )
     arguments = ("-m", "process=scratch,natural", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2")
