@@ -17,6 +17,7 @@ a power cut, the same command goes on with what is missing.
 """
 
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from rich.table import Table
 
 from datamodules.packing.layout import SHEET, SKIPPED
 from datamodules.packing.pack import PreparedSet, SplitRule, pack
-from datamodules.packing.units import Survey
+from datamodules.packing.units import Problem, Survey
 from datamodules.readers.hrct import HrctOptions
 from datamodules.readers.hrct import survey as survey_hrct
 from datamodules.readers.hrct_classes import compare_with_paper
@@ -43,7 +44,7 @@ from stages.errors import RelayError
 from stages.resources import available_cores
 
 _MOST_CLASSES = 40
-_MOST_PROBLEMS = 10
+_MOST_CAUSES = 10
 
 _READERS: Mapping[str, tuple[type[Any], Callable[..., Survey]]] = {
     "natural": (IlsvrcOptions, survey_ilsvrc),
@@ -159,8 +160,12 @@ def print_summary(prepared: PreparedSet) -> None:
         console.print(f"note: {note}", markup=False)
     if prepared.problems:
         console.print(f"left out: {len(prepared.problems)}; all of them are in {SKIPPED}")
-        for problem in prepared.problems[:_MOST_PROBLEMS]:
-            console.print(f"  {problem.what}: {problem.why}", markup=False, soft_wrap=True)
+        causes: dict[str, list[Problem]] = {}
+        for problem in prepared.problems:
+            causes.setdefault(re.sub(r"\d+", "N", problem.why), []).append(problem)
+        for alike in sorted(causes.values(), key=len, reverse=True)[:_MOST_CAUSES]:
+            many = f"{len(alike)}, for instance " if len(alike) > 1 else ""
+            console.print(f"  {many}{alike[0].what}: {alike[0].why}", markup=False, soft_wrap=True)
     console.print(f"set: {prepared.folder}", soft_wrap=True)
     console.print(f"look at: {prepared.folder / SHEET}", soft_wrap=True)
 

@@ -36,7 +36,15 @@ def content(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
 
 
-def test_every_image_comes_back_as_it_was(tmp_path: Path) -> None:
+@pytest.fixture(params=["one file", "large"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A set that is one array file, and one that is too large for that."""
+    if request.param == "large":
+        monkeypatch.setattr("datamodules.packing.parts.ONE_FILE_BYTES", 100)
+    return str(request.param)
+
+
+def test_every_image_comes_back_as_it_was(tmp_path: Path, layout: str) -> None:
     made = units()
     packed(tmp_path, made)
     manifest = read_manifest(str(tmp_path))
@@ -46,6 +54,7 @@ def test_every_image_comes_back_as_it_was(tmp_path: Path) -> None:
         str(tmp_path), manifest["part"].to_numpy(), manifest["place"].to_numpy(), (8, 8), (-1000.0, 400.0)
     )
     expected = np.rint(np.clip((np.stack(images) + 1000) * (255 / 1400), 0, 255))
+    assert len(list(tmp_path.glob("*.npy"))) == (1 if layout == "one file" else 10)
     order = [59, 0, 7, 7, 30]
     assert np.abs(stored.gather(order).astype(float) - expected[order]).max() <= 1
 
@@ -120,6 +129,13 @@ def test_a_bad_file_stops_workers_too(tmp_path: Path) -> None:
         packed(tmp_path, [FakeUnit(number, bad=number == 3) for number in range(6)], workers=2)
 
 
+def test_a_killed_worker_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "kill").touch()
+    made = [FakeUnit(number, killed_by=str(tmp_path / "kill") if number == 3 else "") for number in range(6)]
+    with pytest.raises(RelayError, match=r"a worker process was killed.*what was read is kept.*workers=1"):
+        packed(tmp_path / "set", made, workers=2)
+
+
 def test_what_was_skipped_once_is_read_again_where_it_must_not_be(tmp_path: Path) -> None:
     made = [FakeUnit(0, bad=True), FakeUnit(1)]
     for task in tasks(fake_survey(made), tmp_path, "skip"):
@@ -131,7 +147,7 @@ def test_what_was_skipped_once_is_read_again_where_it_must_not_be(tmp_path: Path
     assert [finished_part(task) is None for task in strict] == [True, False]
 
 
-def test_a_killed_preparation_reads_only_what_is_missing(tmp_path: Path) -> None:
+def test_a_killed_preparation_reads_only_what_is_missing(tmp_path: Path, layout: str) -> None:
     kill, log = tmp_path / "kill", tmp_path / "log"
     kill.touch()
     made = [
@@ -255,9 +271,31 @@ def test_an_unfinished_or_foreign_folder_is_no_set(tmp_path: Path) -> None:
         read_description(str(tmp_path / "set"))
 
 
+def test_what_was_read_is_kept_when_the_set_is_refused_at_its_end(tmp_path: Path, layout: str) -> None:
+    """And files of the refused attempt that the next one has no use for are removed."""
+    log = tmp_path / "log"
+    made = [
+        FakeUnit(
+            number, constant=number < 2, size=32, split="val" if number % 2 else "train", read_log=str(log)
+        )
+        for number in range(6)
+    ]
+    with pytest.raises(RelayError, match="pictures stand, equal or nearly so, on both sides"):
+        packed(tmp_path / "set", made)
+    packed(tmp_path / "set", made, SplitRule(allow_crossing=True))
+    assert [int(line) for line in log.read_text().split()] == list(range(6))
+    packed(tmp_path / "whole", made, SplitRule(allow_crossing=True))
+    assert content(tmp_path / "set") == content(tmp_path / "whole")
+    with pytest.raises(RelayError, match="pictures stand"):
+        packed(tmp_path / "less", made)
+    packed(tmp_path / "less", made[:4], SplitRule(allow_crossing=True))
+    packed(tmp_path / "four", made[:4], SplitRule(allow_crossing=True))
+    assert content(tmp_path / "less") == content(tmp_path / "four")
+
+
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     packed(tmp_path, units())
-    (tmp_path / "part-00003.npy").unlink()
-    stored = PackedImages(str(tmp_path), np.array([3], np.int32), np.array([0], np.int32), (8, 8), None)
-    with pytest.raises(RelayError, match=r"part-00003\.npy of the prepared set cannot be read"):
+    (tmp_path / "part-00000.npy").unlink()
+    stored = PackedImages(str(tmp_path), np.array([0], np.int32), np.array([0], np.int32), (8, 8), None)
+    with pytest.raises(RelayError, match=r"part-00000\.npy of the prepared set cannot be read"):
         stored.gather([0])

@@ -187,7 +187,7 @@ def test_a_full_disk_is_one_message_and_the_next_start_goes_on(
 
 
 def test_ctrl_c_keeps_what_was_read(tmp_path: Path) -> None:
-    source = lungs(tmp_path / "scans", patients=40)
+    source = lungs(tmp_path / "scans", patients=24)
     out = tmp_path / "set"
     command = [
         sys.executable,
@@ -213,9 +213,24 @@ def test_ctrl_c_keeps_what_was_read(tmp_path: Path) -> None:
     assert started.returncode == 130, printed
     assert "Traceback" not in printed
     assert "goes on from there" in printed
-    kept = {file.name: file.stat().st_mtime_ns for file in out.glob("part-*.npy")}
+    assert list(out.glob(".preparing/part-*.npy")) and not (out / "set.json").exists()
     again = subprocess.run(
         command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=240, check=False
     )
     assert again.returncode == 0, again.stderr
-    assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in out.glob("part-*.npy")}.items()
+    assert (out / "set.json").exists() and not (out / ".preparing").exists()
+
+
+def test_the_summary_counts_what_was_left_out_by_its_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = kth_tips(tmp_path / "kth")
+    images = sorted(source.rglob("*.png"))
+    for place in (0, 1, 2):
+        images[place].write_bytes(images[place].read_bytes()[: 100 + place])
+    images[3].write_bytes(b"")
+    printed = prepared(
+        "domain=texture", f"source={source}", f"out={tmp_path / 'set'}", "on_error=skip", capsys=capsys
+    )
+    assert "left out: 4; all of them are in skipped.csv" in printed
+    assert "  3, for instance " in printed

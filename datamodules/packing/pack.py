@@ -3,9 +3,12 @@
 import hashlib
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +21,17 @@ from filelock import FileLock, Timeout
 
 from datamodules.packing.crossing import Crossing, find_crossing
 from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SHEET, SKIPPED, SPLIT
-from datamodules.packing.parts import WORK, Part, Task, finished_part, run_task, settings_digest, tasks
+from datamodules.packing.parts import (
+    WORK,
+    Part,
+    Placed,
+    Task,
+    finished_part,
+    place_parts,
+    run_task,
+    settings_digest,
+    tasks,
+)
 from datamodules.packing.sheet import contact_sheet
 from datamodules.packing.units import OnError, Problem, Survey
 from datamodules.splits import check_split, split_by_group, split_report
@@ -148,23 +161,41 @@ def _run(todo: Sequence[Task], workers: int) -> Iterator[tuple[int, Part]]:
         return
     # spawn: a fork would copy locks that threads of this process may hold
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_begin_worker) as pool:
         left = iter(todo)
         # Some more than run at once: the rest waits here, where Ctrl-C can drop it.
-        waiting = {pool.submit(run_task, task): task.number for task in islice(left, 2 * workers)}
+        with _interrupts_held():  # the first submission starts the workers
+            waiting = {pool.submit(run_task, task): task.number for task in islice(left, 2 * workers)}
         try:
             while waiting:
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield waiting.pop(future), future.result()
                     waiting |= {pool.submit(run_task, task): task.number for task in islice(left, 1)}
+        except BrokenProcessPool:
+            raise RelayError(
+                "a worker process was killed, perhaps because memory ran out; what was read is kept, and the "
+                "same command goes on from there, with workers=1 if it needs less memory"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _one_thread() -> None:
-    """Workers share the cores already."""
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits; processes that are started meanwhile hold it until they ask for it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker() -> None:
+    """Ctrl-C, which a terminal sends to workers too, ends them without a word; they share the cores."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     import torch
 
     torch.set_num_threads(1)
@@ -185,7 +216,7 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
     taken = sorted({name for _, part in filled for name in part.columns} & {*COLUMNS, "provided"})
     if taken:
         raise RelayError(f"the reader has columns of the manifest's own names: {', '.join(taken)}")
-    manifest = _manifest(filled)
+    manifest = _manifest([part for _, part in filled])
     repeated = int(manifest["sample"].duplicated().sum())
     if repeated:
         raise RelayError(f"{repeated} samples have the name of another; this is a mistake in the reader")
@@ -195,6 +226,10 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
     missing = sorted(set(survey.classes) - set(labels))
     if missing:
         raise RelayError(f"{len(missing)} of the classes have no image: {', '.join(missing[:10])}")
+    placed = place_parts(filled, folder)
+    lengths = [each.samples for each in placed]
+    manifest["part"] = np.repeat([each.number for each in placed], lengths)
+    manifest["place"] = np.concatenate([np.arange(length) for length in lengths])
     crossing = find_crossing(folder, manifest, enabled=rule.duplicates)
     if crossing.pictures and not rule.allow_crossing:
         raise RelayError(
@@ -203,7 +238,8 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
             "allow_crossing=true, and every report will say so"
         )
     reached = split_report(labels, groups, evaluation, asked=None if own else rule.fraction)
-    description = _description(survey, filled, manifest, rule, own=own, crossing=crossing, problems=problems)
+    description = _description(survey, placed, manifest, rule, own=own, crossing=crossing, problems=problems)
+    description |= {"shape": filled[0][1].shape, "dtype": filled[0][1].dtype}
     manifest = manifest[[*COLUMNS, *(name for name in manifest if name not in COLUMNS)]]
     write_text(folder / MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
     write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
@@ -216,7 +252,7 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
     return PreparedSet(folder, description, manifest, problems, crossing, reached)
 
 
-def _manifest(parts: Sequence[tuple[int, Part]]) -> pd.DataFrame:
+def _manifest(parts: Sequence[Part]) -> pd.DataFrame:
     frames = [
         pd.DataFrame(
             {
@@ -224,12 +260,10 @@ def _manifest(parts: Sequence[tuple[int, Part]]) -> pd.DataFrame:
                 "class": part.labels,
                 "group": part.groups,
                 "provided": part.splits,
-                "part": number,
-                "place": np.arange(len(part)),
                 **part.columns,
             }
         )
-        for number, part in parts
+        for part in parts
     ]
     return pd.concat(frames, ignore_index=True)
 
@@ -251,7 +285,7 @@ def _sides(manifest: pd.DataFrame, rule: SplitRule) -> tuple[npt.NDArray[np.bool
 
 def _description(
     survey: Survey,
-    parts: Sequence[tuple[int, Part]],
+    placed: Sequence[Placed],
     manifest: pd.DataFrame,
     rule: SplitRule,
     *,
@@ -264,8 +298,6 @@ def _description(
         "format": FORMAT,
         "domain": survey.domain,
         "classes": sorted(survey.classes),
-        "shape": parts[0][1].shape,
-        "dtype": parts[0][1].dtype,
         "samples": {side: int((manifest["split"] == side).sum()) for side in ("train", "val")},
         "groups": {
             side: int(manifest.loc[manifest["split"] == side, "group"].nunique()) for side in ("train", "val")
@@ -284,16 +316,16 @@ def _description(
         "notes": list(survey.notes),
         "settings": dict(survey.settings),
         "settings_digest": settings_digest(survey),
-        "parts": [{"number": number, "samples": len(part), "sha256": part.sha256} for number, part in parts],
-        "digest": _digest(manifest, parts),
+        "parts": [asdict(each) for each in placed],
+        "digest": _digest(manifest, placed),
     }
 
 
-def _digest(manifest: pd.DataFrame, parts: Sequence[tuple[int, Part]]) -> str:
+def _digest(manifest: pd.DataFrame, placed: Sequence[Placed]) -> str:
     """The set's identity: pixels, names, classes, groups and sides; not its other columns."""
     content = hashlib.sha256()
-    for number, part in parts:
-        content.update(f"{number} {part.sha256}\n".encode())
+    for each in placed:
+        content.update(f"{each.number} {each.sha256}\n".encode())
     for row in manifest[list(COLUMNS)].itertuples(index=False):
         content.update(("\x1f".join(map(str, row)) + "\n").encode())
     return content.hexdigest()

@@ -1,8 +1,14 @@
-"""Parts of a prepared set while it is made: one a unit, written whole, found again after a kill."""
+"""Parts of a prepared set while it is made: one a unit, written whole, found again after a kill.
+
+In the end a set of ordinary size is one array file. Of a larger one each part is a file, because to write it
+all once more would take as much disk again.
+"""
 
 import hashlib
 import hmac
 import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +23,10 @@ from stages.atomic import atomic_file, write_text
 from stages.errors import RelayError
 
 WORK = ".preparing"
-"""Folder in the set's own for what is known of finished parts; removed when the set is complete."""
+"""Folder in the set's own for finished parts and what is known of them; removed when the set is complete."""
+
+ONE_FILE_BYTES = 1 << 30
+"""A set of so many bytes of pixels or fewer is one array file."""
 
 _GROUP_DIGITS = 16
 
@@ -44,8 +53,8 @@ class Task:
 
     @property
     def pixels(self) -> Path:
-        """The file of its images."""
-        return self.folder / part_name(self.number)
+        """The file of its images, until all parts are there."""
+        return self.folder / WORK / part_name(self.number)
 
     @property
     def known(self) -> Path:
@@ -87,6 +96,21 @@ class Part:
         return len(self.names)
 
 
+@dataclass(frozen=True)
+class Placed:
+    """An array file of a finished set.
+
+    Attributes:
+        number: in its name.
+        samples: how many it holds.
+        sha256: of the file.
+    """
+
+    number: int
+    samples: int
+    sha256: str
+
+
 def tasks(survey: Survey, folder: Path, on_error: OnError) -> list[Task]:
     """A task for each unit of a survey."""
     settings = settings_digest(survey)
@@ -113,7 +137,7 @@ def finished_part(task: Task) -> Part | None:
     )
     # One that left something out is of no use to a preparation that is to stop there.
     accepted = same and (task.on_error == "skip" or not part.problems)
-    return part if accepted and (not len(part) or task.pixels.is_file()) else None
+    return part if accepted and (not len(part) or task.pixels.is_file() or _is_placed(task, part)) else None
 
 
 def run_task(task: Task) -> Part:
@@ -129,11 +153,61 @@ def run_task(task: Task) -> Part:
         shape, dtype = list(pixels.shape[1:]), str(pixels.dtype)
         with atomic_file(task.pixels) as file:
             np.save(file, pixels, allow_pickle=False)
-        with open(task.pixels, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _digest(task.pixels)
     part = _described(task, samples, problems, shape, dtype, digest)
     write_text(task.known, json.dumps(asdict(part)))
     return part
+
+
+def place_parts(parts: Sequence[tuple[int, Part]], folder: Path) -> list[Placed]:
+    """Put the pixels of all parts where the finished set has them: into one file, or each into its own.
+
+    Args:
+        parts: those that have samples, of one shape and type, with their units' numbers.
+        folder: the set's.
+
+    Returns:
+        The set's array files, in the order of the samples.
+    """
+    first = parts[0][1]
+    samples = sum(len(part) for _, part in parts)
+    dtype, shape = np.dtype(first.dtype), (samples, *(first.shape or ()))
+    if math.prod(shape) * dtype.itemsize <= ONE_FILE_BYTES:
+        file = folder / part_name(0)
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        with atomic_file(file) as target:
+            np.lib.format.write_array_header_1_0(target, header)
+            for number, _ in parts:
+                target.write(np.load(_lies(folder, number), allow_pickle=False).data)
+        placed = [Placed(0, samples, _digest(file))]
+    else:
+        for number, _ in parts:
+            os.replace(_lies(folder, number), folder / part_name(number))
+        placed = [Placed(number, len(part), str(part.sha256)) for number, part in parts]
+    names = {part_name(each.number) for each in placed}
+    for stale in folder.glob(part_name(0).replace("0", "[0-9]")):
+        if stale.name not in names:  # of an earlier attempt at other files
+            stale.unlink()
+    return placed
+
+
+def _is_placed(task: Task, part: Part) -> bool:
+    """Whether a preparation that ended later has moved a part's pixels to where a large set has them."""
+    try:
+        pixels = np.load(task.folder / part_name(task.number), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return False
+    return bool(pixels.shape == (len(part), *(part.shape or ())))  # and not the file of all parts
+
+
+def _lies(folder: Path, number: int) -> Path:
+    waiting = folder / WORK / part_name(number)
+    return waiting if waiting.is_file() else folder / part_name(number)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def group_hash(group: str, salt: bytes) -> str:
