@@ -154,6 +154,20 @@ def write_folders(root: Path, flat_val: bool = False) -> Path:
     return root
 
 
+def write_kaggle(root: Path) -> Path:
+    """The same as Kaggle's copy unpacks."""
+    write_folders(root / "ILSVRC" / "Data" / "CLS-LOC", flat_val=True)
+    (root / "ILSVRC" / "Data" / "CLS-LOC" / "test").mkdir()
+    lines = sorted(f"{wnid} {words}\n" for wnid, words in SYNSETS.values())
+    (root / "LOC_synset_mapping.txt").write_text("".join(lines))
+    rows = [
+        f"{name.removesuffix('.JPEG')},{SYNSETS[identity][0]} 1 2 30 40 {SYNSETS[identity][0]} 5 5 9 9 \n"
+        for name, identity in zip(val_names(), truth(), strict=True)
+    ]
+    (root / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "".join(rows[::-1]))
+    return root
+
+
 def samples(found: Survey) -> list[Sample]:
     """All that a survey's units hold."""
     return read_all(found)[0]

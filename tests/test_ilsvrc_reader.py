@@ -6,7 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_ilsvrc import OPTIONS, WNIDS, encoded, photograph, samples, write_devkit, write_folders
+from fake_ilsvrc import (
+    OPTIONS,
+    WNIDS,
+    encoded,
+    photograph,
+    samples,
+    write_devkit,
+    write_folders,
+    write_kaggle,
+)
 
 from datamodules.decode import Reading, decode_file
 from datamodules.packing.units import Sample
@@ -138,6 +147,37 @@ def test_an_extracted_devkit_is_read(tmp_path: Path) -> None:
         RelayError, match=r"the devkit's data/ILSVRC2012_validation_ground_truth.txt cannot be read"
     ):
         survey(root, OPTIONS, "raise")
+
+
+def test_kaggles_copy_is_the_same_set(tmp_path: Path) -> None:
+    found = survey(write_kaggle(tmp_path / "kaggle"), OPTIONS, "raise")
+    plain = survey(write_folders(tmp_path / "plain"), OPTIONS, "raise")
+    assert found.classes == plain.classes
+    ours, theirs = (
+        {(s.split, s.label, s.name.split("/")[-1]): s.image.tobytes() for s in samples(each)}
+        for each in (found, plain)
+    )
+    assert ours == theirs
+    named = survey(tmp_path / "kaggle", IlsvrcOptions(classes=("tench", "white shark"), size=16), "raise")
+    assert named.classes == ("n01440764", "n01484850")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("ILSVRC2012_val_00000001", "ILSVRC2012_val_00000099", "from 1 without gaps"),
+        ("n01440764 1 2", "n99999999 1 2", "line 5: it is no image such as"),
+        ("ILSVRC2012_val_00000001,", "Jane Doe,", "line 9: it is no image such as"),
+        ("ILSVRC2012_val_00000001,", "ILSVRC2012_val_00000001", "line 9: it is no image such as"),
+    ],
+)
+def test_a_damaged_solution_of_kaggles_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    root = write_kaggle(tmp_path)
+    solution = root / "LOC_val_solution.csv"
+    solution.write_text(solution.read_text().replace(old, new))
+    with pytest.raises(RelayError, match=message) as caught:
+        survey(root, OPTIONS, "raise")
+    assert "Jane" not in str(caught.value)
 
 
 def test_names_of_files_that_are_not_the_providers_are_not_kept(folders: Path) -> None:

@@ -18,6 +18,9 @@ from stages.errors import RelayError
 DECODER_VERSION = 1
 """Part of a set's settings; raise it when the pixels that `datamodules.readers.jpeg` makes change."""
 
+_KAGGLE = "ILSVRC/Data/CLS-LOC"
+"""Folder of both sides in Kaggle's copy of the set."""
+
 _SIDES: tuple[Side, Side] = ("train", "val")
 
 
@@ -69,6 +72,7 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
     from its folder (`train/WNID/*.JPEG`, `val/WNID/*.JPEG`, or `val/*.JPEG` with the devkit's ground truth);
     the archive is taken where both are there. The devkit may be its archive or extracted; it is needed where
     validation images are not in class folders, and to ask for classes by name (`classes.txt` does as well).
+    Kaggle's copy is read as it unpacks: folders below `ILSVRC/Data/CLS-LOC`, and its two `LOC_` files.
 
     Raises:
         RelayError: An option is out of range; a side is missing; an archive has a wrong checksum, is cut
@@ -113,10 +117,11 @@ def _check_options(options: IlsvrcOptions) -> None:
 
 
 def _listed(source: Path, side: Side, names: ClassNames) -> _Listed:
-    archive, folder = source / ARCHIVES[side], source / side
+    archive = source / ARCHIVES[side]
+    folder = next((place for place in (source / side, source / _KAGGLE / side) if place.is_dir()), source)
     if archive.is_file():
         return TrainArchive(archive) if side == "train" else ValArchive(archive, names.validation)
-    if not folder.is_dir():
+    if folder == source:
         raise RelayError(
             f"{source} has neither the archive {ARCHIVES[side]} nor a folder {side}; point `source` at the "
             "folder that holds the archives, or the folders train and val."

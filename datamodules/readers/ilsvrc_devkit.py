@@ -1,9 +1,11 @@
 """Which classes does ILSVRC2012 have, and to which does each validation image belong?
 
 The devkit says both: `data/meta.mat` and `data/ILSVRC2012_validation_ground_truth.txt`. Folders made from the
-set by others often have a file `classes.txt` instead: a line a class, its WNID and its name.
+set by others often have a file `classes.txt` instead: a line a class, its WNID and its name. Kaggle's copy
+has such lines in `LOC_synset_mapping.txt`, and the validation images' classes in `LOC_val_solution.csv`.
 """
 
+import csv
 import io
 import re
 import tarfile
@@ -21,9 +23,12 @@ from stages.errors import RelayError
 DEVKIT_ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
 DEVKIT_FOLDER = "ILSVRC2012_devkit_t12"
 CLASS_NAMES = "classes.txt"
+KAGGLE_NAMES = "LOC_synset_mapping.txt"
+KAGGLE_TRUTH = "LOC_val_solution.csv"
 _META = "data/meta.mat"
 _TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
 _WNID = re.compile(r"n\d{8}")
+_VALIDATION_ID = re.compile(r"ILSVRC2012_val_(\d{8})")
 _FIELDS = ("ILSVRC2012_ID", "WNID", "words", "num_children", "num_train_images")
 
 
@@ -50,10 +55,10 @@ def is_wnid(name: str) -> bool:
 
 
 def read_class_names(source: Path) -> ClassNames:
-    """What the devkit in `source` says (its archive, or extracted), else `classes.txt`, else nothing.
+    """What the devkit in `source` says (its archive, or extracted), else Kaggle's files, else `classes.txt`.
 
     Raises:
-        RelayError: The devkit is damaged or incomplete, or its two files contradict each other.
+        RelayError: What there is is damaged or incomplete, or two of its files contradict each other.
     """
     archive = source / DEVKIT_ARCHIVE
     if archive.is_file():
@@ -62,9 +67,15 @@ def read_class_names(source: Path) -> ClassNames:
         if (folder / _META).is_file():
             where = f"the devkit's folder in {source}"
             return _class_names(_read(folder, _META), _read(folder, _TRUTH), where)
+    if (source / KAGGLE_NAMES).is_file():
+        terms = _listed_terms(source / KAGGLE_NAMES)
+        return ClassNames(terms, {}, _kaggle_truth(source / KAGGLE_TRUTH, terms), complete=True)
     listed = source / CLASS_NAMES
-    if not listed.is_file():
-        return ClassNames({}, {}, (), complete=False)
+    terms = _listed_terms(listed) if listed.is_file() else {}
+    return ClassNames(terms, {}, (), complete=False)
+
+
+def _listed_terms(listed: Path) -> dict[str, tuple[str, ...]]:
     terms = {}
     for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), 1):
         wnid, _, name = line.strip().partition(" ")
@@ -72,7 +83,32 @@ def read_class_names(source: Path) -> ClassNames:
             raise RelayError(f"{listed}, line {number}: it does not begin with a WNID such as n01440764.")
         if wnid:
             terms[wnid] = _terms(name)
-    return ClassNames(terms, {}, (), complete=False)
+    return terms
+
+
+def _kaggle_truth(solution: Path, terms: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """WNID of each validation image, by its number: rows `ILSVRC2012_val_00000001,n01751748 111 108 428 366`.
+
+    The numbers are the image's boxes, after each its class, which is the same for all.
+    """
+    if not solution.is_file():
+        return ()  # they may lie in class folders
+    by_number: dict[int, str] = {}
+    with open(solution, newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.reader(file), 1):
+            if line == 1 and row[:2] == ["ImageId", "PredictionString"]:
+                continue
+            match = _VALIDATION_ID.fullmatch(row[0]) if len(row) == 2 else None
+            wnid = row[1].split(" ")[0] if match else ""
+            if match is None or wnid not in terms:
+                raise RelayError(
+                    f"{KAGGLE_TRUTH}, line {line}: it is no image such as ILSVRC2012_val_00000001 with a "
+                    f"class of {KAGGLE_NAMES}; copy both again."
+                )
+            by_number[int(match[1])] = wnid
+    if sorted(by_number) != list(range(1, len(by_number) + 1)):
+        raise RelayError(f"{KAGGLE_TRUTH} does not number its images from 1 without gaps; copy it again.")
+    return tuple(by_number[number] for number in range(1, len(by_number) + 1))
 
 
 def chosen_classes(asked: Sequence[str], names: ClassNames, present: Sequence[str]) -> tuple[str, ...]:

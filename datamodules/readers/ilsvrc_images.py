@@ -156,7 +156,7 @@ def by_ground_truth(
     if not truth:
         raise RelayError(
             f"{what}: the validation images are not in class folders, and nothing says their classes; put "
-            "the devkit, ILSVRC2012_devkit_t12.tar.gz, beside them."
+            "the devkit, ILSVRC2012_devkit_t12.tar.gz (or Kaggle's LOC_val_solution.csv), beside them."
         )
     by_class: dict[str, list[ImageEntry]] = {}
     for place, entry in enumerate(entries, 1):
