@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _ITERATIONS = 300
+_BLOCK = 64  # images at once: a pixel takes some 40 bytes on the way
 
 
 def histogram_accuracy(
@@ -50,9 +51,15 @@ def histogram_accuracy(
 
 def _histograms(images: npt.NDArray[np.uint8], bins: int) -> npt.NDArray[np.float64]:
     """Normalised grey-level histograms, shape (N, bins), each summing to 1."""
+    parts = [_counts(images[start : start + _BLOCK], bins) for start in range(0, len(images), _BLOCK)]
+    counts = np.concatenate(parts)
+    histograms: npt.NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
+    return histograms
+
+
+def _counts(images: npt.NDArray[np.uint8], bins: int) -> npt.NDArray[np.int64]:
     grey = images if images.ndim == 3 else np.rint(images @ _LUMA).astype(np.uint8)
     level = (grey.reshape(len(grey), -1).astype(np.int64) * bins) // 256
     level += np.arange(len(grey))[:, None] * bins
-    counts = np.bincount(level.ravel(), minlength=len(grey) * bins).reshape(len(grey), bins)
-    histograms: npt.NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
-    return histograms
+    counts: npt.NDArray[np.int64] = np.bincount(level.ravel(), minlength=len(grey) * bins)
+    return counts.reshape(len(grey), bins)
