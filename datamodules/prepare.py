@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
 from datamodules.packing.layout import SHEET, SKIPPED
-from datamodules.packing.pack import PreparedSet, SplitRule, pack
+from datamodules.packing.pack import CompleteError, PreparedSet, SplitRule, pack
 from datamodules.packing.units import Problem, Survey
 from datamodules.readers.hrct import HrctOptions
 from datamodules.readers.hrct import survey as survey_hrct
@@ -188,6 +188,8 @@ def main(arguments: Sequence[str]) -> None:
     try:
         config, options = parse_arguments(arguments)
         print_summary(prepare_set(config, options))
+    except CompleteError as error:
+        output().print(f"Nothing to do: {error}.", soft_wrap=True, markup=False)
     except (RelayError, OSError) as error:
         refuse(error)
     except KeyboardInterrupt:

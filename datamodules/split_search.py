@@ -9,12 +9,11 @@ from datamodules.draw import seeded_order, share
 
 _CANDIDATES = 128  # groups a side that one step compares: 16 thousand swaps, about a millisecond
 _STEPS = 1000
-_STARTS = 4
+_STARTS = 12
 _MOST_STARTS = 24  # while a class is without a side
 _SMALL = 256  # groups up to which several starts cost little
-_ENUMERATED = (
-    14  # groups up to which all divisions are compared, where the search leaves a class without a side
-)
+_ENUMERATED = 14  # groups up to which all divisions are compared
+_AS_GOOD = 1e-4  # squared shares: a percentage point, within which the seed decides between divisions
 _EXACT = (
     2.0**49
 )  # sums of cost stay whole numbers below 2**53: the same in any order of adding, on any machine
@@ -53,6 +52,14 @@ def solve(problem: Problem, seed: int) -> tuple[npt.NDArray[np.bool_], list[int]
         bool, (G,), and the labels of classes that miss a side.
     """
     search = _Search(problem)
+    if problem.free.sum() <= _ENUMERATED:
+        order = seeded_order(len(problem.groups), seed, int(problem.groups[0]))
+        best = search.enumerated(order)
+        return best, problem.labels[search.missing(best)].tolist()
+    return _searched(search, problem, seed)
+
+
+def _searched(search: "_Search", problem: Problem, seed: int) -> tuple[npt.NDArray[np.bool_], list[int]]:
     best: npt.NDArray[np.bool_] | None = None
     least = np.inf
     starts = _STARTS if len(problem.groups) <= _SMALL else 1
@@ -65,9 +72,6 @@ def solve(problem: Problem, seed: int) -> tuple[npt.NDArray[np.bool_], list[int]
         if least == 0 or (start + 1 >= starts and least < _MISSING):
             break
     assert best is not None
-    if search.missing(best).any() and problem.free.sum() <= _ENUMERATED:
-        order = seeded_order(len(problem.groups), seed, int(problem.groups[0]))
-        best = search.enumerated(order)
     return best, problem.labels[search.missing(best)].tolist()
 
 
@@ -183,13 +187,13 @@ class _Search:
         return count
 
     def enumerated(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """The best of all divisions; of equal ones, the first in a drawn order of the groups."""
+        """The first in a drawn order among all divisions that are as good as the best."""
         free = order[self.free[order]]
-        best, least = np.zeros(len(order), dtype=np.bool_), np.inf
-        for number in range(1 << len(free)):
-            chosen = np.zeros(len(order), dtype=np.bool_)
-            chosen[free[[place for place in range(len(free)) if number >> place & 1]]] = True
-            cost = self.cost(chosen)
-            if cost < least:
-                best, least = chosen, cost
+        divisions = np.zeros((1 << len(free), len(order)), dtype=np.bool_)
+        divisions[:, free] = np.arange(1 << len(free))[:, None] >> np.arange(len(free)) & 1
+        held = divisions @ self.holds
+        absent = (held == 0) | (held == self.holds.sum(axis=0))
+        off = divisions @ self.counts - self.wanted
+        costs = (self.weights * off * off).sum(axis=1) + _MISSING * absent.sum(axis=1)
+        best: npt.NDArray[np.bool_] = divisions[np.argmax(costs <= costs.min() + _AS_GOOD * _EXACT)]
         return best

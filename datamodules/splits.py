@@ -58,7 +58,7 @@ def split_by_group(
         >>> split_by_group(["a", "a", "a", "a"], [1, 1, 2, 2], 0.5, seed=0).sum()
         np.int64(2)
     """
-    if not 0 < fraction < 1:
+    if isinstance(fraction, (str, bytes)) or fraction is None or not 0 < fraction < 1:
         raise RelayError(f"fraction is {fraction}; give a share above 0 and below 1, such as 0.2.")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise RelayError(f"seed is {seed!r}; give a whole number of 0 or more.")
@@ -211,7 +211,7 @@ def _table(labels: Any, groups: Any) -> _Table:
 
 
 def _numbered(values: Any, what: str) -> tuple[list[Hashable], npt.NDArray[np.int64]]:
-    plain = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    plain = values.tolist() if hasattr(values, "tolist") else list(values)  # of numpy, pandas or torch
     try:
         distinct = set(plain)
     except TypeError as error:
@@ -230,7 +230,12 @@ def _numbered(values: Any, what: str) -> tuple[list[Hashable], npt.NDArray[np.in
 
 
 def _is_missing(value: Hashable) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and isnan(value))
+    return (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, (float, np.floating)) and isnan(value))
+    )
 
 
 def _key(value: Hashable) -> tuple[str, Any]:

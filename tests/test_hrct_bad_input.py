@@ -69,6 +69,20 @@ BAD: dict[str, tuple[Break, str, bool, int]] = {
         True,
         0,
     ),
+    "a rescale slope of 0": (
+        lambda f: write_series(f, VOLUME, changes={2: {"RescaleSlope": 0}}),
+        "the first since its rescale slope is 0",
+        True,
+        0,
+    ),
+    "a header that names more pixels than any slice has": (
+        lambda f: write_series(
+            f, VOLUME, changes={place: {"Rows": 65535, "Columns": 65535} for place in range(6)}
+        ),
+        "it says that it has 65535 x 65535 pixels, more than any slice",
+        True,
+        0,
+    ),
     "truncated pixels": (
         _cut_slice_2,
         "slice 2 of series 1 of folder 1 cannot be used: .*end early",

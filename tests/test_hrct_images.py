@@ -1,5 +1,6 @@
 """Image files become slices and masks, or a reason why not, and are resampled."""
 
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,16 @@ def _cut(place: Path) -> None:
     place.write_bytes(place.read_bytes()[:2000])
 
 
+def _swapped(place: Path) -> None:
+    """A big-endian TIFF of signed 16-bit values, deflated: one strip of 8 x 8 pixels."""
+    strip = zlib.compress(np.full((8, 8), -190, ">i2").tobytes())
+    tags = {256: 8, 257: 8, 258: 16, 259: 8, 262: 1, 273: 8, 277: 1, 278: 8, 279: len(strip), 339: 2}
+    entries = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags.items())
+    at = 8 + len(strip) + len(strip) % 2
+    body = strip.ljust(at - 8, b"\0") + struct.pack(">H", len(tags)) + entries + struct.pack(">I", 0)
+    place.write_bytes(struct.pack(">2sHI", b"MM", 42, at) + body)
+
+
 def _bomb(place: Path) -> None:
     Image.new("L", (8, 8)).save(place)
     content = bytearray(place.read_bytes())
@@ -70,6 +81,7 @@ def _bomb(place: Path) -> None:
     (_cut, "cannot be decoded"),
     (_bomb, "more pixels than any slice has"),
     (_animated, "2 pages or frames"),
+    (_swapped, "signed 16-bit values in big-endian order, compressed"),
     (lambda place: Image.new("RGB", (8, 8)).save(place), "mode RGB; a slice is grey"),
     (lambda place: Image.new("P", (8, 8)).save(place), "mode P; a slice is grey"),
     (lambda place: Image.new("CMYK", (8, 8)).save(place, format="TIFF"), "mode CMYK; a slice is grey"),

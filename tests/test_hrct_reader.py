@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from pydicom.uid import RLELossless
@@ -175,12 +176,77 @@ def test_patches_are_cut_after_resampling(tmp_path: Path) -> None:
 def test_tiff_slices_of_a_patient_are_ordered_by_the_numbers_in_their_names(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     folder.mkdir()
-    for number, values in zip((2, 9, 10), VOLUME, strict=False):
-        write_tiff(folder / f"slice{number}.tif", values)
-    write_contours(folder / "r.txt", [("healthy", 3, rectangle(0, 0, 16, 16))])
-    ((sample,), _) = read_all(survey(tmp_path, replace(SMALL, spacing=SPACING), "raise"))
+    for number in range(1, 11):
+        write_tiff(folder / f"slice{number}.tif", VOLUME[number % 3])
+    write_contours(folder / "r.txt", [("healthy", 10, rectangle(0, 0, 16, 16))])
+    options = replace(SMALL, spacing=SPACING)
+    ((sample,), _) = read_all(survey(tmp_path, options, "raise"))
     assert sample.group == FOLDER and sample.image.dtype == np.int16
-    assert np.array_equal(sample.image, VOLUME[2, :16, :16])
+    assert np.array_equal(sample.image, VOLUME[1, :16, :16])
+    (folder / "slice4.tif").unlink()
+    with pytest.raises(RelayError, match="its 9 slices have numbers from 1 to 10, so that slices are miss"):
+        survey(tmp_path, options, "raise")
+    write_contours(folder / "r.txt", [("healthy", 9, rectangle(0, 0, 16, 16))])
+    ((sample,), _) = read_all(survey(tmp_path, replace(options, slice_order="ascending"), "raise"))
+    assert np.array_equal(sample.image, VOLUME[1, :16, :16])
+
+
+@pytest.mark.parametrize("lost", ["gone", "empty", "another series"])
+def test_outlines_are_not_drawn_on_another_slice_where_the_first_one_is_missing(
+    tmp_path: Path, lost: str
+) -> None:
+    folder = tmp_path / FOLDER
+    write_series(folder, hounsfield(4, (32, 32)))
+    assert len(list(folder.iterdir())) == 4
+    first = next(file for file in folder.iterdir() if pydicom.dcmread(file).InstanceNumber == 1)
+    if lost == "gone":
+        first.unlink()
+    elif lost == "empty":
+        first.rename(folder / "IM0001")
+        (folder / "IM0001").write_bytes(b"")
+    else:
+        data = pydicom.dcmread(first)
+        data.SeriesInstanceUID = "1.2.3"
+        data.save_as(first)
+    write_contours(folder / "r.txt", [("healthy", 3, rectangle(0, 0, 16, 16))])
+    with pytest.raises(RelayError, match="its 3 slices have numbers from 2 to 4, so that slices are missing"):
+        survey(tmp_path, SMALL, "raise")
+    with pytest.raises(RelayError, match="no region of a class"):
+        survey(tmp_path, SMALL, "skip")
+
+
+def test_a_file_of_groups_that_names_nothing_here_is_refused_and_the_rest_is_counted(tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        write_series(tmp_path / "in" / name, hounsfield(3, (32, 32)), patient=name, series=f"1.2.{ord(name)}")
+        contours = [("healthy", 2, rectangle(0, 0, 16, 16))]
+        write_contours(tmp_path / "in" / name / "r.txt", contours, series=f"1.2.{ord(name)}")
+    who = tmp_path / "who.csv"
+    who.write_text("path,group\n/A,one\n./B,two\n")
+    with pytest.raises(RelayError, match="none of the 2 paths in the file that groups names is"):
+        survey(tmp_path / "in", replace(SMALL, groups=who), "raise")
+    who.write_text("path,group\nA,one\nC,two\n")
+    found = survey(tmp_path / "in", replace(SMALL, groups=who), "raise")
+    assert "1 of 2 paths in the file of groups are not in the source." in found.notes
+    assert "1 series are not in the file of groups and keep the groups that they have." in found.notes
+    assert found.secret != survey(tmp_path / "in", SMALL, "raise").secret
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_source_that_may_not_be_read_is_not_named(tmp_path: Path) -> None:
+    (tmp_path / "DOE").mkdir(mode=0o300)
+    with pytest.raises(RelayError, match=r"source cannot be read \(Permission denied\)"):
+        survey(tmp_path / "DOE", SMALL, "raise")
+
+
+def test_a_link_with_an_endless_name_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / FOLDER
+    write_series(folder, hounsfield(3, (32, 32)))
+    write_contours(folder / "r.txt", [("healthy", 2, rectangle(0, 0, 16, 16))])
+    (tmp_path / "in" / "DOE").symlink_to("x" * 300)
+    with pytest.raises(RelayError, match="a file that cannot be reached") as caught:
+        survey(tmp_path / "in", SMALL, "raise")
+    assert "DOE" not in str(caught.value)
+    assert len(survey(tmp_path / "in", SMALL, "skip").units) == 1
 
 
 def test_pairs_of_images_and_masks_keep_their_split_their_grey_values_and_a_group_a_slice(

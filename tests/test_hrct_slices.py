@@ -87,7 +87,7 @@ def test_padding_can_be_a_range(tmp_path: Path) -> None:
 def test_slices_are_ordered_by_position_and_start_where_the_image_numbers_start(tmp_path: Path) -> None:
     for falling in (True, False):
         found = ordered(write_series(tmp_path / str(falling), hounsfield(6), falling=falling))
-        assert numbers(found) == [1, 2, 3, 4, 5, 6] and found.told
+        assert numbers(found) == [1, 2, 3, 4, 5, 6] and not found.unnumbered
     assert found.headers[0].spacing == SPACING and found.headers[0].shape == (48, 40)
 
 
@@ -95,7 +95,7 @@ def test_an_end_that_was_asked_for_wins_over_image_numbers(tmp_path: Path) -> No
     places = write_series(tmp_path, hounsfield(3), falling=True)
     assert numbers(ordered(places, "ascending")) == [3, 2, 1]
     assert numbers(ordered(places, "descending")) == [1, 2, 3]
-    assert ordered(places, "ascending").told
+    assert not ordered(places, "ascending").unnumbered
 
 
 def test_the_position_is_taken_along_the_normal(tmp_path: Path) -> None:
@@ -120,9 +120,28 @@ def test_image_numbers_that_do_not_follow_the_positions_tell_no_direction(tmp_pa
     places = write_series(
         tmp_path, hounsfield(3), changes={0: {"InstanceNumber": 2}, 1: {"InstanceNumber": 1}}
     )
-    assert not ordered(places).told
+    assert "do not follow the positions" in ordered(places).unnumbered
     places = write_series(tmp_path, hounsfield(3), changes={1: {"InstanceNumber": None}})
-    assert not ordered(places).told
+    assert "do not follow the positions" in ordered(places).unnumbered
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((0, 1, 2), ""),
+        ((2, 3, 4), "its 3 slices have numbers from 2 to 4, so that slices are missing"),
+        ((1, 3, 5), "its 3 slices have numbers from 1 to 5, so that slices are missing"),
+        ((7,), "its 1 slices have numbers from 7 to 7, so that slices are missing"),
+        ((None,), ""),
+    ],
+)
+def test_image_numbers_show_that_a_slice_is_missing_at_an_end(
+    tmp_path: Path, given: tuple[int | None, ...], said: str
+) -> None:
+    changes = {place: {"InstanceNumber": number} for place, number in enumerate(given)}
+    places = write_series(tmp_path, hounsfield(len(given)), changes=changes)
+    assert ordered(places).unnumbered == said
+    assert ordered(places, "ascending").unnumbered == ""
 
 
 Write = Callable[[Path], list[Path]]

@@ -158,6 +158,7 @@ def test_kaggles_copy_is_the_same_set(tmp_path: Path) -> None:
         for each in (found, plain)
     )
     assert ours == theirs
+    assert found.notes == ()
     named = survey(tmp_path / "kaggle", IlsvrcOptions(classes=("tench", "white shark"), size=16), "raise")
     assert named.classes == ("n01440764", "n01484850")
 
@@ -168,16 +169,27 @@ def test_kaggles_copy_is_the_same_set(tmp_path: Path) -> None:
         ("ILSVRC2012_val_00000001", "ILSVRC2012_val_00000099", "from 1 without gaps"),
         ("n01440764 1 2", "n99999999 1 2", "line 5: it is no image such as"),
         ("ILSVRC2012_val_00000001,", "Jane Doe,", "line 9: it is no image such as"),
+        ("ILSVRC2012_val_00000001,", "\udcff,", "line 9: it is no image such as"),
         ("ILSVRC2012_val_00000001,", "ILSVRC2012_val_00000001", "line 9: it is no image such as"),
     ],
 )
 def test_a_damaged_solution_of_kaggles_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     root = write_kaggle(tmp_path)
     solution = root / "LOC_val_solution.csv"
-    solution.write_text(solution.read_text().replace(old, new))
+    solution.write_text(solution.read_text().replace(old, new), errors="surrogateescape")
     with pytest.raises(RelayError, match=message) as caught:
         survey(root, OPTIONS, "raise")
     assert "Jane" not in str(caught.value)
+
+
+def test_kaggles_solution_needs_its_names(tmp_path: Path) -> None:
+    root = write_kaggle(tmp_path)
+    (root / "LOC_val_solution.csv").write_text("")
+    with pytest.raises(RelayError, match="from 1 without gaps"):
+        survey(root, OPTIONS, "raise")
+    (root / "LOC_synset_mapping.txt").unlink()
+    with pytest.raises(RelayError, match=r"there is LOC_val_solution\.csv, and no LOC_synset"):
+        survey(root, OPTIONS, "raise")
 
 
 def test_names_of_files_that_are_not_the_providers_are_not_kept(folders: Path) -> None:

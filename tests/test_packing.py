@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datamodules.packing.pack import PreparedSet, SplitRule, pack
+from datamodules.packing.pack import CompleteError, PreparedSet, SplitRule, pack
 from datamodules.packing.parts import WORK, finished_part, group_hash, tasks
 from datamodules.packing.read import PackedImages, read_description, read_manifest
 from datamodules.packing.units import OnError
@@ -182,11 +182,29 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert finished_part(made[0]) is None
 
 
+def test_parts_that_hashed_groups_with_another_salt_are_read_again(tmp_path: Path) -> None:
+    """Else a patient would be two groups, one on each side."""
+    made = [*units(9), FakeUnit(9, bad=True)]
+    with pytest.raises(RelayError, match="slice 2 of unit 9 is truncated"):
+        pack(fake_survey(made, secret="before"), tmp_path / "a", SplitRule(), on_error="raise", workers=1)
+    mended = fake_survey(units(10), secret="after")
+    pack(mended, tmp_path / "a", SplitRule(), on_error="raise", workers=1)
+    pack(mended, tmp_path / "b", SplitRule(), on_error="raise", workers=1)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_a_secret_may_hold_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    survey = fake_survey(units(), secret=os.fsdecode(b"patient \xff\xfe"))
+    assert pack(survey, tmp_path, SplitRule(), on_error="raise", workers=1).description["samples"]
+
+
 def test_a_complete_set_is_neither_made_again_nor_overwritten(tmp_path: Path) -> None:
     packed(tmp_path, units())
     before = content(tmp_path)
-    with pytest.raises(RelayError, match="is complete; remove it to prepare it again"):
+    with pytest.raises(CompleteError, match="is complete; remove it to prepare it again"):
         packed(tmp_path, units())
+    with pytest.raises(RelayError, match="holds a set made with other settings"):
+        packed(tmp_path, units(), SplitRule(seed=1))
     with pytest.raises(RelayError, match="holds a set made with other settings"):
         pack(fake_survey(units(), window=300), tmp_path, SplitRule(), on_error="raise", workers=1)
     assert content(tmp_path) == before
@@ -247,7 +265,7 @@ def test_a_set_is_complete_only_with_its_contact_sheet(
 
     with monkeypatch.context() as patched:
         patched.setattr("datamodules.packing.pack.contact_sheet", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(RelayError, match=r"the disk of .* is full; what was read is kept"):
             packed(tmp_path, units())
     assert not (tmp_path / "set.json").exists()
     packed(tmp_path, units())

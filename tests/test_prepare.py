@@ -107,10 +107,12 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
         "size=24",
     ]
     prepared(*arguments, capsys=capsys)
+    main(arguments)
+    assert "Nothing to do" in (said := capsys.readouterr().out) and "is complete; remove it" in said
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([*arguments, "seed=3"])
     assert ended.value.code == 1
-    assert "is complete; remove it to prepare it again" in capsys.readouterr().err
+    assert "holds a set made with other settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_a_full_disk_is_one_message_and_the_next_start_goes_on(
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 1
-    assert "No space left on device" in capsys.readouterr().err
+    assert "set is full; what was read is kept" in capsys.readouterr().err
     assert not (tmp_path / "set" / "set.json").exists()
     monkeypatch.undo()
     main(arguments)

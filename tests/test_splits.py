@@ -105,6 +105,19 @@ def test_small_sets_come_near_the_best_of_all_divisions(seed: int, classes: int)
     assert max(reached) <= best + 2e-3 * classes  # by less than five hundredths
 
 
+def test_a_small_set_of_mixed_groups_is_divided_as_well_as_can_be() -> None:
+    """One large group that holds all classes against some small ones of one class."""
+    held = [
+        {"a": 8, "b": 7, "c": 10, "d": 7}, {"c": 1}, {"d": 7}, {"b": 2}, {"a": 10}, {"a": 9}, {"a": 6},
+        {"c": 1}, {"c": 6},
+    ]  # fmt: skip
+    labels = [name for group in held for name, count in group.items() for _ in range(count)]
+    groups = [number for number, group in enumerate(held) for _ in range(sum(group.values()))]
+    best = min(deviation(labels, each, 0.1) for each in feasible_divisions(labels, groups))
+    for seed in range(4):
+        assert deviation(labels, split_by_group(labels, groups, 0.1, seed), 0.1) <= best + 0.01
+
+
 def test_groups_of_one_size_reach_the_share_exactly() -> None:
     labels = np.repeat(np.arange(61), 92)  # CUReT: each condition shows every material
     groups = np.tile(np.arange(92), 61)

@@ -1,5 +1,6 @@
 """Making a prepared set: units read side by side, resumable, and the set's description written last."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -41,6 +42,10 @@ from stages.store import make_folder
 
 OnProgress = Callable[[int, int], None]
 """Units done, of all."""
+
+
+class CompleteError(RelayError):
+    """There is nothing to do: the set is there."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,13 @@ def pack(
         on_progress: called after each unit.
 
     Raises:
+        CompleteError: if the folder holds this set already.
         RelayError: if a file cannot be used and is not to be skipped, nothing is left, groups or duplicates
             cross the split, the folder holds another set, or another process prepares it.
     """
     if not survey.units:
         raise RelayError("there is nothing to prepare: the source has no images")
-    _check_folder(folder, survey)
+    _check_folder(folder, survey, rule)
     make_folder(folder / WORK)
     try:
         with FileLock(folder / WORK / "lock", timeout=0):
@@ -114,6 +120,13 @@ def pack(
             remove_partial_files(folder / WORK)
             parts = _parts(tasks(survey, folder, on_error), workers, on_progress)
             finished = _finish(survey, parts, folder, rule)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise RelayError(
+            f"the disk of {folder} is full; what was read is kept, and the same command goes on from there "
+            "when there is room"
+        ) from None
     except Timeout:
         raise RelayError(
             f"another process prepares {folder}; wait for it, or choose another out=FOLDER"
@@ -122,19 +135,22 @@ def pack(
     return finished
 
 
-def _check_folder(folder: Path, survey: Survey) -> None:
+def _check_folder(folder: Path, survey: Survey, rule: SplitRule) -> None:
     description = folder / DESCRIPTION
     if not description.is_file():
         return
     try:
-        stored = json.loads(description.read_text())["settings_digest"]
+        stored = json.loads(description.read_text())
+        split = stored["split"]
+        same = stored["settings_digest"] == settings_digest(survey)
+        same &= split["provided"] or (split["fraction"], split["seed"]) == (rule.fraction, rule.seed)
     except (OSError, ValueError, KeyError, TypeError):
-        stored = None
-    if stored != settings_digest(survey):
+        same = False
+    if not same:
         raise RelayError(
             f"{folder} holds a set made with other settings; choose another out=FOLDER or remove it"
         )
-    raise RelayError(f"{folder} is complete; remove it to prepare it again")
+    raise CompleteError(f"{folder} is complete; remove it to prepare it again")
 
 
 def _parts(todo: Sequence[Task], workers: int, on_progress: OnProgress) -> list[Part]:

@@ -9,10 +9,10 @@ import hmac
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ class Task:
         unit: what to read.
         number: its place in the survey.
         folder: the set's.
-        settings: digest of what shapes the samples.
+        settings: digest of what shapes the samples, and of the salt.
         salt: of the groups' hashes.
         on_error: see `OnError`.
     """
@@ -69,7 +69,7 @@ class Part:
     Attributes:
         key: of its unit.
         fingerprint: of its unit's files.
-        settings: digest of what shaped the samples.
+        settings: digest of what shaped the samples, and of the salt.
         names, labels, groups, splits: a value a sample; groups are hashes.
         columns: further columns, a value a sample.
         shape: of an image; None for a part without samples.
@@ -113,8 +113,10 @@ class Placed:
 
 def tasks(survey: Survey, folder: Path, on_error: OnError) -> list[Task]:
     """A task for each unit of a survey."""
-    settings = settings_digest(survey)
-    salt = hashlib.sha256(b"relay groups\0" + survey.secret.encode()).digest()
+    # Names of files need not be UTF-8.
+    salt = hashlib.sha256(b"relay groups\0" + survey.secret.encode("utf-8", "surrogateescape")).digest()
+    # Groups of parts that were hashed with different salts could not be told to be the same patient.
+    settings = hashlib.sha256(settings_digest(survey).encode() + salt).hexdigest()
     return [Task(unit, number, folder, settings, salt, on_error) for number, unit in enumerate(survey.units)]
 
 
@@ -152,7 +154,7 @@ def run_task(task: Task) -> Part:
         pixels = _stacked(samples, task.number)
         shape, dtype = list(pixels.shape[1:]), str(pixels.dtype)
         with atomic_file(task.pixels) as file:
-            np.save(file, pixels, allow_pickle=False)
+            _save(file, pixels.shape, pixels.dtype, [pixels])
         digest = _digest(task.pixels)
     part = _described(task, samples, problems, shape, dtype, digest)
     write_text(task.known, json.dumps(asdict(part)))
@@ -174,11 +176,9 @@ def place_parts(parts: Sequence[tuple[int, Part]], folder: Path) -> list[Placed]
     dtype, shape = np.dtype(first.dtype), (samples, *(first.shape or ()))
     if math.prod(shape) * dtype.itemsize <= ONE_FILE_BYTES:
         file = folder / part_name(0)
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         with atomic_file(file) as target:
-            np.lib.format.write_array_header_1_0(target, header)
-            for number, _ in parts:
-                target.write(np.load(_lies(folder, number), allow_pickle=False).data)
+            pixels = (np.load(_lies(folder, number), allow_pickle=False) for number, _ in parts)
+            _save(target, shape, dtype, pixels)
         placed = [Placed(0, samples, _digest(file))]
     else:
         for number, _ in parts:
@@ -189,6 +189,16 @@ def place_parts(parts: Sequence[tuple[int, Part]], folder: Path) -> list[Placed]
         if stale.name not in names:  # of an earlier attempt at other files
             stale.unlink()
     return placed
+
+
+def _save(
+    file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Iterable[npt.NDArray[Any]]
+) -> None:
+    """An array file from pieces along its first axis. numpy.save does not say so where a disk is full."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for piece in pieces:
+        file.write(np.ascontiguousarray(piece).data)
 
 
 def _is_placed(task: Task, part: Part) -> bool:

@@ -9,7 +9,7 @@ names of patients.
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datamodules.packing.units import OnError, Survey
@@ -60,7 +60,8 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         passed_over += found.passed_over
         series += zip(found.usable, find_regions(folder, found, class_map, faults), strict=True)
     grouped = [(one, drawn, _group(one, groups)) for one, drawn in series]
-    notes = _notes(grouped, passed_over, options)
+    notes = [*_notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]
+    secret += "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items()))
     usable = _with_regions(grouped, options, faults, notes)
     faults.settle()
     if not usable:
@@ -212,9 +213,32 @@ def _fingerprint(files: Iterable[SourceFile]) -> str:
 
 
 def _group(one: Series, groups: dict[str, str]) -> str:
-    paths = (one.slices[0].path.rpartition(".")[0], one.slices[0].path, one.folder.path)
-    named = [groups[path] for path in paths if path in groups]
+    named = [groups[path] for path in _paths(one) if path in groups]
     return named[0] if named else one.patient or "source"
+
+
+def _paths(one: Series) -> tuple[str, ...]:
+    """By which a file of groups may name a series."""
+    return one.slices[0].path.rpartition(".")[0], one.slices[0].path, one.folder.path
+
+
+def _notes_on_groups(series: Sequence[Series], groups: dict[str, str]) -> list[str]:
+    """What of a file of groups, and of the source, has no counterpart."""
+    if not groups:
+        return []
+    unused = len(groups.keys() - {path for one in series for path in _paths(one)})
+    if unused == len(groups):
+        raise RelayError(
+            f"none of the {unused} paths in the file that groups names is a slice or folder of the source; "
+            "write them as PATIENT/slices, with forward slashes and without a leading one."
+        )
+    unnamed = sum(not any(path in groups for path in _paths(one)) for one in series)
+    notes = []
+    if unused:
+        notes.append(f"{unused} of {len(groups)} paths in the file of groups are not in the source.")
+    if unnamed:
+        notes.append(f"{unnamed} series are not in the file of groups and keep the groups that they have.")
+    return notes
 
 
 def _groups(location: Path | None) -> dict[str, str]:

@@ -161,6 +161,18 @@ def _depth(image: Image.Image) -> Depth:
     )
 
 
+def _check_byte_order(image: Image.Image) -> None:
+    """Pillow (13.0) swaps the bytes of signed 16-bit values that are big-endian and compressed."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None or tags.get(_SAMPLE_FORMAT, (1,))[0] != _SIGNED or tags.prefix != b"MM":
+        return
+    if image.info.get("compression", "raw") != "raw":
+        raise UnusableError(
+            "it holds signed 16-bit values in big-endian order, compressed, which Pillow reads wrongly; save "
+            "it without compression, or in little-endian order"
+        )
+
+
 @contextmanager
 def _opened(location: str) -> Iterator[Image.Image]:
     """Open and decode; what Pillow says names the file, and is not passed on."""
@@ -172,6 +184,7 @@ def _opened(location: str) -> Iterator[Image.Image]:
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1:
                     raise UnusableError(f"it holds {frames} pages or frames; write one file a slice")
+                _check_byte_order(image)
                 yield image
     except UnusableError:
         raise

@@ -17,7 +17,7 @@ from datamodules.listing import is_image, normalised
 from datamodules.packing.units import Side, UnusableError
 from datamodules.readers.hrct_faults import Faults
 from datamodules.readers.hrct_slices import is_dicom
-from datamodules.walk import walk
+from datamodules.walk import is_folder, walk
 from stages.errors import RelayError
 
 _SIDES: dict[str, Side] = {"train": "train", "test": "val", "val": "val"}
@@ -127,7 +127,11 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
 
 def _is_split(source: Path) -> bool:
     """Whether the folders below the source are the sides of a split."""
-    names = {entry.name for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    try:
+        with os.scandir(source) as entries:
+            names = {entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry)}
+    except OSError as error:
+        raise RelayError(f"source cannot be read ({error.strerror}); change its permissions.") from None
     sides = sorted(names & set(_SIDES))
     if not sides or names - set(_SIDES):
         return False

@@ -26,11 +26,12 @@ class Ordered:
 
     Attributes:
         headers: One a slice.
-        told: Whether the direction is known, from image numbers or because it was asked for.
+        unnumbered: Why it is not known which slice is number 1, or that some are missing; empty where it is,
+            from image numbers or because the direction was asked for.
     """
 
     headers: tuple[SliceHeader, ...]
-    told: bool
+    unnumbered: str
 
 
 def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordered:
@@ -38,8 +39,9 @@ def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordere
 
     Args:
         headers: Of one series, in any order.
-        direction: Which end is first. Image numbers that are missing or do not follow the positions cannot
-            tell: then the lowest position is first, and the answer says that this was not told.
+        direction: Which end is first. Image numbers that are missing, do not follow the positions or do not
+            count from 1 (or 0) without a gap cannot tell: then the lowest position is first, and the answer
+            says so.
 
     Raises:
         UnusableError: Slices are missing, are there twice, differ in size, spacing or direction, have no
@@ -47,7 +49,7 @@ def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordere
     """
     _check_alike(headers)
     if len(headers) == 1:
-        return Ordered(tuple(headers), True)
+        return Ordered(tuple(headers), number_gap([headers[0].number or 0], direction))
     heights = _heights(headers)
     order = sorted(range(len(headers)), key=lambda index: heights[index])
     steps = [heights[after] - heights[before] for before, after in pairwise(order)]
@@ -71,9 +73,20 @@ def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordere
     falling = len(known) == len(numbers) and all(a > b for a, b in pairwise(known))
     if direction == "descending" or (direction == "image_numbers" and falling):
         order.reverse()
-    return Ordered(
-        tuple(headers[index] for index in order), direction != "image_numbers" or rising or falling
-    )
+    unnumbered = number_gap(known, direction)
+    if direction == "image_numbers" and not (rising or falling):
+        unnumbered = "its image numbers are missing or do not follow the positions of its slices"
+    return Ordered(tuple(headers[index] for index in order), unnumbered)
+
+
+def number_gap(numbers: Sequence[int], direction: Direction) -> str:
+    """What is wrong with numbers that should count from 1 or 0; nothing if the direction was asked for."""
+    low, high = min(numbers, default=1), max(numbers, default=1)
+    if direction != "image_numbers" or not numbers:
+        return ""
+    if low in (0, 1) and sorted(numbers) == list(range(low, high + 1)):
+        return ""
+    return f"its {len(numbers)} slices have numbers from {low} to {high}, so that slices are missing"
 
 
 def _check_alike(headers: Sequence[SliceHeader]) -> None:

@@ -86,11 +86,11 @@ def _checked(
     class_map: Mapping[str, str | None],
     faults: Faults,
 ) -> Drawn:
-    if not series.numbered:
+    if series.unnumbered:
         faults.add(
             series.title,
-            "its image numbers are missing or do not follow the positions of its slices, so that it is not "
-            "known which one its regions call slice 1; set slice_order to ascending or descending",
+            f"{series.unnumbered}, and it is not known which one its regions call slice 1; copy what is "
+            "missing, or, if nothing is, set slice_order to ascending or descending",
         )
         return Drawn()
     good: list[tuple[Region, str]] = []

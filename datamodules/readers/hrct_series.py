@@ -1,6 +1,8 @@
 """Which series of slices lie in a folder, and can they be used?"""
 
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from datamodules.packing.units import Side, UnusableError
@@ -8,7 +10,7 @@ from datamodules.readers.hrct_faults import Faults
 from datamodules.readers.hrct_images import ImageHeader, read_image_header
 from datamodules.readers.hrct_layout import SliceFolder, SourceFile
 from datamodules.readers.hrct_options import HrctOptions
-from datamodules.readers.hrct_order import order_slices
+from datamodules.readers.hrct_order import number_gap, order_slices
 from datamodules.readers.hrct_slices import SliceHeader, read_slice_header
 
 
@@ -24,7 +26,7 @@ class Series:
         spacing: mm between rows and between columns, None where it is not known.
         dicom: Whether its files are DICOM.
         eight_bit: Whether its values are no Hounsfield units.
-        numbered: Whether it is known which slice is number 1.
+        unnumbered: Why it is not known which slice is number 1; empty where it is.
         first: Number of its first slice: 1, or its place in the folder where each slice stands for itself.
         uid: SeriesInstanceUID; not printed.
         patient: Who it shows, as the source names them; not printed.
@@ -37,7 +39,7 @@ class Series:
     spacing: tuple[float, float] | None
     dicom: bool
     eight_bit: bool
-    numbered: bool
+    unnumbered: str
     first: int
     uid: str = field(repr=False)
     patient: str = field(repr=False)
@@ -86,12 +88,13 @@ def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fo
 
 def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
     by_uid: defaultdict[str, list[SliceHeader]] = defaultdict(list)
-    passed_over = 0
+    passed_over = lost = 0
     for number, file in enumerate(folder.dicom, start=1):
         try:
             header = read_slice_header(file.location)
         except UnusableError as error:
             faults.add(f"file {number} of folder {folder.number}", error)
+            lost += 1
             continue
         if header is None:
             passed_over += 1
@@ -124,7 +127,10 @@ def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fold
                 spacing=first.spacing,
                 dicom=True,
                 eight_bit=False,
-                numbered=ordered.told,
+                # Image numbers would show a hole; an order that was asked for does not.
+                unnumbered=f"{lost} files of its folder cannot be read"
+                if lost and options.slice_order != "image_numbers"
+                else ordered.unnumbered,
                 first=1,
                 uid=uid,
                 patient=(first.patient if options.patient == "tag" else "") or folder.patient,
@@ -160,6 +166,14 @@ def _of_images(folder: SliceFolder, options: HrctOptions, faults: Faults) -> lis
     return [_image_series(title, folder, tuple(headers), options, kinds.pop())]
 
 
+def _unnumbered(files: Sequence[SourceFile], options: HrctOptions) -> str:
+    """Why image slices cannot be told by number: the last ones in their names should count from 1 or 0."""
+    last = [re.findall(r"\d+", file.stem)[-1:] for file in files]
+    if not all(last):
+        return ""  # names without numbers: their order is all there is
+    return number_gap(sorted(int(number) for (number,) in last), options.slice_order)
+
+
 def _image_series(
     title: str,
     folder: SliceFolder,
@@ -176,7 +190,7 @@ def _image_series(
         spacing=options.spacing,
         dicom=False,
         eight_bit=header.depth == "8-bit",
-        numbered=True,
+        unnumbered="" if folder.independent else _unnumbered(files, options),
         first=first,
         uid="",
         patient=files[0].path if folder.independent else folder.patient,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from datamodules.packing.units import UnusableError
 
+_MOST_PIXELS = 4096 * 4096
 AIR = -1000  # Hounsfield units; what padding becomes
 _HEADER_TAGS = (
     "SOPClassUID", "SeriesInstanceUID", "PatientID", "InstanceNumber", "ImagePositionPatient",
@@ -184,12 +185,19 @@ def _silent() -> Iterator[None]:
 
 def _faults(data: Any) -> list[str]:
     faults = []
+    if int(data.Rows) * int(data.Columns) > _MOST_PIXELS:
+        faults.append(
+            f"it says that it has {data.Rows} x {data.Columns} pixels, more than any slice; copy it again or "
+            "remove it"
+        )
     if int(data.get("NumberOfFrames") or 1) > 1:
         faults.append("it holds several frames; convert enhanced CT to one file a slice")
     if int(data.get("SamplesPerPixel") or 1) > 1:
         faults.append("it is a colour image, such as a screenshot, without Hounsfield units")
     if _numbers(data.get("RescaleSlope"), 1) is None or _numbers(data.get("RescaleIntercept"), 1) is None:
         faults.append("it has no rescale slope or intercept, so that its Hounsfield units are not known")
+    elif float(data.RescaleSlope) == 0:
+        faults.append("its rescale slope is 0, which makes all its values one")
     return faults
 
 

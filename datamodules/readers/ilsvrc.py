@@ -187,9 +187,11 @@ def _notes(
     if listed.ignored:
         notes.append(f"{side}: {listed.ignored} files are not images by their suffix and were left alone")
     if names.complete:
-        counts = names.train_images if side == "train" else {}
-        expected = sum(counts[wnid] for wnid in classes) if counts else _in_truth(names, classes)
-        if images != expected:
+        counts = names.train_images
+        known = counts if side == "train" else names.validation
+        expected = sum(counts[wnid] for wnid in classes) if side == "train" and counts else 0
+        expected = expected if side == "train" else _in_truth(names, classes)
+        if known and images != expected:
             notes.append(f"{side}: {images} images, where the devkit counts {expected}")
     return notes
 

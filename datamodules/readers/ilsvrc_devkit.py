@@ -70,6 +70,8 @@ def read_class_names(source: Path) -> ClassNames:
     if (source / KAGGLE_NAMES).is_file():
         terms = _listed_terms(source / KAGGLE_NAMES)
         return ClassNames(terms, {}, _kaggle_truth(source / KAGGLE_TRUTH, terms), complete=True)
+    if (source / KAGGLE_TRUTH).is_file():
+        raise RelayError(f"there is {KAGGLE_TRUTH}, and no {KAGGLE_NAMES} beside it; copy both.")
     listed = source / CLASS_NAMES
     terms = _listed_terms(listed) if listed.is_file() else {}
     return ClassNames(terms, {}, (), complete=False)
@@ -77,7 +79,7 @@ def read_class_names(source: Path) -> ClassNames:
 
 def _listed_terms(listed: Path) -> dict[str, tuple[str, ...]]:
     terms = {}
-    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(listed.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         wnid, _, name = line.strip().partition(" ")
         if wnid and not is_wnid(wnid):
             raise RelayError(f"{listed}, line {number}: it does not begin with a WNID such as n01440764.")
@@ -94,7 +96,7 @@ def _kaggle_truth(solution: Path, terms: Mapping[str, tuple[str, ...]]) -> tuple
     if not solution.is_file():
         return ()  # they may lie in class folders
     by_number: dict[int, str] = {}
-    with open(solution, newline="", encoding="utf-8") as file:
+    with open(solution, newline="", encoding="utf-8", errors="replace") as file:
         for line, row in enumerate(csv.reader(file), 1):
             if line == 1 and row[:2] == ["ImageId", "PredictionString"]:
                 continue
@@ -106,7 +108,7 @@ def _kaggle_truth(solution: Path, terms: Mapping[str, tuple[str, ...]]) -> tuple
                     f"class of {KAGGLE_NAMES}; copy both again."
                 )
             by_number[int(match[1])] = wnid
-    if sorted(by_number) != list(range(1, len(by_number) + 1)):
+    if not by_number or sorted(by_number) != list(range(1, len(by_number) + 1)):
         raise RelayError(f"{KAGGLE_TRUTH} does not number its images from 1 without gaps; copy it again.")
     return tuple(by_number[number] for number in range(1, len(by_number) + 1))
 

@@ -82,8 +82,8 @@ class PackedEntries:
         return [os.fsdecode(name) for name in self.files.split(b"\0")[:-1]]
 
     def content_digest(self) -> bytes:
-        """SHA-256 of names, sizes and classes: equal on every machine, for archives and folders."""
-        return self._digest(self.sizes, self.labels, self.places)
+        """SHA-256 of names and classes: equal on every machine, for archives and folders, mended or not."""
+        return self._digest(self.labels, self.places)
 
     def file_digest(self) -> bytes:
         """SHA-256 of what changes when the files do."""

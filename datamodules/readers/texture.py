@@ -187,7 +187,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
             "least": options.least if chosen[0].layout == "columbia" else None,
             "materials": sorted(set(options.materials)),
         },
-        secret="\n".join(sorted(f"{image.path}\t{image.size}" for image in images)),
+        secret="\n".join(sorted(image.path for image in images)),
     )
 
 
