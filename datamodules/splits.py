@@ -31,8 +31,8 @@ def split_by_group(
     """Divide samples by whole groups, stratified by class as well as whole groups allow.
 
     Minimised is the sum over the classes of the squared distance between the share of the class that is kept
-    for evaluation and `fraction`: among up to 14 linked groups by trying all divisions, of which the seed draws
-    one within a percentage point of the best, else by seeded starts and a search that moves and swaps. Every
+    for evaluation and `fraction`: of up to 14 linked groups all divisions are tried, and the seed draws one
+    within a percentage point of the best; of more, by seeded starts and a search that moves and swaps. Every
     class that two groups or more hold is on both sides. A class that one group alone holds is all for
     training, and so is that group; `split_report` says so.
 
