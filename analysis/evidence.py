@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.errors import RelayError
 from stages.record import OriginRecord, Record
 from stages.store import RunFolder
 
@@ -90,7 +91,8 @@ class Evidence:
         curves: of every run with a history, by process and data ratio.
         matrices: confusion matrices of the runs with all training data, a row a true class, by process.
         reliability: of the same runs' predictions, by process.
-        origins: how often each version, commit, machine was seen: {what: {value: runs}}.
+        origins: how often each version, commit, machine was seen, in runs and their sources:
+            {what: {value: runs}}.
         evaluation_images: of each class.
         evaluation_groups: patients or objects of the evaluation set.
         groups_known: whether some of its images share a group.
@@ -123,22 +125,28 @@ class Evidence:
         return {process: np.sum(matrices, axis=0) for process, matrices in self.matrices.items()}
 
 
-def read_evidence(runs: pd.DataFrame) -> Evidence:
+def read_evidence(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Evidence:
     """Read the records, histories and predictions of a study's runs, one after the other.
 
     A file that is missing or damaged is noted, and the run counted in what its record says.
 
     Args:
         runs: rows of `analysis.runs.load_runs`, of one study.
+        sources: rows of the runs that these came from; of them only the origins are read.
+
+    Raises:
+        RelayError: if a record is damaged or contradicts itself.
     """
     evidence = Evidence()
+    for path in [] if sources is None else sources["folder"]:
+        _add_origin(evidence, RunFolder(Path(path)).read_record().origin)
     for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
         folder = RunFolder(Path(path))
         record = folder.read_record()
         _add_record(evidence, record)
         try:
             values = _read_history(folder.history)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, IndexError, csv.Error):
             evidence.without_history.append(path)
         else:
             plateau = record.plateau
@@ -146,11 +154,11 @@ def read_evidence(runs: pd.DataFrame) -> Evidence:
             evidence.curves.setdefault((process, ratio), []).append(curve)
         if ratio != 1.0:
             continue
-        matrix = np.array(record.confusion_matrix, dtype=np.int64)
+        matrix = _confusion_matrix(record, path)
         evidence.matrices.setdefault(process, []).append(matrix)
         try:
             logits, labels = _read_predictions(folder.predictions, record.data.classes)
-        except (OSError, KeyError, pa.ArrowException):
+        except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):
             evidence.without_predictions.append(path)
         else:
             evidence.reliability.setdefault(process, Reliability()).add(logits, labels)
@@ -166,15 +174,24 @@ def _add_record(evidence: Evidence, record: Record) -> None:
     data = record.data
     evidence.classes = data.classes
     evidence.evaluation_images = data.val_counts
-    evidence.evaluation_groups = data.val_groups
-    evidence.crossing = (data.crossing_groups, data.crossing_pictures)
+    # The worst of what the records say: an old one, which does not know of crossings, must not silence it.
+    first = not evidence.finished
+    evidence.evaluation_groups = (
+        data.val_groups if first else min(evidence.evaluation_groups, data.val_groups)
+    )
+    groups, pictures = evidence.crossing
+    evidence.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
     # Where the layout knows no patients, each image is its own group.
     evidence.groups_known |= data.val_groups < sum(data.val_counts)
-    evidence.uncommitted += record.origin.git_dirty is True
     if data.histogram_accuracy is not None and record.data_ratio == 1.0:
         evidence.histogram_accuracy = data.histogram_accuracy
     evidence.finished.append(record.origin.finished)
-    for what, value in _origin(record.origin).items():
+    _add_origin(evidence, record.origin)
+
+
+def _add_origin(evidence: Evidence, origin: OriginRecord) -> None:
+    evidence.uncommitted += origin.git_dirty is True
+    for what, value in _origin(origin).items():
         evidence.origins.setdefault(what, Counter())[value] += 1
 
 
@@ -210,7 +227,23 @@ def _read_predictions(
     columns = [f"logit_{name}" for name in classes]
     table = pq.read_table(path, columns=["label", *columns], use_threads=False)
     logits = np.stack([table.column(name).to_numpy() for name in columns], axis=1)
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{path} has logits that are no numbers")
     return logits, table.column("label").to_numpy()
+
+
+def _confusion_matrix(record: Record, path: str) -> npt.NDArray[np.int64]:
+    """Counts, shape (classes, classes), a row a true class."""
+    classes = len(record.data.classes)
+    try:
+        matrix = np.array(record.confusion_matrix, dtype=np.int64)
+    except (ValueError, OverflowError):
+        matrix = np.zeros((0, 0), np.int64)
+    if matrix.shape != (classes, classes) or matrix.min() < 0 or len(record.data.val_counts) != classes:
+        raise RelayError(
+            f"{path}/record.json contradicts itself: its counts are not of its {classes} classes"
+        )
+    return matrix
 
 
 def _confidence(

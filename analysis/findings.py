@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from analysis.answers import ALPHA, ranking
@@ -60,7 +61,56 @@ def run_findings(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) 
                 items,
             )
         )
+    without = runs[~np.isfinite(runs["accuracy_p75"].astype(float))] if "accuracy_p75" in runs else runs
+    if len(without):
+        found.append(
+            _finding(
+                f"{_count(len(without), 'run')} without an accuracy",
+                "Their records are complete, yet have no such number; means and tests leave them out.",
+                [relative(folder, runs_dir) for folder in without["folder"]],
+            )
+        )
     return found + _grid_findings(runs, labels)
+
+
+def source_findings(sources: pd.DataFrame, runs_dir: Path) -> list[Finding]:
+    """Plateaus that the runs which others came from did not reach."""
+    unreached = sources[~sources["plateau_reached"].astype(bool)]
+    if unreached.empty:
+        return []
+    return [
+        _finding(
+            f"{len(unreached)} of {_count(len(sources), 'source run')} did not reach the plateau",
+            "Targets started from weights whose training ended at max_epochs while the loss still fell; "
+            "longer training of a source may change what transfers.",
+            [
+                f"{row.stage}, seed {row.seed}: {relative(str(row.folder), runs_dir)}"
+                for row in unreached.itertuples()
+            ],
+        )
+    ]
+
+
+def unknown_findings(runs: pd.DataFrame, target: str, runs_dir: Path) -> list[Finding]:
+    """Finished runs of the target whose chain and transfer rule are those of no process.
+
+    Args:
+        runs: of the whole store.
+        target: the study's.
+        runs_dir: the store.
+    """
+    ends = runs[(runs["stage"] == target) & runs["process"].isna() & ~runs["id"].isin(set(runs["parent"]))]
+    if ends.empty:
+        return []
+    chains = sorted({f"{row.chain} ({row.transfer_rule})" for row in ends.itertuples()})
+    return [
+        _finding(
+            f"{_count(len(ends), 'finished run')} of {target} of no known process",
+            "No file in conf/process has their chain and transfer rule, so they are in no table. Write one, "
+            "or put back the one that they were trained with.",
+            [chain.replace(">", " > ") for chain in chains],
+        )
+    ]
 
 
 def _grid_findings(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Finding]:

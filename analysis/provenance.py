@@ -91,7 +91,7 @@ def origin_table(evidence: Evidence) -> Table:
     return Table(
         "origins",
         "Versions, commits and machines",
-        "With how many runs of the study each was used.",
+        "With how many runs of the study, and of those that they came from, each was used.",
         [
             tables.text("what", "what"),
             tables.text("value", "value", code=True),

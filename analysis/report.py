@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.arguments import key_values
-from analysis.findings import Finding, store_findings
+from analysis.findings import Finding, store_findings, unknown_findings
 from analysis.page import Report, write_report
 from analysis.provenance import studies_table
 from analysis.runs import load_runs
@@ -50,10 +50,27 @@ def build_report(runs_dir: Path, study: str | None = None) -> Report:
     return study_report(
         chosen,
         runs_dir,
-        store_findings=[*_studies_finding(studies, chosen), *store_findings(unfinished)],
+        sources=_sources(runs, chosen),
+        store_findings=[
+            *_studies_finding(studies, chosen),
+            *store_findings(unfinished),
+            *unknown_findings(runs, chosen.target, runs_dir),
+        ],
         studies=studies_table(studies) if len(studies) > 1 else None,
         version=_version(),
     )
+
+
+def _sources(runs: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The runs that those of a study came from."""
+    parents = dict(zip(runs["id"], runs["parent"], strict=True))
+    found: set[str] = set()
+    for run in study.runs["parent"]:
+        ancestor = run
+        while ancestor in parents and ancestor not in found:
+            found.add(ancestor)
+            ancestor = parents[ancestor]
+    return runs[runs["id"].isin(found)]
 
 
 def _studies_finding(studies: Sequence[Study], chosen: Study) -> list[Finding]:

@@ -97,8 +97,9 @@ def refuse_several_targets(rows: pd.DataFrame) -> None:
 
 
 def numbers(column: "pd.Series[float]") -> npt.NDArray[np.float64]:
-    """A column as floating-point numbers, NaN where it has no value."""
-    return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    """A column as floating-point numbers, NaN where it has no value or an infinite one."""
+    values = np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _refuse_mixed(rows: pd.DataFrame) -> None:

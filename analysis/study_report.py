@@ -31,13 +31,20 @@ from stages.processes import load_processes
 
 
 def study_report(
-    study: Study, runs_dir: Path, *, store_findings: Sequence[Finding], studies: Table | None, version: str
+    study: Study,
+    runs_dir: Path,
+    *,
+    sources: pd.DataFrame,
+    store_findings: Sequence[Finding],
+    studies: Table | None,
+    version: str,
 ) -> Report:
     """The report of a study.
 
     Args:
         study: which.
         runs_dir: its store.
+        sources: the runs that those of the study came from.
         store_findings: warnings about the store.
         studies: the store's studies, if there are several.
         version: of Relay.
@@ -48,7 +55,7 @@ def study_report(
     runs = study.runs
     labels = process_labels(process_order(runs["process"]))
     comparison = compare(runs)  # refuses mixed runs before anything is read or drawn
-    evidence = read_evidence(runs)
+    evidence = read_evidence(runs, sources)
     styles = styles_of(labels)
     pairs = _by_metric(runs, study_tables.MAIN_METRICS, pairwise)
     accuracy_pairs = pairs[pairs["metric"] == "accuracy"]
@@ -57,10 +64,11 @@ def study_report(
         *store_findings,
         *over_patients,
         *findings.run_findings(runs, labels, runs_dir),
+        *findings.source_findings(sources, runs_dir),
         *findings.seed_findings(accuracy_pairs),
         *findings.baseline_findings(comparison, evidence, labels),
         *findings.data_findings(evidence),
-        *findings.origin_findings(evidence, len(runs)),
+        *findings.origin_findings(evidence, len(runs) + len(sources)),
         *findings.file_findings(evidence, runs_dir),
     ]
     summary = [answers.headline(comparison, accuracy_pairs, labels)]

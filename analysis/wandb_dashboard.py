@@ -255,5 +255,5 @@ def main(arguments: Sequence[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except RelayError as error:
+    except (RelayError, OSError) as error:
         refuse(error)

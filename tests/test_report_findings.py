@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
 from analysis.report import build_report, main
+from stages.errors import RelayError
 from tests.report_helpers import finding, small_study, table
 
 PATIENTS = re.compile(r"PATIENT|slice-")
@@ -51,6 +54,21 @@ def _not_flat(content: dict[str, Any]) -> None:
         content["plateau"]["reached"] = False
 
 
+def _once_crossed(content: dict[str, Any]) -> None:
+    if content["seed"] == 0 and content["data_ratio"] == 0.2:
+        content["data"]["crossing_groups"] = 2
+
+
+def _once_few(content: dict[str, Any]) -> None:
+    if content["seed"] == 0 and content["data_ratio"] == 0.2 and content["stage"] == "dld":
+        content["data"]["val_groups"] = 4
+
+
+def _without_accuracy(content: dict[str, Any]) -> None:
+    if content["seed"] == 1 and content["data_ratio"] == 1.0 and content["chain"] == ["dld"]:
+        del content["metrics"]["accuracy"]
+
+
 def _good_histograms(content: dict[str, Any]) -> None:
     content["data"]["histogram_accuracy"] = 1.0
 
@@ -67,10 +85,13 @@ def _crossed(content: dict[str, Any]) -> None:
     ("change", "title", "item"),
     [
         (_crossed, "The split is crossed", None),
-        (_dirty, "4 of 12 runs with uncommitted changes", None),
-        (_other_torch, "Mixed versions", "torch: 2.14.1 (8 runs); 2.15.0 (4 runs)"),
-        (_other_commit, "Mixed commits", f"commit: {'c' * 12} (8 runs); {'f' * 12} (4 runs)"),
+        (_dirty, "4 of 18 runs with uncommitted changes", None),
+        (_other_torch, "Mixed versions", "torch: 2.14.1 (14 runs); 2.15.0 (4 runs)"),
+        (_other_commit, "Mixed commits", f"commit: {'c' * 12} (14 runs); {'f' * 12} (4 runs)"),
         (_other_machine, "Mixed machines", "node2"),
+        (_once_crossed, "The split is crossed", None),
+        (_once_few, "Only 4 patients", None),
+        (_without_accuracy, "1 run without an accuracy", "dld/"),
         (_not_flat, "1 of 12 runs did not reach the plateau", "(1) scratch, seed 2, 20%: dld/"),
         (_good_histograms, "2 processes not above grey-level histograms", "(1) scratch: "),
         (_no_patients, "Patients are not known", None),
@@ -159,3 +180,68 @@ def test_nothing_but_records_still_gives_a_page(tmp_path: Path) -> None:
     page = (tmp_path / "report" / "report.html").read_text()
     assert "No history could be read." in page
     assert "No predictions could be read." in page
+
+
+def test_what_the_sources_records_say_is_warned_of(tmp_path: Path) -> None:
+    """A process inherits its sources."""
+    small_study().write(tmp_path)
+    for place in tmp_path.glob("natural/*/record.json"):
+        content = json.loads(place.read_text())
+        content["plateau"]["reached"] = content["seed"] != 2
+        content["origin"] |= {"git_dirty": True, "versions": content["origin"]["versions"] | {"torch": "0.1"}}
+        place.write_text(json.dumps(content))
+    report = build_report(tmp_path)
+    found = finding(report, "1 of 6 source runs did not reach the plateau")
+    assert any("natural, seed 2: natural/" in item for item in found.items)
+    assert any("0.1 (3 runs)" in item for item in finding(report, "Mixed versions").items)
+    finding(report, "3 of 18 runs with uncommitted changes")
+
+
+def test_runs_of_no_known_process_are_counted(tmp_path: Path) -> None:
+    """As those of a process whose file was removed."""
+
+    def unknown(content: dict[str, Any]) -> None:
+        if content["chain"] == ["natural", "texture", "dld"]:
+            content["chain"] = ["texture", "natural", "dld"]
+
+    small_study(change=unknown).write(tmp_path)
+    found = finding(build_report(tmp_path), "6 finished runs of dld of no known process")
+    assert found.serious and any("texture > natural > dld" in item for item in found.items)
+
+
+def _jagged(content: dict[str, Any]) -> None:
+    content["confusion_matrix"][0].append(1)
+
+
+def _small(content: dict[str, Any]) -> None:
+    content["confusion_matrix"] = [[1, 2], [3, 4]]
+
+
+def _huge(content: dict[str, Any]) -> None:
+    content["confusion_matrix"][0][0] = 10**30
+
+
+def _one_count_less(content: dict[str, Any]) -> None:
+    content["data"]["val_counts"].pop()
+
+
+@pytest.mark.parametrize("change", [_jagged, _small, _huge, _one_count_less])
+def test_a_record_that_contradicts_itself_is_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    small_study(change=lambda content: change(content) if content["stage"] == "dld" else None).write(tmp_path)
+    with pytest.raises(RelayError, match=r"record\.json (contradicts itself|is not a valid record)"):
+        build_report(tmp_path)
+
+
+def test_damaged_histories_and_predictions_are_counted(tmp_path: Path) -> None:
+    folders = [folder for folder in small_study().write(tmp_path) if folder.path.parent.name == "dld"]
+    folders[0].history.write_text("epoch,train_loss,accuracy,cross_entropy\n0,2.0\n")
+    folders[1].history.write_text("epoch,accuracy\n0," + "1" * 140_000 + "\n")
+    whole = next(folder for folder in folders if folder.read_record().data_ratio == 1.0)
+    predictions = pq.read_table(whole.predictions).to_pandas()
+    predictions.iloc[3, predictions.columns.str.startswith("logit_").argmax()] = float("nan")
+    predictions.to_parquet(whole.predictions)
+    titles = [each.title for each in build_report(tmp_path).findings]
+    assert "history.csv is missing or damaged in 2 runs" in titles
+    assert "predictions.parquet is missing or damaged in 1 run" in titles
