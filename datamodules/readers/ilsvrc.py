@@ -1,6 +1,7 @@
 """Reading ILSVRC2012: from its original archives in place, or from extracted folders."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,19 +187,10 @@ def _notes(
         notes.append(f"{side}: the archive was read, and the folder {side} beside it was not")
     if listed.ignored:
         notes.append(f"{side}: {listed.ignored} files are not images by their suffix and were left alone")
-    if names.complete:
-        counts = names.train_images
-        known = counts if side == "train" else names.validation
-        expected = sum(counts[wnid] for wnid in classes) if side == "train" and counts else 0
-        expected = expected if side == "train" else _in_truth(names, classes)
-        if known and images != expected:
-            notes.append(f"{side}: {images} images, where the devkit counts {expected}")
+    counted = names.train_images if side == "train" else Counter(names.validation)
+    if counted and images != (expected := sum(counted[wnid] for wnid in classes)):
+        notes.append(f"{side}: {images} images, where the devkit counts {expected}")
     return notes
-
-
-def _in_truth(names: ClassNames, classes: tuple[str, ...]) -> int:
-    wanted = set(classes)
-    return sum(wnid in wanted for wnid in names.validation)
 
 
 def _units(
