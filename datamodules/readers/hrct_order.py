@@ -81,9 +81,9 @@ def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordere
 
 def number_gap(numbers: Sequence[int], direction: Direction) -> str:
     """What is wrong with numbers that should count from 1 or 0; nothing if the direction was asked for."""
-    low, high = min(numbers, default=1), max(numbers, default=1)
     if direction != "image_numbers" or not numbers:
         return ""
+    low, high = min(numbers), max(numbers)
     if low in (0, 1) and sorted(numbers) == list(range(low, high + 1)):
         return ""
     return f"its {len(numbers)} slices have numbers from {low} to {high}, so that slices are missing"

@@ -171,7 +171,7 @@ def _unnumbered(files: Sequence[SourceFile], options: HrctOptions) -> str:
     last = [re.findall(r"\d+", file.stem)[-1:] for file in files]
     if not all(last):
         return ""  # names without numbers: their order is all there is
-    return number_gap(sorted(int(number) for (number,) in last), options.slice_order)
+    return number_gap([int(number) for (number,) in last], options.slice_order)
 
 
 def _image_series(
