@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +75,35 @@ class DomainCache:
         self._fingerprint = fingerprint
         self.folder = cache_dir / digest[:16]
 
-    def read(self) -> CachedDomain | None:
-        """What is cached, its checksums verified; None where there is nothing, or it is damaged or stale."""
+    def find_or_build(
+        self, enough: Callable[[CachedDomain], bool], build: Callable[[CachedDomain | None], CachedDomain]
+    ) -> CachedDomain:
+        """What is cached; built and published first where there is nothing, or not `enough`.
+
+        Of several processes one builds, the others wait for it.
+
+        Args:
+            enough: Whether what is cached serves the caller.
+            build: Makes it anew; given what is cached, None where that is nothing, damaged or stale.
+
+        Raises:
+            RelayError: The cache folder cannot be written, or the disk is full.
+        """
+        stored, _ = self._read()
+        if stored is None or not enough(stored):
+            with self._lock():
+                stored, fault = self._read()  # another process may have built it while we waited
+                if fault is not None:
+                    _logger.warning("image cache %s is built again: %s", self.folder, fault)
+                if stored is None or not enough(stored):
+                    stored = build(stored)
+                    self._write(stored)
+        return stored
+
+    def _read(self) -> tuple[CachedDomain | None, Exception | None]:
+        """What is cached, its checksums verified, or what is wrong with it; neither where nothing is."""
         if not self.folder.is_dir():
-            return None
+            return None, None
         try:
             meta = json.loads((self.folder / "meta.json").read_text("utf-8"))
             if (meta["format"], meta["digest"]) != (_FORMAT, self._digest):
@@ -86,7 +111,7 @@ class DomainCache:
             if meta["fingerprint"] != self._fingerprint:
                 raise ValueError("files changed since")
             accuracy = meta["histogram_accuracy"]
-            return CachedDomain(
+            stored = CachedDomain(
                 classes=tuple(meta["classes"]),
                 shape=tuple(meta["shape"]),
                 histogram_accuracy=None if accuracy is None else float(accuracy),
@@ -94,15 +119,10 @@ class DomainCache:
                 val=self._read_side("val", meta),
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            _logger.warning("image cache %s is built again: %s", self.folder, error)
-            return None
+            return None, error
+        return stored, None
 
-    def write(self, domain: CachedDomain) -> None:
-        """Publish the domain. Call it with the lock held.
-
-        Raises:
-            RelayError: The folder cannot be written, or the disk is full.
-        """
+    def _write(self, domain: CachedDomain) -> None:
         # The lock is ours: temporary folders of this digest were left by processes that died.
         for left in self._parent.glob(f".{self.folder.name}-*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -122,12 +142,7 @@ class DomainCache:
                 shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the domain's lock; one process decodes, the others wait and then read.
-
-        Raises:
-            RelayError: The cache folder cannot be written.
-        """
+    def _lock(self) -> Iterator[None]:
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._parent / f"{self.folder.name}.lock")

@@ -113,16 +113,14 @@ def _baseline(
     identity: DataIdentity, shape: tuple[int, ...], train: PreparedSplit, val: PreparedSplit, cache_dir: Path
 ) -> float | None:
     """What grey-level histograms alone give, computed once; None for a set that does not fit into memory."""
-    if not isinstance(train.images, np.ndarray) or not isinstance(val.images, np.ndarray):
+    train_images, val_images = train.images, val.images
+    if not isinstance(train_images, np.ndarray) or not isinstance(val_images, np.ndarray):
         return None
     cache = DomainCache(cache_dir, identity.digest, "")
-    stored = cache.read()
-    if stored is None or stored.histogram_accuracy is None:
-        with cache.lock():
-            stored = cache.read()
-            if stored is None or stored.histogram_accuracy is None:
-                accuracy = float(histogram_accuracy(train.images, train.labels, val.images, val.labels))
-                sides = [CachedSide(None, each.labels, each.groups, each.samples) for each in (train, val)]
-                stored = CachedDomain(identity.classes, shape, accuracy, *sides)
-                cache.write(stored)
-    return stored.histogram_accuracy
+
+    def build(_: CachedDomain | None) -> CachedDomain:
+        accuracy = float(histogram_accuracy(train_images, train.labels, val_images, val.labels))
+        sides = [CachedSide(None, each.labels, each.groups, each.samples) for each in (train, val)]
+        return CachedDomain(identity.classes, shape, accuracy, *sides)
+
+    return cache.find_or_build(lambda found: found.histogram_accuracy is not None, build).histogram_accuracy

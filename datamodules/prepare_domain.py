@@ -43,16 +43,13 @@ def prepare(source: Source, cache_dir: str | Path, *, memory_limit_bytes: int) -
     listing = None if source.kind == "embedded" else list_images(source)
     digest = identity_of(source, listing).digest
     cache = DomainCache(Path(cache_dir), digest, _fingerprint(listing))
-    stored = cache.read()
-    if stored is None or _pixels_missing(stored, memory_limit_bytes):
-        with cache.lock():
-            stored = cache.read()  # another process may have built it while we waited
-            if stored is None or _pixels_missing(stored, memory_limit_bytes):
-                if listing is None:
-                    stored = _generate(source)
-                else:
-                    stored = _decode(source, listing, memory_limit_bytes, stored)
-                cache.write(stored)
+
+    def build(surveyed: CachedDomain | None) -> CachedDomain:
+        if listing is None:
+            return _generate(source)
+        return _decode(source, listing, memory_limit_bytes, surveyed)
+
+    stored = cache.find_or_build(lambda found: not _pixels_missing(found, memory_limit_bytes), build)
     return _prepared(source, listing, stored, digest, memory_limit_bytes)
 
 
