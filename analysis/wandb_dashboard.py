@@ -3,6 +3,12 @@
 python -m analysis.wandb_dashboard entity=TEAM project=relay study=paper              save it in W&B
 python -m analysis.wandb_dashboard entity=TEAM study=paper dry_run=true out=view.json  write it to a file
 
+entity=TEAM        your user or team in W&B
+project=NAME       where the runs were logged, logger.project of conf/logger/default.yaml if left out
+study=NAME         logger.study of the runs, several separated by commas
+dry_run=true       write what would be sent to a file, without network or login
+out=FILE           that file, wandb-dashboard.json if left out
+
 It holds no values: W&B draws them from the runs that `callbacks.tracking` logged, whichever come later too.
 The statistics of a study are made of records, by `analysis.report`.
 """
@@ -246,6 +252,7 @@ def main(arguments: Sequence[str]) -> None:
     dashboard = build_dashboard(config.entity, config.project, config.studies)
     if config.dry_run:
         out = Path(config.out).expanduser()
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, dashboard.to_json())
         output().print(f"Nothing was sent. The dashboard's specification: {out}")
     else:
@@ -253,7 +260,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (RelayError, OSError) as error:
-        refuse(error)
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        output().print(__doc__)
+    else:
+        try:
+            main(sys.argv[1:])
+        except (RelayError, OSError) as error:
+            refuse(error)

@@ -125,6 +125,8 @@ def _checked_mask(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
         )
     if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
         raise RelayError(f"the mask has the label {labels.min()}; labels count from 1, 0 is outside.")
+    if labels.dtype == np.uint64 and labels.size and labels.max() > np.iinfo(np.int64).max:
+        raise RelayError(f"the mask has the label {labels.max()}; labels are returned as int64.")
     return labels if labels.ndim == 3 else labels[None]
 
 
@@ -132,5 +134,6 @@ def _check_grid(size: int, stride: int, coverage: float) -> None:
     for name, pixels in (("size", size), ("stride", stride)):
         if isinstance(pixels, bool) or not isinstance(pixels, int | np.integer) or pixels < 1:
             raise RelayError(f"{name} is {pixels!r}; set it to a whole number of pixels, 1 or more.")
-    if not 0.0 < coverage <= 1.0:
+    number = not isinstance(coverage, bool) and isinstance(coverage, int | float | np.integer | np.floating)
+    if not number or not 0.0 < coverage <= 1.0:
         raise RelayError(f"coverage is {coverage!r}; set it to a share above 0 and at most 1, such as 0.75.")

@@ -109,6 +109,8 @@ def test_a_slice_smaller_than_a_patch_has_none() -> None:
         ({"coverage": 0.0}, "coverage is 0.0"),
         ({"coverage": 1.01}, "coverage is 1.01"),
         ({"coverage": float("nan")}, "coverage is nan"),
+        ({"coverage": "0.75"}, "coverage is '0.75'"),
+        ({"mask": np.full((8, 8), 2**63, np.uint64)}, "the label 9223372036854775808; labels are returned"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments: dict[str, object], message: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ import torch
 from stage_helpers import PROJECT, recipe, record_content
 from wandb_files import Tracked, away, read_tracked
 
-from analysis.wandb_dashboard import build_dashboard, main, read_arguments
+from analysis.wandb_dashboard import DashboardConfig, build_dashboard, main, read_arguments
 from callbacks import Tracking, summarise
 from lightning_modules.metrics import evaluate
 from stages.config import LoggerConfig
@@ -166,7 +168,7 @@ def test_targets_of_the_studies_are_shown_grouped_by_process(
 
 def test_a_dry_run_needs_no_network_and_no_login(tmp_path: Path) -> None:
     """In a process of its own: the first socket to anywhere ends it."""
-    out = tmp_path / "view.json"
+    out = tmp_path / "new" / "view.json"
     code = (
         "import socket, sys\n"
         "def refuse(*_): raise SystemExit('network')\n"
@@ -187,6 +189,17 @@ def test_without_a_login_one_message_says_what_to_do(capsys: pytest.CaptureFixtu
     with pytest.raises(RelayError, match=r"`wandb login`.*dry_run=true"):
         main(["entity=team"])
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_help_names_every_argument(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = str(PROJECT / "analysis" / "wandb_dashboard.py")
+    monkeypatch.setattr(sys, "argv", [command, "--help"])
+    runpy.run_path(command, run_name="__main__")
+    printed = capsys.readouterr().out
+    for field in dataclasses.fields(DashboardConfig):
+        assert f"\n{field.name}=" in printed
 
 
 @pytest.mark.parametrize(
