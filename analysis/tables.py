@@ -1,5 +1,6 @@
 """A table of the report: shown on the page, written as CSV (numbers in full) and as LaTeX (booktabs)."""
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -83,12 +84,14 @@ class Table:
             ],
             columns=[column.title for column in self.columns],
         )
+        # A class may be named over several lines; an empty line would end the paragraph in the row.
+        shown = shown.map(_on_one_line).rename(columns=_on_one_line)
         styler = shown.style.hide(axis="index")
         styler = styler.format(escape="latex").format_index(escape="latex", axis="columns")
         latex: str = styler.to_latex(
             hrules=True,
             column_format="".join("r" if column.number else "l" for column in self.columns),
-            caption=_escaped(f"{self.title}. {self.caption}"),
+            caption=_escaped(_on_one_line(f"{self.title}. {self.caption}")),
             label=f"tab:{self.name}",
             position_float="centering",
         )
@@ -200,8 +203,11 @@ def metric_name(metric: str) -> str:
 
 
 def file_name(process: str) -> str:
-    """A process's name as a part of file names and anchors."""
-    return re.sub(r"[^\w+.-]+", "_", process)
+    """A process's name as a part of file names and anchors; no two processes have the same."""
+    name = re.sub(r"[^\w+.-]+", "_", process)
+    if name == process:
+        return name
+    return f"{name}-{hashlib.sha256(process.encode()).hexdigest()[:6]}"
 
 
 def p_text(p: float) -> str:
@@ -221,6 +227,10 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+
+
+def _on_one_line(content: str) -> str:
+    return " ".join(content.split())
 
 
 def _escaped(content: str) -> str:

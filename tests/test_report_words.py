@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from analysis.evidence import CALIBRATION_BINS, Reliability, read_evidence
 from analysis.runs import load_runs
 from analysis.study import find_studies
 from analysis.study_tables import slope_test_table
-from analysis.tables import Table, metric_name, number, p_text, rounded, text
+from analysis.tables import Table, file_name, metric_name, number, p_text, rounded, text
 from lightning_modules import metrics
 from tests.report_helpers import small_study
 
@@ -83,16 +84,23 @@ def test_numbers_are_written_as_in_print() -> None:
 
 
 def test_a_table_escapes_latex_and_leaves_csv_in_full() -> None:
-    data = pd.DataFrame({"name": ["50% & a_b", "c"], "value": [1 / 3, np.nan]})
+    data = pd.DataFrame({"name": ["50% & a_b", "c\n\nd"], "value": [1 / 3, np.nan]})
     table = Table(
         "t", "T_1", "100% of it", [text("name", "name"), number("value", "v (%)", 1, scale=100)], data
     )
     latex = table.to_latex()
     assert r"50\% \& a\_b & 33.3 \\" in latex
-    assert r"c & -- \\" in latex
+    assert r"c d & -- \\" in latex  # an empty line would end a paragraph inside the row
     assert r"\toprule" in latex and r"\bottomrule" in latex
     assert r"\caption{T\_1. 100\% of it}" in latex
-    assert table.to_csv() == "name,value\n50% & a_b,0.3333333333333333\nc,\n"
+    assert table.to_csv() == 'name,value\n50% & a_b,0.3333333333333333\n"c\n\nd",\n'
+
+
+def test_no_two_processes_share_a_file() -> None:
+    assert file_name("two_stage") == "two_stage"
+    names = {file_name(process) for process in ("a b", "a_b", "a > b", "a/b", "a: b")}
+    assert len(names) == 5
+    assert all(re.fullmatch(r"[\w+.-]+", name) for name in names)
 
 
 def test_calibration_is_that_of_torchmetrics() -> None:
