@@ -13,8 +13,14 @@ Curve = npt.NDArray[np.float64]
 
 
 def normalised(gain: npt.ArrayLike) -> Curve:
-    """A curve scaled to [0, 1] by its minimum and maximum (section 7.2); zeros if it is constant."""
+    """A curve scaled to [0, 1] by its minimum and maximum (section 7.2); zeros if it is constant.
+
+    Raises:
+        RelayError: if a value is NaN or infinite.
+    """
     values = np.asarray(gain, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise RelayError("the curve holds NaN or infinite values")
     lowest, highest = values.min(), values.max()
     if highest == lowest:
         return np.zeros_like(values)

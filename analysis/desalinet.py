@@ -10,9 +10,11 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from analysis.layers import Reached, evaluating, find_layer, hooked, run
-from analysis.reverses import Reverse, Rule, is_by_graph, reverse_of
+from analysis.reverses import Reverse, Rule, is_by_graph, needed_by_reverse, reverse_of
+from analysis.waves import is_whole
 from stages.errors import RelayError
 
 Signal = Tensor | Callable[[Tensor], Tensor] | None
@@ -51,12 +53,16 @@ def backward(
         RelayError: for an unknown layer or rule, an operation that has no reverse (names the module), images
             that do not fit or are not finite, weights that are not finite, or a signal of another shape.
     """
-    if batch_size < 1:
-        raise RelayError(f"batch_size is {batch_size}; it is at least 1")
+    if not is_whole(batch_size) or batch_size < 1:
+        raise RelayError(f"batch_size is {batch_size!r}; give a whole number, at least 1")
+    if not isinstance(images, Tensor):
+        raise RelayError(f"images are a {type(images).__name__}; give a torch.Tensor, (N, C, H, W)")
     if images.dim() != 4 or not images.is_floating_point():
         raise RelayError(
             f"images are {images.dtype} of shape {tuple(images.shape)}; give floating point, (N, C, H, W)"
         )
+    _check_rule(rule)
+    find_layer(network, layer)
     if not len(images):
         return torch.zeros_like(images)
     with torch.inference_mode(False), evaluating(network), torch.no_grad():
@@ -77,9 +83,9 @@ def channel(index: int) -> Callable[[Tensor], Tensor]:
     """
 
     def select(features: Tensor) -> Tensor:
-        if not 0 <= index < features.shape[1]:
+        if not is_whole(index) or not 0 <= index < features.shape[1]:
             raise RelayError(
-                f"channel {index} is asked for; the layer has channels 0 to {features.shape[1] - 1}"
+                f"channel {index!r} is asked for; the layer has channels 0 to {features.shape[1] - 1}"
             )
         selected = torch.zeros_like(features)
         selected[:, index] = features[:, index]
@@ -97,8 +103,10 @@ def strongest(count: int) -> Callable[[Tensor], Tensor]:
 
     def select(features: Tensor) -> Tensor:
         flat = features.flatten(1)
-        if not 1 <= count <= flat.shape[1]:
-            raise RelayError(f"the strongest {count} are asked for; give 1 to {flat.shape[1]} for this layer")
+        if not is_whole(count) or not 1 <= count <= flat.shape[1]:
+            raise RelayError(
+                f"the strongest {count!r} are asked for; give 1 to {flat.shape[1]} for this layer"
+            )
         largest = flat.topk(count, dim=1)
         return torch.zeros_like(flat).scatter_(1, largest.indices, largest.values).view_as(features)
 
@@ -122,12 +130,16 @@ def modules_until(network: nn.Module, images: Tensor, layer: str) -> list[str]:
 
 @dataclass
 class _Trace:
-    """What ran, in order: the modules' names and reverses, and the value that flowed out of the last one."""
+    """What ran, in order: the modules' names and reverses, and the value that flowed out of the last one.
+
+    `needed` are the tensors that the reverses need as they are now, each with its module and its version.
+    """
 
     names: list[str]
     reverses: list[Reverse]
     value: Tensor
     version: int
+    needed: list[tuple[str, Tensor, int]]
 
 
 def path_back(
@@ -143,8 +155,7 @@ def path_back(
 
     Args are those of `backward`, and `strided_as_dense` that of `analysis.reverses.reverse_of`.
     """
-    if rule not in get_args(Rule):
-        raise RelayError(f"rule is {rule!r}; choose one of {', '.join(get_args(Rule))}")
+    _check_rule(rule)
     if not _is_finite(images):
         raise RelayError("the images hold NaN or infinite values")
     trace = _forward(
@@ -158,7 +169,17 @@ def path_back(
         )
     for reverse in reversed(trace.reverses):
         current = reverse(current)
+    if not _is_finite(current):
+        raise RelayError(
+            f"on the way back from {layer} values became NaN or infinite; the images, the weights or the "
+            "signal are too large"
+        )
     return current.reshape(images.shape)
+
+
+def _check_rule(rule: str) -> None:
+    if rule not in get_args(Rule):
+        raise RelayError(f"rule is {rule!r}; choose one of {', '.join(get_args(Rule))}")
 
 
 def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided_as_dense: bool) -> _Trace:
@@ -169,7 +190,7 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
     """
     target = find_layer(network, layer)
     names = {module: name or type(network).__name__ for name, module in network.named_modules()}
-    trace = _Trace([], [], images, images._version)
+    trace = _Trace([], [], images, images._version, [])
     reached: list[bool] = []
     entered: dict[nn.Module, int] = {}
 
@@ -177,6 +198,7 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
         given = _only(inputs, names[module], "takes")
         _check_weights(module, names[module])
         trace.reverses.append(_link(trace, given, names[module]))
+        _check_needed(trace, f"what is no module, before {names[module]},")
         if not is_by_graph(module, rule):
             return None
         # This module alone keeps its graph: its switches, or what its derivative needs.
@@ -191,6 +213,10 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
             raise _no_reverse(module, names[module])
         if is_by_graph(module, rule):
             value = value.detach()  # the graph ends here
+        _check_needed(trace, names[module])
+        needed = needed_by_reverse(module, given, value, rule)
+        if needed is not None:
+            trace.needed.append((names[module], needed, needed._version))
         trace.names.append(names[module])
         trace.reverses.append(reverse)
         trace.value, trace.version = value, value._version
@@ -206,15 +232,23 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
 
     def at_target(_module: nn.Module, _inputs: Any, output: Any) -> None:
         trace.reverses.append(_link(trace, _only((output,), layer, "gives"), f"the end of {layer}"))
+        _check_needed(trace, f"what is no module, before the end of {layer},")
         trace.value = output
         reached.append(True)
         raise Reached
 
+    # Modules that compute a weight, such as of spectral_norm, run inside of the layer whose weight it is.
+    weights = {
+        part for module in names if is_parametrized(module) for part in module.parametrizations.modules()
+    }
     with hooked() as handles:
-        for module in network.modules():
-            if not list(module.children()):
+        for module in names:
+            if module in weights:
+                continue
+            if weights.issuperset(module.children()):
                 handles.append(module.register_forward_pre_hook(before))
-                handles.append(module.register_forward_hook(after))
+                # Before hooks of others: what they change is no longer what the module gave.
+                handles.append(module.register_forward_hook(after, prepend=True))
             else:
                 handles.append(module.register_forward_pre_hook(enter))
                 handles.append(module.register_forward_hook(leave))
@@ -223,6 +257,15 @@ def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided
     if not reached:
         raise RelayError(f"{layer} did not run in {type(network).__name__}'s forward pass")
     return trace
+
+
+def _check_needed(trace: _Trace, last: str) -> None:
+    """Refuse what worked in place on what the reverse of an earlier module needs."""
+    for name, tensor, version in trace.needed:
+        if tensor._version != version:
+            raise RelayError(
+                f"{last} changes in place what {name} needs for its reverse; give it inplace=False"
+            )
 
 
 def _link(trace: _Trace, given: Tensor, name: str) -> Reverse:
@@ -239,8 +282,8 @@ def _link(trace: _Trace, given: Tensor, name: str) -> Reverse:
     source = trace.names[-1] if trace.names else "the images"
     raise RelayError(
         f"between {source} and {name} something happens that is no module, such as a function "
-        "(torch.nn.functional.relu), a sum or a branch, and so has no reverse; make it a module, or choose "
-        "an earlier layer"
+        "(torch.nn.functional.relu), a sum, a branch or a hook, and so has no reverse; make it a module, or "
+        "choose an earlier layer"
     )
 
 
@@ -266,13 +309,22 @@ def _only(values: tuple[Any, ...], name: str, verb: str) -> Tensor:
 def _part(signal: Signal, start: int, images: int, batch_size: int) -> Signal:
     if not isinstance(signal, Tensor):
         return signal
-    if len(signal) != images:
-        raise RelayError(f"the signal has {len(signal)} rows for {images} images")
+    if not signal.dim() or len(signal) != images:
+        raise RelayError(f"the signal has shape {tuple(signal.shape)} for {images} images")
     return signal[start : start + batch_size]
 
 
 def _started(signal: Signal, features: Tensor) -> Tensor:
-    started = features if signal is None else signal if isinstance(signal, Tensor) else signal(features)
+    started: Any = signal
+    if signal is None:
+        started = features
+    elif callable(signal) and not isinstance(signal, Tensor):
+        started = signal(features.clone())  # it may write into them; the features are a reverse's mask
+    if not isinstance(started, Tensor):
+        raise RelayError(
+            f"the signal is {started!r}; give a tensor of the features' shape, a function from them to one, "
+            "or None"
+        )
     if started.shape != features.shape:
         raise RelayError(
             f"the signal has shape {tuple(started.shape)}; the layer's features have {tuple(features.shape)}"

@@ -73,7 +73,7 @@ def feature_maps(
             grid[0, place].set_title(wrapped(styles[process].label, 13), size=8)
         place_of_bar = figure.add_axes((0.25, 0.46 / size[1], 0.5, 0.1 / size[1]))
         bar = figure.colorbar(ScalarMappable(scale, _HEAT), cax=place_of_bar, orientation="horizontal")
-        bar.set_label("magnitude of the map, in multiples of its mean over the image")
+        bar.set_label("magnitude / its mean over the image")
         networks = "each process's first seed" if shown.seed is None else f"seed {shown.seed}"
         return save(
             figure,

@@ -11,7 +11,7 @@ divides by the norm.
 
 import copy
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from analysis.curves import Curve
 from analysis.desalinet import path_back
+from analysis.layers import Reached, evaluating, hooked, run
 from analysis.reverses import Rule
-from analysis.waves import Directions, Norm, check_waves, circle, wave, waves
+from analysis.waves import Directions, Norm, check_waves, circle, is_whole, wave, waves
 from stages.errors import RelayError
 
 Precision = Literal["float32", "bfloat16"]
@@ -34,7 +35,8 @@ def reference_image(
     The inverse Fourier transform of an image that is 1 at (omega, theta) and at (omega, theta + pi), both in
     polar coordinates around zero frequency, and 0 elsewhere; divided by its squared Frobenius norm (`paper`)
     or by its norm (`unit`). Where the two points are one, at zero and at half the size along an axis or a
-    diagonal, that one is 1. So `paper` gives cosines of amplitude 1, whatever the size.
+    diagonal, that one is 1. So `paper` gives cosines of amplitude 1, whatever the size; off the grid, where
+    a cosine's norm hangs on where it is cut off, it is that amplitude that is kept.
 
     Args:
         size: height and width in pixels, at least 2.
@@ -95,37 +97,75 @@ def frequency_response(
         RelayError: if a value is out of range or unknown, or the network cannot be mapped back.
     """
     check_waves(size, norm, directions)
-    if count < 1 or batch_size < 1:
-        raise RelayError(f"count is {count}, batch_size {batch_size}; both are at least 1")
+    for name, value in (("count", count), ("batch_size", batch_size)):
+        if not is_whole(value) or value < 1:
+            raise RelayError(f"{name} is {value!r}; give a whole number, at least 1")
     if precision not in get_args(Precision):
         raise RelayError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")
-    channels = input_channels(network)
-    # A copy, for its own arithmetic and memory format: in channels-last, pooling is ten times as fast.
-    copied = copy.deepcopy(network).eval().to(getattr(torch, precision)).to(memory_format=torch.channels_last)
-    parameter = next(copied.parameters())
     circles = [circle(size, omega, directions, count) for omega in range(size // 2 + 1)]
     frequencies = np.concatenate(circles)
     gains: list[Tensor] = []
-    for first in range(0, len(frequencies), batch_size):
-        part = frequencies[first : first + batch_size]
-        images = torch.from_numpy(waves(size, part, norm)).to(parameter)
-        images = images[:, None].repeat(1, channels, 1, 1).contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
+        channels = input_channels(network, size)
+        copied = _copy(network, getattr(torch, precision))
+        parameter = next(copied.parameters())
+        for first in range(0, len(frequencies), batch_size):
+            part = frequencies[first : first + batch_size]
+            images = torch.from_numpy(waves(size, part, norm)).to(parameter)
+            images = images[:, None].repeat(1, channels, 1, 1).contiguous(memory_format=torch.channels_last)
             maps = path_back(copied, images, layer, rule, strided_as_dense=True)
-        gains.append(maps.float().square().sum(dim=(1, 2, 3), dtype=torch.float64).cpu())
-        if on_progress is not None:
-            on_progress(sum(map(len, gains)), len(frequencies))
+            gains.append(maps.float().square().sum(dim=(1, 2, 3), dtype=torch.float64).cpu())
+            if on_progress is not None:
+                on_progress(sum(map(len, gains)), len(frequencies))
     means = [gain.mean() for gain in torch.split(torch.cat(gains), [len(points) for points in circles])]
     return np.arange(len(circles), dtype=np.float64), torch.stack(means).numpy()
 
 
-def input_channels(network: nn.Module) -> int:
-    """Channels of the images that a network takes: those of its first convolution.
+def _copy(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy, for its own arithmetic and memory format: in channels-last, pooling is ten times as fast."""
+    try:
+        copied = copy.deepcopy(network)
+    except (RuntimeError, TypeError) as error:
+        raise RelayError(
+            f"{type(network).__name__} cannot be copied: {str(error).splitlines()[0]} What computes weights "
+            "from others, as torch.nn.utils.weight_norm does, must be removed first (remove_weight_norm)."
+        ) from error
+    return copied.eval().to(dtype).to(memory_format=torch.channels_last)
+
+
+def input_channels(network: nn.Module, size: int) -> int:
+    """Channels of the images that a network takes: those of the first convolution that runs.
+
+    Args:
+        network: any.
+        size: height and width of the images in pixels.
 
     Raises:
-        RelayError: if it has no convolution.
+        RelayError: if the network takes no such images, or no convolution is the first to take them.
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-    raise RelayError(f"{type(network).__name__} has no convolution, so that it takes no images")
+    refusals: list[RelayError] = []
+    entered: list[int] = []
+
+    def before(module: Any, _inputs: Any) -> None:
+        entered.append(module.in_channels)
+        raise Reached
+
+    convolutions = [
+        module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    with evaluating(network), torch.no_grad(), hooked() as handles:
+        handles.extend(module.register_forward_pre_hook(before) for module in convolutions)
+        for channels in dict.fromkeys(module.in_channels for module in convolutions):
+            # A network may refuse other channels by itself, before any convolution.
+            try:
+                run(network, torch.zeros(1, channels, size, size).to(convolutions[0].weight))
+            except RelayError as refusal:
+                refusals.append(refusal)
+            if entered[-1:] == [channels]:
+                return channels
+    if refusals:
+        raise refusals[0]
+    raise RelayError(
+        f"{type(network).__name__} has no convolution to begin with, so that the channels of its images are "
+        "not known"
+    )

@@ -52,6 +52,13 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     """
     names = layer_names(network)
     if name not in names:
+        shared = dict(network.named_modules(remove_duplicate=False)).get(name) if name else None
+        if shared is not None:
+            first = next(path for path, module in network.named_modules() if module is shared)
+            raise RelayError(
+                f"{name} is the same module as {first}, and its first call counts; ask for {first}, or for a "
+                "layer that comes after"
+            )
         shown = [known for known, path in names.items() if not known[:1].isdigit() or known == path]
         raise RelayError(
             f"{type(network).__name__} has no layer {name!r}; its layers are {', '.join(shown) or 'none'}"
@@ -92,6 +99,8 @@ def run(network: nn.Module, images: Tensor) -> None:
         network(images)
     except Reached:
         return
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         reason = str(error).strip().splitlines()
         raise RelayError(

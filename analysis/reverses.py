@@ -24,14 +24,21 @@ from torch.nn import grad as functional_adjoint
 
 from lightning_modules.lrn import LocalResponseNorm
 from lightning_modules.pooling import AdaptiveAveragePool2d
-from stages.errors import RelayError
 
 Rule = Literal["desalinet", "saliency", "deconvnet"]
 
 Reverse = Callable[[Tensor], Tensor]
 """From the signal at a layer's output to that at its input, of the input's shape."""
 
-_IDENTITY = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_IDENTITY = (
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
 _RESHAPE = (nn.Flatten, nn.Unflatten)
 _CONVOLUTION = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _AFFINE = (
@@ -114,8 +121,15 @@ def reverse_of(
             return _gradient(module, signal.new_zeros(shape), signal)
 
     elif is_by_graph(module, rule):
-        reverse = _by_graph(given, output, f"input of a {type(module).__name__}")
+        reverse = _by_graph(given, output)
     return reverse
+
+
+def needed_by_reverse(module: nn.Module, given: Tensor, output: Tensor, rule: Rule) -> Tensor | None:
+    """What a layer's reverse needs as the forward pass left it, so that nothing may work in place on it."""
+    if is_by_graph(module, rule):
+        return given
+    return output if _is_a(module, (nn.ReLU,)) and rule != "deconvnet" else None
 
 
 def is_by_graph(module: nn.Module, rule: Rule) -> bool:
@@ -127,6 +141,8 @@ def is_by_graph(module: nn.Module, rule: Rule) -> bool:
 
 def _is_a(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
     """Whether a module is of a kind and computes what that kind does, not something of its own."""
+    if "forward" in vars(module):  # set on this very module
+        return False
     return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
 
 
@@ -141,10 +157,8 @@ def _reshaped_to(shape: torch.Size) -> Reverse:
 def _relu(output: Tensor, rule: Rule) -> Reverse:
     if rule == "deconvnet":
         return lambda signal: signal.clamp_min_(0)
-    unchanged = _guard(output, "output of a ReLU")
 
     def reverse(signal: Tensor) -> Tensor:
-        unchanged()
         passed: Tensor
         # The output is positive where the input was, whether or not the layer worked in place.
         passed = torch.ops.aten.threshold_backward(signal, output, 0)
@@ -202,28 +216,9 @@ def _strided_convolution(module: nn.Conv2d, shape: torch.Size) -> Reverse:
     return reverse
 
 
-def _by_graph(given: Tensor, output: Tensor, what: str) -> Reverse:
+def _by_graph(given: Tensor, output: Tensor) -> Reverse:
     """The transposed derivative of a layer at its input: of a max pool, its switches."""
-    unchanged = _guard(given, what)
-
-    def reverse(signal: Tensor) -> Tensor:
-        unchanged()
-        return torch.autograd.grad(output, given, signal)[0]
-
-    return reverse
-
-
-def _guard(kept: Tensor, what: str) -> Callable[[], None]:
-    version = kept._version
-
-    def check() -> None:
-        if kept._version != version:
-            raise RelayError(
-                f"the {what} is changed in place after it ran, so its reverse is lost; give the layer after "
-                "it inplace=False"
-            )
-
-    return check
+    return lambda signal: torch.autograd.grad(output, given, signal)[0]
 
 
 def _gradient(module: nn.Module, at: Tensor, signal: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Images that hold one spatial frequency (paper, Eqs. 6 and 7). Loads no torch."""
 
 import math
+import numbers
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,14 +21,23 @@ def wave(size: int, omega: float, theta: float, norm: Norm, directions: Directio
         RelayError: if a value is out of range or unknown.
     """
     check_waves(size, norm, directions)
-    if not 0 <= omega <= size / 2:
-        raise RelayError(f"omega is {omega}; give 0 to {size / 2:g} cycles per image of {size} px")
-    if not math.isfinite(theta):
-        raise RelayError(f"theta is {theta}; give radians")
+    if not _is_real(omega) or not 0 <= omega <= size / 2:
+        raise RelayError(f"omega is {omega!r}; give 0 to {size / 2:g} cycles per image of {size} px")
+    if not _is_real(theta) or not math.isfinite(theta):
+        raise RelayError(f"theta is {theta!r}; give radians")
     frequency = np.asarray([[omega * math.cos(theta), omega * math.sin(theta)]])
     if directions == "grid":
         frequency = frequency.round()
     return np.asarray(waves(size, frequency, norm)[0])
+
+
+def is_whole(value: object) -> bool:
+    """Whether an argument is a whole number and no truth value."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def circle(size: int, omega: int, directions: Directions, count: int) -> Waves:
@@ -66,8 +76,8 @@ def check_waves(size: int, norm: str, directions: str) -> None:
     Raises:
         RelayError: if a value is out of range or unknown.
     """
-    if size < 2:
-        raise RelayError(f"size is {size}; give at least 2 px")
+    if not is_whole(size) or size < 2:
+        raise RelayError(f"size is {size!r}; give a whole number of pixels, at least 2")
     if norm not in get_args(Norm):
         raise RelayError(f"norm is {norm!r}; choose one of {', '.join(get_args(Norm))}")
     if directions not in get_args(Directions):

@@ -23,6 +23,12 @@ def test_a_curve_is_scaled_to_its_minimum_and_maximum() -> None:
     np.testing.assert_array_equal(values, given)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_curve_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(RelayError, match="NaN or infinite"):
+        normalised([0.0, value, 1.0])
+
+
 @pytest.mark.parametrize("value", [0.0, 4.0, -1e-9])
 def test_a_constant_curve_becomes_zeros(value: float) -> None:
     np.testing.assert_array_equal(normalised([value] * 3), [0.0, 0.0, 0.0])

@@ -206,7 +206,7 @@ def test_a_function_that_flattens_to_a_copy_is_taken() -> None:
     ids=["residual", "residual_in_place", "branches", "first_branch", "second_branch"],
 )
 def test_residual_sums_and_branches_are_refused(join: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-    with pytest.raises(RelayError, match=r"between one and (two|end) .*a sum or a branch"):
+    with pytest.raises(RelayError, match=r"between one and (two|end) .*a sum, a branch"):
         backward(Branches(join), draw(1, 3, 8, 8), "end")
 
 
@@ -224,21 +224,68 @@ def test_a_sum_at_the_end_of_the_layer_asked_for_is_refused() -> None:
         backward(nn.Sequential(Residual()), draw(1, 3, 8, 8), "0")
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        parametrizations.weight_norm(nn.Conv2d(3, 4, 3, dtype=torch.float64)),
-        Standardised(3, 4, 3, dtype=torch.float64),
-    ],
-    ids=["weight_norm", "own_forward"],
-)
-def test_a_convolution_of_another_kind_is_refused_or_right(layer: nn.Module) -> None:
-    chain, images = nn.Sequential(layer), draw(2, 3, 8, 8)
-    try:
-        found = backward(chain, images, "0", "saliency")
-    except RelayError:
-        return
-    torch.testing.assert_close(found, autograds(chain, images, "0"), rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("computed", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_a_weight_that_is_computed_is_mapped_back(computed: Callable[[nn.Module], nn.Module]) -> None:
+    layer = computed(nn.Conv2d(3, 4, 3, dtype=torch.float64)).eval()
+    chain, images = nn.Sequential(layer, nn.ReLU()), draw(2, 3, 8, 8)
+    found = backward(chain, images, "1", "saliency")
+    torch.testing.assert_close(found, autograds(chain, images, "1"), rtol=1e-10, atol=1e-12)
+
+
+def test_a_convolution_that_computes_something_of_its_own_is_refused() -> None:
+    images = draw(2, 3, 8, 8)
+    with pytest.raises(RelayError, match="0, Standardised, has no reverse"):
+        backward(nn.Sequential(Standardised(3, 4, 3, dtype=torch.float64)), images, "0")
+    replaced = nn.Conv2d(3, 4, 3, dtype=torch.float64)
+    replaced.forward = lambda given: 2 * nn.Conv2d.forward(replaced, given)  # type: ignore[method-assign]
+    with pytest.raises(RelayError, match="0, Conv2d, has no reverse"):
+        backward(nn.Sequential(replaced), images, "0")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("hooked", [0, 1, 2])
+def test_a_hook_of_the_users_that_changes_what_a_module_gives_is_refused(hooked: int, rule: Rule) -> None:
+    chain, images = small_chain(), draw(2, 3, 11, 11)
+    expected = backward(chain, images, "2", rule)
+    handle = chain[hooked].register_forward_hook(lambda _module, _given, output: output * 2)
+    with pytest.raises(RelayError, match=f"between {hooked} and .* a hook"):
+        backward(chain, images, "2", rule)
+    handle.remove()
+    chain[hooked].register_forward_hook(lambda _module, _given, output: output)
+    assert torch.equal(backward(chain, images, "2", rule), expected)
+
+
+@pytest.mark.parametrize("rule", ["desalinet", "saliency"])
+def test_what_works_in_place_on_a_relus_output_is_named(rule: Rule) -> None:
+    chain = nn.Sequential(
+        nn.Conv2d(3, 4, 3, dtype=torch.float64), nn.ReLU(), nn.Dropout(), nn.ReLU(inplace=True)
+    )
+    with pytest.raises(RelayError, match="3 changes in place what 1 needs for its reverse; give it inplace"):
+        backward(chain, draw(1, 3, 8, 8), "3", rule)
+    assert backward(chain, draw(1, 3, 8, 8), "3", "deconvnet").any()  # needs no mask
+
+
+def test_a_signal_may_write_into_the_features_that_it_is_given() -> None:
+    chain, images = small_chain(), draw(2, 3, 11, 11)
+    ones = torch.ones(2, 4, 9, 9, dtype=torch.float64)
+    found = backward(chain, images, "1", signal=lambda features: features.fill_(1))
+    assert torch.equal(found, backward(chain, images, "1", signal=ones))
+
+
+def test_a_module_of_two_names_is_asked_for_by_its_first() -> None:
+    shared = nn.ReLU()
+    chain = nn.Sequential(nn.Conv2d(3, 4, 3), shared, nn.Conv2d(4, 4, 3), shared)
+    with pytest.raises(RelayError, match="3 is the same module as 1, and its first call counts"):
+        backward(chain, draw(1, 3, 8, 8, dtype=torch.float32), "3")
+
+
+def test_without_images_the_layer_and_the_rule_are_looked_at() -> None:
+    none = draw(0, 3, 11, 11)
+    assert backward(small_chain(), none, "2").shape == (0, 3, 11, 11)
+    with pytest.raises(RelayError, match="no layer 'pool5'"):
+        backward(small_chain(), none)
+    with pytest.raises(RelayError, match="rule is 'guided'"):
+        backward(small_chain(), none, "2", "guided")  # type: ignore[arg-type]
 
 
 def test_a_value_that_is_changed_after_it_was_needed_is_refused() -> None:
@@ -255,7 +302,7 @@ def test_a_value_that_is_changed_after_it_was_needed_is_refused() -> None:
             return normalised
 
     chain = nn.Sequential(nn.Conv2d(3, 4, 3, dtype=torch.float64), Overwriting(), nn.Identity())
-    with pytest.raises(RelayError, match=r"LocalResponseNorm is changed in place.*inplace=False"):
+    with pytest.raises(RelayError, match=r"no module, before 2, changes in place what 1\.norm needs"):
         backward(chain, draw(1, 3, 8, 8), "2", "saliency")
     assert backward(chain, draw(1, 3, 8, 8), "2", "desalinet").any()  # needs no input of a normalisation
 

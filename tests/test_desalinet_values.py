@@ -92,27 +92,47 @@ def test_too_large_images_are_not_said_to_be_nan() -> None:
         backward(small_chain(), images, "4")
 
 
+@pytest.mark.parametrize("rule", ["desalinet", "saliency", "deconvnet"])
+def test_what_overflows_on_the_way_back_is_said(rule: Rule) -> None:
+    chain = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False))
+    nn.init.constant_(chain[0].weight, 1e20)
+    images = torch.full((1, 3, 5, 5), 1e5)
+    with pytest.raises(RelayError, match="on the way back from 0 values became NaN or infinite"):
+        backward(chain, images, "0", rule)
+
+
 @pytest.mark.parametrize(
     ("signal", "named"),
     [
         (draw(2, 4, 3, 3), r"signal has shape \(2, 4, 3, 3\); .* \(2, 4, 4, 4\)"),
         (draw(2, 4, 16), r"signal has shape \(2, 4, 16\)"),
-        (draw(1, 4, 4, 4), "signal has 1 rows for 2 images"),
-        (draw(3, 4, 4, 4), "signal has 3 rows for 2 images"),
+        (draw(1, 4, 4, 4), "signal has shape \\(1, 4, 4, 4\\) for 2 images"),
+        (draw(3, 4, 4, 4), "signal has shape \\(3, 4, 4, 4\\) for 2 images"),
         (lambda features: features[:, :1], r"signal has shape \(2, 1, 4, 4\)"),
         (channel(4), "channel 4 is asked for; the layer has channels 0 to 3"),
         (channel(-1), "channel -1 is asked for"),
         (strongest(65), "strongest 65 are asked for; give 1 to 64"),
         (strongest(0), "strongest 0 are asked for"),
+        (strongest(1.5), r"strongest 1\.5 are asked for"),  # type: ignore[arg-type]
+        (channel("a"), "channel 'a' is asked for"),  # type: ignore[arg-type]
+        (channel(True), "channel True is asked for"),
+        (torch.tensor(1.0), r"signal has shape \(\) for 2 images"),
+        ("all", "signal is 'all'; give a tensor"),
+        (lambda features: None, "signal is None; give a tensor"),
     ],
-    ids=["shape", "flat", "few", "many", "function", "channel", "negative", "strongest", "none"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_signals_that_do_not_fit_are_refused(signal: Signal, named: str) -> None:
     with pytest.raises(RelayError, match=named):
         backward(small_chain(), draw(2, 3, 11, 11), "2", signal=signal)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
+def test_images_that_are_no_tensor_are_refused() -> None:
+    with pytest.raises(RelayError, match=r"images are a ndarray; give a torch\.Tensor"):
+        backward(small_chain(), draw(2, 3, 11, 11).numpy(), "2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5])
 def test_a_batch_has_at_least_one_image(batch_size: int) -> None:
     with pytest.raises(RelayError, match=f"batch_size is {batch_size}"):
         backward(small_chain(), draw(2, 3, 11, 11), "2", batch_size=batch_size)

@@ -130,9 +130,12 @@ def test_the_points_of_figure_8s_caption_give_no_real_image() -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((1, 0, 0.0), "size is 1; give at least 2 px"),
+        ((1, 0, 0.0), "size is 1; give a whole number of pixels, at least 2"),
         ((8, 4.01, 0.0), "omega is 4.01; give 0 to 4 cycles per image of 8 px"),
         ((9, 5, 0.0), "omega is 5; give 0 to 4.5 cycles"),
+        ((8.5, 1, 0.0), "size is 8.5; give a whole number"),
+        (("8", 1, 0.0), "size is '8'; give a whole number"),
+        ((8, None, 0.0), "omega is None; give 0 to 4"),
         ((8, -1, 0.0), "omega is -1"),
         ((8, math.nan, 0.0), "omega is nan"),
         ((8, 1, math.inf), "theta is inf; give radians"),

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -107,11 +108,12 @@ def test_the_response_of_a_circular_filter_is_its_transfer_function_to_the_fourt
 
 
 def seen_by(network: nn.Module, **settings: Any) -> Tensor:
-    """What the network's first module is given by a response."""
+    """What the first module is given by a response, after one empty image that tells the channels."""
     images: list[Tensor] = []
     network[0].register_forward_pre_hook(lambda _module, inputs: images.append(inputs[0].clone()))
     frequency_response(network, **settings)
-    return torch.cat(images)
+    assert not images[0].any()
+    return torch.cat(images[1:])
 
 
 @pytest.mark.parametrize(("size", "count"), [(8, 40), (9, 25), (16, 100)])
@@ -199,7 +201,7 @@ def test_the_network_stays_as_it_is(precision: Any) -> None:
         ({"norm": "l2"}, "norm is 'l2'"),
         ({"directions": "all"}, "directions is 'all'"),
         ({"count": 0}, "count is 0"),
-        ({"batch_size": 0}, "batch_size 0; both are at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; give a whole number, at least 1"),
         ({"precision": "float16"}, "precision is 'float16'; choose one of float32, bfloat16"),
         ({"layer": "pool9"}, "no layer 'pool9'"),
         ({"rule": "guided"}, "rule is 'guided'; choose one of desalinet, saliency, deconvnet"),
@@ -219,11 +221,43 @@ def test_weights_that_are_not_finite_are_named() -> None:
         frequency_response(network, 63)
 
 
+class HeadFirst(nn.Module):
+    """Its last convolution is registered first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(8, 4, 3)
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.head(self.conv(images))
+        return features
+
+
+def test_in_inference_mode_the_response_is_the_same() -> None:
+    expected = frequency_response(small_alexnet(), 63)[1]
+    with torch.inference_mode():
+        found = frequency_response(small_alexnet(), 63)[1]
+    assert np.array_equal(found, expected)
+
+
+def test_a_network_that_cannot_be_copied_says_why() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this form is deprecated, and still used
+        nn.utils.weight_norm(network[1])
+    with pytest.raises(RelayError, match=r"Sequential cannot be copied: .*weight_norm.*must be removed"):
+        frequency_response(network, 8, "0")
+
+
 def test_the_channels_are_the_first_convolutions() -> None:
     assert (
-        input_channels(nn.Sequential(nn.Sequential(nn.ReLU(), nn.Conv2d(5, 7, 1)), nn.Conv2d(7, 2, 1))) == 5
+        input_channels(nn.Sequential(nn.Sequential(nn.ReLU(), nn.Conv2d(5, 7, 1)), nn.Conv2d(7, 2, 1)), 8)
+        == 5
     )
+    assert input_channels(nn.Sequential(nn.ConvTranspose2d(2, 8, 3), nn.Conv2d(8, 2, 1)), 8) == 2
+    assert input_channels(HeadFirst(), 8) == 3
     with pytest.raises(RelayError, match="Linear has no convolution"):
-        input_channels(nn.Linear(3, 3))
+        input_channels(nn.Linear(3, 3), 8)
     with pytest.raises(RelayError, match="Sequential has no convolution"):
         frequency_response(nn.Sequential(nn.Linear(8, 8)), 8, "0")
