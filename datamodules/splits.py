@@ -1,5 +1,6 @@
 """Which samples are kept for evaluation, so that no group (patient, object) is on both sides?"""
 
+import numbers
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -59,7 +60,7 @@ def split_by_group(
         >>> split_by_group(["a", "a", "a", "a"], [1, 1, 2, 2], 0.5, seed=0).sum()
         np.int64(2)
     """
-    if isinstance(fraction, (str, bytes)) or fraction is None or not 0 < fraction < 1:
+    if not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
         raise RelayError(f"fraction is {fraction}; give a share above 0 and below 1, such as 0.2.")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise RelayError(f"seed is {seed!r}; give a whole number of 0 or more.")

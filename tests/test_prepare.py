@@ -17,10 +17,11 @@ from datamodules.packing.read import read_description, read_manifest
 from datamodules.prepare import main, parse_arguments
 from datamodules.source import Source
 from stages.errors import RelayError
-from tests.fake_hrct import hounsfield, rectangle, write_contours, write_series
+from tests.fake_hrct import hounsfield, rectangle, write_contours, write_pairs, write_series
 from tests.fake_ilsvrc import write_archives
 from tests.fake_textures import kth_tips
 from tests.relay import PROJECT, environment
+from tests.test_duplicates import picture
 
 
 def lungs(source: Path, patients: int = 5) -> Path:
@@ -236,3 +237,48 @@ def test_the_summary_counts_what_was_left_out_by_its_cause(
     )
     assert "left out: 4; all of them are in skipped.csv" in printed
     assert "  3, for instance " in printed
+
+
+def cloudy_pairs(folder: Path, seeds: list[int], smaller: int | None = None) -> None:
+    """Slices with all of them masked; with `smaller`, the last one is that seed's at 90% of its size."""
+    images = [picture(seed) for seed in seeds]
+    if smaller is not None:
+        images.append(np.asarray(Image.fromarray(picture(smaller)).resize((180, 144))))
+    masks = [np.full(image.shape, 1 + number % 2, np.uint8) for number, image in enumerate(images)]
+    write_pairs(folder, [Image.fromarray(image) for image in images], masks)
+
+
+def test_a_slice_that_is_on_both_sides_in_another_size_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No patch of one is a patch of the other, so that only the whole slices show it."""
+    cloudy_pairs(tmp_path / "in" / "train", [1, 2, 3])
+    cloudy_pairs(tmp_path / "in" / "test", [4, 5], smaller=2)
+    arguments = ["domain=dld", f"source={tmp_path / 'in'}", "labels={1: GGO, 2: CON}"]
+    with pytest.raises(SystemExit):
+        main([*arguments, f"out={tmp_path / 'one'}", "workers=1"])
+    assert "1 pictures stand, equal or nearly so, on both sides" in " ".join(capsys.readouterr().err.split())
+    said = prepared(*arguments, f"out={tmp_path / 'two'}", "allow_crossing=true", capsys=capsys)
+    assert "1 pictures, equal or nearly so" in said
+    assert read_description(str(tmp_path / "two"))["crossing"]["duplicates"] == 1
+    prepared(*arguments, f"out={tmp_path / 'three'}", "duplicates=false", capsys=capsys)
+    assert read_description(str(tmp_path / "three"))["crossing"] == {
+        "groups": 0,
+        "duplicates": 0,
+        "looked": False,
+    }
+
+
+def test_a_slice_that_is_there_twice_on_one_side_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloudy_pairs(tmp_path / "in" / "train", [1, 2, 3], smaller=2)
+    cloudy_pairs(tmp_path / "in" / "test", [4, 5])
+    out = tmp_path / "out"
+    prepared(
+        "domain=dld", f"source={tmp_path / 'in'}", f"out={out}", "labels={1: GGO, 2: CON}", capsys=capsys
+    )
+    notes = read_description(str(out))["notes"]
+    assert any(
+        note.startswith("slice 2 of folder 2 and slice 4 of folder 2 show the same picture") for note in notes
+    )

@@ -1,18 +1,22 @@
 """Equal and nearly equal images of a prepared set that stand on both sides of its split."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import PIL.Image
 
 from datamodules.decode import window_to_uint8
 from datamodules.duplicates import crossing, find_duplicates
 from datamodules.packing.layout import part_name
+from datamodules.packing.units import Image, UnusableError, Whole
 
 _OPEN_PARTS = 64
+_LARGEST = 256  # pixels of a side; a picture is compared at 64
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,14 @@ class Crossing:
 
     Attributes:
         looked: whether anyone looked.
-        pictures: names of the samples that show one picture, a tuple for each picture that is on both sides.
+        pictures: names of the samples that show one picture, a tuple for each picture that is on both sides;
+            titles where the samples were cut from several wholes that show one.
+        alike: titles of wholes that show one picture without being on both sides, a tuple for each.
     """
 
     looked: bool
     pictures: tuple[tuple[str, ...], ...]
+    alike: tuple[tuple[str, ...], ...] = ()
 
     @property
     def first(self) -> str:
@@ -33,12 +40,15 @@ class Crossing:
         return " and ".join(self.pictures[0][:3]) if self.pictures else ""
 
 
-def find_crossing(folder: Path, manifest: pd.DataFrame, *, enabled: bool) -> Crossing:
+def find_crossing(
+    folder: Path, manifest: pd.DataFrame, wholes: Sequence[Whole], *, enabled: bool
+) -> Crossing:
     """Look for pictures on both sides of a set's split.
 
     Args:
         folder: the set's.
         manifest: with the columns sample, split, part and place.
+        wholes: what the samples were cut from, see `Survey`.
         enabled: whether to look.
     """
     if not enabled:
@@ -46,7 +56,39 @@ def find_crossing(folder: Path, manifest: pd.DataFrame, *, enabled: bool) -> Cro
     images = _Images(folder, manifest["part"].to_numpy(), manifest["place"].to_numpy())
     names = manifest["sample"].to_numpy()
     found = crossing(find_duplicates(images), manifest["split"].to_numpy())
-    return Crossing(looked=True, pictures=tuple(tuple(map(str, names[list(each)])) for each in found))
+    pictures = [tuple(map(str, names[list(each)])) for each in found]
+    across, alike = _alike_wholes(manifest, wholes)
+    return Crossing(looked=True, pictures=(*pictures, *across), alike=alike)
+
+
+def _alike_wholes(
+    manifest: pd.DataFrame, wholes: Sequence[Whole]
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """Titles of the wholes that show one picture: with samples on both sides, and all others."""
+    shown: list[Whole] = []
+    images: list[npt.NDArray[np.uint8]] = []
+    for whole in wholes:
+        try:
+            images.append(_reduced(whole.read()))
+        except UnusableError:  # its samples are left out and listed
+            continue
+        shown.append(whole)
+    pairs = find_duplicates(images)
+    names = manifest["sample"].str.partition("/")[2].str.rsplit("-", n=2).str[0]
+    sides = dict(zip(names, manifest["split"], strict=True))
+    across: list[tuple[str, ...]] = []
+    alike: list[tuple[str, ...]] = []
+    for numbers in crossing(pairs, range(len(shown))):  # every picture that several show
+        crosses = {"train", "val"} <= {sides.get(shown[number].name) for number in numbers}
+        (across if crosses else alike).append(tuple(shown[number].title for number in numbers))
+    return tuple(across), tuple(alike)
+
+
+def _reduced(picture: Image) -> npt.NDArray[np.uint8]:
+    """At most 256 px: all wholes of a set are in memory at once."""
+    reduced = PIL.Image.fromarray(window_to_uint8(picture, None))
+    reduced.thumbnail((_LARGEST, _LARGEST), PIL.Image.Resampling.BOX)
+    return np.asarray(reduced)
 
 
 class _Images:

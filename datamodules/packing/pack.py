@@ -112,6 +112,8 @@ def pack(
     """
     if not survey.units:
         raise RelayError("there is nothing to prepare: the source has no images")
+    if folder.exists() and not folder.is_dir():
+        raise RelayError(f"{folder} is a file; choose another out=FOLDER")
     _check_folder(folder, survey, rule)
     make_folder(folder / WORK)
     try:
@@ -246,7 +248,7 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
     lengths = [each.samples for each in placed]
     manifest["part"] = np.repeat([each.number for each in placed], lengths)
     manifest["place"] = np.concatenate([np.arange(length) for length in lengths])
-    crossing = find_crossing(folder, manifest, enabled=rule.duplicates)
+    crossing = find_crossing(folder, manifest, survey.wholes, enabled=rule.duplicates)
     if crossing.pictures and not rule.allow_crossing:
         raise RelayError(
             f"{len(crossing.pictures)} pictures stand, equal or nearly so, on both sides of the "
@@ -329,12 +331,19 @@ def _description(
             "looked": crossing.looked,
         },
         "left_out": len(problems),
-        "notes": list(survey.notes),
+        "notes": [*survey.notes, *_notes_on_alike(crossing)],
         "settings": dict(survey.settings),
         "settings_digest": settings_digest(survey),
         "parts": [asdict(each) for each in placed],
         "digest": _digest(manifest, placed),
     }
+
+
+def _notes_on_alike(crossing: Crossing) -> list[str]:
+    return [
+        f"{' and '.join(titles)} show the same picture; their samples are not on both sides of the split."
+        for titles in crossing.alike
+    ]
 
 
 def _digest(manifest: pd.DataFrame, placed: Sequence[Placed]) -> str:

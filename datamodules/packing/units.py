@@ -86,6 +86,33 @@ class Unit(Protocol):
         ...
 
 
+class Whole(Protocol):
+    """A picture that samples are cut from, such as a slice with regions.
+
+    Cut from two copies of it that differ in size or place, samples do not show the same; the copies do.
+
+    Attributes:
+        name: unique in the survey; names of its samples are `{group}/NAME-...`.
+        title: what messages call it, without anything that identifies a patient.
+    """
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        ...
+
+    @property
+    def title(self) -> str:  # noqa: D102
+        ...
+
+    def read(self) -> Image:
+        """Decode it.
+
+        Raises:
+            UnusableError: if it cannot be decoded.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Survey:
     """A source, listed but not decoded.
@@ -98,6 +125,8 @@ class Survey:
         notes: what the user should know, such as a count that differs from the paper's.
         settings: what shapes the samples (sizes, window, classes asked for), JSON values; enters the set's
             identity.
+        wholes: the pictures that samples are cut from, empty where each sample is one of its own; looked
+            through for duplicates beside the samples.
         window: Hounsfield units that the contact sheet shows as black and white; None: the usual ones.
         secret: text that only someone with the source's own files can know, such as the sorted list of its
             paths and sizes; salts the hashes of the groups, and is never stored.
@@ -110,4 +139,5 @@ class Survey:
     notes: tuple[str, ...]
     settings: Mapping[str, object]
     secret: str = field(repr=False)
+    wholes: tuple[Whole, ...] = ()
     window: tuple[float, float] | None = None

@@ -9,7 +9,7 @@ names of patients.
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datamodules.packing.units import OnError, Survey
@@ -19,12 +19,12 @@ from datamodules.readers.hrct_layout import SourceFile, find_slice_folders
 from datamodules.readers.hrct_options import HrctOptions
 from datamodules.readers.hrct_regions import Drawn, find_regions
 from datamodules.readers.hrct_series import Series, find_series
-from datamodules.readers.hrct_unit import DrawnSlice, SeriesUnit
+from datamodules.readers.hrct_unit import DrawnSlice, SeriesUnit, WholeSlice
 from stages.errors import RelayError
 
 __all__ = ["HrctOptions", "survey"]
 
-READER_VERSION = 1  # part of the set's identity; raise it when the patches change
+READER_VERSION = 2  # part of the set's identity; raise it when the patches change
 
 
 def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
@@ -59,7 +59,18 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         found = find_series(folder, options, faults)
         passed_over += found.passed_over
         series += zip(found.usable, find_regions(folder, found, class_map, faults), strict=True)
-    grouped = [(one, drawn, _group(one, groups)) for one, drawn in series]
+    tags = _tags(series)
+    grouped = []
+    for one, drawn in series:
+        group = _group(one, groups, tags)
+        if group is None:
+            faults.add(
+                one.title,
+                "it has no PatientID, and beside it lie series of several patients; name its patient in a "
+                "file and set groups to it, or set patient=folder",
+            )
+        else:
+            grouped.append((one, drawn, group))
     notes = [*_notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]
     secret += "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items()))
     usable = _with_regions(grouped, options, faults, notes)
@@ -88,6 +99,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         notes=tuple(notes),
         settings=_settings(options, class_map, eight_bit),
         secret=secret,
+        wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),
         window=options.window,
     )
 
@@ -136,7 +148,9 @@ def _notes(grouped: list[_Grouped], passed_over: int, options: HrctOptions) -> l
         listed = ", ".join(f"{label} ({count})" for label, count in sorted(ignored.items()))
         notes.append(f"Regions that class_map leaves out: {listed}.")
     if passed_over:
-        notes.append(f"{passed_over} DICOM files hold no image and are passed over.")
+        notes.append(
+            f"{passed_over} DICOM files hold no image, or a localizer or screenshot, and are passed over."
+        )
     eight_bit = sum(one.eight_bit for one, _, _ in grouped)
     if eight_bit:
         notes.append(
@@ -212,27 +226,57 @@ def _fingerprint(files: Iterable[SourceFile]) -> str:
     return digest.hexdigest()
 
 
-def _group(one: Series, groups: dict[str, str]) -> str:
-    named = [groups[path] for path in _paths(one) if path in groups]
-    return named[0] if named else one.patient or "source"
+def _tags(series: Sequence[tuple[Series, Drawn]]) -> dict[str, set[str]]:
+    """PatientIDs by patient's folder."""
+    tags: dict[str, set[str]] = {one.folder.patient: set() for one, _ in series}
+    for one, _ in series:
+        if one.patient != one.folder.patient:
+            tags[one.folder.patient].add(one.patient)
+    return tags
 
 
-def _paths(one: Series) -> tuple[str, ...]:
-    """By which a file of groups may name a series."""
-    return one.slices[0].path.rpartition(".")[0], one.slices[0].path, one.folder.path
+def _group(one: Series, groups: Mapping[str, str], tags: Mapping[str, set[str]]) -> str | None:
+    """Who a series shows; None where that is not known.
+
+    One without a PatientID is of the patient that the others of its folder name: a patient whose tag is
+    missing in some files must not become two.
+
+    Raises:
+        RelayError: The file of groups gives its slices several.
+    """
+    named = {groups[path] for path in _slice_paths(one) if path in groups}
+    if len(named) > 1:
+        raise RelayError(
+            f"the file that groups names gives slices of {one.title} {len(named)} groups; a series is of one "
+            "patient."
+        )
+    if named or one.folder.path in groups:
+        return named.pop() if named else groups[one.folder.path]
+    others = tags[one.folder.patient]
+    if one.dicom and one.patient == one.folder.patient and others:
+        return next(iter(others)) if len(others) == 1 else None
+    return one.patient or "source"
+
+
+def _slice_paths(one: Series) -> Iterator[str]:
+    """By which a file of groups may name its slices."""
+    for file in one.slices:
+        yield file.path
+        yield file.path.rpartition(".")[0]
 
 
 def _notes_on_groups(series: Sequence[Series], groups: dict[str, str]) -> list[str]:
     """What of a file of groups, and of the source, has no counterpart."""
     if not groups:
         return []
-    unused = len(groups.keys() - {path for one in series for path in _paths(one)})
+    known = [{*_slice_paths(one), one.folder.path} for one in series]
+    unused = len(groups.keys() - set[str]().union(*known))
     if unused == len(groups):
         raise RelayError(
             f"none of the {unused} paths in the file that groups names is a slice or folder of the source; "
             "write them as PATIENT/slices, with forward slashes and without a leading one."
         )
-    unnamed = sum(not any(path in groups for path in _paths(one)) for one in series)
+    unnamed = sum(paths.isdisjoint(groups) for paths in known)
     notes = []
     if unused:
         notes.append(f"{unused} of {len(groups)} paths in the file of groups are not in the source.")
@@ -249,6 +293,8 @@ def _groups(location: Path | None) -> dict[str, str]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise RelayError("groups names a file that cannot be read; set it to a CSV file.") from None
+    if not rows:
+        raise RelayError("groups names a file without rows; write the columns path and group, a row a path.")
     groups: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):
         path, group = row.get("path"), row.get("group")

@@ -9,19 +9,27 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamodules.listing import is_image, normalised
 from datamodules.packing.units import Side, UnusableError
 from datamodules.readers.hrct_faults import Faults
-from datamodules.readers.hrct_slices import is_dicom
-from datamodules.walk import is_folder, walk
+from datamodules.readers.hrct_slices import DICOM_MARK_END, is_dicom
+from datamodules.walk import walk
 from stages.errors import RelayError
 
-_SIDES: dict[str, Side] = {"train": "train", "test": "val", "val": "val"}
+_SIDES: dict[str, Side] = {
+    "train": "train",
+    "training": "train",
+    "test": "val",
+    "testing": "val",
+    "val": "val",
+    "validation": "val",
+}
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+_TEXT_SUFFIXES = (".txt", ".csv")
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class SliceFolder:
         masks: Label masks by the stem of their slice, None where there is no folder of masks.
         contours: MedGIFT's text files.
         boxes: CSV files.
+        cut: How many files beside the DICOM files are too short for their name's mark, and may be slices.
     """
 
     number: int
@@ -73,6 +82,7 @@ class SliceFolder:
     masks: dict[str, SourceFile] | None
     contours: tuple[SourceFile, ...]
     boxes: tuple[SourceFile, ...]
+    cut: int
 
 
 def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder], str]:
@@ -94,7 +104,7 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
     for file in sorted(_walk(source, faults), key=lambda file: _natural(file.path)):
         files[file.path.rpartition("/")[0]].append(file)
     secret = "\n".join(sorted(f"{file.path} {file.size}" for found in files.values() for file in found))
-    split = _is_split(source)
+    split = _is_split(files)
     folders: list[SliceFolder] = []
     for path in sorted(files, key=_natural):
         if _holds_masks(path, files):
@@ -113,34 +123,64 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
                 number=number,
                 path=path,
                 patient=below[0] if below else "",
-                side=_SIDES.get(parts[0]) if split and parts else None,
+                side=_SIDES.get(parts[0].lower()) if split and parts else None,
                 independent=in_pairs and len(below) == 1,
                 dicom=dicom,
                 images=images,
-                masks=None if masks is None else {file.stem: file for file in masks if is_image(file.path)},
+                masks=None if masks is None else _by_stem(masks, number, faults),
                 contours=tuple(file for file in files[path] if file.path.lower().endswith(".txt")),
                 boxes=tuple(file for file in files[path] if file.path.lower().endswith(".csv")),
+                cut=sum(
+                    file.size < DICOM_MARK_END and not file.path.lower().endswith(_TEXT_SUFFIXES)
+                    for file in set(files[path]).difference(dicom, images)
+                ),
             )
         )
     return folders, secret
 
 
-def _is_split(source: Path) -> bool:
-    """Whether the folders below the source are the sides of a split."""
-    try:
-        with os.scandir(source) as entries:
-            names = {entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry)}
-    except OSError as error:
-        raise RelayError(f"source cannot be read ({error.strerror}); change its permissions.") from None
-    sides = sorted(names & set(_SIDES))
-    if not sides or names - set(_SIDES):
+def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
+    """Whether the folders below the source are the sides of a split; others without slices may lie there.
+
+    Raises:
+        RelayError: There is one side only, or more than two, or there are slices beside both.
+    """
+    top = {path.partition("/")[0] for path, found in files.items() if any(map(_may_be_slice, found))}
+    sides = sorted(name for name in top if name.lower() in _SIDES)
+    found_sides = sorted(_SIDES[name.lower()] for name in sides)
+    others = len(top) - len(sides)
+    if not sides or (others and len(set(found_sides)) == 1):  # a patient's folder may be named so
         return False
-    if len(sides) != 2 or "train" not in sides:
-        raise RelayError(
-            f"source has the folders {', '.join(sides)}; a split by the provider is train and test, or train "
-            "and val."
+    if found_sides == ["train", "val"] and not others:
+        return True
+    beside = f" and {others} others with slices beside them" if others else ""
+    raise RelayError(
+        f"source has the folders {', '.join(sides)}{beside}; a split by the provider is train and test, or "
+        "train and val, and nothing else."
+    )
+
+
+def _may_be_slice(file: SourceFile) -> bool:
+    suffix = os.path.splitext(file.path)[1].lower()
+    if suffix in _DICOM_SUFFIXES or is_image(file.path):
+        return True
+    try:
+        return suffix not in _TEXT_SUFFIXES and is_dicom(file.location)
+    except UnusableError:
+        return False
+
+
+def _by_stem(masks: Sequence[SourceFile], number: int, faults: Faults) -> dict[str, SourceFile]:
+    by_stem: dict[str, SourceFile] = {}
+    twice = 0
+    for file in masks:
+        if is_image(file.path):
+            twice += by_stem.setdefault(file.stem, file) is not file
+    if twice:
+        faults.add(
+            f"folder {number}", f"{twice} of its slices have two masks, which differ in suffix; keep one"
         )
-    return True
+    return by_stem
 
 
 def _beside(path: str, name: str) -> str:
@@ -158,7 +198,7 @@ def _may_be_dicom(file: SourceFile, number: int, faults: Faults) -> bool:
     suffix = os.path.splitext(file.path)[1].lower()
     if suffix in _DICOM_SUFFIXES:
         return True
-    if is_image(file.path) or suffix in (".txt", ".csv"):
+    if is_image(file.path) or suffix in _TEXT_SUFFIXES:
         return False
     try:  # DICOM files often have no suffix, or the last part of a UID in its place
         return is_dicom(file.location)

@@ -1,5 +1,6 @@
 """How is an HRCT set cut into patches?"""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,15 +58,15 @@ class HrctOptions:
             RelayError: An option has a value that cannot be followed; names it.
         """
         for name, pixels in (("size", self.size), ("stride", self.stride)):
-            if pixels < 1:
+            if isinstance(pixels, bool) or pixels < 1:
                 raise RelayError(f"{name} is {pixels}; set it to a number of pixels, 1 or more.")
         if not 0 < self.coverage <= 1:
             raise RelayError(f"coverage is {self.coverage}; set it to a share above 0 and at most 1.")
         if self.mm_per_pixel is not None and not 0.05 <= self.mm_per_pixel <= 20:
             raise RelayError(f"mm_per_pixel is {self.mm_per_pixel}; set it to some 0.3 to 2 mm, or to null.")
-        if not self.window[0] < self.window[1]:
-            raise RelayError(f"window is {list(self.window)}; its first value must be the lower one.")
-        if self.spacing is not None and min(self.spacing) <= 0:
+        if not (all(map(math.isfinite, self.window)) and self.window[0] < self.window[1]):
+            raise RelayError(f"window is {list(self.window)}; set it to two numbers, the lower one first.")
+        if self.spacing is not None and not all(math.isfinite(mm) and mm > 0 for mm in self.spacing):
             raise RelayError(f"spacing is {list(self.spacing)}; set it to millimetres above 0.")
         for name, value, known in (
             ("patient", self.patient, get_args(Patient)),

@@ -88,6 +88,11 @@ def read_contours(location: str) -> ContourFile:
             points = tuple(_point(lines, at + place) for place in range(count))
             found.append((label, slice_number, points))
             at += count
+            if at < len(lines) and _is_point(lines[at]):
+                raise UnusableError(
+                    f"line {at + 1}: a point more than the {count} that nb_points_on_contour says; mend the "
+                    "number"
+                )
     if not found:
         raise UnusableError("it holds no contour (a line nb_points_on_contour, and its points)")
     spacing = (header["spacingy"], header["spacingx"]) if len(header) == 2 else None
@@ -177,6 +182,14 @@ def _text(location: str) -> str:
     if b"\0" in content:
         raise UnusableError("it is not a text file, whatever its name says")
     return content.decode("utf-8-sig", errors="replace")
+
+
+def _is_point(line: str) -> bool:
+    parts = line.split()
+    try:
+        return len(parts) == 2 and all(math.isfinite(float(part)) for part in parts)
+    except ValueError:
+        return False
 
 
 def _point(lines: Sequence[str], place: int) -> tuple[float, float]:

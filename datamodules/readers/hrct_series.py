@@ -88,7 +88,7 @@ def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fo
 
 def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
     by_uid: defaultdict[str, list[SliceHeader]] = defaultdict(list)
-    passed_over = lost = 0
+    passed_over, lost = 0, folder.cut
     for number, file in enumerate(folder.dicom, start=1):
         try:
             header = read_slice_header(file.location)
@@ -163,7 +163,10 @@ def _of_images(folder: SliceFolder, options: HrctOptions, faults: Faults) -> lis
         return []
     if len(headers) < len(folder.images) and (folder.contours or folder.boxes):
         return []  # the numbers of the slices behind the one that cannot be read are not known
-    return [_image_series(title, folder, tuple(headers), options, kinds.pop())]
+    files = tuple(headers)
+    if options.slice_order == "descending":
+        files = files[::-1]
+    return [_image_series(title, folder, files, options, kinds.pop())]
 
 
 def _unnumbered(files: Sequence[SourceFile], options: HrctOptions) -> str:
@@ -171,7 +174,10 @@ def _unnumbered(files: Sequence[SourceFile], options: HrctOptions) -> str:
     last = [re.findall(r"\d+", file.stem)[-1:] for file in files]
     if not all(last):
         return ""  # names without numbers: their order is all there is
-    return number_gap([int(number) for (number,) in last], options.slice_order)
+    numbers = [int(number) for (number,) in last]
+    if options.slice_order == "image_numbers" and numbers != sorted(numbers):
+        return "the numbers at the end of their names do not follow the order of the names"
+    return number_gap(numbers, options.slice_order)
 
 
 def _image_series(

@@ -17,9 +17,12 @@ import numpy.typing as npt
 from datamodules.packing.units import UnusableError
 
 _MOST_PIXELS = 4096 * 4096
+_SCREENSHOTS = ("1.2.840.10008.5.1.4.1.1.7",)  # Secondary Capture Image Storage
+_DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, the DICOMDIR of a disc
+DICOM_MARK_END = 132  # bytes: a preamble of 128, then DICM
 AIR = -1000  # Hounsfield units; what padding becomes
 _HEADER_TAGS = (
-    "SOPClassUID", "SeriesInstanceUID", "PatientID", "InstanceNumber", "ImagePositionPatient",
+    "SOPClassUID", "ImageType", "SeriesInstanceUID", "PatientID", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "RescaleSlope", "RescaleIntercept",
 )  # fmt: skip
@@ -67,7 +70,7 @@ def is_dicom(location: str) -> bool:
     """
     try:
         with open(location, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return file.read(DICOM_MARK_END)[128:] == b"DICM"
     except OSError as error:
         raise UnusableError(f"it cannot be read: {error.strerror}") from None
 
@@ -146,10 +149,22 @@ def _read(location: str, tags: Sequence[str], stop_before_pixels: bool = False) 
         raise UnusableError("its DICOM header cannot be read; copy the file again") from None
 
 
+def _is_directory(data: Any) -> bool:
+    meta = getattr(data, "file_meta", None)
+    return meta is not None and meta.get("MediaStorageSOPClassUID") == _DIRECTORY
+
+
 def _header(location: str, data: Any) -> SliceHeader | None:
-    if data.get("SOPClassUID") is None:
+    kind = data.get("SOPClassUID")
+    if kind is None:
+        if _is_directory(data):
+            return None
         raise UnusableError("its DICOM header is damaged or ends early; copy the file again")
+    if kind in _SCREENSHOTS or "LOCALIZER" in (data.get("ImageType") or ()):
+        return None
     if data.get("Rows") is None or data.get("Columns") is None:
+        if str(getattr(kind, "name", "")).endswith("Image Storage"):
+            raise UnusableError("its DICOM header ends early; copy the file again")
         return None
     spacing = _numbers(data.get("PixelSpacing"), 2)
     number = data.get("InstanceNumber")

@@ -88,7 +88,7 @@ class SeriesUnit:
             try:
                 labels, numbers, more = self._regions(one, faults)
                 drawn |= {(one.number, number) for number in np.unique(numbers[numbers > 0]).tolist()}
-                image = self._image(one) if labels.any() else None
+                image = self.image(one) if labels.any() else None
             except UnusableError as error:
                 faults.add(one.title, error)
                 continue
@@ -126,7 +126,16 @@ class SeriesUnit:
             )
         return labels, numbers, 0
 
-    def _image(self, one: DrawnSlice) -> Slice:
+    def slice_name(self, one: DrawnSlice) -> str:
+        """What names of a slice's samples begin with, behind the group."""
+        return f"{self.key}/{one.number:04d}"
+
+    def image(self, one: DrawnSlice) -> Slice:
+        """Decode a slice.
+
+        Raises:
+            UnusableError: It cannot be decoded.
+        """
         image = (
             read_hounsfield(one.location)
             if self.dicom
@@ -167,7 +176,7 @@ class SeriesUnit:
                     image=cast(Slice, patch),
                     label=self.classes[winner - 1],
                     group=self.group,
-                    name=f"{{group}}/{self.key}/{one.number:04d}-{row:04d}-{column:04d}",
+                    name=f"{{group}}/{self.slice_name(one)}-{row:04d}-{column:04d}",
                     split=self.side,
                     columns={
                         "slice": one.number,
@@ -179,3 +188,38 @@ class SeriesUnit:
                 )
             )
         return samples, touched
+
+
+@dataclass(frozen=True)
+class WholeSlice:
+    """A slice that patches are cut from, as `packing.units.Whole` asks.
+
+    Attributes:
+        unit: Its series.
+        place: Its place among the unit's slices.
+    """
+
+    unit: SeriesUnit
+    place: int
+
+    @property
+    def name(self) -> str:
+        """What names of its samples begin with."""
+        return self.unit.slice_name(self._slice)
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self._slice.title
+
+    @property
+    def _slice(self) -> DrawnSlice:
+        return self.unit.slices[self.place]
+
+    def read(self) -> Slice:
+        """Decode it.
+
+        Raises:
+            UnusableError: It cannot be decoded.
+        """
+        return self.unit.image(self._slice)
