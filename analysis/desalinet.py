@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from analysis.layers import Reached, evaluating, find_layer, hooked, run
 from analysis.reverses import Reverse, Rule, is_by_graph, needed_by_reverse, reverse_of
-from analysis.waves import is_whole
+from stages.checks import is_whole
 from stages.errors import RelayError
 
 Signal = Tensor | Callable[[Tensor], Tensor] | None

@@ -21,7 +21,8 @@ from analysis.curves import Curve
 from analysis.desalinet import path_back
 from analysis.layers import Reached, evaluating, hooked, run
 from analysis.reverses import Rule
-from analysis.waves import Directions, Norm, check_waves, circle, is_whole, wave, waves
+from analysis.waves import Directions, Norm, check_waves, circle, wave, waves
+from stages.checks import is_whole
 from stages.errors import RelayError
 
 Precision = Literal["float32", "bfloat16"]

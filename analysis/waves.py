@@ -1,12 +1,12 @@
 """Images that hold one spatial frequency (paper, Eqs. 6 and 7). Loads no torch."""
 
 import math
-import numbers
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from stages.checks import is_real, is_whole
 from stages.errors import RelayError
 
 Norm = Literal["paper", "unit"]
@@ -21,23 +21,14 @@ def wave(size: int, omega: float, theta: float, norm: Norm, directions: Directio
         RelayError: if a value is out of range or unknown.
     """
     check_waves(size, norm, directions)
-    if not _is_real(omega) or not 0 <= omega <= size / 2:
+    if not is_real(omega) or not 0 <= omega <= size / 2:
         raise RelayError(f"omega is {omega!r}; give 0 to {size / 2:g} cycles per image of {size} px")
-    if not _is_real(theta) or not math.isfinite(theta):
+    if not is_real(theta) or not math.isfinite(theta):
         raise RelayError(f"theta is {theta!r}; give radians")
     frequency = np.asarray([[omega * math.cos(theta), omega * math.sin(theta)]])
     if directions == "grid":
         frequency = frequency.round()
     return np.asarray(waves(size, frequency, norm)[0])
-
-
-def is_whole(value: object) -> bool:
-    """Whether an argument is a whole number and no truth value."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def circle(size: int, omega: int, directions: Directions, count: int) -> Waves:

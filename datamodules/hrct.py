@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from stages.checks import is_real, is_whole
 from stages.errors import RelayError
 
 Integers = npt.NDArray[np.int64]
@@ -132,8 +133,7 @@ def _checked_mask(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _check_grid(size: int, stride: int, coverage: float) -> None:
     for name, pixels in (("size", size), ("stride", stride)):
-        if isinstance(pixels, bool) or not isinstance(pixels, int | np.integer) or pixels < 1:
+        if not is_whole(pixels) or pixels < 1:
             raise RelayError(f"{name} is {pixels!r}; set it to a whole number of pixels, 1 or more.")
-    number = not isinstance(coverage, bool) and isinstance(coverage, int | float | np.integer | np.floating)
-    if not number or not 0.0 < coverage <= 1.0:
+    if not is_real(coverage) or not 0.0 < coverage <= 1.0:
         raise RelayError(f"coverage is {coverage!r}; set it to a share above 0 and at most 1, such as 0.75.")

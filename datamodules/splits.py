@@ -1,6 +1,5 @@
 """Which samples are kept for evaluation, so that no group (patient, object) is on both sides?"""
 
-import numbers
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +13,7 @@ from scipy import sparse
 
 from datamodules.listing import first_and_more
 from datamodules.split_search import Problem, solve
+from stages.checks import is_real, is_whole
 from stages.errors import RelayError
 
 Impossible = Literal["raise", "report"]
@@ -60,9 +60,9 @@ def split_by_group(
         >>> split_by_group(["a", "a", "a", "a"], [1, 1, 2, 2], 0.5, seed=0).sum()
         np.int64(2)
     """
-    if not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
+    if not is_real(fraction) or not 0 < fraction < 1:
         raise RelayError(f"fraction is {fraction}; give a share above 0 and below 1, such as 0.2.")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise RelayError(f"seed is {seed!r}; give a whole number of 0 or more.")
     table = _table(labels, groups)
     group_counts = np.diff(table.counts.tocsc().indptr)

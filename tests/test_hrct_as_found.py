@@ -34,12 +34,15 @@ def test_a_patient_whose_tag_is_missing_in_some_series_stays_one(tmp_path: Path)
     for place, (folder, patient) in enumerate([("a/x", "P1"), ("a/y", ""), ("b/x", ""), ("b/y", "")]):
         one_region(tmp_path / folder, patient, place)
     assert [sample.group for sample in read(tmp_path)] == ["P1", "P1", "b", "b"]
+    write_tiff_of(tmp_path / "a" / "w" / "s1.tif", VOLUME[0])
+    boxes(tmp_path / "a" / "w")
+    assert [sample.group for sample in read(tmp_path)] == ["P1", "P1", "P1", "b", "b"]
     one_region(tmp_path / "a/z", "P2", 9)
-    with pytest.raises(RelayError, match=r"series 1 of folder 2 .* no PatientID, and beside it .* several"):
+    with pytest.raises(RelayError, match=r"series 1 of folder 1 .* no PatientID, and beside it .* several"):
         read(tmp_path)
-    (tmp_path / "who.csv").write_text("path,group\na/y,P2\n")
+    (tmp_path / "who.csv").write_text("path,group\na/w,P2\na/y,P2\n")
     groups = [sample.group for sample in read(tmp_path, replace(SMALL, groups=tmp_path / "who.csv"))]
-    assert groups == ["P1", "P2", "P2", "b", "b"]
+    assert groups == ["P2", "P1", "P2", "P2", "b", "b"]
 
 
 def test_a_file_of_groups_may_name_any_slice_but_not_two_patients(tmp_path: Path) -> None:

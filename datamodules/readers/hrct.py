@@ -230,7 +230,7 @@ def _tags(series: Sequence[tuple[Series, Drawn]]) -> dict[str, set[str]]:
     """PatientIDs by patient's folder."""
     tags: dict[str, set[str]] = {one.folder.patient: set() for one, _ in series}
     for one, _ in series:
-        if one.patient != one.folder.patient:
+        if one.dicom and one.patient != one.folder.patient:
             tags[one.folder.patient].add(one.patient)
     return tags
 
@@ -253,7 +253,7 @@ def _group(one: Series, groups: Mapping[str, str], tags: Mapping[str, set[str]])
     if named or one.folder.path in groups:
         return named.pop() if named else groups[one.folder.path]
     others = tags[one.folder.patient]
-    if one.dicom and one.patient == one.folder.patient and others:
+    if one.patient == one.folder.patient and others:
         return next(iter(others)) if len(others) == 1 else None
     return one.patient or "source"
 

@@ -69,7 +69,7 @@ class SliceFolder:
         masks: Label masks by the stem of their slice, None where there is no folder of masks.
         contours: MedGIFT's text files.
         boxes: CSV files.
-        cut: How many files beside the DICOM files are too short for their name's mark, and may be slices.
+        cut: How many files beside the DICOM files are too short for DICOM's mark, and may be slices.
     """
 
     number: int
@@ -110,7 +110,7 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
         if _holds_masks(path, files):
             continue
         number = len(folders) + 1
-        dicom = tuple(file for file in files[path] if _may_be_dicom(file, number, faults))
+        dicom = tuple(_dicom(files[path], number, faults))
         images = tuple(file for file in files[path] if is_image(file.path))
         if not dicom and not images:
             continue
@@ -145,7 +145,7 @@ def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
     Raises:
         RelayError: There is one side only, or more than two, or there are slices beside both.
     """
-    top = {path.partition("/")[0] for path, found in files.items() if any(map(_may_be_slice, found))}
+    top = {path.partition("/")[0] for path, found in files.items() if path and any(map(_is_slice, found))}
     sides = sorted(name for name in top if name.lower() in _SIDES)
     found_sides = sorted(_SIDES[name.lower()] for name in sides)
     others = len(top) - len(sides)
@@ -160,14 +160,35 @@ def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
     )
 
 
-def _may_be_slice(file: SourceFile) -> bool:
-    suffix = os.path.splitext(file.path)[1].lower()
-    if suffix in _DICOM_SUFFIXES or is_image(file.path):
-        return True
+def _is_slice(file: SourceFile) -> bool:
     try:
-        return suffix not in _TEXT_SUFFIXES and is_dicom(file.location)
+        return is_image(file.path) or _may_be_dicom(file)
     except UnusableError:
         return False
+
+
+def _may_be_dicom(file: SourceFile) -> bool:
+    """By its suffix, or by its mark where it has none of ours.
+
+    Raises:
+        UnusableError: It cannot be read.
+    """
+    suffix = os.path.splitext(file.path)[1].lower()
+    if suffix in _DICOM_SUFFIXES:
+        return True
+    if is_image(file.path) or suffix in _TEXT_SUFFIXES:
+        return False
+    # DICOM files often have no suffix, or the last part of a UID in its place.
+    return is_dicom(file.location)
+
+
+def _dicom(files: Sequence[SourceFile], number: int, faults: Faults) -> Iterator[SourceFile]:
+    for file in files:
+        try:
+            if _may_be_dicom(file):
+                yield file
+        except UnusableError as error:
+            faults.add(f"a file in folder {number}", error)
 
 
 def _by_stem(masks: Sequence[SourceFile], number: int, faults: Faults) -> dict[str, SourceFile]:
@@ -194,23 +215,12 @@ def _holds_masks(path: str, files: dict[str, list[SourceFile]]) -> bool:
     )
 
 
-def _may_be_dicom(file: SourceFile, number: int, faults: Faults) -> bool:
-    suffix = os.path.splitext(file.path)[1].lower()
-    if suffix in _DICOM_SUFFIXES:
-        return True
-    if is_image(file.path) or suffix in _TEXT_SUFFIXES:
-        return False
-    try:  # DICOM files often have no suffix, or the last part of a UID in its place
-        return is_dicom(file.location)
-    except UnusableError as error:
-        faults.add(f"a file in folder {number}", error)
-        return False
-
-
 def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
     lost: list[str] = []
 
-    def unreadable(_folder: str, _depth: int, error: OSError) -> None:
+    def unreadable(_folder: str, depth: int, error: OSError) -> None:
+        if not depth:
+            raise RelayError(f"source cannot be read ({error.strerror}); change its permissions.")
         lost.append(f"a folder that cannot be read ({error.strerror})")
 
     def loop() -> None:

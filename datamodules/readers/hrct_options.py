@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from datamodules.decode import HOUNSFIELD_WINDOW
 from datamodules.readers.hrct_classes import SEVEN_PATTERNS, ClassMap, checked_class_map, plain_label
 from datamodules.readers.hrct_order import Direction
+from stages.checks import is_whole
 from stages.errors import RelayError
 
 Patient = Literal["tag", "folder"]
@@ -58,7 +59,7 @@ class HrctOptions:
             RelayError: An option has a value that cannot be followed; names it.
         """
         for name, pixels in (("size", self.size), ("stride", self.stride)):
-            if isinstance(pixels, bool) or pixels < 1:
+            if not is_whole(pixels) or pixels < 1:
                 raise RelayError(f"{name} is {pixels}; set it to a number of pixels, 1 or more.")
         if not 0 < self.coverage <= 1:
             raise RelayError(f"coverage is {self.coverage}; set it to a share above 0 and at most 1.")

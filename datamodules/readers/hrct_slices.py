@@ -17,7 +17,7 @@ import numpy.typing as npt
 from datamodules.packing.units import UnusableError
 
 _MOST_PIXELS = 4096 * 4096
-_SCREENSHOTS = ("1.2.840.10008.5.1.4.1.1.7",)  # Secondary Capture Image Storage
+_SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, the DICOMDIR of a disc
 DICOM_MARK_END = 132  # bytes: a preamble of 128, then DICM
 AIR = -1000  # Hounsfield units; what padding becomes
@@ -160,7 +160,7 @@ def _header(location: str, data: Any) -> SliceHeader | None:
         if _is_directory(data):
             return None
         raise UnusableError("its DICOM header is damaged or ends early; copy the file again")
-    if kind in _SCREENSHOTS or "LOCALIZER" in (data.get("ImageType") or ()):
+    if kind == _SCREENSHOT or "LOCALIZER" in (data.get("ImageType") or ()):
         return None
     if data.get("Rows") is None or data.get("Columns") is None:
         if str(getattr(kind, "name", "")).endswith("Image Storage"):
