@@ -15,23 +15,23 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from stages.atomic import write_text
 from stages.build import build_recipe
 from stages.config import Config, to_config
-from stages.console import output, refuse, silence_known_warnings
+from stages.console.output import output, refuse, silence_known_warnings
+from stages.console.summary import plan_table, result_table
 from stages.errors import RelayError
-from stages.lock import RunLock
-from stages.memory import keep_freed_memory
-from stages.origin import origin as origin_of
+from stages.machine.atomic import write_text
+from stages.machine.environment import origin as origin_of
+from stages.machine.lock import RunLock
+from stages.machine.memory import keep_freed_memory
+from stages.machine.resources import available_cores
 from stages.outcome import Outcome
 from stages.plan import Plan, Request, build_plan, parent_folder, source_of
 from stages.processes import load_processes, process_name
 from stages.recipe import Recipe
-from stages.resources import available_cores
 from stages.seeds import Seeds
 from stages.start import starting_point
 from stages.store import Store
-from stages.summary import plan_table, result_table
 from stages.validate import plateau_rule, validate_config
 
 log = logging.getLogger(__name__)

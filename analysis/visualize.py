@@ -23,22 +23,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from analysis.arguments import key_values
-from analysis.frequency import Precision
-from analysis.observations import Observations, save_observations
-from analysis.observe import Look, observe
-from analysis.page import write_files
-from analysis.reverses import Rule
-from analysis.runs import load_runs
-from analysis.seen import OPTIONAL, seen_sections
-from analysis.study import Study, find_studies, select_study
-from analysis.study_report import process_labels, styles_of
-from analysis.target_images import target_images
-from analysis.wandb_figures import log_figures
-from analysis.waves import Directions, Norm
-from stages.console import bar, output, refuse
+from analysis.explain.frequency import Precision
+from analysis.explain.observations import Observations, save_observations
+from analysis.explain.observe import Look, observe
+from analysis.explain.reference_images import Directions, Norm
+from analysis.explain.reverses import Rule
+from analysis.explain.target_images import target_images
+from analysis.report.page import write_files
+from analysis.report.seen import OPTIONAL, seen_sections
+from analysis.report.study_report import process_labels, styles_of
+from analysis.runs.arguments import key_values
+from analysis.runs.load import load_runs
+from analysis.runs.study import Study, find_studies, select_study
+from analysis.wandb_dashboard.figures import log_figures
+from stages.console.output import bar, output, refuse
 from stages.errors import RelayError
-from stages.memory import keep_freed_memory
+from stages.machine.memory import keep_freed_memory
 from stages.store import RunFolder
 
 WandbMode = Literal["disabled", "offline", "online"]

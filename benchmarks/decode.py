@@ -37,7 +37,7 @@ from torchvision.transforms import (  # type: ignore[import-untyped]
 
 from datamodules.packing.pack import SplitRule, pack
 from datamodules.packing.read import PackedImages, read_manifest
-from datamodules.readers.ilsvrc import IlsvrcOptions, survey
+from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
 
 SIZE = 224
 _BATCH = 32

@@ -19,11 +19,11 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from analysis.curves import normalised, smoothed
-from analysis.frequency import Precision, frequency_response, reference_image
-from analysis.reverses import Rule
+from analysis.explain.frequency import Precision, frequency_response, reference_image
+from analysis.explain.response_curves import normalised, smoothed
+from analysis.explain.reverses import Rule
 from lightning_modules.alexnet import AlexNet
-from stages.memory import keep_freed_memory
+from stages.machine.memory import keep_freed_memory
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 

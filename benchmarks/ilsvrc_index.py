@@ -59,8 +59,8 @@ def main() -> None:
 
 def measure(source: Path) -> None:
     """List a source and print what it took, as JSON."""
-    from datamodules.readers.ilsvrc import IlsvrcOptions, survey
-    from datamodules.readers.ilsvrc_units import ImageUnit
+    from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
+    from datamodules.readers.ilsvrc.units import ImageUnit
 
     start = time.perf_counter()
     found = survey(source, IlsvrcOptions(), "raise")

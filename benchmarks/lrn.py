@@ -24,7 +24,7 @@ import torch
 from torch.nn import functional
 
 from lightning_modules.alexnet import AlexNet, Normalisation
-from stages.memory import keep_freed_memory
+from stages.machine.memory import keep_freed_memory
 
 Clock = Callable[[], float]
 

@@ -4,8 +4,9 @@
     python -m benchmarks.report --runs 200 --rounds 3
 
 Timed: the whole command `python -m analysis.report`, from the start of the interpreter to the files on disk.
-Not timed: writing the fake store (tests/fake_study.py): six processes at five data ratios with their sources,
-927 evaluation images in 7 classes and 20 epochs a run. Aims: 200 runs in 20 s; 5,000 in 120 s and 2 GB.
+Not timed: writing the fake store (tests/helpers/fake_study.py): six processes at five data ratios with their
+sources, 927 evaluation images in 7 classes and 20 epochs a run.
+Aims: 200 runs in 20 s; 5,000 in 120 s and 2 GB.
 """
 
 import argparse
@@ -17,8 +18,8 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks.processes import Measured, measure
-from stages.console import output
-from tests.fake_study import PAPER, RATIOS, FakeStudy
+from stages.console.output import output
+from tests.helpers.fake_study import PAPER, RATIOS, FakeStudy
 
 _SOURCES = 3  # natural, texture, and texture after natural
 _RUNS_A_SEED = len(PAPER) * len(RATIOS) + _SOURCES

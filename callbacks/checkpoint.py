@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from stages.atomic import atomic_file
+from stages.machine.atomic import atomic_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from stages.atomic import write_text
+from stages.machine.atomic import write_text
 from stages.plateau import PlateauRule, should_stop
 
 Row = dict[str, float | int]

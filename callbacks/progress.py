@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from callbacks.history import EvaluatedModule
-from stages.console import output
+from stages.console.output import output
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from callbacks.checkpoint import save_whole
 from callbacks.history import History, Row
-from stages.atomic import write_bytes, write_text
-from stages.origin import peak_memory_bytes
+from stages.machine.atomic import write_bytes, write_text
+from stages.machine.environment import peak_memory_bytes
 from stages.plateau import Plateau, PlateauRule, find_plateau, representative_value
 from stages.recipe import Recipe
 from stages.record import (

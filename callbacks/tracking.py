@@ -12,9 +12,9 @@ from typing import Any
 
 from callbacks.history import Row
 from stages.config import LoggerConfig
+from stages.machine.wandb_login import logged_in, private_settings
 from stages.recipe import Recipe, short_id
 from stages.record import Record
-from stages.wandb_login import logged_in, private_settings
 
 PLATEAU_NOT_REACHED = "plateau not reached"
 

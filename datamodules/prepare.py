@@ -31,17 +31,17 @@ from rich.table import Table
 from datamodules.packing.layout import SHEET, SKIPPED
 from datamodules.packing.pack import CompleteError, PreparedSet, SplitRule, pack
 from datamodules.packing.units import Problem, Survey
-from datamodules.readers.hrct import HrctOptions
-from datamodules.readers.hrct import survey as survey_hrct
-from datamodules.readers.hrct_classes import compare_with_paper
-from datamodules.readers.ilsvrc import IlsvrcOptions
-from datamodules.readers.ilsvrc import survey as survey_ilsvrc
-from datamodules.readers.texture import TextureOptions
-from datamodules.readers.texture import survey as survey_texture
-from stages.arguments import key_values
-from stages.console import bar, output, refuse
+from datamodules.readers.hrct.classes import compare_with_paper
+from datamodules.readers.hrct.reader import HrctOptions
+from datamodules.readers.hrct.reader import survey as survey_hrct
+from datamodules.readers.ilsvrc.reader import IlsvrcOptions
+from datamodules.readers.ilsvrc.reader import survey as survey_ilsvrc
+from datamodules.readers.texture.reader import TextureOptions
+from datamodules.readers.texture.reader import survey as survey_texture
+from stages.console.arguments import key_values
+from stages.console.output import bar, output, refuse
 from stages.errors import RelayError
-from stages.resources import available_cores
+from stages.machine.resources import available_cores
 
 _MOST_CLASSES = 40
 _MOST_CAUSES = 10

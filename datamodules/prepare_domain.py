@@ -15,7 +15,7 @@ from datamodules.listing import ImageFile, Listing, Side
 from datamodules.prepared import PreparedDomain, PreparedSplit
 from datamodules.source import Source
 from stages.errors import RelayError
-from stages.resources import available_cores
+from stages.machine.resources import available_cores
 
 __all__ = ["PreparedDomain", "prepare"]
 

@@ -23,9 +23,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from stages.console import refuse
+from stages.console.output import refuse
 from stages.errors import RelayError
-from stages.resources import claim_accelerator, jobs_at_once
+from stages.machine.resources import claim_accelerator, jobs_at_once
 
 log = logging.getLogger(__name__)
 

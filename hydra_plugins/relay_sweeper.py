@@ -14,16 +14,16 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from stages.config import Config, to_config
-from stages.console import output, refuse
+from stages.console.live import LiveLine
+from stages.console.output import output, refuse
+from stages.console.summary import failure_lines, plan_table, result_table
 from stages.cost import recorded_speeds
 from stages.errors import RelayError
-from stages.live import LiveLine
-from stages.memory import keep_freed_memory
+from stages.machine.memory import keep_freed_memory
+from stages.machine.resources import THREAD_VARIABLES, available_cores, threads_per_job
 from stages.outcome import Outcome
 from stages.plan import Plan, Request, build_plan, source_of
-from stages.resources import THREAD_VARIABLES, available_cores, threads_per_job
 from stages.store import Store, make_folder
-from stages.summary import failure_lines, plan_table, result_table
 from stages.sweep import run_plan
 
 ConfigStore.instance().store(name="schema", node=Config, provider="relay")

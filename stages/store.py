@@ -1,7 +1,7 @@
 """The store: a folder for each stage run, `runs_dir/STAGE/ID/`.
 
 A run is complete exactly when its `record.json` is there; every other file may be there without meaning
-anything. All files are written whole or not at all (see `stages.atomic`).
+anything. All files are written whole or not at all (see `stages.machine.atomic`).
 """
 
 import json
@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from stages.atomic import remove_partial_files, write_text
 from stages.errors import RelayError
-from stages.lock import RunLock
+from stages.machine.atomic import remove_partial_files, write_text
+from stages.machine.lock import RunLock
 from stages.recipe import Recipe, short_id
 from stages.record import Record, read_record
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stages.config import Config
 from stages.errors import RelayError
-from stages.lock import KINDS
+from stages.machine.lock import KINDS
 from stages.plateau import PlateauRule
 from stages.recipe import is_ratio
 

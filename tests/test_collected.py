@@ -13,4 +13,4 @@ def test_every_test_file_has_tests(request: pytest.FixtureRequest) -> None:
     if not asked & {TESTS, TESTS.parent}:
         pytest.skip("only a part of the tests was asked for")
     collected = {item.path for item in request.session.items}
-    assert {path for path in TESTS.glob("test_*.py") if path not in collected} == set()
+    assert {path for path in TESTS.rglob("test_*.py") if path not in collected} == set()

@@ -36,8 +36,8 @@ from datamodules.packing.parts import (
 from datamodules.packing.sheet import contact_sheet
 from datamodules.packing.units import OnError, Problem, Survey
 from datamodules.splits import check_split, split_by_group, split_report
-from stages.atomic import atomic_file, remove_partial_files, write_text
 from stages.errors import RelayError
+from stages.machine.atomic import atomic_file, remove_partial_files, write_text
 from stages.store import make_folder
 
 OnProgress = Callable[[int, int], None]

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from datamodules.packing.layout import part_name
 from datamodules.packing.units import OnError, Problem, Sample, Survey, Unit
-from stages.atomic import atomic_file, write_text
 from stages.errors import RelayError
+from stages.machine.atomic import atomic_file, write_text
 
 WORK = ".preparing"
 """Folder in the set's own for finished parts and what is known of them; removed when the set is complete."""

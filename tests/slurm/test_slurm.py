@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs import load_runs
-from tests.relay import run, same_tensors, start
-from tests.store_files import holder
+from analysis.runs.load import load_runs
+from tests.helpers.relay import run, same_tensors, start
+from tests.helpers.store_files import holder
 
 Sweep = subprocess.Popen[str]
 CONF = Path("/tmp/relay-slurm/slurm.conf")

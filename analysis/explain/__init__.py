@@ -1,0 +1,27 @@
+"""What a network takes from an image: backward paths, frequency responses, likeness of layers.
+
+Its public names are loaded when they are asked for: a report that draws what was computed needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.explain.cka import linear_cka
+    from analysis.explain.desalinet import backward
+    from analysis.explain.frequency import frequency_response, reference_image
+
+__all__ = ["backward", "frequency_response", "linear_cka", "reference_image"]
+
+_HOMES = {
+    "backward": "desalinet",
+    "frequency_response": "frequency",
+    "linear_cka": "cka",
+    "reference_image": "frequency",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

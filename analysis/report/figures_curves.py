@@ -1,0 +1,173 @@
+"""Learning curves: by amount of data (paper, Figure 7), and of every run."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.report.figures import (
+    LABELS,
+    PAGE_WIDTH,
+    LineStyle,
+    Picture,
+    ProcessStyle,
+    house_style,
+    new_figure,
+    ratio_label,
+    save,
+    whole_epochs,
+    wrapped,
+)
+from analysis.report.tables import file_name
+from analysis.runs.details import CURVE_METRICS, Cell, Curve
+from analysis.runs.selection import scale_of
+
+MOST_LINES = 20
+"""Runs drawn one by one in a panel; more are drawn as a band."""
+
+_MOST_RATIOS = 5
+
+_RATIO_LINES: tuple[LineStyle, ...] = (
+    (0, (1, 1)),
+    "-.",
+    "--",
+    (0, (6, 1)),
+    "-",
+)
+
+
+def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str, ProcessStyle]) -> Picture:
+    """Accuracy and loss against epochs, a row a process and a line a data ratio (paper, Figure 7)."""
+    names = [name for name in styles if any(process == name for process, _ in curves)]
+    ratios = sorted({ratio for _, ratio in curves})
+    colours = mpl.colormaps["cividis"](np.linspace(0.0, 0.8, len(ratios)))
+    with house_style():
+        figure = new_figure(PAGE_WIDTH, 0.8 + 1.35 * len(names))
+        panels = figure.subplots(len(names), 2, sharex=True, sharey="col", squeeze=False)
+        for row, name in zip(panels, names, strict=True):
+            for index, ratio in enumerate(ratios):
+                for axes, metric in zip(row, CURVE_METRICS, strict=True):
+                    runs = curves.get((name, ratio), [])
+                    values = _stacked(runs, metric)
+                    if values.size == 0:
+                        continue
+                    mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+                    epochs = np.arange(1, len(mean) + 1)
+                    line = _RATIO_LINES[::-1][(len(ratios) - 1 - index) % len(_RATIO_LINES)]
+                    axes.plot(epochs, mean, color=colours[index], ls=line, label=ratio_label(ratio))
+                    axes.fill_between(
+                        epochs, mean - spread, mean + spread, color=colours[index], alpha=0.16, lw=0
+                    )
+            row[0].set_ylabel(wrapped(styles[name].label, 16))
+        for axes, metric in zip(panels[0], CURVE_METRICS, strict=True):
+            axes.set_title(LABELS[metric])
+        for axes in panels[-1]:
+            whole_epochs(axes)
+        _legend_of_all(figure, list(panels[:, 0]))
+        return save(
+            figure,
+            "figure7",
+            "Learning curves by amount of training data (Figure 7)",
+            "Mean over seeds on the evaluation set after each epoch, with a band of one standard deviation "
+            "on either side; a line ends where fewer than half of its runs were still training.",
+            f"Line plots of accuracy and cross-entropy against epochs for {len(names)} processes (rows) and "
+            f"{len(ratios)} amounts of training data (lines). The values behind the final levels are in the "
+            "table of accuracy and loss at each ratio.",
+        )
+
+
+def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: ProcessStyle) -> Picture:
+    """Accuracy and loss of each run of a process, a column a data ratio."""
+    everything = sorted(ratio for process, ratio in curves if process == name)
+    chosen = np.linspace(0, len(everything) - 1, min(len(everything), _MOST_RATIOS)).round().astype(int)
+    ratios = [everything[index] for index in chosen]
+    lines = max(len(curves[name, ratio]) for ratio in ratios)
+    with house_style():
+        # Its panels are alike in every process: a layout that need not be found saves half of the time.
+        figure = new_figure(PAGE_WIDTH, 3.3, constrained=False)
+        figure.subplots_adjust(left=0.095, right=0.99, bottom=0.125, top=0.93, wspace=0.1, hspace=0.1)
+        panels = figure.subplots(2, len(ratios), sharex=True, sharey="row", squeeze=False)
+        for column, ratio in enumerate(ratios):
+            runs = curves[name, ratio]
+            for axes, metric in zip(panels[:, column], CURVE_METRICS, strict=True):
+                if len(runs) <= MOST_LINES:
+                    _lines(axes, runs, metric, style)
+                else:
+                    _band(axes, runs, metric, style)
+            panels[0, column].set_title(f"{ratio_label(ratio)}, {_count(len(runs), 'run')}")
+            whole_epochs(panels[1, column])
+        panels[0, 0].set_ylabel(LABELS["accuracy"])
+        panels[1, 0].set_ylabel(LABELS["cross_entropy"])
+        total, shown = len(everything), len(ratios)
+        return save(
+            figure,
+            f"runs_{file_name(name)}",
+            f"Runs of {style.label}",
+            (
+                "One line a run; the dot is the plateau's first epoch. A dashed line with a cross did not "
+                "reach its plateau."
+                if lines <= MOST_LINES
+                else "Median of the runs, with a band from the lowest to the highest."
+            )
+            + (f" {shown} of {total} amounts of training data are drawn." if shown < total else ""),
+            f"Line plots of accuracy and cross-entropy against epochs for {style.label} at "
+            f"{', '.join(map(ratio_label, ratios))} of the training images. The table of runs lists each.",
+        )
+
+
+def _lines(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) -> None:
+    onsets, ends = [], []
+    for run in runs:
+        if metric not in run.values:
+            continue
+        values = run.values[metric] * scale_of(metric)
+        epochs = np.arange(1, len(values) + 1)
+        axes.plot(epochs, values, color=style.colour, lw=0.8, alpha=0.85, ls="-" if run.reached else "--")
+        if run.reached and run.onset < len(values):
+            onsets.append((run.onset + 1, values[run.onset]))
+        elif not run.reached:
+            ends.append((len(values), values[-1]))
+    for points, marker, size in ((onsets, "o", 2.0), (ends, "x", 5.0)):
+        if points:
+            axes.plot(*zip(*points, strict=True), marker, color="black", ms=size)
+
+
+def _band(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) -> None:
+    values = _stacked(runs, metric)
+    if values.size == 0:
+        return
+    epochs = np.arange(1, values.shape[1] + 1)
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    axes.fill_between(epochs, low, high, color=style.colour, alpha=0.25, lw=0)
+    axes.plot(epochs, np.nanmedian(values, axis=0), color=style.colour)
+
+
+def _stacked(runs: Sequence[Curve], metric: str) -> npt.NDArray[np.float64]:
+    """Runs by epochs in the axis's unit, NaN after a run's end; as long as half of the runs or more."""
+    rows = [run.values[metric] * scale_of(metric) for run in runs if metric in run.values]
+    if not rows:
+        return np.empty((0, 0))
+    lengths = sorted((len(row) for row in rows), reverse=True)
+    length = lengths[(len(lengths) - 1) // 2]
+    stacked = np.full((len(rows), length), np.nan)
+    for index, row in enumerate(rows):
+        stacked[index, : len(row)] = row[:length]
+    return stacked
+
+
+def _legend_of_all(figure: Figure, panels: Sequence[Axes]) -> None:
+    """A legend of every label that any of the panels has, each once, by rising ratio."""
+    found = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    labels = sorted(found, key=lambda label: float(label.rstrip("%")))
+    figure.legend([found[label] for label in labels], labels, loc="outside upper center", ncols=6)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,149 @@
+"""Figures of frequency responses: a reference image (paper, Figure 8) and the responses (Figure 10)."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from analysis.explain.observations import Floats, Observations
+from analysis.explain.reference_images import wave
+from analysis.explain.response_curves import normalised, smoothed
+from analysis.report.figures import (
+    PAGE_WIDTH,
+    Picture,
+    ProcessStyle,
+    house_style,
+    legend_above,
+    new_figure,
+    save,
+)
+
+_EXAMPLE = (5, math.pi / 4)  # the paper's
+_EXAMPLE_REACH = 12  # cycles per image around zero that are drawn
+
+
+def reference_example(size: int) -> Picture:
+    """How a reference image is made: two points in Fourier space, and the image (Figure 8).
+
+    Args:
+        size: of the image in pixels.
+    """
+    omega, theta = _EXAMPLE
+    image = wave(size, omega, theta, "paper", "grid")
+    spectrum = np.abs(np.fft.fftshift(np.fft.fft2(image)))
+    middle, reach = size // 2, min(_EXAMPLE_REACH, size // 2)
+    near = spectrum[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
+    with house_style():
+        figure = new_figure(5.0, 2.6)
+        left, right = figure.subplots(1, 2)
+        extent = (-reach - 0.5, reach + 0.5, reach + 0.5, -reach - 0.5)
+        left.imshow(near, cmap="gray", extent=extent, interpolation="nearest")
+        angles = np.linspace(0, 2 * math.pi, 200)
+        left.plot(omega * np.cos(angles), omega * np.sin(angles), color="#D55E00", lw=0.8)
+        left.set_xlabel("cycles per image, x")
+        left.set_ylabel("cycles per image, y")
+        left.set_title("Fourier space")
+        right.imshow(image, cmap="gray", interpolation="nearest")
+        right.set_xticks([])
+        right.set_yticks([])
+        right.set_title("reference image")
+        for axes in (left, right):
+            axes.grid(visible=False)
+        return save(
+            figure,
+            "reference_image",
+            "A reference image",
+            f"1 at two opposite points of the circle of {omega} cycles per image in the direction of 45 "
+            "degrees, (w, theta) and (w, theta + pi), rounded to the grid of Fourier space; its inverse "
+            "transform is the image. Figure 8 of the paper prints (w, -theta) for the second point, "
+            "which would not be a real image.",
+            "Two opposite bright points in Fourier space, and the slanted wave that they make.",
+        )
+
+
+def response_curves(seen: Observations, styles: Mapping[str, ProcessStyle], window: int) -> Picture:
+    """Each process's response, scaled and smoothed as in the paper, and its spread over seeds (Figure 10)."""
+    single = []
+    with house_style():
+        figure = new_figure(PAGE_WIDTH, 3.4)
+        axes = figure.subplots()
+        for process, style in styles.items():
+            if process not in seen.responses:
+                continue
+            curves = scaled_responses(seen.responses[process], window)
+            omega, mean = np.arange(curves.shape[1]), curves.mean(0)
+            axes.plot(omega, mean, color=style.colour, ls=style.line, label=style.label)
+            if len(curves) > 1:
+                spread = curves.std(0, ddof=1)
+                axes.fill_between(omega, mean - spread, mean + spread, color=style.colour, alpha=0.15, lw=0)
+            else:
+                single.append(style.label)
+        _mark_limits(axes, seen)
+        axes.set_xlim(0, seen.facts["size"] // 2)
+        axes.set_xlabel("spatial frequency (cycles per image)")
+        axes.set_ylabel("response, scaled to [0, 1]")
+        legend_above(figure, axes, 3)
+        band = "the band is one standard deviation over seeds"
+        if single:
+            band += f"; one seed only, so no band: {', '.join(single)}"
+        settings = seen.settings
+        return save(
+            figure,
+            "frequency_response",
+            "Frequency response of the features",
+            f"Gain of {settings['layer']} mapped back ({settings['rule']}) for waves of one frequency, "
+            f"mean over directions ({settings['directions']}, {settings['count']} at most) of Eq. 8; each "
+            "network's curve scaled to [0, 1] by its minimum and maximum, then smoothed by a "
+            f"second-order Savitzky-Golay filter over {window} frequencies; mean over seeds, {band}. "
+            f"{limits_sentence(seen)}",
+            "Frequency response of each learning process; the table has the peaks.",
+        )
+
+
+def scaled_responses(gains: Floats, window: int) -> Floats:
+    """Responses (S, W) as Figure 10 shows them: each scaled to [0, 1], then smoothed."""
+    return np.stack([smoothed(normalised(gain), window) for gain in gains])
+
+
+def target_limit(seen: Observations) -> float | None:
+    """The highest frequency on the axes, in cycles per image, that an enlarged image of the target can hold.
+
+    None where images are not enlarged.
+    """
+    return seen.facts["native"] / 2 if seen.facts["native"] < seen.facts["size"] else None
+
+
+def alias_limit(seen: Observations) -> float | None:
+    """The frequency in cycles per image above which the first layer's stride folds waves onto lower ones."""
+    stride = seen.facts["stride"]
+    return seen.facts["size"] / stride / 2 if stride > 1 else None
+
+
+def limits_sentence(seen: Observations) -> str:
+    """What the marks in the figure mean."""
+    sentences = []
+    target, alias = target_limit(seen), alias_limit(seen)
+    if target is not None:
+        sentences.append(
+            f"The target's images have {seen.facts['native']} pixels and are enlarged: on the axes they "
+            f"hold no more than {target:g} cycles (shaded), so that peaks beyond cannot come from the "
+            "target."
+        )
+    if alias is not None:
+        sentences.append(
+            f"Above {alias:g} cycles (dashed) conv1, which looks at every {seen.facts['stride']}th pixel, "
+            "cannot tell a wave from a slower one."
+        )
+    return " ".join(sentences)
+
+
+def _mark_limits(axes: Axes, seen: Observations) -> None:
+    target, alias = target_limit(seen), alias_limit(seen)
+    top = axes.get_xaxis_transform()
+    if target is not None:
+        axes.axvspan(0, target, color="#eeeeee", zorder=0)
+        axes.text(target, 0.02, " < the target's band", transform=top, size=7)
+    if alias is not None:
+        axes.axvline(alias, color="black", lw=0.9, ls="--")
+        axes.text(alias, 0.98, " conv1 aliases beyond", transform=top, va="top", size=7)

@@ -1,0 +1,145 @@
+"""The report as one HTML file that needs no network, and its tables and figures as files beside it."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.report.caveats import Finding
+from analysis.report.figures import Picture
+from analysis.report.sentences import Answer
+from analysis.report.tables import Table
+from stages.machine.atomic import write_bytes, write_text
+from stages.store import make_folder
+
+PAGE = "report.html"
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under a heading.
+
+    Attributes:
+        name: its anchor.
+        title: its heading.
+        text: paragraphs.
+        answers: a sentence a process.
+        pictures: figures over the whole width.
+        grid: figures side by side.
+        tables: shown.
+        folded: tables behind `folded_title`.
+        folded_title: says what they are.
+        print_folded: whether they are printed.
+    """
+
+    name: str
+    title: str
+    text: Sequence[str] = ()
+    answers: Sequence[Answer] = ()
+    pictures: Sequence[Picture] = ()
+    grid: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    folded: Sequence[Table] = ()
+    folded_title: str = ""
+    print_folded: bool = False
+
+    @property
+    def all_tables(self) -> list[Table]:
+        """Shown and folded ones."""
+        return [*self.tables, *self.folded]
+
+    @property
+    def all_pictures(self) -> list[Picture]:
+        """Over the whole width, and side by side."""
+        return [*self.pictures, *self.grid]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is on the page.
+
+    Attributes:
+        title: of the page.
+        question: that it answers.
+        facts: names and values, about the study.
+        findings: warnings, serious ones first.
+        summary: the answer, in paragraphs.
+        answers: a sentence a process.
+        sections: in the page's order.
+        version: of Relay.
+        complete: whether there is a study on it.
+    """
+
+    title: str
+    question: str
+    version: str
+    facts: Sequence[tuple[str, str]] = ()
+    findings: Sequence[Finding] = ()
+    summary: Sequence[str] = ()
+    answers: Sequence[Answer] = ()
+    sections: Sequence[Section] = field(default_factory=tuple)
+    complete: bool = True
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables."""
+        return [table for section in self.sections for table in section.all_tables]
+
+
+def render(report: Report) -> str:
+    """The page as HTML. Every text is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    # Our own files, which hold neither </style> nor </script>; everything else is escaped.
+    css, js = (Markup((_TEMPLATES / name).read_text()) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html.jinja").render(report=report, css=css, js=js)
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write the page, `tables/*.csv` and `*.tex`, and `figures/*.svg` and `*.png`; the page last.
+
+    Args:
+        report: what to write.
+        folder: is made if it is not there.
+
+    Returns:
+        The page.
+
+    Raises:
+        RelayError: if the folder cannot be written.
+    """
+    write_files(report.sections, folder)
+    page = folder / PAGE
+    write_text(page, render(report))
+    return page
+
+
+def write_files(sections: Sequence[Section], folder: Path) -> None:
+    """Write the tables and figures of sections: `tables/*.csv` and `*.tex`, `figures/*.svg` and `*.png`.
+
+    Raises:
+        RelayError: if the folder cannot be written.
+    """
+    contents: dict[str, bytes] = {}
+    for section in sections:
+        for table in section.all_tables:
+            contents[f"tables/{table.name}.csv"] = table.to_csv().encode()
+            contents[f"tables/{table.name}.tex"] = table.to_latex().encode()
+        for picture in section.all_pictures:
+            contents[f"figures/{picture.name}.svg"] = picture.svg
+            contents[f"figures/{picture.name}.png"] = picture.png
+    for name in ("tables", "figures"):
+        make_folder(folder / name)
+    for name, content in contents.items():
+        write_bytes(folder / name, content)

@@ -1,0 +1,112 @@
+"""Where a study's numbers come from: settings, versions, commits, machines."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.report import tables
+from analysis.report.tables import Table
+from analysis.runs.details import Evidence, most_frequent
+from analysis.runs.study import Study, differences
+
+
+def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
+    """What the processes are: chain, transfer rule, and how many runs there are."""
+    rows = []
+    for process, label in labels.items():
+        chosen = runs[runs["process"] == process]
+        rows.append(
+            {
+                "label": label,
+                "chain": str(chosen["chain"].iloc[0]).replace(">", " > "),
+                "transfer": chosen["transfer_rule"].iloc[0],
+                "runs": len(chosen),
+                "seeds": chosen["seed"].nunique(),
+                "ratios": ", ".join(f"{100 * ratio:g}%" for ratio in sorted(chosen["data_ratio"].unique())),
+                "hours": chosen["seconds"].sum() / 3600.0,
+            }
+        )
+    return Table(
+        "processes",
+        "Learning processes",
+        "What differs between the runs of this study, besides seed and amount of training data. Hours are of "
+        "the target's training alone.",
+        [
+            tables.text("label", "process"),
+            tables.text("chain", "chain"),
+            tables.text("transfer", "transfer rule"),
+            tables.number("runs", "runs", 0),
+            tables.number("seeds", "seeds", 0),
+            tables.text("ratios", "training images"),
+            tables.number("hours", "hours", 2),
+        ],
+        pd.DataFrame(rows),
+    )
+
+
+def settings_table(study: Study) -> Table:
+    """The recipe that all runs of the study share."""
+    rows = [{"key": key, "value": _plain(value)} for key, value in study.settings.items()]
+    return Table(
+        "settings",
+        "What all runs have in common",
+        "Keys of the recipe; after a stage's name, those that differ between the stages of a chain. A digest "
+        "identifies the images, their labels, groups and split.",
+        [tables.text("key", "setting"), tables.text("value", "value", code=True)],
+        pd.DataFrame(rows, columns=["key", "value"]),
+    )
+
+
+def studies_table(studies: Sequence[Study]) -> Table:
+    """The configurations of a store that holds several, and what they differ in."""
+    differing = differences(studies)
+    rows = [
+        {
+            "study": study.id,
+            "runs": len(study.runs),
+            **{key: _plain(values[study.id]) for key, values in differing.items()},
+        }
+        for study in studies
+    ]
+    columns = [tables.text("study", "study", code=True), tables.number("runs", "runs", 0)]
+    columns += [tables.text(key, key, code=True) for key in differing]
+    return Table(
+        "studies",
+        "Studies in this store",
+        "Runs of different configurations are never averaged. study=ID chooses the one to report. A run "
+        "counts in every study that it fits.",
+        columns,
+        pd.DataFrame(rows),
+    )
+
+
+def origin_table(evidence: Evidence) -> Table:
+    """Versions, commits and machines, with the number of runs of each."""
+    rows = [
+        {"what": what, "value": value, "runs": number}
+        for what, counts in evidence.origins.items()
+        for value, number in most_frequent(counts)
+    ]
+    return Table(
+        "origins",
+        "Versions, commits and machines",
+        "With how many runs of the study, and of those that they came from, each was used.",
+        [
+            tables.text("what", "what"),
+            tables.text("value", "value", code=True),
+            tables.number("runs", "runs", 0),
+        ],
+        pd.DataFrame(rows, columns=["what", "value", "runs"]),
+    )
+
+
+def _plain(value: str | None) -> str:
+    """A JSON value as a person writes it."""
+    if value is None:
+        return ""
+    try:
+        content = json.loads(value)
+    except ValueError:  # the target's name and source_seed are words
+        return value
+    return content if isinstance(content, str) else "none" if content is None else value

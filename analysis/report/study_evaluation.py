@@ -1,0 +1,121 @@
+"""The report's sections on predictions and epochs: patients, classes, confusion, calibration, curves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.report import figures_curves, figures_evaluation, run_tables
+from analysis.report.caveats import Finding
+from analysis.report.figures import ProcessStyle
+from analysis.report.page import Section
+from analysis.report.study_tables import Labels
+from analysis.report.tables import Table
+from analysis.runs.details import Evidence
+from analysis.statistics.patients import PatientBootstrap, resample_patients
+from stages.errors import RelayError
+
+
+def bootstrap_patients(
+    runs: pd.DataFrame, evidence: Evidence, runs_dir: Path
+) -> tuple[PatientBootstrap | None, list[Finding]]:
+    """The view over patients, of the runs whose predictions can be read; or a warning why there is none."""
+    readable = runs[~runs["folder"].isin(evidence.without_predictions) & (runs["data_ratio"] == 1.0)]
+    if readable.empty:
+        return None, []
+    try:
+        return resample_patients(readable), []
+    except RelayError as error:
+        reason = str(error).replace(f"{runs_dir}/", "")
+        return None, [Finding("No view over patients", f"The predictions do not fit together: {reason}")]
+
+
+def patients(
+    evidence: Evidence,
+    bootstrap: PatientBootstrap | None,
+    labels: Labels,
+    styles: Mapping[str, ProcessStyle],
+) -> Section | None:
+    """Values, differences and recall with intervals over patients; None without whole-set runs."""
+    if not evidence.matrices:
+        return None
+    data = run_tables.recall_data(evidence.matrices, labels, evidence.classes, bootstrap)
+    recall = run_tables.recall_table(data, labels)
+    if bootstrap is None:
+        text = ["There are no predictions of which the patients could be resampled; seeds only, then."]
+        tables: list[Table] = []
+        folded: list[Table] = []
+        drawn, interval = data, "over seeds"
+    else:
+        text = [
+            "Seeds say how much training varies on one evaluation set, not what other patients would show. "
+            "Here its groups (patients) are resampled instead, for all processes alike."
+        ]
+        of_accuracy, folded = (
+            [run_tables.patients_differences_table(bootstrap, metric, labels)] if len(labels) > 1 else []
+            for metric in ("accuracy", "f1_score_macro")
+        )
+        tables = [run_tables.patients_table(bootstrap, labels), *of_accuracy]
+        drawn = bootstrap.recall.rename(columns={"recall": "mean"})
+        interval = "over patients"
+    caption = (
+        f"All training data, after the last epoch; mean over seeds with its 95% interval {interval}. Classes "
+        "with few images move in large steps."
+    )
+    return Section(
+        "patients",
+        "Patients and classes",
+        text,
+        pictures=[figures_evaluation.class_recall(drawn, styles, evidence.classes, caption)],
+        tables=tables,
+        folded=[recall, *folded],
+        folded_title="Recall of each class and macro F1 as tables",
+    )
+
+
+def confusion(evidence: Evidence, labels: Labels, styles: Mapping[str, ProcessStyle]) -> Section | None:
+    """Confusion matrices; None without whole-set runs."""
+    if not evidence.matrices:
+        return None
+    chosen = [name for name in labels if name in evidence.matrices]
+    counts = evidence.confusion
+    return Section(
+        "confusion",
+        "Confusion matrices",
+        [
+            "All training data, after the last epoch, summed over seeds: percent of the true class, and "
+            "counts in brackets where there is room."
+        ],
+        grid=[
+            figures_evaluation.confusion_matrix(
+                name, styles[name], counts[name], evidence.classes, len(evidence.matrices[name])
+            )
+            for name in chosen
+        ],
+        folded=[
+            run_tables.confusion_table(name, labels[name], counts[name], evidence.classes) for name in chosen
+        ],
+        folded_title="Confusion matrices as tables",
+    )
+
+
+def calibration(evidence: Evidence, styles: Mapping[str, ProcessStyle]) -> Section | None:
+    """Reliability diagrams; None without whole-set runs."""
+    if not evidence.matrices:
+        return None
+    if not evidence.reliability:
+        return Section("calibration", "Calibration", ["No predictions could be read."])
+    picture = figures_evaluation.reliability_diagrams(evidence.reliability, styles)
+    return Section("calibration", "Calibration", pictures=[picture])
+
+
+def curves(evidence: Evidence, styles: Mapping[str, ProcessStyle]) -> Section:
+    """Learning curves of every run."""
+    with_curves = {process for process, _ in evidence.curves}
+    pictures = [
+        figures_curves.run_curves(evidence.curves, name, style)
+        for name, style in styles.items()
+        if name in with_curves
+    ]
+    text = [] if pictures else ["No history could be read."]
+    return Section("curves", "Learning curves of every run", text, pictures=pictures)

@@ -1,0 +1,238 @@
+"""A study's report: the statistics, tables, figures, warnings and words, put in the page's order."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.explain.observations import load_observations
+from analysis.report import (
+    caveats as findings,
+)
+from analysis.report import (
+    figures_curves,
+    figures_study,
+    provenance,
+    run_tables,
+    study_evaluation,
+    study_tables,
+)
+from analysis.report import (
+    sentences as answers,
+)
+from analysis.report.caveats import Finding
+from analysis.report.figures import ProcessStyle, process_styles
+from analysis.report.page import Report, Section
+from analysis.report.study_tables import Labels
+from analysis.report.tables import Table
+from analysis.runs.details import CURVE_METRICS, Cell, Evidence, read_evidence
+from analysis.runs.selection import metrics_of, process_order
+from analysis.runs.study import Study
+from analysis.statistics.comparison import compare, pairwise
+from analysis.statistics.robustness import at_ratios, slope_tests, slopes
+from stages.processes import load_processes
+
+
+def study_report(
+    study: Study,
+    runs_dir: Path,
+    *,
+    sources: pd.DataFrame,
+    store_findings: Sequence[Finding],
+    studies: Table | None,
+    version: str,
+) -> Report:
+    """The report of a study.
+
+    Args:
+        study: which.
+        runs_dir: its store.
+        sources: the runs that those of the study came from.
+        store_findings: warnings about the store.
+        studies: the store's studies, if there are several.
+        version: of Relay.
+
+    Raises:
+        RelayError: if two runs of the study have the same process, seed and data ratio.
+    """
+    runs = study.runs
+    labels = process_labels(process_order(runs["process"]))
+    comparison = compare(runs)  # refuses mixed runs before anything is read or drawn
+    evidence = read_evidence(runs, sources)
+    styles = styles_of(labels)
+    pairs = _by_metric(runs, study_tables.MAIN_METRICS, pairwise)
+    accuracy_pairs = pairs[pairs["metric"] == "accuracy"]
+    bootstrap, over_patients = study_evaluation.bootstrap_patients(runs, evidence, runs_dir)
+    found = [
+        *store_findings,
+        *over_patients,
+        *findings.run_findings(runs, labels, runs_dir),
+        *findings.source_findings(sources, runs_dir),
+        *findings.seed_findings(accuracy_pairs),
+        *findings.baseline_findings(comparison, evidence, labels),
+        *findings.data_findings(evidence),
+        *findings.origin_findings(evidence, len(runs) + len(sources)),
+        *findings.file_findings(evidence, runs_dir),
+    ]
+    summary = [answers.headline(comparison, accuracy_pairs, labels)]
+    if bootstrap is not None:
+        sentence = answers.patients_sentence(comparison, bootstrap.differences, labels, bootstrap.groups)
+        summary += [sentence] if sentence else []
+    sections = [
+        _comparison(runs, comparison, pairs, labels, styles),
+        study_evaluation.patients(evidence, bootstrap, labels, styles),
+        _robustness(runs, evidence, labels, styles),
+        study_evaluation.confusion(evidence, labels, styles),
+        study_evaluation.calibration(evidence, styles),
+        study_evaluation.curves(evidence, styles),
+        *_seen(study, runs_dir, labels, styles),
+        Section(
+            "runs", "Runs", folded=[run_tables.runs_table(runs, labels, runs_dir)], folded_title="All runs"
+        ),
+        _provenance(study, evidence, labels, studies),
+    ]
+    return Report(
+        title=f"Relay: which learning process for {study.target}?",
+        question="Which chain of source domains should a network see before it is trained on "
+        f"{study.target}, how sure is that, and how much does it depend on the amount of training data?",
+        version=version,
+        facts=_facts(study, evidence),
+        findings=sorted(found, key=lambda finding: not finding.serious),
+        summary=summary,
+        answers=answers.answers(comparison, accuracy_pairs, labels),
+        sections=[section for section in sections if section is not None],
+    )
+
+
+def _seen(study: Study, runs_dir: Path, labels: Labels, styles: Mapping[str, ProcessStyle]) -> list[Section]:
+    """What analysis.visualize saw in the study's networks, if it was run."""
+    seen = load_observations(runs_dir, study.id)
+    if seen is None:
+        text = [
+            "Nobody has looked yet: python -m analysis.visualize runs_dir=RUNS_DIR, then this report again."
+        ]
+        return [Section("maps", "What the networks take from an image", text)]
+    from analysis.report.seen import seen_sections  # loads torch
+
+    return seen_sections(seen, labels, styles, runs=int((study.runs["data_ratio"] == 1.0).sum()))
+
+
+def process_labels(names: Sequence[str]) -> dict[str, str]:
+    """What a process is called on the page: its title, as in the paper, and its name."""
+    known = load_processes()
+    return {name: f"{known[name].title} {name}".strip() if name in known else name for name in names}
+
+
+def styles_of(labels: Labels) -> dict[str, ProcessStyle]:
+    """A style for each process: the same in every report for those of conf/process, others after them."""
+    known = process_order(load_processes())
+    names = [*known, *(name for name in labels if name not in known)]
+    styles = process_styles([(name, labels.get(name, name)) for name in names])
+    return {name: styles[name] for name in labels}
+
+
+def _by_metric(
+    runs: pd.DataFrame, metrics: Iterable[str], statistic: Callable[[pd.DataFrame, str], pd.DataFrame]
+) -> pd.DataFrame:
+    there = [metric for metric in metrics if metric in metrics_of(runs)]
+    parts = [statistic(runs, metric).assign(metric=metric) for metric in there]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _unreached(runs: pd.DataFrame) -> set[Cell]:
+    rows = runs[~runs["plateau_reached"].astype(bool)]
+    return set(zip(rows["process"], rows["data_ratio"], strict=True))
+
+
+def _facts(study: Study, evidence: Evidence) -> list[tuple[str, str]]:
+    runs = study.runs
+    images = sum(evidence.evaluation_images)
+    groups = f" of {evidence.evaluation_groups} patients (groups)" if evidence.groups_known else ""
+    return [
+        ("study", study.id),
+        ("target", f"{study.target}, {len(evidence.classes)} classes"),
+        ("runs", str(len(runs))),
+        ("seeds", str(runs["seed"].nunique())),
+        ("training images", ", ".join(f"{100 * ratio:g}%" for ratio in sorted(runs["data_ratio"].unique()))),
+        ("evaluation set", f"{images} images{groups}"),
+        ("last run finished", _time(max(evidence.finished))),
+    ]
+
+
+def _time(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _comparison(
+    runs: pd.DataFrame,
+    comparison: pd.DataFrame,
+    pairs: pd.DataFrame,
+    labels: Labels,
+    styles: Mapping[str, ProcessStyle],
+) -> Section:
+    title = "Comparison with all training data"
+    if comparison.empty:
+        return Section("comparison", title, ["No run of this study used all training data."])
+    several = comparison["process"].nunique() > 1
+    tables = [study_tables.table_1(comparison, runs, labels)]
+    folded = [study_tables.all_metrics(comparison, labels)]
+    if several:
+        tables.append(study_tables.pairwise_table(pairs[pairs["metric"] == "accuracy"], labels))
+        folded.insert(0, study_tables.all_pairwise_table(pairs, labels))
+    return Section(
+        "comparison",
+        title,
+        [] if several else ["There is one process only, so there is nothing to test against."],
+        pictures=[figures_study.performance_points(runs, comparison, styles)],
+        tables=tables,
+        folded=folded,
+        folded_title="Every metric",
+    )
+
+
+def _robustness(
+    runs: pd.DataFrame, evidence: Evidence, labels: Labels, styles: Mapping[str, ProcessStyle]
+) -> Section:
+    metrics = [metric for metric in CURVE_METRICS if metric in metrics_of(runs)]
+    means = _by_metric(runs, metrics, at_ratios)
+    unreached = _unreached(runs)
+    lines = slopes(runs)
+    several = runs["data_ratio"].nunique() > 1
+    pictures = [figures_study.ratio_bars(means, styles, evidence.histogram_accuracy, unreached)]
+    if evidence.curves:
+        pictures.append(figures_curves.learning_curves(evidence.curves, styles))
+    tables, folded = [], [study_tables.ratio_table(means, labels, unreached)]
+    if several:
+        tables.append(study_tables.slope_table(lines, labels))
+        if runs["process"].nunique() > 1:
+            tests = _by_metric(runs, metrics, slope_tests)
+            tables.append(study_tables.slope_test_table(tests, labels))
+    return Section(
+        "robustness",
+        "Robustness to the amount of training data",
+        [] if several else ["There is one amount of training data only, so there are no slopes."],
+        answers=answers.robustness_sentences(lines, means[means["metric"] == "accuracy"], labels),
+        pictures=pictures,
+        tables=tables,
+        folded=folded,
+        folded_title="Accuracy and loss at each amount of training data",
+        print_folded=True,
+    )
+
+
+def _provenance(study: Study, evidence: Evidence, labels: Labels, studies: Table | None) -> Section:
+    tables = [
+        provenance.process_table(study.runs, labels),
+        provenance.origin_table(evidence),
+        provenance.settings_table(study),
+    ]
+    return Section(
+        "provenance",
+        "Provenance",
+        [
+            "Each run lies in STAGE/ID of the store, with its whole recipe in recipe.yaml and its "
+            "configuration in config.yaml; the table of runs names the folders."
+        ],
+        tables=[*([studies] if studies else []), *tables],
+    )

@@ -1,0 +1,6 @@
+"""Records become tables: the runs of a store, the studies they form, and what their files say."""
+
+from analysis.runs.load import load_runs
+from analysis.runs.study import Study, find_studies, select_study
+
+__all__ = ["Study", "find_studies", "load_runs", "select_study"]

@@ -1,0 +1,219 @@
+"""Do learning processes differ? Means over seeds and paired tests between processes (paper, Table 1).
+
+What the numbers can and cannot say stands in docs/statistics.md.
+"""
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from analysis.runs.selection import (
+    REPRESENTATIVE,
+    metric_column,
+    metrics_of,
+    numbers,
+    process_order,
+    refuse_several_targets,
+    whole_set_rows,
+)
+
+CONFIDENCE = 0.95
+
+# scipy tests tied differences exactly up to this number of pairs, by all assignments of signs.
+_ALL_SIGNS = 13
+
+_DIGITS = 12  # of a difference, relative to the values that it is of
+
+
+class MeanInterval(NamedTuple):
+    """Mean and sample standard deviation of n values, with Student's interval of the mean."""
+
+    mean: float
+    std: float
+    n: int
+    ci_low: float
+    ci_high: float
+
+
+def compare(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread over seeds of every metric's representative value, for each learning process.
+
+    Args:
+        runs: columns `process` (None or NaN: a source, left out) and METRIC_p75 for any metric; where there
+            is a column `data_ratio`, only rows with 1.0 count. See `analysis.runs.load_runs`.
+
+    Returns:
+        A row a process and metric. Columns: `process`; `metric`, without _p75; `mean`, `std` (n - 1 in the
+        denominator) and `n` of the values that are there; `ci_low`, `ci_high`, the 95% Student t interval of
+        the mean. All in the metric's own unit, fractions in [0, 1]. With one value std and interval are NaN.
+
+    Raises:
+        RelayError: if two rows have the same process and seed, or there is no column `process`.
+    """
+    rows = whole_set_rows(runs)
+    table = []
+    for process in process_order(rows["process"]):
+        of_process = rows[rows["process"] == process]
+        for metric in metrics_of(rows):
+            table.append((process, metric, *mean_interval(numbers(of_process[metric + REPRESENTATIVE]))))
+    return pd.DataFrame(table, columns=["process", "metric", *MeanInterval._fields])
+
+
+def pairwise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Wilcoxon's signed-rank test between every two learning processes, paired by seed.
+
+    Args:
+        runs: as for `compare`, with a column `seed`.
+        metric: a metric's name, without _p75.
+
+    Returns:
+        A row an unordered pair of processes. A pair of values is a seed that both have a value for;
+        differences are a minus b. Columns:
+        `process_a`, `process_b`; `n`, the number of pairs; `p`, two-sided; `p_holm`, corrected by Holm's
+        method for all rows of this table that could be tested (n at least 1); `effect`, the matched-pairs
+        rank-biserial correlation in [-1, 1], above 0 where a is higher (for a loss: worse);
+        `mean_difference` with `ci_low` and `ci_high`, its 95% paired t interval (n at least 2);
+        `smallest_p` and `smallest_p_holm`, the smallest that p and p_holm could have come to with so many
+        pairs. What could not be computed is NaN.
+
+    Raises:
+        RelayError: if the metric is unknown, two rows have the same process and seed, or the runs have
+            different targets.
+    """
+    column = metric_column(runs, metric)
+    rows = whole_set_rows(runs, "seed")
+    refuse_several_targets(rows)
+    values = rows.assign(value=numbers(rows[column])).pivot(index="seed", columns="process", values="value")
+    table = []
+    for first, second in combinations(process_order(values), 2):
+        both = values[[first, second]].dropna()
+        a, b = numbers(both[first]), numbers(both[second])
+        interval = mean_interval(a - b)
+        differences = without_rounding_errors(a - b, np.concatenate([a, b]))
+        table.append(
+            {
+                "process_a": first,
+                "process_b": second,
+                "n": len(both),
+                "p": signed_rank_p(differences),
+                "p_holm": np.nan,
+                "effect": rank_biserial(differences),
+                "mean_difference": interval.mean,
+                "ci_low": interval.ci_low,
+                "ci_high": interval.ci_high,
+                "smallest_p": smallest_p(len(both)),
+                "smallest_p_holm": np.nan,
+            }
+        )
+    columns = ["process_a", "process_b", "n", "p", "p_holm", "effect"]
+    columns += ["mean_difference", "ci_low", "ci_high", "smallest_p", "smallest_p_holm"]
+    result = pd.DataFrame(table, columns=columns)
+    result["p_holm"] = holm(numbers(result["p"]))
+    result["smallest_p_holm"] = holm(numbers(result["smallest_p"]))
+    return result
+
+
+def mean_interval(values: npt.NDArray[np.float64]) -> MeanInterval:
+    """Mean, standard deviation and 95% Student t interval of the values that are not NaN.
+
+    The interval is mean -/+ t(0.975, n - 1) std / sqrt(n). Of no value all are NaN, of one all but the mean.
+    """
+    values = values[~np.isnan(values)]
+    n = len(values)
+    mean = float(values.mean()) if n else np.nan
+    if n < 2:
+        return MeanInterval(mean, np.nan, n, np.nan, np.nan)
+    std = float(values.std(ddof=1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / n**0.5
+    return MeanInterval(mean, std, n, mean - half, mean + half)
+
+
+def signed_rank_p(differences: npt.NDArray[np.float64]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test, as `scipy.stats.wilcoxon(differences)` gives it.
+
+    That is `zero_method="wilcox"` (zeros are dropped before ranking) and `method="auto"`: without zeros and
+    ties exact to 50 pairs; with them exact to 13 pairs, by all assignments of signs to the mid-ranks (which
+    is done here, in a hundredth of scipy's time); the normal approximation, corrected for ties, for more.
+    Differences that are all zero give 1, no differences NaN.
+    """
+    nonzero = differences[differences != 0]
+    if not len(differences):
+        return np.nan
+    if not len(nonzero):
+        return 1.0
+    if (
+        len(np.unique(np.abs(differences))) == len(nonzero) == len(differences)
+        or len(differences) > _ALL_SIGNS
+    ):
+        return float(stats.wilcoxon(differences).pvalue)
+    ranks = stats.rankdata(np.abs(nonzero))
+    positive = (
+        np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1
+    )  # a row an assignment of signs
+    possible, observed = positive @ ranks, ranks[nonzero > 0].sum()
+    return float(min(1.0, 2 * min((possible <= observed).mean(), (possible >= observed).mean())))
+
+
+def rank_biserial(differences: npt.NDArray[np.float64]) -> float:
+    """Matched-pairs rank-biserial correlation (Kerby 2014), the effect size of Wilcoxon's signed-rank test.
+
+    (R+ - R-) / (R+ + R-), with the sums of the ranks of positive and of negative differences, zeros dropped:
+    1 where all differences are positive, 0 where neither side outweighs the other or all are zero, NaN for
+    no differences.
+    """
+    if not len(differences):
+        return np.nan
+    nonzero = differences[differences != 0]
+    ranks = stats.rankdata(np.abs(nonzero))
+    return float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
+
+
+def without_rounding_errors(
+    differences: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Differences rounded to 12 digits of the largest of the values that they are of.
+
+    0.3 - 0.2 and 0.2 - 0.1 are different numbers in floating point. Without this, equal differences, which
+    are common where accuracies are multiples of 1 / N, would be ranked by their rounding errors.
+    """
+    unit = float(np.abs(values).max(initial=0.0)) or 1.0
+    rounded: npt.NDArray[np.float64] = np.round(differences / unit, _DIGITS) * unit
+    return rounded
+
+
+def holm(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Correct p values by Holm's step-down method (Holm 1979), in the order given.
+
+    The k-th smallest of m is multiplied by m - k + 1; none becomes smaller than one before it, nor larger
+    than 1. NaN is a test that could not be made: it stays NaN and does not count.
+    """
+    corrected = np.full(p.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return corrected
+
+
+def smallest_p(n: int) -> float:
+    """The smallest two-sided p that Wilcoxon's test of n pairs can give: 2 of 2^n assignments of signs."""
+    return float(2.0 ** (1 - n)) if n else np.nan
+
+
+def pairs_needed(alpha: float = 0.01, tests: int = 1) -> int:
+    """The fewest pairs with which p, times the number of tests as by Holm, can be below alpha (above 0)."""
+    if not alpha > 0:
+        raise ValueError(f"alpha must be above 0, not {alpha}")
+    n = 1
+    while tests * smallest_p(n) >= alpha:
+        n += 1
+    return n
+
+
+def too_few(n: int, alpha: float = 0.01, tests: int = 1) -> bool:
+    """Whether n pairs cannot give a p below alpha, whatever their values, if `tests` tests are made."""
+    return n < pairs_needed(alpha, tests)

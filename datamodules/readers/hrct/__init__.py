@@ -1,0 +1,5 @@
+"""HRCT of the lungs: DICOM series and image slices with outlined regions, cut into patches."""
+
+from datamodules.readers.hrct.patches import extract_patches
+
+__all__ = ["extract_patches"]

@@ -1,0 +1,244 @@
+"""Which folders of a source hold slices, and what lies beside them?
+
+Accepted are `PATIENT/[FOLDER/...]` with DICOM files or image slices, contours (`*.txt`), boxes (`*.csv`) and
+masks (in a folder `masks`) beside them; slices in a folder `Imgs` with masks of equal names in a folder `GT`
+beside it; and both below `train` and `test` (or `val`), the provider's split.
+"""
+
+import os
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datamodules.listing import is_image, normalised
+from datamodules.packing.units import Side, UnusableError
+from datamodules.readers.hrct.faults import Faults
+from datamodules.readers.hrct.slices import DICOM_MARK_END, is_dicom
+from datamodules.walk import walk
+from stages.errors import RelayError
+
+_SIDES: dict[str, Side] = {
+    "train": "train",
+    "training": "train",
+    "test": "val",
+    "testing": "val",
+    "val": "val",
+    "validation": "val",
+}
+_DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+_TEXT_SUFFIXES = (".txt", ".csv")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of the source; where it lies is not printed.
+
+    Attributes:
+        path: Name below the source with forward slashes, in Unicode's NFC.
+        location: Where it lies on this machine.
+        size: Bytes.
+        modified: Time of the last change, nanoseconds.
+    """
+
+    path: str = field(repr=False)
+    location: str = field(repr=False)
+    size: int
+    modified: int
+
+    @property
+    def stem(self) -> str:
+        """Its name without folder and suffix."""
+        return os.path.splitext(self.path.rpartition("/")[2])[0]
+
+
+@dataclass(frozen=True)
+class SliceFolder:
+    """A folder with slices and the regions drawn on them.
+
+    Attributes:
+        number: Place among the folders with slices, sorted by path, from 1: what messages call it.
+        path: Below the source; not printed.
+        patient: The first folder below the source (and below the split's folder); not printed.
+        side: The provider's split.
+        independent: Whether each slice stands for itself, of a patient of its own.
+        dicom: DICOM files.
+        images: Image slices in the order of their names, numbers in them counted as numbers.
+        masks: Label masks by the stem of their slice, None where there is no folder of masks.
+        contours: MedGIFT's text files.
+        boxes: CSV files.
+        cut: How many files beside the DICOM files are too short for DICOM's mark, and may be slices.
+    """
+
+    number: int
+    path: str = field(repr=False)
+    patient: str = field(repr=False)
+    side: Side | None
+    independent: bool
+    dicom: tuple[SourceFile, ...]
+    images: tuple[SourceFile, ...]
+    masks: dict[str, SourceFile] | None
+    contours: tuple[SourceFile, ...]
+    boxes: tuple[SourceFile, ...]
+    cut: int
+
+
+def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder], str]:
+    """List a source.
+
+    Args:
+        source: Its folder.
+        faults: Takes files that cannot be reached.
+
+    Returns:
+        The folders, sorted by path, and text that only someone with the files can know: paths and sizes.
+
+    Raises:
+        RelayError: The source is no folder that can be read, or its split lacks a side.
+    """
+    if not source.is_dir():
+        raise RelayError("source is not a folder that exists; set it to the folder of the patients.")
+    files: defaultdict[str, list[SourceFile]] = defaultdict(list)
+    for file in sorted(_walk(source, faults), key=lambda file: _natural(file.path)):
+        files[file.path.rpartition("/")[0]].append(file)
+    secret = "\n".join(sorted(f"{file.path} {file.size}" for found in files.values() for file in found))
+    split = _is_split(files)
+    folders: list[SliceFolder] = []
+    for path in sorted(files, key=_natural):
+        if _holds_masks(path, files):
+            continue
+        number = len(folders) + 1
+        dicom = tuple(_dicom(files[path], number, faults))
+        images = tuple(file for file in files[path] if is_image(file.path))
+        if not dicom and not images:
+            continue
+        parts = path.split("/") if path else []
+        below = parts[1:] if split else parts
+        in_pairs = bool(parts) and parts[-1].lower() == "imgs"
+        masks = files.get(_beside(path, "GT") if in_pairs else f"{path}/masks".lstrip("/"))
+        folders.append(
+            SliceFolder(
+                number=number,
+                path=path,
+                patient=below[0] if below else "",
+                side=_SIDES.get(parts[0].lower()) if split and parts else None,
+                independent=in_pairs and len(below) == 1,
+                dicom=dicom,
+                images=images,
+                masks=None if masks is None else _by_stem(masks, number, faults),
+                contours=tuple(file for file in files[path] if file.path.lower().endswith(".txt")),
+                boxes=tuple(file for file in files[path] if file.path.lower().endswith(".csv")),
+                cut=sum(
+                    file.size < DICOM_MARK_END and not file.path.lower().endswith(_TEXT_SUFFIXES)
+                    for file in set(files[path]).difference(dicom, images)
+                ),
+            )
+        )
+    return folders, secret
+
+
+def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
+    """Whether the folders below the source are the sides of a split; others without slices may lie there.
+
+    Raises:
+        RelayError: There is one side only, or more than two, or there are slices beside both.
+    """
+    top = {path.partition("/")[0] for path, found in files.items() if path and any(map(_is_slice, found))}
+    sides = sorted(name for name in top if name.lower() in _SIDES)
+    found_sides = sorted(_SIDES[name.lower()] for name in sides)
+    others = len(top) - len(sides)
+    if not sides or (others and len(set(found_sides)) == 1):  # a patient's folder may be named so
+        return False
+    if found_sides == ["train", "val"] and not others:
+        return True
+    beside = f" and {others} others with slices beside them" if others else ""
+    raise RelayError(
+        f"source has the folders {', '.join(sides)}{beside}; a split by the provider is train and test, or "
+        "train and val, and nothing else."
+    )
+
+
+def _is_slice(file: SourceFile) -> bool:
+    try:
+        return is_image(file.path) or _may_be_dicom(file)
+    except UnusableError:
+        return False
+
+
+def _may_be_dicom(file: SourceFile) -> bool:
+    """By its suffix, or by its mark where it has none of ours.
+
+    Raises:
+        UnusableError: It cannot be read.
+    """
+    suffix = os.path.splitext(file.path)[1].lower()
+    if suffix in _DICOM_SUFFIXES:
+        return True
+    if is_image(file.path) or suffix in _TEXT_SUFFIXES:
+        return False
+    # DICOM files often have no suffix, or the last part of a UID in its place.
+    return is_dicom(file.location)
+
+
+def _dicom(files: Sequence[SourceFile], number: int, faults: Faults) -> Iterator[SourceFile]:
+    for file in files:
+        try:
+            if _may_be_dicom(file):
+                yield file
+        except UnusableError as error:
+            faults.add(f"a file in folder {number}", error)
+
+
+def _by_stem(masks: Sequence[SourceFile], number: int, faults: Faults) -> dict[str, SourceFile]:
+    by_stem: dict[str, SourceFile] = {}
+    twice = 0
+    for file in masks:
+        if is_image(file.path):
+            twice += by_stem.setdefault(file.stem, file) is not file
+    if twice:
+        faults.add(
+            f"folder {number}", f"{twice} of its slices have two masks, which differ in suffix; keep one"
+        )
+    return by_stem
+
+
+def _beside(path: str, name: str) -> str:
+    return f"{path.rpartition('/')[0]}/{name}".lstrip("/")
+
+
+def _holds_masks(path: str, files: dict[str, list[SourceFile]]) -> bool:
+    name = path.rpartition("/")[2]
+    return name == "masks" or (
+        name == "GT" and any(_beside(path, other) in files for other in ("Imgs", "imgs"))
+    )
+
+
+def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
+    lost: list[str] = []
+
+    def unreadable(_folder: str, depth: int, error: OSError) -> None:
+        if not depth:
+            raise RelayError(f"source cannot be read ({error.strerror}); change its permissions.")
+        lost.append(f"a folder that cannot be read ({error.strerror})")
+
+    def loop() -> None:
+        lost.append("a link to a folder that it stands in")
+
+    for below, entry in walk(source, on_unreadable=unreadable, on_loop=loop):
+        try:
+            status = entry.stat()
+        except OSError as error:
+            lost.append(f"a file that cannot be reached ({error.strerror})")
+            continue
+        if stat.S_ISREG(status.st_mode):
+            path = normalised(below.replace(os.sep, "/"))
+            yield SourceFile(path, entry.path, status.st_size, status.st_mtime_ns)
+    for what in sorted(set(lost)):
+        faults.add("source", f"it holds {what}, {lost.count(what)} in all; mend or remove it")
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """Sorts slice 9 before slice 10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path)]

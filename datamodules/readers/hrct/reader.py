@@ -1,0 +1,323 @@
+"""HRCT lungs: which series, regions and classes does a source hold?
+
+Layouts are those of `hrct_layout`. One unit is one series, or one slice where each slice is of a patient of
+its own. What messages call "folder 3" is the third folder with slices in the order of their paths, "slice 5"
+the fifth from the series' first end, so that no name has to be printed: names of files and folders can be
+names of patients.
+"""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from datamodules.packing.units import OnError, Survey
+from datamodules.readers.hrct.classes import checked_class_map
+from datamodules.readers.hrct.faults import Faults
+from datamodules.readers.hrct.layout import SourceFile, find_slice_folders
+from datamodules.readers.hrct.options import HrctOptions
+from datamodules.readers.hrct.regions import Drawn, find_regions
+from datamodules.readers.hrct.series import Series, find_series
+from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
+from stages.errors import RelayError
+
+__all__ = ["HrctOptions", "survey"]
+
+READER_VERSION = 2  # part of the set's identity; raise it when the patches change
+
+
+def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
+    """List a source of HRCT slices with regions, reading headers and outlines but no pixels.
+
+    Args:
+        source: Its folder.
+        options: How patches are cut.
+        on_error: Whether what cannot be used ends the survey, or is left out and listed.
+
+    Returns:
+        The units are series with regions; a unit's samples are patches, int16 in Hounsfield units, or uint8
+        from 8-bit images, which hold none.
+
+    Raises:
+        RelayError: An option cannot be followed, there is nothing to cut, some slices have Hounsfield units
+            and some not, or something cannot be used and `on_error` is `raise`.
+    """
+    options.check()
+    faults = Faults(on_error)
+    folders, secret = find_slice_folders(source.expanduser(), faults)
+    if not folders:
+        faults.settle()
+        raise RelayError(
+            "source has no slices; expected PATIENT/... with DICOM files or image slices, or Imgs and GT."
+        )
+    class_map = checked_class_map(options.class_map)
+    groups = _groups(options.groups)
+    series: list[tuple[Series, Drawn]] = []
+    passed_over = 0
+    for folder in folders:
+        found = find_series(folder, options, faults)
+        passed_over += found.passed_over
+        series += zip(found.usable, find_regions(folder, found, class_map, faults), strict=True)
+    tags = _tags(series)
+    grouped = []
+    for one, drawn in series:
+        group = _group(one, groups, tags)
+        if group is None:
+            faults.add(
+                one.title,
+                "it has no PatientID, and beside it lie series of several patients; name its patient in a "
+                "file and set groups to it, or set patient=folder",
+            )
+        else:
+            grouped.append((one, drawn, group))
+    notes = [*_notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]
+    secret += "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items()))
+    usable = _with_regions(grouped, options, faults, notes)
+    faults.settle()
+    if not usable:
+        raise RelayError(
+            f"source has {len(series)} series that can be read, and no region of a class on any of them; see "
+            "the layouts of contours, boxes and masks."
+        )
+    _check_depths(usable)
+    mask_classes = options.mask_classes()
+    names = {name for _, drawn, _ in usable for _, name in drawn.regions}
+    if any(drawn.masks for _, drawn, _ in usable):
+        names |= {name for name in mask_classes.values() if name is not None}
+    classes = tuple(sorted(names))
+    units = tuple(
+        _unit(number, one, drawn, group, classes, options)
+        for number, (one, drawn, group) in enumerate(usable, start=1)
+    )
+    eight_bit = usable[0][0].eight_bit
+    return Survey(
+        domain="dld",
+        classes=classes,
+        units=units,
+        problems=tuple(faults.problems),
+        notes=tuple(notes),
+        settings=_settings(options, class_map, eight_bit),
+        secret=secret,
+        wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),
+        window=options.window,
+    )
+
+
+_Grouped = tuple[Series, Drawn, str]
+
+
+def _with_regions(
+    grouped: list[_Grouped], options: HrctOptions, faults: Faults, notes: list[str]
+) -> list[_Grouped]:
+    """Keep the series that patches can be cut from; a patient without any region is a fault."""
+    with_regions = {group for _, drawn, group in grouped if drawn.regions or drawn.masks or drawn.ignored}
+    bare = 0
+    usable: list[_Grouped] = []
+    for one, drawn, group in grouped:
+        if drawn.masks and options.labels is None:
+            raise RelayError(
+                "source has label masks; set labels to what their values mean, such as {1: GGO, 2: CON}."
+            )
+        if drawn.regions or drawn.masks:
+            if options.mm_per_pixel is not None and one.spacing is None:
+                why = "it has no pixel spacing, which resampling needs; set spacing, or mm_per_pixel=null"
+                faults.add(one.title, why)
+            else:
+                usable.append((one, drawn, group))
+        elif drawn.ignored:
+            faults.left_out(one.title, "all its regions have labels that class_map leaves out")
+        elif group in with_regions:
+            bare += 1
+        elif not (one.folder.contours or one.folder.boxes or one.folder.independent):
+            # What is wrong with contours, boxes and pairs is said already.
+            faults.add(one.title, "its patient has no region, and so no class")
+    if bare:
+        notes.append(
+            f"{bare} series without regions are left out; their patients have regions in another series."
+        )
+    return usable
+
+
+def _notes(grouped: list[_Grouped], passed_over: int, options: HrctOptions) -> list[str]:
+    notes = []
+    ignored: Counter[str] = Counter()
+    for _, drawn, _ in grouped:
+        ignored.update(drawn.ignored)
+    if ignored:
+        listed = ", ".join(f"{label} ({count})" for label, count in sorted(ignored.items()))
+        notes.append(f"Regions that class_map leaves out: {listed}.")
+    if passed_over:
+        notes.append(
+            f"{passed_over} DICOM files hold no image, or a localizer or screenshot, and are passed over."
+        )
+    eight_bit = sum(one.eight_bit for one, _, _ in grouped)
+    if eight_bit:
+        notes.append(
+            f"{eight_bit} series of 8-bit slices: grey values as they come, no Hounsfield units; window is "
+            "not used."
+        )
+    alone = sum(one.folder.independent and group == one.patient for one, _, group in grouped)
+    if alone:
+        notes.append(
+            f"{alone} slices name no patient: each is a group of its own, and nothing keeps slices of one "
+            "patient on one side of a split. Name patients in a file and set groups to it."
+        )
+    folders = {one.folder.patient for one, _, _ in grouped}
+    if options.patient == "tag" and len(folders) > 1 and len({group for _, _, group in grouped}) == 1:
+        notes.append(
+            f"All files name the same patient, in {len(folders)} folders; where this is a placeholder, set "
+            "patient=folder."
+        )
+    return notes
+
+
+def _check_depths(usable: list[_Grouped]) -> None:
+    eight_bit = sum(one.eight_bit for one, _, _ in usable)
+    if 0 < eight_bit < len(usable):
+        raise RelayError(
+            f"source has {eight_bit} series of 8-bit slices, without Hounsfield units, beside "
+            f"{len(usable) - eight_bit} with them; prepare them as two sets."
+        )
+
+
+def _unit(
+    number: int, one: Series, drawn: Drawn, group: str, classes: tuple[str, ...], options: HrctOptions
+) -> SeriesUnit:
+    index = {name: place for place, name in enumerate(classes)}
+    of_regions = {region.slice_number for region, _ in drawn.regions}
+    numbers = sorted(of_regions | {place + 1 for place in drawn.masks})
+    slices = tuple(
+        DrawnSlice(
+            slice_number + one.first - 1,
+            one.slice_title(slice_number + one.first - 1),
+            one.slices[slice_number - 1].location,
+            drawn.masks[slice_number - 1].location if drawn.masks else None,
+            tuple(
+                (region, index[name]) for region, name in drawn.regions if region.slice_number == slice_number
+            ),
+        )
+        for slice_number in numbers
+    )
+    return SeriesUnit(
+        key=f"series-{number:05d}",
+        fingerprint=_fingerprint((*one.slices, *drawn.files)),
+        title=one.title,
+        group=group,
+        side=one.side,
+        dicom=one.dicom,
+        shape=one.shape,
+        spacing=one.spacing,
+        classes=classes,
+        mask_classes={
+            value: None if name is None else index[name] for value, name in options.mask_classes().items()
+        }
+        if drawn.masks
+        else {},
+        slices=slices,
+        options=options,
+    )
+
+
+def _fingerprint(files: Iterable[SourceFile]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.size} {file.modified}\n".encode())
+    return digest.hexdigest()
+
+
+def _tags(series: Sequence[tuple[Series, Drawn]]) -> dict[str, set[str]]:
+    """PatientIDs by patient's folder."""
+    tags: dict[str, set[str]] = {one.folder.patient: set() for one, _ in series}
+    for one, _ in series:
+        if one.dicom and one.patient != one.folder.patient:
+            tags[one.folder.patient].add(one.patient)
+    return tags
+
+
+def _group(one: Series, groups: Mapping[str, str], tags: Mapping[str, set[str]]) -> str | None:
+    """Who a series shows; None where that is not known.
+
+    One without a PatientID is of the patient that the others of its folder name: a patient whose tag is
+    missing in some files must not become two.
+
+    Raises:
+        RelayError: The file of groups gives its slices several.
+    """
+    named = {groups[path] for path in _slice_paths(one) if path in groups}
+    if len(named) > 1:
+        raise RelayError(
+            f"the file that groups names gives slices of {one.title} {len(named)} groups; a series is of one "
+            "patient."
+        )
+    if named or one.folder.path in groups:
+        return named.pop() if named else groups[one.folder.path]
+    others = tags[one.folder.patient]
+    if one.patient == one.folder.patient and others:
+        return next(iter(others)) if len(others) == 1 else None
+    return one.patient or "source"
+
+
+def _slice_paths(one: Series) -> Iterator[str]:
+    """By which a file of groups may name its slices."""
+    for file in one.slices:
+        yield file.path
+        yield file.path.rpartition(".")[0]
+
+
+def _notes_on_groups(series: Sequence[Series], groups: dict[str, str]) -> list[str]:
+    """What of a file of groups, and of the source, has no counterpart."""
+    if not groups:
+        return []
+    known = [{*_slice_paths(one), one.folder.path} for one in series]
+    unused = len(groups.keys() - set[str]().union(*known))
+    if unused == len(groups):
+        raise RelayError(
+            f"none of the {unused} paths in the file that groups names is a slice or folder of the source; "
+            "write them as PATIENT/slices, with forward slashes and without a leading one."
+        )
+    unnamed = sum(paths.isdisjoint(groups) for paths in known)
+    notes = []
+    if unused:
+        notes.append(f"{unused} of {len(groups)} paths in the file of groups are not in the source.")
+    if unnamed:
+        notes.append(f"{unnamed} series are not in the file of groups and keep the groups that they have.")
+    return notes
+
+
+def _groups(location: Path | None) -> dict[str, str]:
+    if location is None:
+        return {}
+    try:
+        with open(location, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise RelayError("groups names a file that cannot be read; set it to a CSV file.") from None
+    if not rows:
+        raise RelayError("groups names a file without rows; write the columns path and group, a row a path.")
+    groups: dict[str, str] = {}
+    for line, row in enumerate(rows, start=2):
+        path, group = row.get("path"), row.get("group")
+        if not path or not group:
+            raise RelayError(f"the file that groups names has no path or no group in line {line}.")
+        if groups.setdefault(path.strip(), group.strip()) != group.strip():
+            raise RelayError(f"the file that groups names gives the path of line {line} two groups.")
+    return groups
+
+
+def _settings(options: HrctOptions, class_map: dict[str, str | None], eight_bit: bool) -> dict[str, object]:
+    labels = options.mask_classes()
+    return {
+        "reader_version": READER_VERSION,
+        "size": options.size,
+        "stride": options.stride,
+        "coverage": options.coverage,
+        "mm_per_pixel": options.mm_per_pixel,
+        "spacing": None if options.spacing is None else list(options.spacing),
+        "window": None if eight_bit else list(options.window),
+        "class_map": dict(sorted(class_map.items())),
+        "labels": {str(value): labels[value] for value in sorted(labels)},
+        "patient": options.patient,
+        "slice_order": options.slice_order,
+        "unsigned_offset": options.unsigned_offset,
+    }

@@ -1,0 +1,203 @@
+"""Which series of slices lie in a folder, and can they be used?"""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from datamodules.packing.units import Side, UnusableError
+from datamodules.readers.hrct.faults import Faults
+from datamodules.readers.hrct.images import ImageHeader, read_image_header
+from datamodules.readers.hrct.layout import SliceFolder, SourceFile
+from datamodules.readers.hrct.options import HrctOptions
+from datamodules.readers.hrct.order import number_gap, order_slices
+from datamodules.readers.hrct.slices import SliceHeader, read_slice_header
+
+
+@dataclass(frozen=True)
+class Series:
+    """Slices in order.
+
+    Attributes:
+        title: What messages call it.
+        folder: Where it lies.
+        slices: Its files, slice 1 first.
+        shape: (H, W) of each.
+        spacing: mm between rows and between columns, None where it is not known.
+        dicom: Whether its files are DICOM.
+        eight_bit: Whether its values are no Hounsfield units.
+        unnumbered: Why it is not known which slice is number 1; empty where it is.
+        first: Number of its first slice: 1, or its place in the folder where each slice stands for itself.
+        uid: SeriesInstanceUID; not printed.
+        patient: Who it shows, as the source names them; not printed.
+    """
+
+    title: str
+    folder: SliceFolder = field(repr=False)
+    slices: tuple[SourceFile, ...] = field(repr=False)
+    shape: tuple[int, int]
+    spacing: tuple[float, float] | None
+    dicom: bool
+    eight_bit: bool
+    unnumbered: str
+    first: int
+    uid: str = field(repr=False)
+    patient: str = field(repr=False)
+
+    @property
+    def side(self) -> Side | None:
+        """The provider's split."""
+        return self.folder.side
+
+    def slice_title(self, number: int) -> str:
+        """What messages call a slice, numbered from 1."""
+        folder = f"folder {self.folder.number}"
+        return f"slice {number} of {folder if self.folder.independent else self.title}"
+
+
+@dataclass(frozen=True)
+class FolderSeries:
+    """What was found in a folder.
+
+    Attributes:
+        usable: The series that patches can be cut from.
+        refused: SeriesInstanceUIDs of the others; not printed.
+        passed_over: How many DICOM files are no images.
+    """
+
+    usable: tuple[Series, ...]
+    refused: frozenset[str] = field(default=frozenset(), repr=False)
+    passed_over: int = 0
+
+
+def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
+    """Find the series of a folder: one for each SeriesInstanceUID, one for all image slices.
+
+    Args:
+        folder: The folder.
+        options: Order, spacing, and what tells patients apart.
+        faults: Takes what cannot be used.
+    """
+    if folder.dicom and folder.images:
+        faults.add(f"folder {folder.number}", "it holds both DICOM files and image slices; divide them")
+        return FolderSeries(())
+    if folder.images:
+        return FolderSeries(tuple(_of_images(folder, options, faults)))
+    return _of_dicom(folder, options, faults)
+
+
+def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
+    by_uid: defaultdict[str, list[SliceHeader]] = defaultdict(list)
+    passed_over, lost = 0, folder.cut
+    for number, file in enumerate(folder.dicom, start=1):
+        try:
+            header = read_slice_header(file.location)
+        except UnusableError as error:
+            faults.add(f"file {number} of folder {folder.number}", error)
+            lost += 1
+            continue
+        if header is None:
+            passed_over += 1
+        else:
+            by_uid[header.series].append(header)
+    files = {file.location: file for file in folder.dicom}
+    series = []
+    refused = set()
+    for number, uid in enumerate(sorted(by_uid), start=1):
+        title = f"series {number} of folder {folder.number}"
+        try:
+            useless = [header for header in by_uid[uid] if header.faults]
+            if useless:
+                raise UnusableError(
+                    f"{len(useless)} of its {len(by_uid[uid])} files cannot be used, the first since "
+                    f"{useless[0].faults[0]}"
+                )
+            ordered = order_slices(by_uid[uid], options.slice_order)
+        except UnusableError as error:
+            faults.add(title, error)
+            refused.add(uid)
+            continue
+        first = ordered.headers[0]
+        series.append(
+            Series(
+                title=title,
+                folder=folder,
+                slices=tuple(files[header.location] for header in ordered.headers),
+                shape=first.shape,
+                spacing=first.spacing,
+                dicom=True,
+                eight_bit=False,
+                # Image numbers would show a hole; an order that was asked for does not.
+                unnumbered=f"{lost} files of its folder cannot be read"
+                if lost and options.slice_order != "image_numbers"
+                else ordered.unnumbered,
+                first=1,
+                uid=uid,
+                patient=(first.patient if options.patient == "tag" else "") or folder.patient,
+            )
+        )
+    return FolderSeries(tuple(series), frozenset(refused), passed_over)
+
+
+def _of_images(folder: SliceFolder, options: HrctOptions, faults: Faults) -> list[Series]:
+    headers = {}
+    for number, file in enumerate(folder.images, start=1):
+        try:
+            headers[file] = read_image_header(file.location)
+        except UnusableError as error:
+            faults.add(f"slice {number} of folder {folder.number}", error)
+    if not headers:
+        return []
+    if folder.independent:
+        return [
+            _image_series(
+                f"slice {number} of folder {folder.number}", folder, (file,), options, headers[file], number
+            )
+            for number, file in enumerate(folder.images, start=1)
+            if file in headers
+        ]
+    title = f"series 1 of folder {folder.number}"
+    kinds = set(headers.values())
+    if len(kinds) > 1:
+        faults.add(title, "its slices differ in size or in bits; divide them into one folder each")
+        return []
+    if len(headers) < len(folder.images) and (folder.contours or folder.boxes):
+        return []  # the numbers of the slices behind the one that cannot be read are not known
+    files = tuple(headers)
+    if options.slice_order == "descending":
+        files = files[::-1]
+    return [_image_series(title, folder, files, options, kinds.pop())]
+
+
+def _unnumbered(files: Sequence[SourceFile], options: HrctOptions) -> str:
+    """Why image slices cannot be told by number: the last ones in their names should count from 1 or 0."""
+    last = [re.findall(r"\d+", file.stem)[-1:] for file in files]
+    if not all(last):
+        return ""  # names without numbers: their order is all there is
+    numbers = [int(number) for (number,) in last]
+    if options.slice_order == "image_numbers" and numbers != sorted(numbers):
+        return "the numbers at the end of their names do not follow the order of the names"
+    return number_gap(numbers, options.slice_order)
+
+
+def _image_series(
+    title: str,
+    folder: SliceFolder,
+    files: tuple[SourceFile, ...],
+    options: HrctOptions,
+    header: ImageHeader,
+    first: int = 1,
+) -> Series:
+    return Series(
+        title=title,
+        folder=folder,
+        slices=files,
+        shape=header.shape,
+        spacing=options.spacing,
+        dicom=False,
+        eight_bit=header.depth == "8-bit",
+        unnumbered="" if folder.independent else _unnumbered(files, options),
+        first=first,
+        uid="",
+        patient=files[0].path if folder.independent else folder.patient,
+    )

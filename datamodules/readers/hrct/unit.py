@@ -1,0 +1,225 @@
+"""How does a series with regions become patches?"""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+
+from datamodules.packing.units import OnError, Problem, Sample, Side, UnusableError
+from datamodules.readers.hrct.drawing import Labels, Numbers, draw_regions, label_mask
+from datamodules.readers.hrct.faults import Faults
+from datamodules.readers.hrct.images import Slice, read_mask, read_slice_image, resample, resample_labels
+from datamodules.readers.hrct.options import HrctOptions
+from datamodules.readers.hrct.patches import cut_patches, find_patches
+from datamodules.readers.hrct.rois import Region
+from datamodules.readers.hrct.slices import read_hounsfield
+
+
+@dataclass(frozen=True)
+class DrawnSlice:
+    """A slice on which something was drawn.
+
+    Attributes:
+        number: In its series, from 1.
+        title: What messages call it.
+        location: Its file; not printed.
+        mask: Its label mask, None where it has outlines; not printed.
+        regions: Its outlines with the index of their class.
+    """
+
+    number: int
+    title: str
+    location: str = field(repr=False)
+    mask: str | None = field(repr=False)
+    regions: tuple[tuple[Region, int], ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SeriesUnit:
+    """One series, as `packing.units.Unit` asks.
+
+    Attributes:
+        key: Its number in the survey.
+        fingerprint: Of its files' sizes and times of change.
+        title: What messages call it.
+        group: Its patient, as the source names them; not printed.
+        side: The provider's split.
+        dicom: Whether its files are DICOM.
+        shape: (H, W) of its slices.
+        spacing: mm between rows and between columns, None where it is not known.
+        classes: Names of the classes; regions and masks hold their indices, from 0.
+        mask_classes: Value of a mask -> index of its class, None: left out.
+        slices: Those with regions.
+        options: How patches are cut.
+    """
+
+    key: str
+    fingerprint: str
+    title: str
+    group: str = field(repr=False)
+    side: Side | None
+    dicom: bool
+    shape: tuple[int, int]
+    spacing: tuple[float, float] | None
+    classes: tuple[str, ...]
+    mask_classes: dict[int, int | None]
+    slices: tuple[DrawnSlice, ...]
+    options: HrctOptions = field(repr=False)
+
+    def read(self, on_error: OnError) -> tuple[list[Sample], list[Problem]]:
+        """Cut the patches of the series.
+
+        Slices without regions are not decoded. Regions that hold no patch, and pixels in regions of two
+        classes, are reported whatever `on_error` is: drawing them was no mistake.
+
+        Returns:
+            Samples in the order of slice, row and column, with the columns slice (from 1), roi, row, column
+            (upper left pixel, from 0, after resampling) and share.
+
+        Raises:
+            RelayError: A slice or mask cannot be used and `on_error` is `raise`.
+        """
+        faults = Faults(on_error)
+        samples: list[Sample] = []
+        drawn: set[tuple[int, int]] = set()
+        used: set[tuple[int, int]] = set()
+        disputed = 0
+        for one in self.slices:
+            try:
+                labels, numbers, more = self._regions(one, faults)
+                drawn |= {(one.number, number) for number in np.unique(numbers[numbers > 0]).tolist()}
+                image = self.image(one) if labels.any() else None
+            except UnusableError as error:
+                faults.add(one.title, error)
+                continue
+            disputed += more
+            if image is not None:
+                labels, numbers, image = self._resampled(labels, numbers, image)
+                cut, touched = self._patches(one, labels, numbers, image)
+                samples += cut
+                used |= {(one.number, number) for number in touched}
+        faults.settle()
+        size, share = self.options.size, self.options.coverage
+        if not drawn:
+            faults.left_out(self.title, "its regions or masks hold no pixel")
+        elif drawn - used:
+            faults.left_out(
+                self.title,
+                f"{len(drawn - used)} of its {len(drawn)} regions hold no window of {size} x {size} pixels "
+                f"on the grid with {share:.0%} of it inside",
+            )
+        if disputed:
+            why = f"{disputed} pixels lie in regions of different classes and are used for none"
+            faults.left_out(self.title, why)
+        return samples, faults.problems
+
+    def _regions(self, one: DrawnSlice, faults: Faults) -> tuple[Labels, Numbers, int]:
+        if one.mask is None:
+            return draw_regions([(region, index + 1) for region, index in one.regions], self.shape)
+        by_value = {value: 0 if index is None else index + 1 for value, index in self.mask_classes.items()}
+        labels, numbers, unknown = label_mask(read_mask(one.mask, self.shape), by_value)
+        if unknown:
+            first = ", ".join(str(value) for value in unknown[:3])
+            faults.add(
+                one.title,
+                f"its mask has {len(unknown)} values that labels does not have ({first}); add them there",
+            )
+        return labels, numbers, 0
+
+    def slice_name(self, one: DrawnSlice) -> str:
+        """What names of a slice's samples begin with, behind the group."""
+        return f"{self.key}/{one.number:04d}"
+
+    def image(self, one: DrawnSlice) -> Slice:
+        """Decode a slice.
+
+        Raises:
+            UnusableError: It cannot be decoded.
+        """
+        image = (
+            read_hounsfield(one.location)
+            if self.dicom
+            else read_slice_image(one.location, self.options.unsigned_offset)
+        )
+        if image.shape != self.shape:
+            raise UnusableError("its size changed since the source was listed; list it again")
+        return image
+
+    def _resampled(self, labels: Labels, numbers: Numbers, image: Slice) -> tuple[Labels, Numbers, Slice]:
+        target = self.options.mm_per_pixel
+        if target is None:
+            return labels, numbers, image
+        assert self.spacing is not None  # the survey refuses what has none
+        return (
+            resample_labels(labels.astype(np.int32), self.spacing, target).astype(np.uint8),
+            resample_labels(numbers, self.spacing, target),
+            resample(image, self.spacing, target),
+        )
+
+    def _patches(
+        self, one: DrawnSlice, labels: Labels, numbers: Numbers, image: Slice
+    ) -> tuple[list[Sample], set[int]]:
+        size = self.options.size
+        positions, winners, shares = find_patches(labels, size, self.options.stride, self.options.coverage)
+        patches = cut_patches(image, positions, size)
+        samples: list[Sample] = []
+        touched: set[int] = set()
+        places = positions[:, 1:].tolist()
+        for (row, column), winner, share, patch in zip(
+            places, winners.tolist(), shares.tolist(), patches, strict=True
+        ):
+            window = np.s_[row : row + size, column : column + size]
+            inside = np.bincount(numbers[window][labels[window] == winner])
+            touched |= set(np.flatnonzero(inside).tolist())
+            samples.append(
+                Sample(
+                    image=cast(Slice, patch),
+                    label=self.classes[winner - 1],
+                    group=self.group,
+                    name=f"{{group}}/{self.slice_name(one)}-{row:04d}-{column:04d}",
+                    split=self.side,
+                    columns={
+                        "slice": one.number,
+                        "roi": int(inside.argmax()),
+                        "row": row,
+                        "column": column,
+                        "share": round(share, 4),
+                    },
+                )
+            )
+        return samples, touched
+
+
+@dataclass(frozen=True)
+class WholeSlice:
+    """A slice that patches are cut from, as `packing.units.Whole` asks.
+
+    Attributes:
+        unit: Its series.
+        place: Its place among the unit's slices.
+    """
+
+    unit: SeriesUnit
+    place: int
+
+    @property
+    def name(self) -> str:
+        """What names of its samples begin with."""
+        return self.unit.slice_name(self._slice)
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self._slice.title
+
+    @property
+    def _slice(self) -> DrawnSlice:
+        return self.unit.slices[self.place]
+
+    def read(self) -> Slice:
+        """Decode it.
+
+        Raises:
+            UnusableError: It cannot be decoded.
+        """
+        return self.unit.image(self._slice)

@@ -1,0 +1,106 @@
+"""Which images lie in ILSVRC2012's extracted folders, `train/WNID/*.JPEG` and `val/[WNID/]*.JPEG`?"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from datamodules.listing import first_and_more, is_image, normalised
+from datamodules.packing.units import Side
+from datamodules.readers.ilsvrc.devkit import is_wnid
+from datamodules.readers.ilsvrc.images import ImageEntry, by_ground_truth
+from datamodules.readers.ilsvrc.units import Layout
+from datamodules.walk import is_folder
+from stages.errors import RelayError
+
+
+class ClassFolders:
+    """A folder a class.
+
+    Attributes:
+        location: The side's folder.
+        classes: WNIDs, sorted.
+        ignored: Number of files that are not images by their suffix; grows while classes are listed.
+    """
+
+    layout: Layout = "class_folders"
+    missing = 0  # nothing says how many there should be
+
+    def __init__(self, location: Path, side: Side) -> None:
+        self.location = location
+        self.ignored = 0
+        folders = sorted(entry.name for entry in _scan(location, side) if is_folder(entry))
+        odd = [str(place) for place, name in enumerate(folders, 1) if not is_wnid(name)]
+        if odd:
+            raise RelayError(
+                f"{side}: of its {len(folders)} folders in sorted order, number {first_and_more(odd)} is not "
+                "named by a WNID such as n01440764; rename or remove it."
+            )
+        self.classes = tuple(folders)
+        self._side = side
+
+    def images(self, classes: tuple[str, ...]) -> Iterator[tuple[str, list[ImageEntry]]]:
+        """WNID and images of each class, in the order asked for, sorted.
+
+        Raises:
+            RelayError: A folder may not be read.
+        """
+        for wnid in classes:
+            found, ignored = _images(self.location / wnid, f"{self._side}/{wnid}")
+            self.ignored += ignored
+            yield wnid, found
+
+
+class FlatFolder:
+    """Validation images side by side; the devkit says their classes.
+
+    Attributes:
+        location: The side's folder.
+        classes: WNIDs, sorted.
+        missing: How many images of the ground truth are not there.
+        ignored: Number of files that are not images by their suffix.
+    """
+
+    layout: Layout = "flat"
+
+    def __init__(self, location: Path, side: Side, truth: tuple[str, ...]) -> None:
+        self.location = location
+        found, self.ignored = _images(location, side)
+        self._by_class, self.missing = by_ground_truth(found, truth, side)
+        self.classes = tuple(sorted(self._by_class))
+
+    def images(self, classes: tuple[str, ...]) -> Iterator[tuple[str, list[ImageEntry]]]:
+        """WNID and images of each class, in the order asked for, sorted."""
+        for wnid in classes:
+            yield wnid, self._by_class[wnid]
+
+
+def has_class_folders(location: Path, side: Side) -> bool:
+    """Whether a side's folder holds folders, rather than images side by side."""
+    return any(is_folder(entry) for entry in _scan(location, side))
+
+
+def _images(folder: Path, what: str) -> tuple[list[ImageEntry], int]:
+    files = [entry for entry in _scan(folder, what) if not is_folder(entry)]
+    images = [entry for entry in files if is_image(entry.name)]
+    images.sort(key=lambda entry: normalised(entry.name))
+    return [_image_entry(entry) for entry in images], len(files) - len(images)
+
+
+def _image_entry(entry: os.DirEntry[str]) -> ImageEntry:
+    try:
+        status = entry.stat()
+    except OSError as error:  # a link to nothing, or to itself
+        return ImageEntry(entry.name, 0, 0, 0, f"it cannot be reached: {error.strerror}")
+    trouble = "" if stat.S_ISREG(status.st_mode) else "it is not an ordinary file"
+    return ImageEntry(entry.name, 0, status.st_size, status.st_mtime_ns, trouble)
+
+
+def _scan(folder: Path, what: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise RelayError(
+            f"ILSVRC2012: the folder {what} cannot be read: {error.strerror}; check its permissions."
+        ) from error

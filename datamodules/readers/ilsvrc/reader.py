@@ -1,0 +1,214 @@
+"""Reading ILSVRC2012: from its original archives in place, or from extracted folders."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from datamodules.listing import existing_root, first_and_more
+from datamodules.packing.units import OnError, Problem, Side, Survey, Unit
+from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchive, check_checksums
+from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
+from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders
+from datamodules.readers.ilsvrc.images import ImageEntry, PackedEntries, Packer, image_name
+from datamodules.readers.ilsvrc.units import ImageUnit, Layout, unusable
+from stages.errors import RelayError
+
+DECODER_VERSION = 1
+"""Part of a set's settings; raise it when the pixels that `datamodules.readers.jpeg` makes change."""
+
+_KAGGLE = "ILSVRC/Data/CLS-LOC"
+"""Folder of both sides in Kaggle's copy of the set."""
+
+_SIDES: tuple[Side, Side] = ("train", "val")
+
+
+@dataclass(frozen=True)
+class IlsvrcOptions:
+    """How ILSVRC2012 is read.
+
+    Attributes:
+        classes: WNIDs, or terms of synsets such as "tench"; none for all.
+        size: Side of the images in pixels: the shorter side is resized to it, then the centre is cropped.
+        checksums: Whether the archives are compared with the published MD5 sums, which takes minutes.
+        images_per_unit: Images that are read as one piece of work.
+    """
+
+    classes: tuple[str, ...] = ()
+    size: int = 224
+    checksums: bool = False
+    images_per_unit: int = 256
+
+
+class _Listed(Protocol):
+    """A side of the set, as an archive or a folder.
+
+    Attributes:
+        location: The file or folder.
+        layout: How the images lie there.
+        classes: WNIDs, sorted.
+        missing: How many validation images of the ground truth are not there.
+        ignored: Number of files that are no images by their suffix.
+    """
+
+    @property
+    def location(self) -> Path: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def missing(self) -> int: ...
+    @property
+    def ignored(self) -> int: ...
+    def images(self, classes: tuple[str, ...]) -> Iterator[tuple[str, list[ImageEntry]]]: ...
+
+
+def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
+    """List a copy of ILSVRC2012, or of some of its classes, without decoding.
+
+    Each side comes from its archive (`ILSVRC2012_img_train.tar`, `ILSVRC2012_img_val.tar`; read in place) or
+    from its folder (`train/WNID/*.JPEG`, `val/WNID/*.JPEG`, or `val/*.JPEG` with the devkit's ground truth);
+    the archive is taken where both are there. The devkit may be its archive or extracted; it is needed where
+    validation images are not in class folders, and to ask for classes by name (`classes.txt` does as well).
+    Kaggle's copy is read as it unpacks: folders below `ILSVRC/Data/CLS-LOC`, and its two `LOC_` files.
+
+    Raises:
+        RelayError: An option is out of range; a side is missing; an archive has a wrong checksum, is cut
+            short or damaged or has paths that leave its folder; the devkit is damaged; a class is unknown,
+            missing or empty; or an image cannot be used (zero bytes, a broken link) or is missing and
+            `on_error` is `raise`.
+    """
+    _check_options(options)
+    source = Path(existing_root(str(source)))
+    if options.checksums:
+        check_checksums(source)
+    names = read_class_names(source)
+    sides = {side: _listed(source, side, names) for side in _SIDES}
+    present = sorted({wnid for listed in sides.values() for wnid in listed.classes})
+    classes = chosen_classes(options.classes, names, present)
+    problems: list[Problem] = []
+    notes: list[str] = []
+    units: list[Unit] = []
+    content = hashlib.sha256()
+    for side, listed in sides.items():
+        _check_classes(side, listed, classes)
+        entries = _entries(side, listed, classes, problems, on_error)
+        _check_missing(side, listed, problems, on_error)
+        notes += _notes(source, side, listed, classes, names, len(entries))
+        content.update(entries.content_digest())
+        units += _units(side, listed, classes, entries, options)
+    settings: dict[str, object] = {
+        "size": options.size,
+        "decoder": DECODER_VERSION,
+        "images_per_unit": options.images_per_unit,
+    }
+    return Survey(
+        "natural", classes, tuple(units), tuple(problems), tuple(notes), settings, content.hexdigest()
+    )
+
+
+def _check_options(options: IlsvrcOptions) -> None:
+    if not 1 <= options.size <= 4096:
+        raise RelayError(f"size is {options.size} pixels; set it to 1 to 4096, such as 224.")
+    if options.images_per_unit < 1:
+        raise RelayError(f"images_per_unit is {options.images_per_unit}; set it to 1 or more, such as 256.")
+
+
+def _listed(source: Path, side: Side, names: ClassNames) -> _Listed:
+    archive = source / ARCHIVES[side]
+    folder = next((place for place in (source / side, source / _KAGGLE / side) if place.is_dir()), source)
+    if archive.is_file():
+        return TrainArchive(archive) if side == "train" else ValArchive(archive, names.validation)
+    if folder == source:
+        raise RelayError(
+            f"{source} has neither the archive {ARCHIVES[side]} nor a folder {side}; point `source` at the "
+            "folder that holds the archives, or the folders train and val."
+        )
+    if side == "train" or has_class_folders(folder, side):
+        return ClassFolders(folder, side)
+    return FlatFolder(folder, side, names.validation)
+
+
+def _check_classes(side: Side, listed: _Listed, classes: tuple[str, ...]) -> None:
+    absent = sorted(set(classes) - set(listed.classes))
+    if absent:
+        raise RelayError(
+            f"ILSVRC2012: class {first_and_more(absent)} is missing from {side}; copy it there, or name the "
+            "classes to read in `classes`."
+        )
+
+
+def _entries(
+    side: Side,
+    listed: _Listed,
+    classes: tuple[str, ...],
+    problems: list[Problem],
+    on_error: OnError,
+) -> PackedEntries:
+    packer = Packer()
+    for label, (wnid, entries) in enumerate(listed.images(classes)):
+        usable = []
+        for place, entry in enumerate(entries, 1):
+            trouble = entry.trouble or ("" if entry.size else "it has zero bytes")
+            if trouble:
+                name = image_name(side, wnid, place, entry.file)
+                if on_error == "raise":
+                    raise unusable(name, trouble)
+                problems.append(Problem(name, trouble))
+            else:
+                usable.append((place, entry))
+        if not usable:
+            raise RelayError(
+                f"ILSVRC2012: class {wnid} has no images in {side}; fill it, or name the classes to read in "
+                "`classes`."
+            )
+        packer.add(label, usable)
+    return packer.packed()
+
+
+def _check_missing(side: Side, listed: _Listed, problems: list[Problem], on_error: OnError) -> None:
+    if listed.missing > 0:
+        why = f"{listed.missing} images of the devkit's ground truth are not there"
+        if on_error == "raise":
+            raise RelayError(
+                f"ILSVRC2012: {side}: {why}; copy the set again, or do without them with on_error=skip."
+            )
+        problems.append(Problem(side, why))
+
+
+def _notes(
+    source: Path, side: Side, listed: _Listed, classes: tuple[str, ...], names: ClassNames, images: int
+) -> list[str]:
+    notes = []
+    if listed.layout == "archive" and (source / side).is_dir():
+        notes.append(f"{side}: the archive was read, and the folder {side} beside it was not")
+    if listed.ignored:
+        notes.append(f"{side}: {listed.ignored} files are not images by their suffix and were left alone")
+    counted = names.train_images if side == "train" else Counter(names.validation)
+    if counted and images != (expected := sum(counted[wnid] for wnid in classes)):
+        notes.append(f"{side}: {images} images, where the devkit counts {expected}")
+    return notes
+
+
+def _units(
+    side: Side, listed: _Listed, classes: tuple[str, ...], entries: PackedEntries, options: IlsvrcOptions
+) -> list[Unit]:
+    units: list[Unit] = []
+    for number, start in enumerate(range(0, len(entries), options.images_per_unit)):
+        part = entries.part(start, start + options.images_per_unit)
+        units.append(
+            ImageUnit(
+                key=f"{side}-{number:05d}",
+                fingerprint=part.file_digest().hex(),
+                side=side,
+                location=listed.location,
+                layout=listed.layout,
+                classes=classes,
+                entries=part,
+                size=options.size,
+            )
+        )
+    return units

@@ -1,0 +1,96 @@
+"""How are some hundred images of ILSVRC2012 read?"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Literal
+
+from datamodules.packing.units import OnError, Problem, Sample, Side
+from datamodules.readers.ilsvrc.images import PackedEntries, image_name
+from stages.errors import RelayError
+
+Layout = Literal["archive", "class_folders", "flat"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageUnit:
+    """Images that follow each other in sorted order, of one side.
+
+    Attributes:
+        key: Side and number of the unit.
+        fingerprint: Changes when its files do.
+        side: The provider's.
+        location: The archive, or the side's folder.
+        layout: How the images lie there: in an archive, in a folder a class, or side by side.
+        classes: WNIDs, for the labels.
+        entries: Where the images lie.
+        size: Side in pixels to which they are resized and cropped.
+    """
+
+    key: str
+    fingerprint: str
+    side: Side
+    location: Path
+    layout: Layout
+    classes: tuple[str, ...]
+    entries: PackedEntries
+    size: int
+
+    def read(self, on_error: OnError) -> tuple[list[Sample], list[Problem]]:
+        """Decode the images, in sorted order; each is uint8, (size, size, 3), and a group of its own.
+
+        Raises:
+            RelayError: If an image cannot be used and `on_error` is `raise`; names its side, class and file,
+                or its place in the class where the file has not the provider's name. If the archive cannot be
+                opened.
+        """
+        # Here, since a survey needs no torch: half a gigabyte and seconds in every process.
+        from datamodules.packing.units import UnusableError
+        from datamodules.readers.jpeg import decode_image
+
+        samples: list[Sample] = []
+        problems: list[Problem] = []
+        with ExitStack() as stack:
+            archive = stack.enter_context(self._opened_archive()) if self.layout == "archive" else None
+            for index, file in enumerate(self.entries.names()):
+                wnid = self.classes[self.entries.labels[index]]
+                name = image_name(self.side, wnid, int(self.entries.places[index]), file)
+                try:
+                    image = decode_image(self._content(index, file, archive), self.size)
+                except UnusableError as error:
+                    if on_error == "raise":
+                        raise unusable(name, str(error)) from error
+                    problems.append(Problem(name, str(error)))
+                except OSError as error:  # its text would name the path
+                    why = f"it cannot be read: {error.strerror}"
+                    if on_error == "raise":
+                        raise unusable(name, why) from None
+                    problems.append(Problem(name, why))
+                else:
+                    samples.append(Sample(image, wnid, name, name, self.side))
+        return samples, problems
+
+    def _content(self, index: int, file: str, archive: FileIO | None) -> bytes:
+        if archive is None:
+            wnid = self.classes[self.entries.labels[index]]
+            folder = self.location / wnid if self.layout == "class_folders" else self.location
+            return (folder / file).read_bytes()
+        archive.seek(int(self.entries.offsets[index]))
+        return archive.read(int(self.entries.sizes[index]))
+
+    def _opened_archive(self) -> FileIO:
+        try:
+            return open(self.location, "rb", buffering=0)
+        except OSError as error:
+            raise RelayError(
+                f"{self.location.name} cannot be read: {error.strerror}; it could be when it was listed."
+            ) from error
+
+
+def unusable(name: str, why: str) -> RelayError:
+    """The error about an image that cannot be used."""
+    return RelayError(
+        f"ILSVRC2012: image {name} cannot be used: {why}. Replace it, or leave such images out with "
+        "on_error=skip."
+    )

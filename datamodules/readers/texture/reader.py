@@ -1,0 +1,252 @@
+"""How do CUReT, its Oxford crops and KTH-TIPS become samples?"""
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.listing import first_and_more
+from datamodules.packing.units import OnError, Problem, Sample, Survey, UnusableError, Value
+from datamodules.readers.texture.listing import TextureImage, list_textures
+from datamodules.readers.texture.names import CURET_MATERIALS, KTH_TIPS_MATERIALS
+from datamodules.readers.texture.pixels import decoded, file_bytes, resized
+from datamodules.readers.texture.region import textured_square
+from stages.errors import RelayError
+
+_VERSION = 1  # raise it when pixels, names or groups change
+_FILES_A_UNIT = 200
+_CONDITIONS = {"columbia": 205, "oxford": 92, "kth-tips": 81}  # images a class, as published
+_TOGETHER = ("condition", "scale", "none")
+
+
+@dataclass(frozen=True)
+class TextureOptions:
+    """How a texture database is read.
+
+    Attributes:
+        size: Side of the samples in pixels; bicubic, from the largest centred square (the full release: from
+            the largest square inside the material).
+        color: Whether samples have three channels; grey is ITU-R 601-2 luma.
+        together: What the split keeps on one side: `condition`, all images of one viewing and lighting
+            condition, of every material (KTH-TIPS: pose and light, at every scale); `scale`, all images of
+            one of KTH-TIPS' scales; `none`, each image on its own.
+        least: Pixels that the side of the material's square must have in the full release; 200 leaves 92 of
+            the 205 conditions in the providers' usual selection.
+        materials: Numbers of the CUReT samples to take, of KTH-TIPS too; all where it is empty.
+    """
+
+    size: int = 224
+    color: bool = False
+    together: str = "condition"
+    least: int = 200
+    materials: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TextureUnit:
+    """Some hundred images.
+
+    Attributes:
+        key: `texture-00000` and on.
+        images: What it reads, in order.
+        size: As in `TextureOptions`.
+        color: As in `TextureOptions`.
+        together: As in `TextureOptions`.
+        least: As in `TextureOptions`.
+    """
+
+    key: str
+    images: tuple[TextureImage, ...]
+    size: int
+    color: bool
+    together: str
+    least: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the files' sizes and times of change."""
+        lines = (f"{image.path}\t{image.size}\t{image.stamp}" for image in self.images)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def read(self, on_error: OnError) -> tuple[list[Sample], list[Problem]]:
+        """Decode the images.
+
+        Images of the full release that show too little of the material are left out whatever `on_error` says:
+        that is the usual selection, not a fault.
+
+        Raises:
+            RelayError: A file cannot be used and `on_error` is `raise`.
+        """
+        samples: list[Sample] = []
+        problems: list[Problem] = []
+        for image in self.images:
+            try:
+                sample = self._sample(image)
+            except UnusableError as error:
+                if on_error == "raise":
+                    raise RelayError(
+                        f"{image.name}: {error}. Copy the file again, remove it, or leave out what cannot "
+                        "be used with on_error=skip."
+                    ) from None
+                problems.append(Problem(image.name, str(error)))
+                continue
+            if isinstance(sample, Problem):
+                problems.append(sample)
+            else:
+                samples.append(sample)
+        return samples, problems
+
+    def _sample(self, image: TextureImage) -> Sample | Problem:
+        picture = decoded(file_bytes(image.location, image.member))
+        columns: dict[str, Value] = {"material": image.material, "condition": image.condition}
+        if image.layout == "columbia":
+            square = textured_square(np.asarray(picture.convert("L")))
+            if square.side < self.least:
+                shown = f"{square.side} x {square.side} pixels"
+                return Problem(image.name, f"it shows {shown} of the material, fewer than least={self.least}")
+            side, left, top = square.side, square.left, square.top
+            columns["visible"] = side
+        else:
+            side = min(picture.size)
+            left, top = (picture.width - side) // 2, (picture.height - side) // 2
+            if image.scale:
+                columns["scale"] = image.scale
+        picture = picture.convert("RGB" if self.color else "L")
+        return Sample(
+            image=resized(picture, (left, top, left + side, top + side), self.size),
+            label=image.label,
+            group=_group(image, self.together),
+            name=_name(image),
+            columns=columns,
+        )
+
+
+def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -> Survey:
+    """List a texture database.
+
+    Args:
+        source: A folder in one of the layouts of `texture_listing`.
+        options: How it is read.
+        on_error: Whether a file that cannot be used, or a missing class, ends the survey or is left out.
+
+    Returns:
+        The survey; units of 200 images.
+
+    Raises:
+        RelayError: An option is out of range, the source is no folder or has no images of a known layout, or
+            of several; with `on_error="raise"` also the first file that cannot be used, and missing classes.
+    """
+    _check_options(options)
+    if not source.is_dir():
+        raise RelayError("the source is no folder; give the folder that holds the class folders or zips.")
+    images, problems = list_textures(source)
+    layouts = Counter(image.layout for image in images)
+    if len(layouts) > 1:
+        found = ", ".join(f"{count} files of {layout}" for layout, count in sorted(layouts.items()))
+        raise RelayError(f"the source holds several databases ({found}); give one folder for each.")
+    if not images and not problems:
+        raise RelayError(
+            "the source holds no images of CUReT (BMP, .bmp.Z, zips), its Oxford crops or KTH-TIPS."
+        )
+    if layouts and "kth-tips" not in layouts and options.together == "scale":
+        raise RelayError("together=scale is for KTH-TIPS: CUReT has no scales; choose condition or none.")
+    chosen = [image for image in images if not options.materials or image.material in options.materials]
+    problems += _missing_classes(chosen, options)
+    if problems and on_error == "raise":
+        more = f" {len(problems) - 1} more cannot be used either." if len(problems) > 1 else ""
+        raise RelayError(
+            f"{problems[0].what}: {problems[0].why}.{more} on_error=skip leaves out what cannot be used."
+        )
+    if not chosen:
+        raise RelayError(f"no image of the source can be used; {problems[0].what}: {problems[0].why}.")
+    starts = range(0, len(chosen), _FILES_A_UNIT)
+    return Survey(
+        domain="texture",
+        classes=tuple(sorted({image.label for image in chosen})),
+        units=tuple(
+            TextureUnit(
+                f"texture-{number:05d}",
+                tuple(chosen[start : start + _FILES_A_UNIT]),
+                options.size,
+                options.color,
+                options.together,
+                options.least,
+            )
+            for number, start in enumerate(starts)
+        ),
+        problems=tuple(problems),
+        notes=tuple(_notes(chosen)),
+        settings={
+            "reader": _VERSION,
+            "layout": chosen[0].layout,
+            "size": options.size,
+            "color": options.color,
+            "together": options.together,
+            "least": options.least if chosen[0].layout == "columbia" else None,
+            "materials": sorted(set(options.materials)),
+        },
+        secret="\n".join(sorted(image.path for image in images)),
+    )
+
+
+def _check_options(options: TextureOptions) -> None:
+    if not 1 <= options.size <= 4096:
+        raise RelayError(f"size is {options.size}; give the side of the samples in pixels, such as 224.")
+    if options.together not in _TOGETHER:
+        raise RelayError(f"together is {options.together!r}; choose one of {', '.join(_TOGETHER)}.")
+    if options.least < 1:
+        raise RelayError(f"least is {options.least}; give a number of pixels of 1 or more, such as 200.")
+    wrong = [number for number in options.materials if not 1 <= number <= len(CURET_MATERIALS)]
+    if wrong:
+        raise RelayError(f"materials has {wrong[0]}; CUReT's samples are 1 to {len(CURET_MATERIALS)}.")
+
+
+def _missing_classes(images: list[TextureImage], options: TextureOptions) -> list[Problem]:
+    """The classes that were asked for, or that the database has, and that have no image."""
+    labels = {image.label for image in images}
+    if not images:
+        return [Problem("the materials asked for", "the source has no image of them")]
+    if images[0].layout == "kth-tips":
+        known = {name: number for name, number in KTH_TIPS_MATERIALS.items()}
+        if not labels <= known.keys():  # KTH-TIPS2, or a set of one's own in its layout
+            return []
+    else:
+        known = {name: number for number, name in enumerate(CURET_MATERIALS, start=1)}
+    asked = set(options.materials) or set(known.values())
+    return [
+        Problem(
+            f"class {name} (sample {number:02d})", "its folder is missing, or has no image; copy it again"
+        )
+        for name, number in known.items()
+        if number in asked and name not in labels
+    ]
+
+
+def _notes(images: list[TextureImage]) -> list[str]:
+    """Which classes have other counts than the published ones."""
+    expected = _CONDITIONS[images[0].layout]
+    counts = Counter(image.label for image in images)
+    by_count: defaultdict[int, list[str]] = defaultdict(list)
+    for label, count in sorted(counts.items()):
+        if count != expected:
+            by_count[count].append(label)
+    notes = [
+        f"{count} images instead of the published {expected} in class {first_and_more(labels, 3)}"
+        for count, labels in sorted(by_count.items())
+    ]
+    if images[0].layout == "columbia":
+        notes.append("images that show too little of the material are left out and listed; see `least`")
+    return notes
+
+
+def _group(image: TextureImage, together: str) -> str:
+    if together == "none":
+        return _name(image)
+    return f"scale {image.scale}" if together == "scale" else f"condition {image.condition}"
+
+
+def _name(image: TextureImage) -> str:
+    scale = f"scale-{image.scale}-" if image.scale else ""
+    return f"{image.label}/{image.material:02d}-{scale}{image.condition}"

@@ -1,0 +1,60 @@
+"""Where and with what a run is trained: recorded beside the result, never part of its identity."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from stages.record import OriginRecord
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "pillow")
+_PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def origin(threads: int, device: str) -> OriginRecord:
+    """Versions, commit and machine of this process.
+
+    Args:
+        threads: CPU threads that the run used.
+        device: name of the device that it ran on.
+    """
+    return OriginRecord(
+        versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        git_commit=_git("rev-parse", "HEAD"),
+        git_dirty=None if (status := _git("status", "--porcelain")) is None else bool(status),
+        machine={
+            "host": platform.node(),
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": platform.processor() or platform.machine(),
+            "device": device,
+            "cores": str(os.cpu_count()),
+            "memory_gib": f"{psutil.virtual_memory().total / 1024**3:.0f}",
+        },
+        threads=threads,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def peak_memory_bytes() -> int:
+    """Most memory that this process has held so far, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(_PROJECT), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

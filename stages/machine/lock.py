@@ -1,0 +1,139 @@
+"""One process at a time works in a stage run's folder."""
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from stages.errors import RelayError
+from stages.machine.atomic import write_text
+
+KINDS = ("flock", "soft")
+
+_HOLDER = ".holder.json"
+
+
+class RunLock:
+    """An exclusive lock on a folder, for a `with` block.
+
+    `flock` is the kernel's lock: it ends with its holder, so a killed run never blocks the next. It is not
+    to be trusted on NFS and Lustre; there `soft` takes a file created exclusively, which filelock breaks only
+    on proof of its holder's death: the same host and no such process any more. A dead holder on another host
+    is unknown, hence taken to be alive; the message says which file to remove.
+
+    Beside the lock, `.holder.json` names host, boot, process and Slurm job, for people and for
+    `still_held`: whoever was declared dead but was only asleep finds another's token there.
+
+    Args:
+        folder: an existing folder.
+        kind: flock or soft.
+        on_wait: called once with a sentence that names the holder, if another process has the lock.
+        poll_seconds: time between two tries.
+
+    Raises:
+        RelayError: for another kind.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kind: str = "flock",
+        on_wait: Callable[[str], None] | None = None,
+        poll_seconds: float = 0.5,
+    ) -> None:
+        if kind not in KINDS:
+            raise RelayError(f"paths.lock is {kind!r}; it must be one of {', '.join(KINDS)}")
+        self._folder = folder
+        self._path = folder / ".lock"
+        self._holder = folder / _HOLDER
+        self._lock: BaseFileLock = (FileLock if kind == "flock" else SoftFileLock)(str(self._path))
+        self._on_wait = on_wait
+        self._poll_seconds = poll_seconds
+        self._token = secrets.token_hex(8)
+
+    def __enter__(self) -> "RunLock":
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            if self._on_wait is not None:
+                self._on_wait(f"{self._folder} is being trained by {self._describe_holder()}; waiting for it")
+            self._lock.acquire(poll_interval=self._poll_seconds)
+        try:
+            write_text(self._holder, json.dumps(self._identity(), indent=1) + "\n")
+        except BaseException:  # a full disk: `__exit__` is not called
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.still_held():
+            self._holder.unlink(missing_ok=True)
+        self._lock.release()
+
+    def still_held(self) -> bool:
+        """Whether the holder's file still carries this lock's token."""
+        return _read_holder(self._holder).get("token") == self._token
+
+    def check(self) -> None:
+        """Refuse to write after the lock was lost.
+
+        Raises:
+            RelayError: if another process has taken the folder.
+        """
+        if not self.still_held():
+            raise RelayError(
+                f"the lock on {self._folder} was taken over by {self._describe_holder()}; nothing more "
+                "is written"
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        process = psutil.Process()
+        return {
+            "token": self._token,
+            "host": socket.gethostname(),
+            "boot": psutil.boot_time(),
+            "pid": process.pid,
+            "started": process.create_time(),
+            "taken": time.time(),
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+            "slurm_restart": os.environ.get("SLURM_RESTART_COUNT"),
+        }
+
+    def _describe_holder(self) -> str:
+        holder = _read_holder(self._holder)
+        if not holder:
+            return f"another process (if none is alive, remove {self._path})"
+        job = f", Slurm job {holder['slurm_job']}" if holder.get("slurm_job") else ""
+        return (
+            f"process {holder.get('pid')} on {holder.get('host')}{job} "
+            f"(if that one is dead, remove {self._path})"
+        )
+
+
+def is_held(folder: Path) -> bool:
+    """Whether somebody works in a stage run's folder, by the file that its lock's holder leaves there.
+
+    A holder on this machine must be alive; one on another machine is taken to be.
+    """
+    holder = _read_holder(folder / _HOLDER)
+    try:
+        if holder["host"] != socket.gethostname():
+            return True
+        return abs(psutil.Process(holder["pid"]).create_time() - float(holder["started"])) < 1.0
+    except (ValueError, KeyError, TypeError, psutil.Error):
+        return False
+
+
+def _read_holder(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,247 @@
+"""The report's warnings, from stores that deserve them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.report.__main__ import build_report, main
+from stages.errors import RelayError
+from tests.helpers.report_helpers import finding, small_study, table
+
+PATIENTS = re.compile(r"PATIENT|slice-")
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not drawn: that takes most of the time."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"-"))
+
+
+def test_a_whole_study_has_no_serious_warning_but_few_seeds(tmp_path: Path) -> None:
+    small_study(seeds=range(8), samples=400).write(tmp_path)
+    assert [each for each in build_report(tmp_path).findings if each.serious] == []
+
+
+def _dirty(content: dict[str, Any]) -> None:
+    content["origin"]["git_dirty"] = content["seed"] == 1
+
+
+def _other_torch(content: dict[str, Any]) -> None:
+    if content["seed"] == 2:
+        content["origin"]["versions"]["torch"] = "2.15.0"
+
+
+def _other_commit(content: dict[str, Any]) -> None:
+    if content["seed"] == 2:
+        content["origin"]["git_commit"] = "f" * 40
+
+
+def _other_machine(content: dict[str, Any]) -> None:
+    if content["seed"] == 2:
+        content["origin"]["machine"]["host"] = "node2"
+
+
+def _not_flat(content: dict[str, Any]) -> None:
+    if content["seed"] == 2 and content["data_ratio"] == 0.2 and len(content["chain"]) == 1:
+        content["plateau"]["reached"] = False
+
+
+def _once_crossed(content: dict[str, Any]) -> None:
+    if content["seed"] == 0 and content["data_ratio"] == 0.2:
+        content["data"]["crossing_groups"] = 2
+
+
+def _once_few(content: dict[str, Any]) -> None:
+    if content["seed"] == 0 and content["data_ratio"] == 0.2 and content["stage"] == "dld":
+        content["data"]["val_groups"] = 4
+
+
+def _without_accuracy(content: dict[str, Any]) -> None:
+    if content["seed"] == 1 and content["data_ratio"] == 1.0 and content["chain"] == ["dld"]:
+        del content["metrics"]["accuracy"]
+
+
+def _good_histograms(content: dict[str, Any]) -> None:
+    content["data"]["histogram_accuracy"] = 1.0
+
+
+def _no_patients(content: dict[str, Any]) -> None:
+    content["data"]["val_groups"] = sum(content["data"]["val_counts"])
+
+
+def _crossed(content: dict[str, Any]) -> None:
+    content["data"]["crossing_groups"] = 2
+
+
+@pytest.mark.parametrize(
+    ("change", "title", "item"),
+    [
+        (_crossed, "The split is crossed", None),
+        (_dirty, "4 of 18 runs with uncommitted changes", None),
+        (_other_torch, "Mixed versions", "torch: 2.14.1 (14 runs); 2.15.0 (4 runs)"),
+        (_other_commit, "Mixed commits", f"commit: {'c' * 12} (14 runs); {'f' * 12} (4 runs)"),
+        (_other_machine, "Mixed machines", "node2"),
+        (_once_crossed, "The split is crossed", None),
+        (_once_few, "Only 4 patients", None),
+        (_without_accuracy, "1 run without an accuracy", "dld/"),
+        (_not_flat, "1 of 12 runs did not reach the plateau", "(1) scratch, seed 2, 20%: dld/"),
+        (_good_histograms, "2 processes not above grey-level histograms", "(1) scratch: "),
+        (_no_patients, "Patients are not known", None),
+    ],
+)
+def test_what_the_records_say_is_warned_of(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], title: str, item: str | None
+) -> None:
+    small_study(change=change).write(tmp_path)
+    found = finding(build_report(tmp_path), title)
+    assert item is None or any(item in each for each in found.items)
+
+
+def test_a_plateau_that_was_not_reached_marks_its_numbers(tmp_path: Path) -> None:
+    small_study(change=_not_flat).write(tmp_path)
+    report = build_report(tmp_path)
+    marked = [row[:3] for row in table(report, "ratios").rows() if "*" in row[2].text]
+    assert [(row[0].text, row[1].text) for row in marked] == [("(1) scratch", "20")]
+    assert [row[0].text for row in table(report, "table1").rows() if "*" in row[1].text] == []
+    assert sum("*" in cell.text for row in table(report, "runs").rows() for cell in row) == 1
+
+
+def test_few_patients_are_warned_of(tmp_path: Path) -> None:
+    small_study(patients=9).write(tmp_path)
+    finding(build_report(tmp_path), "Only 9 patients (groups) in the evaluation set")
+
+
+def test_missing_cells_are_named_and_cells_never_tried_only_noted(tmp_path: Path) -> None:
+    def skip(process: str, seed: int, ratio: float) -> bool:
+        return (process, seed, ratio) == ("scratch", 1, 1.0) or (process == "two_stage" and ratio == 0.2)
+
+    small_study(skip=skip).write(tmp_path)
+    report = build_report(tmp_path)
+    missing = finding(report, "1 run of the grid is missing")
+    assert missing.items == ("(1) scratch at 100%: seed 1",) and missing.serious
+    untried = finding(report, "Some processes were not run at every amount of data")
+    assert untried.items == ("(4) two_stage at 20%",) and not untried.serious
+    assert table(report, "pairwise_accuracy").data["n"].tolist() == [2]
+
+
+def test_failed_and_unfinished_runs_are_counted_without_the_name_of_an_image(tmp_path: Path) -> None:
+    folders = small_study().write(tmp_path)
+    folders[0].record.unlink()
+    folders[0].failure.write_text(
+        "Traceback ...\nstages.errors.RelayError: /data/PATIENT-0003^DOE/slice-1.png cannot be read\n"
+    )
+    folders[1].record.unlink()
+    report = build_report(tmp_path)
+    failed = finding(report, "1 stage run of this store failed")
+    folder = folders[0].path.relative_to(tmp_path)
+    assert failed.items == (f"dld, seed 0, 20%: RelayError ({folder})",)
+    assert failed.serious
+    waiting = finding(report, "1 stage run of this store is not finished")
+    assert not waiting.serious
+    assert PATIENTS.search(repr(report.findings)) is None
+
+
+def test_too_few_seeds_for_the_level_are_said_with_how_many_it_takes(tmp_path: Path) -> None:
+    small_study(seeds=range(5)).write(tmp_path)
+    report = build_report(tmp_path)
+    # 2 / 2^5 = 0.0625; 2 / 2^8 = 0.0078 is the first below 0.01
+    found = finding(report, "Too few seeds for p < 0.01")
+    assert "0.062" in found.text and "takes 8 seeds" in found.text
+    assert all("not enough seeds for p < 0.01" in answer.sentence for answer in report.answers)
+
+
+def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    folders = small_study().write(tmp_path)
+    folders[0].history.unlink()
+    folders[1].predictions.unlink()  # all data: ratios alternate
+    folders[3].history.write_text("")
+    folders[5].predictions.write_bytes(b"PAR1")
+    folders[5].recipe.unlink()
+    report = build_report(tmp_path)
+    assert len(finding(report, "history.csv is missing or damaged in 2 runs").items) == 2
+    assert len(finding(report, "predictions.parquet is missing or damaged in 2 runs").items) == 2
+    assert table(report, "patients").data["n"].tolist() == [1, 1, 3, 3]
+    assert table(report, "table1").data["seeds"].tolist() == [3, 3]
+
+
+def test_nothing_but_records_still_gives_a_page(tmp_path: Path) -> None:
+    for folder in small_study().write(tmp_path):
+        for path in (folder.history, folder.predictions, folder.recipe):
+            path.unlink()
+    main([f"runs_dir={tmp_path}"])
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "No history could be read." in page
+    assert "No predictions could be read." in page
+
+
+def test_what_the_sources_records_say_is_warned_of(tmp_path: Path) -> None:
+    """A process inherits its sources."""
+    small_study().write(tmp_path)
+    for place in tmp_path.glob("natural/*/record.json"):
+        content = json.loads(place.read_text())
+        content["plateau"]["reached"] = content["seed"] != 2
+        content["origin"] |= {"git_dirty": True, "versions": content["origin"]["versions"] | {"torch": "0.1"}}
+        place.write_text(json.dumps(content))
+    report = build_report(tmp_path)
+    found = finding(report, "1 of 6 source runs did not reach the plateau")
+    assert any("natural, seed 2: natural/" in item for item in found.items)
+    assert any("0.1 (3 runs)" in item for item in finding(report, "Mixed versions").items)
+    finding(report, "3 of 18 runs with uncommitted changes")
+
+
+def test_runs_of_no_known_process_are_counted(tmp_path: Path) -> None:
+    """As those of a process whose file was removed."""
+
+    def unknown(content: dict[str, Any]) -> None:
+        if content["chain"] == ["natural", "texture", "dld"]:
+            content["chain"] = ["texture", "natural", "dld"]
+
+    small_study(change=unknown).write(tmp_path)
+    found = finding(build_report(tmp_path), "6 finished runs of dld of no known process")
+    assert found.serious and any("texture > natural > dld" in item for item in found.items)
+
+
+def _jagged(content: dict[str, Any]) -> None:
+    content["confusion_matrix"][0].append(1)
+
+
+def _small(content: dict[str, Any]) -> None:
+    content["confusion_matrix"] = [[1, 2], [3, 4]]
+
+
+def _huge(content: dict[str, Any]) -> None:
+    content["confusion_matrix"][0][0] = 10**30
+
+
+def _one_count_less(content: dict[str, Any]) -> None:
+    content["data"]["val_counts"].pop()
+
+
+@pytest.mark.parametrize("change", [_jagged, _small, _huge, _one_count_less])
+def test_a_record_that_contradicts_itself_is_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    small_study(change=lambda content: change(content) if content["stage"] == "dld" else None).write(tmp_path)
+    with pytest.raises(RelayError, match=r"record\.json (contradicts itself|is not a valid record)"):
+        build_report(tmp_path)
+
+
+def test_damaged_histories_and_predictions_are_counted(tmp_path: Path) -> None:
+    folders = [folder for folder in small_study().write(tmp_path) if folder.path.parent.name == "dld"]
+    folders[0].history.write_text("epoch,train_loss,accuracy,cross_entropy\n0,2.0\n")
+    folders[1].history.write_text("epoch,accuracy\n0," + "1" * 140_000 + "\n")
+    whole = next(folder for folder in folders if folder.read_record().data_ratio == 1.0)
+    predictions = pq.read_table(whole.predictions).to_pandas()
+    predictions.iloc[3, predictions.columns.str.startswith("logit_").argmax()] = float("nan")
+    predictions.to_parquet(whole.predictions)
+    titles = [each.title for each in build_report(tmp_path).findings]
+    assert "history.csv is missing or damaged in 2 runs" in titles
+    assert "predictions.parquet is missing or damaged in 1 run" in titles

@@ -1,0 +1,204 @@
+"""The page in headless Chromium: no error, no request, sorting, copying, three widths.
+
+Needs playwright's Python package (in [dev]) and a Chromium of the system's; skipped with a reason otherwise.
+RELAY_SCREENSHOTS=FOLDER keeps the screenshots, to be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report.__main__ import main
+from tests.helpers.fake_study import FakeStudy
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install .[dev]"
+)
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+FLAGS = [
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def _one_not_reached(content: dict[str, Any]) -> None:
+    content["plateau"]["reached"] = content["seed"] != 1
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with warnings, on a page of its own folder."""
+    folder = tmp_path_factory.mktemp("page")
+    study = FakeStudy(
+        processes=("scratch", "natural", "two_stage"),
+        seeds=range(3),
+        ratios=(0.2, 1.0),
+        samples=80,
+        change=_one_not_reached,
+    )
+    study.write(folder / "runs")
+    main([f"runs_dir={folder / 'runs'}", f"out={folder / 'out'}"])
+    return folder / "out" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as engine:
+        started = engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, report: Path) -> Iterator[Any]:
+    """The opened page; afterwards: it wrote nothing to the console and asked for nothing but itself."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto(report.as_uri())
+    yield opened
+    context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+
+
+def _column(page: Any, table: str, column: int) -> list[str]:
+    cells = page.locator(f"#table-{table} tbody tr > :nth-child({column})")
+    return [text.split("\n")[0].strip() for text in cells.all_inner_texts()]
+
+
+def _means(page: Any) -> list[float]:
+    return [float(text.split()[0]) for text in _column(page, "table1", 2)]
+
+
+def _sorted_by(page: Any) -> list[str | None]:
+    return [each.get_attribute("aria-sort") for each in page.locator("#table-table1 thead th").all()]
+
+
+def test_a_click_sorts_up_then_down_and_says_so(page: Any) -> None:
+    before = _means(page)
+    button = page.locator("#table-table1 thead button").nth(1)
+    button.click()
+    assert _means(page) == sorted(before)
+    assert _sorted_by(page)[:3] == [None, "ascending", None]
+    assert "Sorted by accuracy" in page.locator("#status").inner_text()
+    button.click()
+    assert _means(page) == sorted(before, reverse=True)
+    assert _sorted_by(page)[:3] == [None, "descending", None]
+    page.locator("#table-table1 thead button").nth(0).click()
+    assert _column(page, "table1", 1) == ["(1) scratch", "(3) natural", "(4) two_stage"]
+    assert _sorted_by(page)[:3] == ["ascending", None, None]
+
+
+def test_the_keyboard_sorts_too(page: Any) -> None:
+    before = _means(page)
+    page.locator("#table-table1 thead button").nth(1).focus()
+    page.keyboard.press("Enter")
+    assert _means(page) == sorted(before)
+    page.keyboard.press("Space")
+    assert _means(page) == sorted(before, reverse=True)
+
+
+def test_numbers_are_sorted_by_value_not_by_text(page: Any) -> None:
+    page.locator("#runs ~ details summary").click()
+    page.locator("#table-runs thead button").nth(1).click()
+    assert [float(text) for text in _column(page, "runs", 2)] == [20.0] * 9 + [100.0] * 9
+
+
+def test_the_first_stop_of_the_keyboard_leads_to_the_content(page: Any) -> None:
+    page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    assert focused.inner_text() == "Skip to the content"
+    assert focused.bounding_box()["x"] >= 0
+    outline = focused.evaluate("element => getComputedStyle(element).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_table_is_copied_as_tab_separated_text(page: Any) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("button[data-copies=table-table1]").click()
+    page.wait_for_function("document.getElementById('status').textContent === 'Table copied.'")
+    lines = page.evaluate("navigator.clipboard.readText()").split("\n")
+    assert len(lines) == 4
+    assert lines[0].split("\t")[:2] == ["process", "accuracy (%)"]
+    assert lines[1].split("\t")[0] == "(1) scratch"
+    assert {len(line.split("\t")) for line in lines} == {8}
+
+
+def test_warnings_stand_before_the_answer(page: Any) -> None:
+    warnings, answer = page.locator(".warnings").bounding_box(), page.locator("#answer").bounding_box()
+    assert warnings["y"] + warnings["height"] <= answer["y"]
+    assert "6 of 18 runs did not reach the plateau" in page.locator(".warnings").inner_text()
+
+
+def test_all_figures_are_drawn(page: Any) -> None:
+    images = page.locator("figure img")
+    assert images.count() == 5 + 2 * 3
+    assert all(each.evaluate("image => image.complete && image.naturalWidth > 100") for each in images.all())
+
+
+@pytest.mark.parametrize(("name", "width"), [("phone", 360), ("laptop", 1280), ("print", 680)])
+def test_nothing_is_wider_than_the_page(page: Any, name: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    if name == "print":
+        page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if name == "print":  # on paper nothing scrolls, so every table must fit
+        for table in page.locator("table:visible").all():
+            box = table.bounding_box()
+            assert box["x"] + box["width"] <= width, table.get_attribute("id")
+        assert not page.locator("nav").is_visible()
+    if folder := os.environ.get("RELAY_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"report-{name}.png", full_page=True)
+
+
+def test_text_has_the_contrast_of_wcag_aa(page: Any) -> None:
+    """4.5 to 1 between every visible text and what is behind it (WCAG 2.2, 1.4.3)."""
+    pairs = page.evaluate(
+        """() => {
+          const seen = new Set();
+          for (const element of document.querySelectorAll("body *")) {
+            const texts = Array.from(element.childNodes).filter((node) => node.nodeType === 3);
+            if (!texts.some((node) => node.data.trim()) || !element.checkVisibility()) continue;
+            let behind = element;
+            const clear = "rgba(0, 0, 0, 0)";
+            const colour = () => behind ? getComputedStyle(behind).backgroundColor : "rgb(255, 255, 255)";
+            while (colour() === clear) behind = behind.parentElement;
+            const back = colour();
+            seen.add(getComputedStyle(element).color + "|" + back);
+          }
+          return Array.from(seen);
+        }"""
+    )
+    assert len(pairs) > 3
+    for pair in pairs:
+        ink, paper = (_luminance(colour) for colour in pair.split("|"))
+        assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 4.5, pair
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2.2 of `rgb(r, g, b)`."""
+    channels = [int(each) / 255 for each in colour.removeprefix("rgb(").removesuffix(")").split(", ")]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

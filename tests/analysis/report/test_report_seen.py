@@ -1,0 +1,114 @@
+"""What the networks see, on the report's page: there once somebody has looked, and without anyone's name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.explain.observations import save_observations
+from analysis.report.__main__ import main
+from analysis.runs.load import load_runs
+from analysis.runs.study import find_studies
+from tests.helpers.fake_observations import fake_observations, fake_shown
+from tests.helpers.report_helpers import small_study
+
+PATIENTS = re.compile(r"PATIENT|slice-")
+SEEDS = {"scratch": (0, 1, 2), "two_stage": (0, 1, 2)}
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not drawn: that takes most of the time."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"-"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Six runs on all of the training data."""
+    small_study(ratios=(1.0,)).write(tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def _study(store: Path) -> str:
+    (study,) = find_studies(load_runs(store))
+    return study.id
+
+
+def _page(store: Path) -> str:
+    main([f"runs_dir={store}"])
+    return (store / "report" / "report.html").read_text()
+
+
+def test_the_page_says_that_nobody_has_looked(store: Path) -> None:
+    page = _page(store)
+    assert "Nobody has looked yet: python -m analysis.visualize" in page
+    assert "What the networks take from an image" in page
+    assert "Which spatial frequencies" not in page
+    assert not (store / "report" / "figures" / "feature_maps.svg").exists()
+
+
+def test_what_another_study_s_networks_see_is_not_shown(store: Path) -> None:
+    save_observations(fake_observations(SEEDS, study="00000000"), store)
+    assert "Nobody has looked yet" in _page(store)
+
+
+def test_the_page_shows_what_was_seen(store: Path) -> None:
+    save_observations(fake_observations(SEEDS, _study(store)), store)
+    page = _page(store)
+    assert "Nobody has looked" not in page
+    headings = (
+        "What the networks take from an image",
+        "Which spatial frequencies",
+        "What each stage changed",
+    )
+    places = [page.index(f"{heading}") for heading in headings]
+    assert places == sorted(places)
+    assert "hardly depend on the weights" in page  # 0.5, the last step's rank correlation
+    for name in ("feature_maps", "frequency_response", "stage_changes", "filters"):
+        assert (store / "report" / "figures" / f"{name}.svg").is_file()
+    checks = pd.read_csv(store / "report" / "tables" / "map_checks.csv")
+    assert checks["process"].tolist() == ["scratch", "two_stage"]
+    np.testing.assert_allclose(checks["random_rank"], 0.5)
+    assert "Made of" not in page
+    assert "Left out" not in page
+
+
+def test_the_page_says_when_runs_were_added_since(store: Path) -> None:
+    seen = fake_observations({"scratch": (0, 1), "two_stage": (0, 1, 2)}, _study(store))
+    save_observations(seen, store)
+    assert "Made of 5 runs; there are 6 now." in _page(store)
+
+
+def test_runs_on_a_part_of_the_training_data_are_not_missed(tmp_path: Path) -> None:
+    small_study(ratios=(0.2, 1.0)).write(tmp_path)
+    save_observations(fake_observations(SEEDS, _study(tmp_path)), tmp_path)
+    assert "Made of" not in _page(tmp_path)
+
+
+def test_no_patient_is_named_on_the_page(store: Path) -> None:
+    seen = fake_observations(SEEDS, _study(store), own=fake_shown(["image 1"], 2, 0))
+    save_observations(seen, store)
+    assert PATIENTS.search(_page(store)) is None
+
+
+def test_damaged_observations_are_one_message(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = save_observations(fake_observations(SEEDS, _study(store)), store)
+    file.write_bytes(b"something else")
+    with pytest.raises(SystemExit) as ended:
+        main([f"runs_dir={store}"])
+    assert ended.value.code == 1
+    assert f"{file.name} is damaged" in capsys.readouterr().err
+
+
+def test_a_process_that_the_observations_do_not_know_has_no_place_in_them(store: Path) -> None:
+    """two_stage came later: its runs are counted, its results on the page, its maps not."""
+    save_observations(fake_observations({"scratch": (0, 1, 2)}, _study(store)), store)
+    page = _page(store)
+    assert "Made of 3 runs; there are 6 now." in page
+    checks = pd.read_csv(store / "report" / "tables" / "map_checks.csv")
+    assert checks["process"].tolist() == ["scratch"]

@@ -1,0 +1,190 @@
+"""Finished stage runs as a table, from records written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.runs.load import load_runs
+from stages.errors import RelayError
+from tests.helpers.stage_helpers import recipe, record_content
+
+# The columns that a caller may rely on, written out a second time.
+COLUMNS = {
+    "id",
+    "stage",
+    "chain",
+    "process",
+    "parent",
+    "transfer_rule",
+    "seed",
+    "data_ratio",
+    "ratio_unit",
+    "classes",
+    "train_images",
+    "val_images",
+    "epochs",
+    "plateau_reached",
+    "plateau_onset",
+    "plateau_length",
+    "histogram_accuracy",
+    "seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "folder",
+}
+
+
+def _write(runs_dir: Path, content: dict[str, Any]) -> Path:
+    folder = runs_dir / content["stage"] / content["id"][:16]
+    folder.mkdir(parents=True)
+    record = folder / "record.json"
+    record.write_text(json.dumps(content))
+    return record
+
+
+def _target(seed: int = 3, **changes: Any) -> dict[str, Any]:
+    return record_content(recipe(seed=seed), ("natural", "texture", "dld")) | changes
+
+
+def _source() -> dict[str, Any]:
+    return record_content(recipe(stage="natural", parent=None, transfer=None, seed=3), ("natural",))
+
+
+def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
+    source, target = _source(), _target()
+    target["metrics"] = {
+        "accuracy": {"p75": 0.75, "p50": 0.5, "p25": 0.25, "last": 0.7, "best": 0.8},
+        "cross_entropy": {"p75": 1.75, "p50": 1.5, "p25": 1.25, "last": 1.7, "best": 1.1},
+    }
+    source["metrics"] = dict(target["metrics"])
+    target["data"]["histogram_accuracy"] = 0.125
+    record = _write(tmp_path, target)
+    _write(tmp_path, source)
+    runs = load_runs(tmp_path)
+    metrics = {
+        f"{name}_{part}"
+        for name in ("accuracy", "cross_entropy")
+        for part in ("p75", "p50", "p25", "last", "best")
+    }
+    assert set(runs.columns) == COLUMNS | metrics
+    assert list(runs["stage"]) == ["dld", "natural"]  # the order of folders
+    first = runs.iloc[0].to_dict()
+    assert first == {
+        "id": target["id"],
+        "stage": "dld",
+        "chain": "natural>texture>dld",
+        "process": "two_stage",
+        "parent": "a" * 64,
+        "transfer_rule": "feature",
+        "seed": 3,
+        "data_ratio": 0.2,
+        "ratio_unit": "patch",
+        "classes": 2,
+        "train_images": 7,
+        "val_images": 3,
+        "epochs": 7,
+        "plateau_reached": True,
+        "plateau_onset": 3,
+        "plateau_length": 4,
+        "histogram_accuracy": 0.125,
+        "seconds": 10.0,
+        "images_per_second": 100.0,
+        "peak_memory_bytes": 1024,
+        "folder": str(record.parent),
+        "accuracy_p75": 0.75,
+        "accuracy_p50": 0.5,
+        "accuracy_p25": 0.25,
+        "accuracy_last": 0.7,
+        "accuracy_best": 0.8,
+        "cross_entropy_p75": 1.75,
+        "cross_entropy_p50": 1.5,
+        "cross_entropy_p25": 1.25,
+        "cross_entropy_last": 1.7,
+        "cross_entropy_best": 1.1,
+    }
+    second = runs.iloc[1]
+    assert second["parent"] is None and second["process"] is None
+    assert second["transfer_rule"] == "none"
+    assert second["chain"] == "natural"
+
+
+def test_numbers_are_numbers(tmp_path: Path) -> None:
+    for seed in range(3):
+        _write(tmp_path, _target(seed))
+    runs = load_runs(str(tmp_path))
+    assert sorted(runs["seed"]) == [0, 1, 2]
+    assert runs["plateau_reached"].dtype == bool
+    for name in ("seed", "data_ratio", "epochs", "accuracy_p75", "plateau_onset", "peak_memory_bytes"):
+        assert pd.api.types.is_numeric_dtype(runs[name]), name
+    assert runs.groupby("process")["accuracy_p75"].mean()["two_stage"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("chain", "rule", "process"),
+    [
+        (("dld",), None, "scratch"),
+        (("natural", "dld"), "feature", "natural"),
+        (("texture", "dld"), "feature", "texture"),
+        (("natural", "texture", "dld"), "feature", "two_stage"),
+        (("texture", "natural", "dld"), "feature", None),
+    ],
+)
+def test_process_is_looked_up_by_chain_and_rule(
+    tmp_path: Path, chain: tuple[str, ...], rule: str | None, process: str | None
+) -> None:
+    parent = None if rule is None else "a" * 64
+    _write(tmp_path, record_content(recipe(parent=parent, transfer=rule), chain))
+    assert load_runs(tmp_path)["process"].tolist() == [process]
+
+
+def test_unfinished_runs_and_hidden_folders_are_no_rows(tmp_path: Path) -> None:
+    finished = _write(tmp_path, _target())
+    unfinished = tmp_path / "dld" / "0123456789abcdef"
+    unfinished.mkdir()
+    (unfinished / "history.csv").write_text("epoch,train_loss\n0,1.0\n")
+    hidden = tmp_path / "dld" / ".trash"
+    hidden.mkdir()
+    (hidden / "record.json").write_text("not looked at")
+    assert load_runs(tmp_path)["folder"].tolist() == [str(finished.parent)]
+
+
+def test_an_empty_store_has_columns_and_no_rows(tmp_path: Path) -> None:
+    runs = load_runs(tmp_path)
+    assert len(runs) == 0
+    assert set(runs.columns) == COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda text: text[: len(text) // 2], "cannot be read as JSON"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "schema 99"),
+        (lambda text: text.replace('"seed": 3', '"seed": "3"'), "seed"),
+        (lambda text: text.replace('"epochs": 7', '"epochs": null'), "epochs"),
+        (lambda text: "[]", "schema None"),
+    ],
+    ids=["truncated", "other schema", "text for a number", "null", "a list"],
+)
+def test_a_damaged_record_is_named(tmp_path: Path, damage: Any, named: str) -> None:
+    _write(tmp_path, _source())
+    record = _write(tmp_path, _target())
+    record.write_text(damage(record.read_text()))
+    with pytest.raises(RelayError, match=named) as caught:
+        load_runs(tmp_path)
+    assert str(record) in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no-such-store.*runs_dir"):
+        load_runs(tmp_path / "no-such-store")
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _write(tmp_path / "runs", _target())
+    assert len(load_runs("~/runs")) == 1

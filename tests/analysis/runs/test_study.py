@@ -1,0 +1,84 @@
+"""Which runs of a store belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from matplotlib.figure import Figure
+
+from analysis.report.__main__ import build_report
+from analysis.runs.load import load_runs
+from analysis.runs.study import find_studies, select_study
+from stages.errors import RelayError
+from tests.helpers.fake_study import PAPER
+from tests.helpers.report_helpers import finding, small_study, table
+
+
+def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"-"))  # drawing takes long
+    small_study().write(tmp_path)
+    small_study(image_size=96, seeds=range(2)).write(tmp_path)
+    first, second = find_studies(load_runs(tmp_path))
+    assert (len(first.runs), len(second.runs)) == (12, 8)
+    assert (first.settings["data.image_size"], second.settings["data.image_size"]) == ("64", "96")
+    report = build_report(tmp_path)
+    assert f"2 studies; this page is of {first.id}" in finding(report, "This store holds").title
+    assert table(report, "studies").data.columns.tolist() == ["study", "runs", "data.image_size"]
+    other = build_report(tmp_path, second.id[:6])
+    assert len(table(other, "runs").data) == 8
+    with pytest.raises(RelayError, match=f"study=zz names none of .*{first.id}.*{second.id}"):
+        build_report(tmp_path, "zz")
+
+
+def test_processes_with_different_sources_are_one_study(tmp_path: Path) -> None:
+    small_study(processes=PAPER, seeds=range(2), ratios=(1.0,)).write(tmp_path)
+    (study,) = find_studies(load_runs(tmp_path))
+    assert sorted(study.runs["process"]) == sorted([*PAPER, *PAPER])
+
+
+def test_a_run_from_random_weights_serves_both_learning_rates_on_transfer(tmp_path: Path) -> None:
+    small_study().write(tmp_path)
+    small_study(processes=("two_stage",), lr_transfer=0.01).write(tmp_path)
+    studies = find_studies(load_runs(tmp_path))
+    assert [sorted(study.runs["process"].value_counts().items()) for study in studies] == [
+        [("scratch", 6), ("two_stage", 6)]
+    ] * 2
+    assert {study.settings["optim.lr on transfer"] for study in studies} == {"0.0005", "0.01"}
+
+
+def test_other_images_of_a_source_are_another_study(tmp_path: Path) -> None:
+    small_study().write(tmp_path)
+    small_study(source_digest="0" * 64).write(tmp_path)
+    studies = find_studies(load_runs(tmp_path))
+    assert [len(study.runs) for study in studies] == [12, 12]
+    shared = set(studies[0].runs["id"]) & set(studies[1].runs["id"])
+    assert len(shared) == 6  # from scratch, no source
+
+
+def test_a_shared_source_seed_is_another_study(tmp_path: Path) -> None:
+    small_study().write(tmp_path)
+    small_study(source_seed=1).write(tmp_path)
+    studies = find_studies(load_runs(tmp_path))
+    assert {study.settings["source_seed"]: len(study.runs) for study in studies} == {
+        "the target's": 12,
+        "1": 12,
+    }
+    for study in studies:
+        assert not study.runs.duplicated(["process", "seed", "data_ratio"]).any()
+
+
+def test_a_study_does_not_depend_on_the_order_of_keys_in_a_recipe(tmp_path: Path) -> None:
+    folders = small_study().write(tmp_path)
+    before = [study.id for study in find_studies(load_runs(tmp_path))]
+    content = yaml.safe_load(folders[0].recipe.read_text())
+    folders[0].recipe.write_text(yaml.safe_dump(dict(reversed(content.items())), sort_keys=False))
+    assert [study.id for study in find_studies(load_runs(tmp_path))] == before
+
+
+def test_an_ambiguous_study_is_refused(tmp_path: Path) -> None:
+    small_study().write(tmp_path)
+    small_study(image_size=96).write(tmp_path)
+    with pytest.raises(RelayError, match="names 2 of"):
+        select_study(find_studies(load_runs(tmp_path)), "")

@@ -1,0 +1,243 @@
+import logging
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datamodules import cache as cache_module
+from datamodules.decode import ImageFiles, window_to_uint8
+from datamodules.histogram import histogram_accuracy
+from datamodules.prepare_domain import prepare
+from datamodules.prepared import PreparedDomain
+from datamodules.source import Source
+from stages.errors import RelayError
+from tests.helpers.fake_images import fake_generator, pixels, split_folders, write_image
+
+LIMIT = 10**6
+
+
+def folder(root: Path) -> Source:
+    return Source(kind="folder", root=str(root))
+
+
+def only_cache(cache_dir: Path) -> Path:
+    (found,) = (path for path in cache_dir.iterdir() if path.is_dir())
+    return found
+
+
+def count_decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    decoded: list[int] = []
+    gather = ImageFiles.gather
+
+    def counting(self: ImageFiles, indices: Any, threads: int = 1) -> Any:
+        decoded.append(len(indices))
+        return gather(self, indices, threads)
+
+    monkeypatch.setattr(ImageFiles, "gather", counting)
+    return decoded
+
+
+def same(first: PreparedDomain, second: PreparedDomain) -> bool:
+    for name in ("train", "val"):
+        a, b = getattr(first, name), getattr(second, name)
+        if not (np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)):
+            return False
+        if (a.groups, a.samples) != (b.groups, b.samples):
+            return False
+    return (first.classes, first.shape, first.histogram_accuracy) == (
+        second.classes,
+        second.shape,
+        second.histogram_accuracy,
+    )
+
+
+def test_pixels_labels_and_names(tmp_path: Path) -> None:
+    domain = prepare(folder(split_folders(tmp_path / "data")), tmp_path / "c", memory_limit_bytes=LIMIT)
+    images = np.asarray(domain.val.images)
+    assert (images.dtype, images.shape, domain.in_memory) == (np.uint8, (4, 8, 8), True)
+    for place, seed in enumerate(range(6, 10)):
+        np.testing.assert_array_equal(images[place], pixels(seed))
+    np.testing.assert_array_equal(domain.val.labels, [0, 0, 1, 1])
+    assert domain.val.samples == domain.val.groups
+    assert domain.val.samples[0] == "val/brick/000.png"
+    assert len(domain.train) == 6
+    assert domain.digest.startswith(only_cache(tmp_path / "c").name)
+    train = domain.train
+    expected = histogram_accuracy(np.asarray(train.images), train.labels, images, domain.val.labels)
+    assert domain.histogram_accuracy == expected
+
+
+def test_second_run_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    first = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    decoded = count_decodings(monkeypatch)
+    assert same(prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT), first)
+    assert not decoded
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: flip_a_byte(c / "train.npy"),
+        lambda c: os.truncate(c / "val.npy", 140),
+        lambda c: (c / "val.npy").unlink(),
+        lambda c: (c / "meta.json").unlink(),
+        lambda c: (c / "meta.json").write_text("{"),
+        lambda c: (c / "meta.json").write_text("[]"),
+        lambda c: (c / "meta.json").write_text("{}"),
+        lambda c: (c / "meta.json").write_bytes(b"\xff"),
+    ],
+)
+def test_damaged_cache_is_rebuilt(tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    first = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    damage(only_cache(tmp_path / "c"))
+    with caplog.at_level(logging.WARNING):
+        assert same(prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT), first)
+    assert caplog.text.count("is built again") == 1
+    caplog.clear()
+    prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    assert not caplog.text
+
+
+class MakesAFolder:
+    """Unpickling it leaves a trace."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_objects_in_a_cache_are_not_unpickled(tmp_path: Path) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    trap = np.array([MakesAFolder(tmp_path / "trace")], dtype=object)
+    np.save(only_cache(tmp_path / "c") / "train.npy", trap, allow_pickle=True)
+    domain = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    assert np.asarray(domain.train.images).dtype == np.uint8
+    assert not (tmp_path / "trace").exists()
+
+
+def test_changed_file_of_equal_size_is_decoded_again(tmp_path: Path) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    for path in (tmp_path / "data").rglob("*.png"):  # BMP: the size does not depend on the content
+        write_image(path.with_suffix(".bmp"), 0)
+        path.unlink()
+    first = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    changed = write_image(tmp_path / "data" / "train" / "brick" / "000.bmp", 99)
+    os.utime(changed, ns=(1, 1))
+    second = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    assert first.digest == second.digest
+    np.testing.assert_array_equal(np.asarray(second.train.images)[0], pixels(99))
+
+
+def test_larger_sets_stream_the_same_pixels(tmp_path: Path) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    whole = prepare(source, tmp_path / "c", memory_limit_bytes=640)  # 10 images of 64 bytes
+    streamed = prepare(source, tmp_path / "c2", memory_limit_bytes=639)
+    assert isinstance(streamed.train.images, ImageFiles)
+    assert (streamed.in_memory, streamed.histogram_accuracy) == (False, None)
+    assert streamed.digest == whole.digest
+    assert streamed.shape == whole.shape
+    assert [path.name for path in only_cache(tmp_path / "c2").iterdir()] == ["meta.json"]
+    np.testing.assert_array_equal(streamed.train.images.gather(range(6)), np.asarray(whole.train.images))
+    assert streamed.train.samples == whole.train.samples
+    # The limit of an earlier run does not bind a later one, either way.
+    assert same(prepare(source, tmp_path / "c2", memory_limit_bytes=640), whole)
+    assert not prepare(source, tmp_path / "c2", memory_limit_bytes=639).in_memory
+
+
+def test_surveyed_set_is_not_surveyed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    prepare(source, tmp_path / "c", memory_limit_bytes=0)
+    monkeypatch.setattr("datamodules.prepare_domain.read_headers", None)
+    assert not prepare(source, tmp_path / "c", memory_limit_bytes=0).in_memory
+
+
+def embedded() -> Source:
+    return Source(
+        kind="embedded", generator="dld", classes=3, train_images=6, val_images=6, size=8, seed=0
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
+def test_generated_images_are_windowed_and_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type[np.generic]
+) -> None:
+    limits = np.iinfo(dtype)
+    images = np.random.default_rng(0).integers(limits.min, limits.max, (6, 8, 8), endpoint=True).astype(dtype)
+    generator = fake_generator(monkeypatch, images)
+    for _ in range(2):
+        domain = prepare(embedded(), tmp_path / "c", memory_limit_bytes=0)
+        np.testing.assert_array_equal(np.asarray(domain.train.images), window_to_uint8(images, None))
+        assert domain.classes == ("class0", "class1", "class2")
+        assert domain.val.samples[5] == "val/5"
+    assert generator.calls == 1
+
+
+def prepare_in_process(root: str, cache_dir: str, barrier: Any, results: Any) -> None:
+    barrier.wait(120)
+    domain = prepare(folder(Path(root)), cache_dir, memory_limit_bytes=LIMIT)
+    results.put((int(np.asarray(domain.train.images).sum()), os.stat(only_cache(Path(cache_dir))).st_ino))
+
+
+def test_concurrent_processes_build_once(tmp_path: Path) -> None:
+    split_folders(tmp_path / "data", train=30)
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(3), context.Queue()
+    arguments = (str(tmp_path / "data"), str(tmp_path / "c"), barrier, results)
+    processes = [context.Process(target=prepare_in_process, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    answers = {results.get(timeout=120) for _ in processes}
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(answers) == 1  # equal pixels, and the folder was not replaced by a second build
+    assert not list((tmp_path / "c").glob(".*"))
+
+
+def test_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module.np, "save", full)
+        with pytest.raises(RelayError, match="cannot be written: No space left on device; free space"):
+            prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    assert [path.name for path in (tmp_path / "c").iterdir() if path.suffix != ".lock"] == []
+    assert prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT).in_memory
+
+
+def test_leftovers_of_a_killed_build_are_removed(tmp_path: Path) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    name = only_cache_name(source, tmp_path / "other")
+    left = tmp_path / "c" / f".{name}-dead"
+    left.mkdir(parents=True)
+    (left / "train.npy").write_bytes(b"half")
+    prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    assert not left.exists()
+
+
+def only_cache_name(source: Source, cache_dir: Path) -> str:
+    prepare(source, cache_dir, memory_limit_bytes=LIMIT)
+    return only_cache(cache_dir).name
+
+
+def test_cache_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("x")
+    with pytest.raises(RelayError, match="set another cache folder"):
+        prepare(folder(split_folders(tmp_path / "data")), tmp_path / "c", memory_limit_bytes=LIMIT)

@@ -1,0 +1,140 @@
+"""A prepared set as a domain: from memory, by memory map or from a bucket, the same images; trained on."""
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from datamodules.base import StageData
+from datamodules.identity import data_identity
+from datamodules.packing.pack import SplitRule, pack
+from datamodules.packing.read import PackedImages
+from datamodules.prepare_domain import prepare
+from datamodules.source import Source
+from stages.errors import RelayError
+from tests.helpers.fake_units import FakeUnit, fake_survey
+from tests.helpers.relay import TINY, only_folder, run
+
+
+@pytest.fixture(scope="module")
+def hounsfield(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of int16 images of 32 px, of ten patients."""
+    folder = tmp_path_factory.mktemp("hounsfield")
+    made = [FakeUnit(number, size=32, count=4) for number in range(10)]
+    pack(fake_survey(made), folder, SplitRule(), on_error="raise", workers=1)
+    return folder
+
+
+@pytest.fixture
+def served(hounsfield: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The set's address on a real server."""
+    pytest.importorskip("aiohttp", reason="fsspec reads http:// with aiohttp")
+    monkeypatch.setenv("RELAY_FETCHED", str(tmp_path / "fetched"))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(hounsfield))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def packed_source(root: Path | str, **settings: object) -> Source:
+    return Source(kind="packed", root=str(root), **settings)  # type: ignore[arg-type]
+
+
+def val_images(root: Path | str, cache: Path, limit: int = 10**9) -> np.ndarray:
+    images = prepare(packed_source(root), cache, memory_limit_bytes=limit).val.images
+    return images if isinstance(images, np.ndarray) else images.gather(range(len(images)))
+
+
+def test_in_memory_and_by_memory_map_the_images_are_the_same(hounsfield: Path, tmp_path: Path) -> None:
+    mapped = prepare(packed_source(hounsfield), tmp_path, memory_limit_bytes=0)
+    assert isinstance(mapped.val.images, PackedImages) and not mapped.in_memory
+    assert mapped.histogram_accuracy is None
+    held = prepare(packed_source(hounsfield), tmp_path, memory_limit_bytes=10**9)
+    assert held.in_memory and held.histogram_accuracy is not None
+    assert np.array_equal(val_images(hounsfield, tmp_path, 0), val_images(hounsfield, tmp_path))
+    assert held.digest == mapped.digest == data_identity(packed_source(hounsfield)).digest
+    assert held.classes == ("GGO", "NOR")
+    assert held.shape == (32, 32)
+    assert set(held.train.groups).isdisjoint(held.val.groups)
+
+
+def test_batches_of_both_are_equal(hounsfield: Path, tmp_path: Path) -> None:
+    def first_batch(limit: int) -> list[object]:
+        data = StageData(
+            prepared=prepare(packed_source(hounsfield), tmp_path, memory_limit_bytes=limit),
+            batch_size=8,
+            eval_batch_size=8,
+            image_size=63,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.2, 0.2, 0.2),
+            augment="none",
+            data_ratio=1.0,
+            ratio_unit="patch",
+            order_seed=1,
+            subset_seed=2,
+            augment_seed=3,
+            workers=0,
+            channels_last=False,
+        )
+        return [part.tolist() for part in next(iter(data.train_dataloader()))]
+
+    assert first_batch(0) == first_batch(10**9)
+
+
+def test_a_set_on_a_server_is_fetched_once_and_is_the_same(
+    served: str, hounsfield: Path, tmp_path: Path
+) -> None:
+    assert data_identity(packed_source(served)).digest == data_identity(packed_source(hounsfield)).digest
+    first = val_images(served, tmp_path, 0)
+    assert np.array_equal(first, val_images(hounsfield, tmp_path, 0))
+    fetched = sorted((tmp_path / "fetched").rglob("*"))
+    times = [file.stat().st_mtime_ns for file in fetched]
+    assert np.array_equal(first, val_images(served, tmp_path, 0))
+    assert [file.stat().st_mtime_ns for file in fetched] == times
+
+
+def test_the_window_shapes_the_pixels_and_the_identity(hounsfield: Path, tmp_path: Path) -> None:
+    usual, default = packed_source(hounsfield, window=[-1000, 400]), packed_source(hounsfield)
+    other = packed_source(hounsfield, window=[-200, 200])
+    assert data_identity(usual) == data_identity(default)
+    assert data_identity(other).digest != data_identity(default).digest
+    narrow = prepare(other, tmp_path, memory_limit_bytes=10**9).val.images
+    assert isinstance(narrow, np.ndarray)
+    assert (narrow == 0).mean() > (val_images(hounsfield, tmp_path) == 0).mean() + 0.3
+
+
+def test_8_bit_images_take_no_window(tmp_path: Path) -> None:
+    made = [FakeUnit(number, dtype="uint8", size=16) for number in range(4)]
+    pack(fake_survey(made), tmp_path / "set", SplitRule(), on_error="raise", workers=1)
+    assert len(data_identity(packed_source(tmp_path / "set")).digest) == 64
+    with pytest.raises(RelayError, match="has 8-bit images; remove it"):
+        data_identity(packed_source(tmp_path / "set", window=[0, 100]))
+
+
+def test_a_folder_that_is_no_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RelayError, match="is no prepared set"):
+        data_identity(packed_source(tmp_path))
+
+
+def test_the_papers_data_are_prepared_sets(hounsfield: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dld").symlink_to(hounsfield)
+    tiny = [each for each in TINY if not each.startswith("data.domains")]
+    arguments = ("+stage=dld", "data=paper", f"paths.data_dir={tmp_path / 'data'}")
+    done = run(*arguments, runs_dir=tmp_path / "runs", cache_dir=tmp_path / "cache", tiny=tiny)
+    assert done.returncode == 0, done.stdout + done.stderr
+    recipe = yaml.safe_load((only_folder(tmp_path / "runs", "dld") / "recipe.yaml").read_text())
+    assert recipe["data"]["digest"] == data_identity(packed_source(hounsfield)).digest

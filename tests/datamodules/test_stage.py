@@ -1,0 +1,262 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from datamodules.base import StageData
+from datamodules.loader import Batch, EpochLoader
+from datamodules.prepare_domain import prepare
+from datamodules.prepared import PreparedDomain
+from datamodules.preprocess import Preprocess
+from datamodules.sampler import EpochBatches
+from datamodules.source import Source
+from stages.errors import RelayError
+from tests.helpers.fake_images import ROWS, manifest, pixels, split_folders
+
+# Lightning 2.6 makes a LeafSpec, which torch 2.9 and later warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+TRAIN = 8  # images of each of two classes
+
+
+class Probe(LightningModule):
+    """Writes down what it is given, and trains one number with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+        self.train_batches: list[tuple[int, list[int], Tensor]] = []
+        self.val_batches: list[tuple[list[int], Tensor]] = []
+
+    def training_step(self, batch: Batch) -> Tensor:
+        self.train_batches.append((self.current_epoch, batch.indices.tolist(), batch.images))
+        means = torch.nn.functional.dropout(batch.images.mean(dim=(2, 3)))
+        loss = (means @ self.weight - batch.labels).square().mean()
+        self.log("loss", loss)
+        return loss
+
+    def validation_step(self, batch: Batch) -> None:
+        self.val_batches.append((batch.indices.tolist(), batch.images))
+        self.log("val_loss", batch.images.mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Saver(Callback):
+    """Saves a checkpoint in one of Lightning's hooks."""
+
+    def __init__(self, path: Path, hook: str) -> None:
+        setattr(self, hook, lambda trainer, _: trainer.save_checkpoint(path))
+
+
+@pytest.fixture(scope="module")
+def domain(tmp_path_factory: pytest.TempPathFactory) -> PreparedDomain:
+    return prepared(tmp_path_factory.mktemp("data"), limit=10**6)
+
+
+def prepared(root: Path, limit: int) -> PreparedDomain:
+    source = Source(kind="folder", root=str(split_folders(root / "data", train=TRAIN)))
+    return prepare(source, root / "cache", memory_limit_bytes=limit)
+
+
+def stage_data(domain: PreparedDomain, **change: Any) -> StageData:
+    fields: dict[str, Any] = {
+        "prepared": domain, "batch_size": 6, "eval_batch_size": 3, "image_size": 12, "mean": MEAN, "std": STD,
+        "augment": "none", "data_ratio": 1.0, "ratio_unit": "patch", "order_seed": 1, "subset_seed": 2,
+        "augment_seed": 3, "workers": 0, "channels_last": False,
+    }  # fmt: skip
+    return StageData(**{**fields, **change})
+
+
+def trainer(path: Path, epochs: int, **change: Any) -> Trainer:
+    return Trainer(
+        default_root_dir=path,
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        **change,
+    )
+
+
+def fit(path: Path, data: StageData, epochs: int, checkpoint: Path | None = None, **change: Any) -> Probe:
+    torch.manual_seed(0)
+    probe = Probe()
+    trainer(path, epochs, **change).fit(probe, data, ckpt_path=checkpoint, weights_only=True)
+    return probe
+
+
+def expected_order(epoch: int, n: int = 2 * TRAIN) -> list[list[int]]:
+    sampler = EpochBatches(n, 6, seed=1, shuffle=True)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_attributes(domain: PreparedDomain) -> None:
+    data = stage_data(domain, data_ratio=0.5)
+    assert (data.classes, data.train_images, data.val_images) == (("brick", "cotton"), 8, 4)
+    assert (data.train_counts, data.val_counts) == ((4, 4), (2, 2))
+    assert (data.val_groups, data.val_samples) == (domain.val.groups, domain.val.samples)
+
+
+def test_fit_sees_each_image_preprocessed_in_the_samplers_order(
+    domain: PreparedDomain, tmp_path: Path
+) -> None:
+    probe = fit(tmp_path, stage_data(domain), 2)
+    for epoch in (0, 1):
+        seen = [indices for number, indices, _ in probe.train_batches if number == epoch]
+        assert seen == expected_order(epoch)
+    _, indices, images = probe.train_batches[0]
+    plain = Preprocess(12, MEAN, STD)(torch.from_numpy(np.stack([pixels(index) for index in indices])))
+    torch.testing.assert_close(images, plain, rtol=0, atol=0)
+    assert [indices for indices, _ in probe.val_batches][-2:] == [[0, 1, 2], [3]]
+
+
+def test_order_goes_on_after_a_resume(domain: PreparedDomain, tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", stage_data(domain), 4)
+    for hook in ("on_train_epoch_end", "on_validation_end"):
+        saved = tmp_path / f"{hook}.ckpt"
+        fit(tmp_path, stage_data(domain), 2, callbacks=[Saver(saved, hook)], num_sanity_val_steps=0)
+        resumed = fit(tmp_path, stage_data(domain), 4, checkpoint=saved)
+        seen = [(epoch, indices) for epoch, indices, _ in resumed.train_batches]
+        assert seen == [(epoch, indices) for epoch, indices, _ in whole.train_batches if epoch >= 2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streaming_equals_memory(domain: PreparedDomain, tmp_path: Path, workers: int) -> None:
+    streamed = prepared(tmp_path, limit=0)
+    memory = fit(tmp_path, stage_data(domain, augment="dihedral"), 2)
+    stream = fit(tmp_path, stage_data(streamed, augment="dihedral", workers=workers), 2)
+    for ours, theirs in zip(memory.train_batches, stream.train_batches, strict=True):
+        assert ours[:2] == theirs[:2]
+        torch.testing.assert_close(ours[2], theirs[2], rtol=0, atol=0)
+    # Equal weights after dropout: the data path draws nothing from torch's global generator.
+    torch.testing.assert_close(memory.weight, stream.weight, rtol=0, atol=0)
+
+
+def test_streaming_resumes_in_the_right_epoch(tmp_path: Path) -> None:
+    data = stage_data(prepared(tmp_path, limit=0), workers=1)
+    saved = tmp_path / "epoch.ckpt"
+    fit(tmp_path, data, 1, callbacks=[Saver(saved, "on_train_epoch_end")])
+    resumed = fit(tmp_path, data, 2, checkpoint=saved)
+    assert [indices for _, indices, _ in resumed.train_batches] == expected_order(1)
+
+
+def test_augmentation_differs_by_epoch_and_spares_evaluation(domain: PreparedDomain, tmp_path: Path) -> None:
+    plain = fit(tmp_path, stage_data(domain), 2)
+    augmented = fit(tmp_path, stage_data(domain, augment="dihedral"), 2)
+
+    def by_image(probe: Probe, epoch: int) -> Tensor:
+        parts = [(i, image) for e, indices, images in probe.train_batches if e == epoch
+                 for i, image in zip(indices, images, strict=True)]  # fmt: skip
+        return torch.stack([image for _, image in sorted(parts, key=lambda part: part[0])])
+
+    first, second = by_image(augmented, 0), by_image(augmented, 1)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, by_image(plain, 0))
+    torch.testing.assert_close(first, by_image(fit(tmp_path, stage_data(domain, augment="dihedral"), 1), 0))
+    for ours, theirs in zip(plain.val_batches, augmented.val_batches, strict=True):
+        torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=0)
+
+
+def test_channels_last(domain: PreparedDomain, tmp_path: Path) -> None:
+    (_, _, images), *_ = fit(tmp_path, stage_data(domain, channels_last=True), 1).train_batches
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert not images.is_contiguous()
+
+
+def test_ratio_takes_a_subset_and_keeps_positions(domain: PreparedDomain, tmp_path: Path) -> None:
+    probe = fit(tmp_path, stage_data(domain, data_ratio=0.5), 1)
+    seen = sorted(index for _, indices, _ in probe.train_batches for index in indices)
+    assert len(seen) == 8
+    assert [sum(index < TRAIN for index in seen), sum(index >= TRAIN for index in seen)] == [4, 4]
+    for _, indices, images in probe.train_batches:
+        raw = torch.from_numpy(np.stack([pixels(index) for index in indices]))
+        torch.testing.assert_close(images, Preprocess(12, MEAN, STD)(raw), rtol=0, atol=0)
+
+
+def test_patients_of_a_manifest(tmp_path: Path) -> None:
+    rows = [*ROWS, ("c/1.png", "con", "p4", "train"), ("c/2.png", "ggo", "p4", "train")]
+    source = Source(kind="manifest", root=str(manifest(tmp_path, rows)), manifest="manifest.csv")
+    domain = prepare(source, tmp_path / "cache", memory_limit_bytes=10**6)
+    data = stage_data(domain, data_ratio=0.4, ratio_unit="patient")
+    assert data.train_counts == (1, 1)
+    assert data.val_groups == ("p3", "p3")
+
+
+def test_damaged_file_found_by_a_worker_is_one_clear_error(tmp_path: Path) -> None:
+    domain = prepared(tmp_path, limit=0)
+    path = tmp_path / "data" / "train" / "brick" / "004.png"
+    path.write_bytes(path.read_bytes()[:50])
+    for workers in (0, 1):
+        with pytest.raises(RelayError, match=r"^image .*brick.004\.png cannot be read: [^\n]*$"):
+            fit(tmp_path, stage_data(domain, workers=workers), 1)
+
+
+def test_workers_end_with_the_fit(tmp_path: Path) -> None:
+    before = set(child_processes())
+    fit(tmp_path, stage_data(prepared(tmp_path, limit=0), workers=2), 2)
+    assert set(child_processes()) <= before
+
+
+def child_processes() -> Iterator[int]:
+    return (child.pid for child in psutil.Process().children(recursive=True))
+
+
+def test_two_ranks_share_the_batches(domain: PreparedDomain) -> None:
+    whole = [batch.indices.tolist() for batch in stage_data(domain).train_dataloader()]
+    shares = []
+    for rank in (0, 1):
+        data = stage_data(domain)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(  # type: ignore[assignment]
+            global_rank=rank, world_size=2, strategy=strategy
+        )
+        shares.append([batch.indices.tolist() for batch in data.train_dataloader()])
+    assert [first + second for first, second in zip(*shares, strict=True)] == whole
+
+
+def test_loader_can_be_iterated_again(domain: PreparedDomain) -> None:
+    loader = stage_data(domain).train_dataloader()
+    assert isinstance(loader, EpochLoader)
+    assert len(loader) == 3
+    assert [batch.indices.tolist() for batch in loader] == [batch.indices.tolist() for batch in loader]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"eval_batch_size": 0}, "eval_batch_size is 0"),
+        ({"workers": -1}, "workers is -1"),
+        ({"data_ratio": 0.0}, "data_ratio is 0"),
+        ({"ratio_unit": "slice"}, "ratio_unit is 'slice'"),
+        ({"augment": "mixup"}, "augment is 'mixup'"),
+        ({"mean": (0.5,)}, "three numbers"),
+    ],
+)
+def test_bad_arguments(domain: PreparedDomain, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RelayError, match=message):
+        stage_data(domain, **change)
+
+
+def test_package_is_light_to_import() -> None:
+    heavy = ("torch", "sklearn", "scipy", "pandas")
+    program = f"import sys, datamodules; print([m for m in {heavy} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,36 @@
+"""Tiny sets in the layouts that `data=real` and `data=paper` read."""
+
+from pathlib import Path
+
+from datamodules.packing.pack import SplitRule, pack
+from tests.helpers.fake_images import write_image
+from tests.helpers.fake_units import FakeUnit, fake_survey
+
+
+def write_class_folders(root: Path, sides: tuple[str, ...], suffix: str, size: int) -> None:
+    for side in sides:
+        for name in ("n01", "n02", "n03"):
+            for index in range(5):
+                path = root / side / name / f"{index}{suffix}"
+                write_image(path, seed=10 * len(path.parts) + index, size=(size, size))
+
+
+def write_patches(root: Path) -> None:
+    lines = ["path,class,group,split"]
+    for side in ("train", "test"):
+        for name in ("normal", "ground_glass", "consolidation"):
+            for index in range(5):
+                path = root / name / f"{side}-{index}.png"
+                write_image(path, seed=index, size=(32, 32))
+                lines.append(f"{path.relative_to(root)},{name},{side}-{index},{side}")
+    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_domains(data_dir: Path) -> None:
+    """The layouts of data=real and data=paper."""
+    write_class_folders(data_dir / "natural/imagenette-224", ("train", "val"), ".JPEG", 64)
+    write_class_folders(data_dir / "texture/KTH-TIPS-grey", (".",), ".png", 70)
+    write_patches(data_dir / "lung/semiseg-patches32")
+    for name in ("natural", "texture", "dld"):
+        units = [FakeUnit(number, dtype="uint8", size=32) for number in range(5)]
+        pack(fake_survey(units), data_dir / name, SplitRule(), on_error="raise", workers=1)

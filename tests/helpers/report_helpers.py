@@ -1,0 +1,28 @@
+"""What the tests of the report share: small fake studies, and looking things up in a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.report.caveats import Finding
+from analysis.report.page import Report
+from analysis.report.tables import Table
+from tests.helpers.fake_study import FakeStudy
+
+SMALL = FakeStudy(
+    processes=("scratch", "two_stage"), seeds=range(3), ratios=(0.2, 1.0), samples=70, patients=12
+)
+
+
+def small_study(**changes: Any) -> FakeStudy:
+    return FakeStudy(**{**SMALL.__dict__, **changes})
+
+
+def finding(report: Report, beginning: str) -> Finding:
+    (found,) = [each for each in report.findings if beginning in each.title]
+    return found
+
+
+def table(report: Report, name: str) -> Table:
+    (found,) = [each for each in report.tables if each.name == name]
+    return found

@@ -1,0 +1,187 @@
+"""What the tests of stages and of the sweeper share: composing, a recipe, a record, a plan's ingredients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+import hydra_plugins.relay_sweeper  # noqa: F401  # stores the schema where Hydra finds it
+from stages.config import Config, SourceConfig, to_config
+from stages.plan import Plan, Request, StageRun, build_plan
+from stages.recipe import ArithmeticRecipe, DataRecipe, ModelRecipe, OptimRecipe, PlateauRecipe, Recipe
+from stages.record import Record
+from stages.store import Store
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONF = PROJECT / "conf"
+
+
+def compose_dict(*overrides: str, hydra_too: bool = False) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides), return_hydra_config=hydra_too)
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> Config:
+    return to_config(compose_dict(*overrides))
+
+
+def composed(*overrides: str) -> Config:
+    """A typed configuration with its arithmetic resolved, to be changed at will."""
+    return copy.deepcopy(
+        _composed(("trainer.precision=32-true", "trainer.memory_format=contiguous", *overrides))
+    )
+
+
+def recipe(**changes: Any) -> Recipe:
+    """A recipe of a second stage."""
+    values: dict[str, Any] = {
+        "version": 1,
+        "stage": "dld",
+        "parent": "a" * 64,
+        "init_from": None,
+        "transfer": "feature",
+        "seed": 3,
+        "model": ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
+        "optim": OptimRecipe(
+            lr=0.0005, momentum=0.9, weight_decay=0.0, batch_size=64, warmup_steps=20, gradient_clip=None
+        ),
+        "data": DataRecipe(
+            digest="b" * 64,
+            image_size=64,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            augment="none",
+            ratio=0.2,
+            ratio_unit="patch",
+        ),
+        "arithmetic": ArithmeticRecipe(precision="32-true", memory_format="contiguous", compile=False),
+        "plateau": PlateauRecipe(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
+    }
+    return Recipe(**(values | changes))
+
+
+def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dict[str, Any]:
+    """A valid record as JSON data."""
+    metric = {"p75": 0.75, "p50": 0.5, "p25": 0.25, "last": 0.7, "best": 0.8}
+    return {
+        "schema_version": 1,
+        "id": of.id,
+        "stage": of.stage,
+        "chain": list(chain),
+        "transfer": {
+            "rule": of.transfer or "none",
+            "source": None,
+            "kept": [],
+            "reinitialised": ["fc8.weight"],
+            "frozen": [],
+            "ignored": [],
+            "kept_buffers": [],
+            "reinitialised_buffers": [],
+            "rounded": [],
+        },
+        "parent": of.parent,
+        "starting_point": "scratch" if of.parent is None else "parent",
+        "seed": of.seed,
+        "data_ratio": of.data.ratio,
+        "ratio_unit": of.data.ratio_unit,
+        "data": {
+            "digest": of.data.digest,
+            "classes": ["CON", "GGO"],
+            "train_counts": [3, 4],
+            "val_counts": [1, 2],
+            "train_groups": 5,
+            "val_groups": 2,
+            "histogram_accuracy": None,
+            "crossing_groups": 0,
+            "crossing_pictures": 0,
+        },
+        "parameters": 10,
+        "epochs": 7,
+        "plateau": {"onset": 3, "length": 4, "reached": True},
+        "metrics": {"accuracy": metric, "f1_score_macro": metric},
+        "confusion_matrix": [[1, 0], [1, 1]],
+        "cost": {
+            "seconds": 10.0,
+            "train_seconds": 8.0,
+            "images_per_second": 100.0,
+            "peak_memory_bytes": 1024,
+            "attempts": 1,
+        },
+        "origin": {
+            "versions": {"python": "3.11"},
+            "git_commit": None,
+            "git_dirty": None,
+            "machine": {"host": "somewhere"},
+            "threads": 1,
+            "finished": "2025-01-01T00:00:00+00:00",
+        },
+    }
+
+
+def complete(store: Store, run: StageRun) -> None:
+    """Write the record with which a stage run is complete."""
+    folder = store.folder(run.stage, run.id)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.record.write_text(Record.model_validate(record_content(run.recipe, run.chain)).to_json())
+
+
+@dataclass(frozen=True)
+class FakeIdentity:
+    """A domain's identity without a reader: its generator's parameters are its name."""
+
+    digest: str
+    train_images: int = 100
+
+
+def fake_identify(source: SourceConfig) -> FakeIdentity:
+    return FakeIdentity(sha256(repr(source).encode()).hexdigest())
+
+
+def fake_arithmetic(config: Config) -> tuple[str, str]:
+    return "32-true", "contiguous"
+
+
+def compose_stage(stage: str, overrides: tuple[str, ...]) -> Config:
+    return composed(*overrides, f"+stage={stage}")
+
+
+def request(
+    *chain: str,
+    rule: str | None = None,
+    seed: int = 0,
+    source_seed: int | None = None,
+    ratio: float = 1.0,
+    overrides: tuple[str, ...] = (),
+    between: str = "feature",
+) -> Request:
+    return Request(
+        chain=chain,
+        rule=rule,
+        between=between,
+        overrides=overrides,
+        seed=seed,
+        source_seed=source_seed,
+        data_ratio=ratio,
+    )
+
+
+def plan_of(
+    *requests: Request, compose_with: Callable[[str, tuple[str, ...]], Config] = compose_stage
+) -> Plan:
+    return build_plan(requests, compose_with, fake_identify, fake_arithmetic)
+
+
+def by_chain(plan: Plan) -> dict[tuple[str, ...], StageRun]:
+    """A plan's runs by their chain, where that is unique."""
+    runs = {run.chain: run for run in plan.runs.values()}
+    assert len(runs) == len(plan.runs)
+    return runs

@@ -1,0 +1,273 @@
+"""The command line: `train.py -m`, from what is typed to jobs, tables and exit codes. Nothing is trained."""
+
+from __future__ import annotations
+
+import logging
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+import datamodules.configured
+from stages.config import SourceConfig
+from stages.outcome import Outcome
+from stages.record import Record
+from tests.helpers.stage_helpers import CONF, PROJECT, recipe, record_content
+
+TABLE_2 = ("process=scratch,texture,natural,two_stage", "data_ratio=0.2,0.4,0.6,0.8,1.0")
+FILES = re.compile(r"\b(natural|texture|dld)/([0-9a-f]{16})\b")
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    def states(self) -> dict[str, str]:
+        """Of a plan's table: STAGE/ID to its state."""
+        return {
+            match[0]: "to train" if line.endswith(", to train") else "done"
+            for line in self.out.splitlines()
+            if (match := FILES.search(line))
+        }
+
+
+@dataclass
+class Desk:
+    """A command line in an empty folder, whose jobs and prepared sources are noted and not run."""
+
+    folder: Path
+    train: Callable[..., Answer]
+    jobs: list[list[str]]
+    prepared: list[SourceConfig]
+
+    def complete(self, *names: str) -> None:
+        for name in names:
+            run = self.folder / "runs" / name
+            run.mkdir(parents=True, exist_ok=True)
+            (run / "record.json").write_text(Record.model_validate(record_content(recipe())).to_json())
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Desk]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    jobs: list[list[str]] = []
+    prepared: list[SourceConfig] = []
+
+    def launch(_: Any, batch: Sequence[Sequence[str]], first: int) -> Sequence[Any]:
+        jobs.extend(map(list, batch))
+        failed = Outcome("", "failed", "the loss is not finite")
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value=failed) for _ in batch]
+
+    def train(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        GlobalHydra.instance().clear()
+        code: Any = 0
+        try:
+            runpy.run_path(str(PROJECT / "train.py"), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    monkeypatch.chdir(tmp_path)
+    Plugins.instance()  # it loads the launchers' modules again, so the class is looked up afterwards
+    launcher = sys.modules["hydra._internal.core_plugins.basic_launcher"].BasicLauncher
+    monkeypatch.setattr(launcher, "launch", launch)
+    monkeypatch.setattr(datamodules.configured, "prepare_source", lambda source, _: prepared.append(source))
+    yield Desk(tmp_path, train, jobs, prepared)
+    GlobalHydra.instance().clear()
+    root.handlers[:], root.level = handlers, level
+
+
+def chains(jobs: list[list[str]]) -> list[str]:
+    return [text.removeprefix("job.chain=") for job in jobs for text in job if text.startswith("job.chain=")]
+
+
+def test_the_plan_of_table_2_as_a_user_types_it(tmp_path: Path) -> None:
+    """A process of its own, started in another folder: 23 of 40 stage runs, and nothing is written."""
+    command = [sys.executable, str(PROJECT / "train.py"), *TABLE_2, "plan=true", "-m"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    answer = Answer(0, result.stdout, result.stderr)
+    assert "23 stage runs, 40 if no chain shared a source: 0 done, 23 to train" in answer.out
+    assert len(answer.states()) == 23
+    assert set(answer.states().values()) == {"to train"}
+    assert not list(tmp_path.rglob("*.json"))
+    assert answer.err == ""
+
+
+def test_a_chain_then_parts_of_it(desk: Desk) -> None:
+    """What is complete is not trained again, whoever asks for it."""
+    chain = desk.train("+stage=natural,texture,dld", "-m", "plan=true").states()
+    assert [name.split("/")[0] for name in chain] == ["natural", "texture", "dld"]
+    assert set(chain.values()) == {"to train"}
+    alone = desk.train("+stage=natural", "plan=true")
+    assert list(alone.states()) == list(chain)[:1], "a source trained alone serves every chain"
+    desk.complete(*chain)
+
+    part = desk.train("+stage=natural,texture", "-m")
+    assert (part.code, desk.jobs, desk.prepared) == (0, [], [])
+    assert "2 stage runs: 2 were complete" in part.out
+    process = desk.train("-m", "process=two_stage")
+    assert (process.code, desk.jobs, desk.prepared) == (0, [], [])
+    assert "3 stage runs: 3 were complete" in process.out
+
+    other = desk.train("+stage=natural,dld", "-m")
+    assert chains(desk.jobs) == ["[natural,dld]"]
+    assert [source.generator for source in desk.prepared] == ["dld"], "only what is missing needs images"
+    assert other.code == 1
+    assert "2 stage runs: 1 were complete, 1 failed" in other.out
+    assert "failed: natural -> dld: the loss is not finite" in other.out
+
+
+def test_an_experiment_is_its_sweep_and_what_is_typed_wins(desk: Desk) -> None:
+    """Five ratios from the file, process and seeds as typed. A plan may have any number of devices."""
+    answer = desk.train(
+        "-m", "experiment=robustness", "process=scratch", "seed=range(3)", "plan=true", "trainer.devices=2"
+    )
+    assert answer.code == 0, answer.err
+    assert "15 stage runs: 0 done, 15 to train" in answer.out
+
+
+def test_every_key_sweeps(desk: Desk) -> None:
+    answer = desk.train(
+        "-m", "process=natural", "seed=0,1,2", "source_seed=null,5", "optim.batch_size=32,64", "plan=true"
+    )
+    # A batch size: 3 sources and targets by their own seed, and one source with 3 targets.
+    assert "20 stage runs, 24 if no chain shared a source" in answer.out
+
+
+def test_jobs_of_a_batch_and_what_they_are_told(desk: Desk) -> None:
+    answer = desk.train("-m", "process=two_stage,scratch", "data_ratio=0.2", "logger.study='a, b'")
+    assert answer.code == 1
+    assert chains(desk.jobs) == ["[natural]", "[dld]"], "their descendants are blocked"
+    natural, dld = desk.jobs
+    for job in desk.jobs:
+        assert "logger.study='a, b'" in job
+        assert f"paths.runs_dir='{desk.folder}/runs'" in job
+        assert f"paths.cache_dir='{desk.folder}/cache'" in job
+    assert "data_ratio=1.0" in natural
+    assert "data_ratio=0.2" in dld
+    assert "2 failed, 2 blocked" in answer.out
+    assert "blocked: natural -> texture -> dld: its parent failed" in answer.out
+
+
+USERS_STAGE = """
+name: mri
+source: {kind: embedded, generator: texture, classes: 3, train_images: 9, val_images: 6, size: 16, seed: 1}
+"""
+USERS_PROCESS = """
+name: mine
+title: Mine
+chain: [mri, dld]
+transfer: conv_only
+between: feature
+"""
+
+
+def test_a_users_own_stage_and_process(desk: Desk) -> None:
+    for group, name, text in (
+        ("stage", "mri", USERS_STAGE),
+        (
+            "process",
+            "mine",
+            "name: mine\ntitle: Mine\nchain: [mri, dld]\ntransfer: conv_only\nbetween: feature\n",
+        ),
+    ):
+        (desk.folder / "my" / group).mkdir(parents=True)
+        (desk.folder / "my" / group / f"{name}.yaml").write_text(text)
+    answer = desk.train("-m", "process=mine", "plan=true", f"hydra.searchpath=[file://{desk.folder}/my]")
+    assert answer.code == 0, answer.err
+    assert "2 stage runs: 0 done, 2 to train" in answer.out
+    assert re.search(r"\bmri .* 90 ", answer.out), "9 images in 10 epochs"
+    assert re.search(r"mri: mri/[0-9a-f]{16}, to train", answer.out)
+
+
+REFUSED_BY_THE_SWEEPER = [
+    ((), "nothing to train"),
+    (("+stage=dld", "process=scratch"), "not both"),
+    (("+stage=natural,texture,natural",), "stage natural stands twice in the chain"),
+    (("+stage=[natural,dld]",), "composes to the stage dld"),
+    (("process=[scratch,texture]",), "composes to the process texture"),
+    (("process=scratch", "data_ratio=0.5,1.5"), "data_ratio is 1.5; it must be in (0, 1]"),
+    (("process=scratch", "data_ratio=0.5,half"), "data_ratio=half: this is not a number"),
+    (("process=scratch", "seed=0,0.5"), "seed=0.5: this is not a whole number"),
+    (("process=scratch", "seed=0,null"), "seed=null: this is not a whole number"),
+    (("process=scratch", "seed=interval(0,1)"), "an interval has no end"),
+    (("process=scratch", "optim.lr_scratch=0.1,inf"), "optim.lr_scratch is inf"),
+    (("process=two_stage", "trainer.devices=2"), "trainer.devices=2 in a sweep"),
+    (("process=scratch", "paths.runs_dir=/proc/runs"), "the folder /proc/runs cannot be written"),
+    (("process=scratch", "+optim.learning_rate=1"), "Key 'learning_rate' not in 'OptimConfig'"),
+    (("process=scratch", "data.domains.dld.classes=3"), "7 classes"),
+]
+
+
+@cache
+def base_sweep() -> tuple[DictConfig, HydraContext]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("train", [], RunMode.MULTIRUN, with_log_configuration=False)
+        return config, HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    REFUSED_BY_THE_SWEEPER,
+    ids=[" ".join(typed) for typed, _ in REFUSED_BY_THE_SWEEPER],
+)
+def test_a_sweep_without_sense_is_refused(
+    desk: Desk, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One message and a code other than 0, before any image is prepared or anything is launched."""
+    config, context = base_sweep()
+    sweeper = Plugins.instance().instantiate_sweeper(
+        config=config, hydra_context=context, task_function=lambda _: None
+    )
+    with pytest.raises(SystemExit) as end:
+        sweeper.sweep(list(arguments))
+    assert end.value.code == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ")
+    assert message in said.err
+    assert said.out == ""
+    assert (desk.jobs, desk.prepared) == ([], [])
+    assert not list(desk.folder.iterdir())
+
+
+REFUSED = [
+    (("-m",), "nothing to train"),
+    (("-m", "process=nothing"), "Could not find 'process/nothing'"),
+    (("-m", "process=scratch", "nothing=1"), "Could not override 'nothing'"),
+    (("-m", "process=scratch", "optim.momentum=fast"), "optim.momentum"),
+    (("process=scratch",), "process=scratch is a chain of stage runs: add -m"),
+    (("+stage=natural,dld",), "+stage=natural,dld"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[" ".join(typed) for typed, _ in REFUSED])
+def test_a_command_without_sense_is_refused(desk: Desk, arguments: tuple[str, ...], message: str) -> None:
+    answer = desk.train(*arguments)
+    assert answer.code == 1
+    assert message in answer.err
+    assert "Traceback" not in answer.err + answer.out
+    assert (desk.jobs, desk.prepared) == ([], [])

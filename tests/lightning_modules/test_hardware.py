@@ -1,0 +1,83 @@
+"""Precision and memory format by machine: the whole truth table."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+
+from lightning_modules.hardware import arithmetic
+from stages.config import Config, to_config
+from tests.helpers.stage_helpers import compose_dict
+
+CPUS = {
+    "no bfloat16": {"avx2": True, "avx512_bf16": False, "amx_bf16": False},
+    "says nothing of bfloat16": {"avx2": True},
+    "AVX512-BF16": {"avx512_bf16": True, "amx_bf16": False},
+    "AMX": {"avx512_bf16": False, "amx_bf16": True},
+}
+CUDA_CAPABILITIES = {"none": None, "Volta": (7, 5), "Ampere": (8, 0), "Hopper": (9, 0)}
+
+# Without CUDA, or when told to use the CPU: by processor.
+ON_CPU = {
+    "no bfloat16": ("32-true", "contiguous"),
+    "says nothing of bfloat16": ("32-true", "contiguous"),
+    "AVX512-BF16": ("bf16-mixed", "channels_last"),
+    "AMX": ("bf16-mixed", "channels_last"),
+}
+ON_CUDA = {
+    "Volta": ("32-true", "channels_last"),
+    "Ampere": ("bf16-mixed", "channels_last"),
+    "Hopper": ("bf16-mixed", "channels_last"),
+}
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return to_config(compose_dict())
+
+
+def _machine(monkeypatch: pytest.MonkeyPatch, cpu: str, cuda: str) -> None:
+    capability = CUDA_CAPABILITIES[cuda]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: CPUS[cpu])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+
+
+def _resolved(config: Config, accelerator: str, precision: str, memory_format: str) -> tuple[str, str]:
+    config.trainer.accelerator = accelerator
+    config.trainer.precision = precision
+    config.trainer.memory_format = memory_format
+    return arithmetic(config)
+
+
+def test_auto_is_what_a_config_starts_with(config: Config) -> None:
+    assert (config.trainer.precision, config.trainer.memory_format) == ("auto", "auto")
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cpu", "gpu", "cuda"])
+@pytest.mark.parametrize(("cpu", "cuda"), list(product(CPUS, CUDA_CAPABILITIES)))
+def test_auto(monkeypatch: pytest.MonkeyPatch, config: Config, accelerator: str, cpu: str, cuda: str) -> None:
+    _machine(monkeypatch, cpu, cuda)
+    expected = ON_CPU[cpu] if cuda == "none" or accelerator == "cpu" else ON_CUDA[cuda]
+    assert _resolved(config, accelerator, "auto", "auto") == expected
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize(("cpu", "cuda"), [("no bfloat16", "none"), ("AMX", "Hopper")])
+def test_what_the_user_chose_stays(
+    monkeypatch: pytest.MonkeyPatch, config: Config, cpu: str, cuda: str, precision: str, memory_format: str
+) -> None:
+    _machine(monkeypatch, cpu, cuda)
+    assert _resolved(config, "auto", precision, memory_format) == (precision, memory_format)
+
+
+def test_one_chosen_and_the_other_resolved(monkeypatch: pytest.MonkeyPatch, config: Config) -> None:
+    _machine(monkeypatch, "AMX", "none")
+    assert _resolved(config, "cpu", "32-true", "auto") == ("32-true", "contiguous")
+    assert _resolved(config, "cpu", "auto", "contiguous") == ("bf16-mixed", "contiguous")
+    _machine(monkeypatch, "no bfloat16", "Volta")
+    assert _resolved(config, "gpu", "32-true", "auto") == ("32-true", "channels_last")
+    assert _resolved(config, "cpu", "bf16-mixed", "auto") == ("bf16-mixed", "channels_last")

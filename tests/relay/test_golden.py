@@ -1,0 +1,79 @@
+"""The losses of a tiny embedded chain, committed at full precision and compared exactly.
+
+A change of any bit on the way from the generators to the optimiser moves them. All libraries are held to
+instructions that every x86-64 processor has, so the bits do not depend on the machine. After a change that
+is meant to move them, `python -m tests.relay.test_golden REASON` writes them anew; the reason stays in the
+file.
+"""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy._core._multiarray_umath import __cpu_dispatch__ as numpy_dispatch
+
+from tests.helpers.relay import PROJECT, command, environment, only_folder
+
+GOLDEN = Path(__file__).parent / "golden" / "chain.json"
+STAGES = ("natural", "texture", "dld")
+COMMON_INSTRUCTIONS = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NPY_DISABLE_CPU_FEATURES": " ".join(numpy_dispatch),
+}
+
+
+def train(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """Train the chain and read every stage's history as it is written, digit for digit."""
+    done = subprocess.run(
+        command("+stage=natural,texture,dld", "-m", runs_dir=folder / "runs", cache_dir=folder / "cache"),
+        cwd=PROJECT,
+        env={**environment(), **COMMON_INSTRUCTIONS},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    losses = {}
+    for stage in STAGES:
+        with open(only_folder(folder / "runs", stage) / "history.csv") as file:
+            rows = list(csv.DictReader(file))
+        losses[stage] = [
+            {key: row[key] for key in ("train_loss", "cross_entropy", "accuracy")} for row in rows
+        ]
+    return losses
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "numpy", "scipy")}
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or platform.system() != "Linux",
+    reason="bits are pinned for x86-64",
+)
+def test_losses_are_the_committed_ones(tmp_path: Path) -> None:
+    golden: dict[str, Any] = json.loads(GOLDEN.read_text())
+    if golden["versions"] != versions():
+        pytest.skip(f"bits are pinned for {golden['versions']}, this is {versions()}")
+    assert train(tmp_path) == golden["losses"]
+
+
+if __name__ == "__main__":
+    (reason,) = sys.argv[1:]
+    os.chdir(PROJECT)
+    with tempfile.TemporaryDirectory() as scratch:
+        content = {"reason": reason, "versions": versions(), "losses": train(Path(scratch))}
+    GOLDEN.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,163 @@
+"""Killed at any moment, a run goes on and ends with the same bits; two sweeps train a shared stage once."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.relay import (
+    PROJECT,
+    command,
+    environment,
+    folders,
+    only_folder,
+    run,
+    run_until,
+    same_tensors,
+)
+
+# A checkpoint after every epoch, and enough epochs to be killed between.
+STAGE = ("+stage=texture", "callbacks.plateau.patience=4", "trainer.checkpoint_seconds=0")
+EPOCHS = "callbacks.plateau.max_epochs=5"
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """The folder of a run that nobody disturbed."""
+    runs_dir = tmp_path_factory.mktemp("uninterrupted")
+    done = run(*STAGE, runs_dir=runs_dir, cache_dir=cache_dir, last=(EPOCHS,))
+    assert done.returncode == 0, done.stderr
+    return only_folder(runs_dir, "texture")
+
+
+def without_times(record: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(record.read_text())
+    del content["cost"]
+    del content["origin"]["finished"]
+    return content
+
+
+def assert_same(folder: Path, expected: Path) -> None:
+    assert same_tensors(folder / "model.ckpt", expected / "model.ckpt")
+    assert (folder / "history.csv").read_text() == (expected / "history.csv").read_text()
+    assert (folder / "predictions.parquet").read_bytes() == (expected / "predictions.parquet").read_bytes()
+    assert without_times(folder / "record.json") == without_times(expected / "record.json")
+
+
+def epochs_done(runs_dir: Path) -> int:
+    histories = list(runs_dir.glob("texture/*/history.csv"))
+    return len(histories[0].read_text().splitlines()) - 1 if histories else 0
+
+
+def writing(runs_dir: Path, name: str) -> bool:
+    return any(runs_dir.glob(f"texture/*/.{name}.*.partial"))
+
+
+@pytest.mark.parametrize(
+    "moment", ["in the second epoch", "while writing last.ckpt", "while writing the weights"]
+)
+def test_killed_and_started_again_ends_with_the_same_bits(
+    moment: str, uninterrupted: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    conditions = {
+        "in the second epoch": lambda: (
+            epochs_done(tmp_path) >= 1 and any(tmp_path.glob("texture/*/last.ckpt"))
+        ),
+        "while writing last.ckpt": lambda: epochs_done(tmp_path) >= 2 and writing(tmp_path, "last.ckpt"),
+        "while writing the weights": lambda: writing(tmp_path, "model.ckpt"),
+    }
+    killed = run_until(conditions[moment], *STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS,))
+    assert killed.returncode == -signal.SIGKILL, "it ended before it could be killed"
+    folder = only_folder(tmp_path, "texture")
+    assert not (folder / "record.json").exists()
+    again = run(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS,))
+    assert again.returncode == 0, again.stderr
+    assert_same(folder, uninterrupted)
+    assert json.loads((folder / "record.json").read_text())["cost"]["attempts"] >= 2
+    assert not list(folder.glob(".*.partial")), "what a killed writer left is cleaned up"
+
+
+def test_a_damaged_checkpoint_is_passed_over(uninterrupted: Path, cache_dir: Path, tmp_path: Path) -> None:
+    run_until(
+        lambda: any(tmp_path.glob("texture/*/previous.ckpt")) and any(tmp_path.glob("texture/*/last.ckpt")),
+        *STAGE,
+        runs_dir=tmp_path,
+        cache_dir=cache_dir,
+        last=(EPOCHS,),
+    )
+    folder = only_folder(tmp_path, "texture")
+    last = folder / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000] if last.exists() else b"")
+    again = run(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS,))
+    assert again.returncode == 0, again.stderr
+    assert_same(folder, uninterrupted)
+
+
+def test_ctrl_c_ends_cleanly_and_the_next_start_goes_on(
+    uninterrupted: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    stopped = run_until(
+        lambda: epochs_done(tmp_path) >= 1 and any(tmp_path.glob("texture/*/last.ckpt")),
+        *STAGE,
+        "-m",
+        runs_dir=tmp_path,
+        cache_dir=cache_dir,
+        how=signal.SIGINT,
+        last=(EPOCHS,),
+    )
+    assert stopped.returncode == 130
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+    assert "goes on from the last checkpoint" in stopped.stderr + stopped.stdout
+    tidy = "trainer.keep_last=false"
+    again = run(*STAGE, "-m", runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS, tidy))
+    assert again.returncode == 0, again.stderr
+    assert_same(only_folder(tmp_path, "texture"), uninterrupted)
+    assert not list(tmp_path.glob("texture/*/*last.ckpt*"))
+
+
+def test_two_sweeps_train_a_shared_stage_once(cache_dir: Path, tmp_path: Path) -> None:
+    lines = [
+        command("+stage=texture,dld", "-m", runs_dir=tmp_path, cache_dir=cache_dir),
+        command("+stage=texture,natural", "-m", runs_dir=tmp_path, cache_dir=cache_dir),
+    ]
+    sweeps = [
+        subprocess.Popen(
+            line, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for line in lines
+    ]
+    printed = [sweep.communicate(timeout=240)[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], printed
+    (shared,) = folders(tmp_path, "texture")
+    assert json.loads((shared / "record.json").read_text())["cost"]["attempts"] == 1
+    assert sum("texture epoch 1 of" in text for text in printed) == 1
+    assert len(folders(tmp_path, "dld")) == len(folders(tmp_path, "natural")) == 1
+
+
+def test_the_folder_is_locked_while_it_trains(cache_dir: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=("callbacks.plateau.max_epochs=50",)),
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while epochs_done(tmp_path) < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        holder = json.loads((only_folder(tmp_path, "texture") / ".holder.json").read_text())
+        assert holder["pid"] == process.pid
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,126 @@
+"""The same sweep under each of Hydra's launchers gives the same runs, from another folder too."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from analysis.runs.load import load_runs
+from stages.machine.resources import available_cores
+from stages.store import Store
+from tests.helpers.relay import TINY, run, same_tensors, start
+from tests.helpers.store_files import holder
+
+EVERY_EPOCH = "trainer.checkpoint_seconds=0"
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def basic(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    runs_dir = tmp_path_factory.mktemp("basic")
+    done = run("-m", "process=scratch,texture", runs_dir=runs_dir, cache_dir=cache_dir)
+    assert done.returncode == 0, done.stderr
+    return runs_dir
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launchers_agree(launcher: str, basic: Path, cache_dir: Path, tmp_path: Path) -> None:
+    runs_dir = tmp_path / "the runs"
+    done = run(
+        "-m",
+        "process=scratch,texture",
+        f"hydra/launcher={launcher}",
+        runs_dir=runs_dir,
+        cache_dir=cache_dir,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "3 stage runs: 3 trained" in done.stdout
+    expected = load_runs(basic).sort_values("id", ignore_index=True)
+    found = load_runs(runs_dir).sort_values("id", ignore_index=True)
+    columns = ["id", "stage", "chain", "process", "parent", "epochs", "accuracy_p75", "cross_entropy_p75"]
+    assert found[columns].equals(expected[columns])
+    for ours, theirs in zip(found["folder"], expected["folder"], strict=True):
+        assert same_tensors(Path(ours) / "model.ckpt", Path(theirs) / "model.ckpt")
+
+
+def test_a_failure_is_reported_by_every_launcher(cache_dir: Path, tmp_path: Path) -> None:
+    done = run(
+        "-m",
+        "process=texture",
+        "hydra/launcher=joblib",
+        "optim.lr_scratch=1e30",
+        runs_dir=tmp_path,
+        cache_dir=cache_dir,
+    )
+    assert done.returncode == 1
+    assert "2 stage runs: 1 failed, 1 blocked" in done.stdout
+    assert "the training loss is not finite" in done.stdout
+
+
+def test_jobs_that_run_at_once_share_the_cores(basic: Path, cache_dir: Path, tmp_path: Path) -> None:
+    """The id does not move with the number of threads, which is 1 in `basic`."""
+    done = run(
+        "-m",
+        "process=scratch",
+        "hydra/launcher=submitit_local",
+        "hydra.launcher.n_jobs=2",
+        runs_dir=tmp_path,
+        cache_dir=cache_dir,
+        tiny=[setting for setting in TINY if not setting.startswith("trainer.threads")],
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (folder,) = Store(tmp_path).complete_runs()
+    record = folder.read_record()
+    assert record.origin.threads == max(1, available_cores() // 2)
+    assert record.id in set(load_runs(basic)["id"])
+
+
+def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:
+    """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows."""
+    slow = (
+        "callbacks.plateau.max_epochs=50",
+        "callbacks.plateau.length=50",
+        "trainer.checkpoint_seconds=0",
+    )
+    arguments = ("-m", "process=scratch,natural", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2")
+    sweep = start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
+    _wait_for(tmp_path / "natural", "last.ckpt")
+    os.kill(int(holder(tmp_path / "natural")["pid"]), signal.SIGKILL)
+    said, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, said
+    assert "3 stage runs: 1 trained, 1 failed, 1 blocked" in said
+    assert "ended without a result: cancelled or killed" in said
+    again = run(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
+    assert "3 stage runs: 2 trained, 1 were complete" in again.stdout, again.stdout + again.stderr
+    assert {record.read_record().cost.attempts for record in Store(tmp_path).complete_runs()} == {1, 2}
+
+
+def test_ctrl_c_ends_the_jobs_too(cache_dir: Path, tmp_path: Path) -> None:
+    slow = ("callbacks.plateau.max_epochs=2000", "callbacks.plateau.length=2000")
+    sweep = start(
+        "-m", "process=scratch", "hydra/launcher=submitit_local", runs_dir=tmp_path, cache_dir=cache_dir,
+        last=slow,
+    )  # fmt: skip
+    _wait_for(tmp_path / "dld", ".holder.json")
+    worker = int(holder(tmp_path / "dld")["pid"])
+    sweep.send_signal(signal.SIGINT)
+    said, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, said
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the job goes on"
+        time.sleep(0.05)
+
+
+def _wait_for(stage: Path, name: str) -> None:
+    deadline = time.monotonic() + 60
+    while not list(stage.glob(f"*/{name}")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,45 @@
+"""The whole study from one command: sweeps, then the page."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.helpers.relay import PROJECT, TINY, environment
+
+
+def multirun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(PROJECT / "multirun.sh"), *arguments],
+        cwd=cwd,
+        env={**environment(), "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def test_a_study_ends_with_its_page_and_planned_again_trains_nothing(tmp_path: Path) -> None:
+    """From another folder, with Hydra overrides that shorten it."""
+    shorter = (
+        "process=scratch,texture", "seed=0", "callbacks.plateau.max_epochs=1", "callbacks.plateau.length=1",
+        "paths.runs_dir=study", "paths.cache_dir=cache",
+    )  # fmt: skip
+    settings = [each for each in TINY if not each.startswith("callbacks")]
+    first = multirun("small", *settings, *shorter, "data_ratio=0.5,1.0", cwd=tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "report: study/report/report.html" in first.stdout
+    text = (tmp_path / "study" / "report" / "report.html").read_text()
+    assert "scratch" in text and "texture" in text
+    (tmp_path / "study" / "report" / "report.html").unlink()
+    again = multirun("small", *settings, *shorter, "data_ratio=0.5,1.0", "plan=true", cwd=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("5 done, 0 to train") == 2, again.stdout
+    assert list((tmp_path / "study" / "report").glob("*.html")) == [], "a plan looks at nothing"
+
+
+def test_another_study_is_refused(tmp_path: Path) -> None:
+    done = multirun("large", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "choose small, real or paper" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,297 @@
+"""The inventory of the configuration: every key has a role, and its role is true."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import fields, make_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datamodules.configured import identify
+from stages.build import build_recipe
+from stages.config import Config, SourceConfig, execution, leaf_roles, recipe
+from stages.plan import source_of
+from tests.helpers.stage_helpers import composed, plan_of, request
+
+# A new key is entered here by hand: does it change the result (recipe), or not?
+GOLDEN = {
+    "recipe": """
+        stage.name
+        stage.source.kind
+        stage.source.generator
+        stage.source.classes
+        stage.source.train_images
+        stage.source.val_images
+        stage.source.size
+        stage.source.seed
+        stage.source.val_fraction
+        stage.source.split_seed
+        stage.source.decode_size
+        stage.source.window
+        stage.source.color
+        data.domains.*.kind
+        data.domains.*.generator
+        data.domains.*.classes
+        data.domains.*.train_images
+        data.domains.*.val_images
+        data.domains.*.size
+        data.domains.*.seed
+        data.domains.*.val_fraction
+        data.domains.*.split_seed
+        data.domains.*.decode_size
+        data.domains.*.window
+        data.domains.*.color
+        data.image_size
+        data.mean
+        data.std
+        data.augment
+        model.name
+        model.dropout
+        model.initialisation
+        model.width
+        transfer.rule
+        optim.lr_scratch
+        optim.lr_transfer
+        optim.momentum
+        optim.weight_decay
+        optim.batch_size
+        optim.warmup_steps
+        optim.gradient_clip_scratch
+        optim.gradient_clip_transfer
+        trainer.precision
+        trainer.memory_format
+        trainer.compile
+        callbacks.plateau.min_delta
+        callbacks.plateau.patience
+        callbacks.plateau.length
+        callbacks.plateau.smoothing
+        callbacks.plateau.max_epochs
+        seed
+        source_seed
+        data_ratio
+        ratio_unit
+        init_from
+    """,
+    "execution": """
+        stage.domain
+        stage.source.root
+        stage.source.manifest
+        process.chain
+        process.transfer
+        process.between
+        data.domains.*.root
+        data.domains.*.manifest
+        data.memory_limit_gb
+        data.workers
+        trainer.accelerator
+        trainer.devices
+        trainer.threads
+        trainer.checkpoint_seconds
+        trainer.keep_last
+        paths.runs_dir
+        paths.data_dir
+        paths.cache_dir
+        paths.lock
+        job.chain
+        job.parent
+        job.id
+        job.index
+        job.count
+        job.images_after
+        plan
+    """,
+    "reporting": """
+        process.name
+        process.title
+        data.name
+        callbacks.progress
+        logger.wandb
+        logger.project
+        logger.entity
+        logger.study
+    """,
+}
+
+
+def golden() -> dict[str, str]:
+    return {key: role for role, keys in GOLDEN.items() for key in keys.split()}
+
+
+def test_every_key_has_its_role() -> None:
+    assert leaf_roles() == golden()
+
+
+def test_a_key_without_a_role_is_found() -> None:
+    """What leaf_roles says of nested classes, dicts of them and a forgotten role."""
+    inner = make_dataclass("inner", [("b", int), ("a", int, recipe())])
+    outer = make_dataclass(
+        "outer",
+        [("one", inner | None), ("many", dict[str, inner]), ("values", list[float], execution())],  # type: ignore[valid-type]
+    )
+    assert leaf_roles(outer) == {
+        "one.a": "recipe", "one.b": None, "many.*.a": "recipe", "many.*.b": None, "values": "execution",
+    }  # fmt: skip
+
+
+# --- which keys move the id --------------------------------------------------------------------------------
+
+# Recipe keys that build_recipe does not read, and who does.
+THROUGH_THE_DIGEST = {key for key in golden() if re.match(r"(stage\.source|data\.domains\.\*)\.", key)}
+THROUGH_THE_PLAN = {"source_seed"}  # it becomes the sources' seed
+# Recipe keys that change nothing in a run of one kind.
+WITHOUT_EFFECT = {
+    "scratch": {"optim.lr_transfer", "optim.gradient_clip_transfer", "transfer.rule"},
+    "transferred": {"optim.lr_scratch", "optim.gradient_clip_scratch"},
+    "scratch, all data": {"optim.lr_transfer", "optim.gradient_clip_transfer", "transfer.rule", "ratio_unit"},
+}
+KINDS: dict[str, tuple[str | None, float]] = {
+    "scratch": (None, 0.5),
+    "transferred": ("a" * 64, 0.5),
+    "scratch, all data": (None, 1.0),
+}
+SPECIAL: dict[str, Any] = {
+    "data.mean": [0.1, 0.2, 0.3], "data.std": [0.1, 0.2, 0.3], "data_ratio": 0.25,
+    "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
+    "logger.entity": "lab", "source_seed": 5,
+    "stage.domain": "texture", "process.chain": ["natural"], "process.transfer": "finetune",
+    "job.chain": ["natural", "dld"], "job.parent": "c" * 64, "job.id": "d" * 64,
+}  # fmt: skip
+
+
+def mutated(config: Config, key: str) -> Config:
+    """The configuration with one leaf at another value of its type."""
+    config = copy.deepcopy(config)
+    *parts, leaf = key.split(".")
+    inner: Any = config
+    for part in parts:
+        inner = (
+            inner["dld"] if part == "*" else inner[part] if isinstance(inner, dict) else getattr(inner, part)
+        )
+    before = getattr(inner, leaf)
+    if key in SPECIAL:
+        after = SPECIAL[key]
+    elif isinstance(before, bool):
+        after = not before
+    elif isinstance(before, int | float):
+        after = before + type(before)(1)
+    else:
+        assert isinstance(before, str), f"{key} is {before!r}: say in SPECIAL what else it can be"
+        after = f"{before}x"
+    assert after != before
+    setattr(inner, leaf, after)
+    return config
+
+
+def base(kind: str) -> tuple[Config, str | None]:
+    parent, ratio = KINDS[kind]
+    config = composed("+stage=dld", "process=two_stage", f"data_ratio={ratio}", "seed=4")
+    config.stage.source = SourceConfig(**vars(config.data.domains["dld"]))  # type: ignore[union-attr]
+    return config, parent
+
+
+def recipe_id(config: Config, parent: str | None) -> str:
+    return build_recipe(config, data_digest="b" * 64, parent=parent).id
+
+
+BUILT = sorted(golden().keys() - THROUGH_THE_DIGEST - {"init_from"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recipe_keys_move_the_id_and_others_never_do(kind: str) -> None:
+    config, parent = base(kind)
+    before = recipe_id(config, parent)
+    moved = {key for key in BUILT if recipe_id(mutated(config, key), parent) != before}
+    recipe_keys = {key for key in BUILT if golden()[key] == "recipe"}
+    assert moved == recipe_keys - THROUGH_THE_PLAN - WITHOUT_EFFECT[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_other_keys_at_once_do_not_move_the_id(kind: str) -> None:
+    config, parent = base(kind)
+    changed = config
+    for key in BUILT:
+        if golden()[key] != "recipe":
+            changed = mutated(changed, key)
+    assert recipe_id(changed, parent) == recipe_id(config, parent)
+
+
+def test_init_from_enters_by_content(tmp_path: Path) -> None:
+    config, _ = base("scratch")
+    ids = [recipe_id(config, None)]
+    for name, content in (("a.pth", b"1"), ("b.pth", b"2")):
+        (tmp_path / name).write_bytes(content)
+        config.init_from = str(tmp_path / name)
+        ids.append(recipe_id(config, None))
+    assert len(set(ids)) == 3
+    (tmp_path / "copy.pth").write_bytes(b"2")
+    config.init_from = str(tmp_path / "copy.pth")
+    assert recipe_id(config, None) == ids[-1], "the path does not count"
+    (tmp_path / "copy.pth").write_bytes(b"333")
+    assert recipe_id(config, None) not in ids, "read again when it has changed"
+    built = build_recipe(config, data_digest="b" * 64, parent=None)
+    assert built.init_from == "556d7dc3a115356350f1f9910b1af1ab0e312d4b3e4fc788d2da63668f36d017"
+    assert (built.transfer, built.optim.lr) == ("feature", config.optim.lr_transfer)
+
+
+def test_source_seed_moves_the_sources_and_what_comes_of_them() -> None:
+    runs = {seed: plan_of(request("natural", "dld", source_seed=seed)).runs for seed in (None, 0, 1)}
+    assert set(runs[None]) == set(runs[0]), "null is the target's seed"
+    assert set(runs[0]).isdisjoint(runs[1])
+
+
+@pytest.mark.parametrize("part", ["stage.source", "data.domains.*"])
+@pytest.mark.parametrize(
+    "leaf", ["classes", "train_images", "val_images", "size", "seed", "generator", "window"]
+)
+def test_generated_images_move_the_id_through_their_digest(part: str, leaf: str) -> None:
+    config = composed("+stage=natural")
+    source = config.data.domains["natural"]
+    if part == "stage.source":
+        config.stage.source = source = SourceConfig(**vars(source))  # type: ignore[union-attr]
+    before = identify(source_of(config)).digest
+    value = {"generator": "texture", "classes": 9, "window": [-500.0, 100.0]}.get(leaf)
+    setattr(source, leaf, getattr(source, leaf) + 1 if value is None else value)
+    assert golden()[f"{part}.{leaf}"] == "recipe"
+    assert identify(source_of(config)).digest != before
+
+
+FILES = {"decode_size": 8, "color": "rgb", "window": [0.0, 99.0], "val_fraction": 0.5, "split_seed": 1}
+
+
+def folder_of_images(root: Path) -> Path:
+    """Files whose content nobody reads for an identity."""
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        for number in range(12):
+            (root / name / f"{number}.png").write_bytes(b"x" * (number + 1))
+    return root
+
+
+@pytest.mark.parametrize("leaf", FILES)
+def test_files_move_the_id_through_their_digest(tmp_path: Path, leaf: str) -> None:
+    source = SourceConfig(
+        kind="folder", root=str(folder_of_images(tmp_path)), val_fraction=0.25, split_seed=0
+    )
+    before = identify(source).digest
+    setattr(source, leaf, FILES[leaf])
+    assert identify(source).digest != before
+    assert golden()[f"stage.source.{leaf}"] == golden()[f"data.domains.*.{leaf}"] == "recipe"
+
+
+def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
+    digests = {
+        identify(
+            SourceConfig(kind="folder", root=str(folder_of_images(tmp_path / name)), val_fraction=0.25)
+        ).digest
+        for name in ("here", "elsewhere")
+    }
+    assert len(digests) == 1
+    assert golden()["data.domains.*.root"] == golden()["data.domains.*.manifest"] == "execution"
+
+
+def test_every_source_key_was_tried() -> None:
+    tried = {"classes", "train_images", "val_images", "size", "seed", "generator", "window", *FILES}
+    assert {field.name for field in fields(SourceConfig)} == tried | {"kind", "root", "manifest"}

@@ -1,0 +1,235 @@
+"""The plan: every recipe stands once in its graph, and a job composes exactly what was planned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stages.config import Config, SourceConfig
+from stages.errors import RelayError
+from stages.plan import Request, describe, parent_folder, source_of
+from stages.store import Store
+from tests.helpers.stage_helpers import (
+    by_chain,
+    complete,
+    compose_stage,
+    composed,
+    plan_of,
+    request,
+)
+
+SCRATCH, TEXTURE, NATURAL = ("dld",), ("texture", "dld"), ("natural", "dld")
+TWO_STAGE = ("natural", "texture", "dld")
+RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def table_2() -> list[Request]:
+    return [
+        request(*chain, ratio=ratio) for chain in (SCRATCH, TEXTURE, NATURAL, TWO_STAGE) for ratio in RATIOS
+    ]
+
+
+def test_the_papers_table_2_is_23_of_40_stage_runs() -> None:
+    plan = plan_of(*table_2())
+    assert (len(plan.runs), plan.unshared) == (23, 40)
+    assert Counter(run.chain for run in plan.runs.values()) == {
+        SCRATCH: 5, TEXTURE: 5, NATURAL: 5, TWO_STAGE: 5,
+        ("natural",): 1, ("texture",): 1, ("natural", "texture"): 1,
+    }  # fmt: skip
+    for run in plan.runs.values():
+        assert run.stage == "dld" or run.recipe.data.ratio == 1.0, "sources use all of their images"
+        assert (run.recipe.parent is None) == (run.depth == 0)
+        assert run.recipe.parent is None or plan.runs[run.recipe.parent].chain == run.chain[:-1]
+    assert all(run.id == run_id for run_id, run in plan.runs.items())
+
+
+def test_two_textures_are_two_runs() -> None:
+    """Texture from random weights and texture from natural images."""
+    runs = by_chain(plan_of(request(*TEXTURE), request(*TWO_STAGE)))
+    first, second = runs["texture",].recipe, runs["natural", "texture"].recipe
+    assert (first.parent, first.transfer) == (None, None)
+    assert (second.parent, second.transfer) == (runs["natural",].id, "feature")
+    assert first.data.digest == second.data.digest
+    assert first.optim.lr == composed().optim.lr_scratch
+    assert second.optim.lr == composed().optim.lr_transfer
+
+
+def test_asking_twice_or_in_another_order_is_one_plan() -> None:
+    requests = table_2()
+    plan = plan_of(*requests, *requests)
+    assert (len(plan.runs), plan.unshared) == (23, 40)
+    assert set(plan_of(*reversed(requests)).runs) == set(plan.runs)
+
+
+def test_what_is_complete_is_not_trained_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    chain = plan_of(request(*TWO_STAGE))
+    assert [run.chain for run in chain.missing(store)] == [("natural",), ("natural", "texture"), TWO_STAGE]
+    for run in chain.runs.values():
+        complete(store, run)
+
+    def missing(*requests: Request) -> list[tuple[str, ...]]:
+        return [run.chain for run in plan_of(*requests).missing(store)]
+
+    assert missing(request(*TWO_STAGE)) == []
+    assert missing(request("natural", "texture")) == []
+    assert missing(request("natural")) == []
+    assert missing(request(*NATURAL)) == [NATURAL]
+    assert missing(request(*TWO_STAGE, ratio=0.2)) == [TWO_STAGE]
+    assert missing(request(*TEXTURE)) == [("texture",), TEXTURE]
+    assert len(missing(request(*TWO_STAGE, seed=1))) == 3
+    assert missing(request(*TWO_STAGE, rule="finetune")) == [TWO_STAGE]
+
+
+def test_depth_batches_have_parents_first(tmp_path: Path) -> None:
+    plan = plan_of(*reversed(table_2()))
+    batches = plan.by_depth(plan.missing(Store(tmp_path)))
+    assert [len(batch) for batch in batches] == [7, 11, 5]
+    for depth, batch in enumerate(batches):
+        assert {run.depth for run in batch} == {depth}
+        assert {run.recipe.parent for run in batch} <= {
+            None,
+            *(run.id for done in batches[:depth] for run in done),
+        }
+    assert plan.by_depth([]) == []
+    target_only = [run for run in plan.runs.values() if run.chain == TWO_STAGE]
+    assert plan.by_depth(target_only) == [target_only]
+
+
+def test_depth_is_the_place_in_the_chain_and_not_in_the_domain_list() -> None:
+    plan = plan_of(request("dld", "natural"), request("natural", "dld"))
+    assert [(run.chain, run.depth) for run in plan.runs.values()] == [
+        (("dld",), 0), (("natural",), 0), (("dld", "natural"), 1), (("natural", "dld"), 1),
+    ]  # fmt: skip
+
+
+def test_source_seed_shares_one_source_among_all_seeds() -> None:
+    seeds = range(3)
+    alone = plan_of(*(request(*TWO_STAGE, seed=seed) for seed in seeds))
+    shared = plan_of(*(request(*TWO_STAGE, seed=seed, source_seed=7) for seed in seeds))
+    assert len(alone.runs) == 9
+    assert len(shared.runs) == 5
+    assert [(run.stage, run.recipe.seed) for run in shared.runs.values()] == [
+        ("natural", 7), ("texture", 7), ("dld", 0), ("dld", 1), ("dld", 2),
+    ]  # fmt: skip
+    assert {run.recipe.seed for run in alone.runs.values()} == {0, 1, 2}
+    assert (
+        plan_of(request("dld", seed=2, source_seed=7)).runs.keys()
+        == plan_of(request("dld", seed=2)).runs.keys()
+    )
+
+
+def test_a_sources_seed_of_zero_is_not_null() -> None:
+    plan = plan_of(request(*NATURAL, seed=5, source_seed=0))
+    assert [run.recipe.seed for run in plan.runs.values()] == [0, 5]
+
+
+def test_the_rule_is_the_targets_and_between_is_feature() -> None:
+    runs = by_chain(plan_of(request(*TWO_STAGE, rule="finetune")))
+    assert [runs[TWO_STAGE[: depth + 1]].recipe.transfer for depth in range(3)] == [
+        None,
+        "feature",
+        "finetune",
+    ]
+    runs = by_chain(plan_of(request(*TWO_STAGE, rule="finetune", between="conv_only")))
+    assert [runs[TWO_STAGE[: depth + 1]].recipe.transfer for depth in range(3)] == [
+        None,
+        "conv_only",
+        "finetune",
+    ]
+    runs = by_chain(plan_of(request(*TWO_STAGE, overrides=("transfer=reuse_fc",))))
+    assert [runs[TWO_STAGE[: depth + 1]].recipe.transfer for depth in range(3)] == [
+        None,
+        "feature",
+        "reuse_fc",
+    ]
+
+
+def test_a_users_checkpoint_is_the_first_stages_only(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "a.pth"
+    checkpoint.write_bytes(b"1")
+    runs = by_chain(plan_of(request(*TWO_STAGE, overrides=(f"init_from={checkpoint}",))))
+    digest = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    assert [runs[TWO_STAGE[: depth + 1]].recipe.init_from for depth in range(3)] == [digest, None, None]
+    assert runs["natural",].recipe.transfer == "feature"
+    assert runs["natural",].config.init_from == str(checkpoint)
+    assert runs[TWO_STAGE].config.init_from is None
+
+
+def test_images_at_most() -> None:
+    plan = plan_of(request(*NATURAL, ratio=0.25), request("dld", ratio=0.001))
+    epochs = composed().callbacks.plateau.max_epochs
+    assert {run.chain: plan.most_images(run) for run in plan.runs.values()} == {
+        ("natural",): 100 * epochs, ("dld",): 1 * epochs, NATURAL: 25 * epochs,
+    }  # fmt: skip
+
+
+def test_each_stage_is_composed_and_identified_once() -> None:
+    asked: list[str] = []
+
+    def compose_logged(stage: str, overrides: tuple[str, ...]) -> Config:
+        asked.append(stage)
+        return compose_stage(stage, overrides)
+
+    plan_of(*table_2(), compose_with=compose_logged)
+    assert sorted(asked) == ["dld", "natural", "texture"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            request("natural", "texture", "natural"),
+            "stage natural stands twice in the chain natural -> texture",
+        ),
+        (request(), "the chain is empty"),
+        (request("dld", ratio=0.0), r"data_ratio is 0\.0"),
+        (request("dld", ratio=1.1), r"data_ratio is 1\.1"),
+        (request("dld", ratio=float("nan")), "data_ratio is nan"),
+        (request("natural", "dld", seed=-1), "seed is -1"),
+        (request("natural", "dld", source_seed=-2), "seed is -2"),
+        (request("natural", "dld", rule="all"), r"transfer\.rule is 'all'"),
+        (request(*TWO_STAGE, between="none"), r"transfer\.rule is 'none'"),
+        (request("dld", overrides=("optim.batch_size=0",)), r"optim\.batch_size is 0"),
+        (request("dld", overrides=("init_from=/absent.pth",)), r"init_from: there is no file /absent\.pth"),
+    ],
+)
+def test_a_request_without_sense(wrong: Request, message: str) -> None:
+    with pytest.raises(RelayError, match=message):
+        plan_of(request("dld"), wrong)
+
+
+def test_a_stage_under_another_name_is_refused() -> None:
+    """`+stage=[natural,dld]` composes to dld alone."""
+    with pytest.raises(RelayError, match=r"\+stage=\[natural,dld\] composes to the stage dld"):
+        plan_of(request("[natural,dld]"))
+
+
+def test_where_images_come_from() -> None:
+    config = composed("+stage=natural")
+    assert source_of(config) is config.data.domains["natural"]
+    assert config.stage is not None
+    own = SourceConfig(kind="folder", root="/data")
+    assert source_of(replace(config, stage=replace(config.stage, source=own))) is own
+    with pytest.raises(RelayError, match="no domain 'mri'; it has dld, natural, texture"):
+        source_of(replace(config, stage=replace(config.stage, domain="mri")))
+    with pytest.raises(RelayError, match="stage natural has neither a domain nor a source"):
+        source_of(replace(config, stage=replace(config.stage, domain=None)))
+
+
+def test_parents_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = parent_folder(store, TWO_STAGE, "a" * 64)
+    assert folder is not None
+    assert folder.path == tmp_path / "texture" / ("a" * 16)
+    assert parent_folder(store, SCRATCH, None) is None
+
+
+def test_a_run_in_words() -> None:
+    runs = by_chain(plan_of(request(*NATURAL, seed=3, ratio=0.2)))
+    target, source = runs[NATURAL], runs["natural",]
+    assert describe(target) == f"natural -> dld (seed 3, 20% of the data, {target.id[:16]})"
+    assert describe(source) == f"natural (seed 3, {source.id[:16]})"

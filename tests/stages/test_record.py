@@ -1,0 +1,96 @@
+"""Records: read back as written, and refused with the file and the fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.errors import RelayError
+from stages.record import RECORD_SCHEMA, Record, read_record
+from tests.helpers.stage_helpers import recipe, record_content
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    content = record_content(recipe())
+    record = read_record(write(tmp_path / "record.json", content))
+    assert record.model_dump() == content
+    assert json.loads(record.to_json()) == content
+    assert read_record(write(tmp_path / "record.json", record.to_json())) == record
+    assert record.to_json().endswith("}\n")
+
+
+def test_a_record_from_before_sets_could_be_crossed_is_read(tmp_path: Path) -> None:
+    content = record_content(recipe())
+    del content["data"]["crossing_groups"], content["data"]["crossing_pictures"]
+    assert read_record(write(tmp_path / "record.json", content)).data.crossing_groups == 0
+
+
+def test_a_record_with_nan_is_not_written() -> None:
+    """JSON has no NaN: other tools could not read it."""
+    content = record_content(recipe())
+    content["metrics"]["accuracy"]["p75"] = float("nan")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        Record.model_validate(content).to_json()
+
+
+@pytest.mark.parametrize("schema", [RECORD_SCHEMA + 1, 0, None, "1", [1]])
+def test_another_schema(tmp_path: Path, schema: Any) -> None:
+    path = write(tmp_path / "record.json", record_content(recipe()) | {"schema_version": schema})
+    with pytest.raises(RelayError, match="has record schema") as refusal:
+        read_record(path)
+    assert str(path) in str(refusal.value)
+    assert str(schema) in str(refusal.value)
+    assert f"reads {RECORD_SCHEMA}" in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2", "not json", "\x00"])
+def test_no_json(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path / "record.json", content)
+    with pytest.raises(RelayError, match="cannot be read as JSON") as refusal:
+        read_record(path)
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [[], "a", 1, None, {}])
+def test_json_but_no_record(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(RelayError, match="record schema None"):
+        read_record(write(tmp_path / "record.json", json.dumps(content)))
+
+
+def test_binary_and_absent_files(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "record.json", tmp_path / "absent.json"):
+        with pytest.raises(RelayError, match="cannot be read as JSON"):
+            read_record(path)
+
+
+FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "seed": lambda content: content.pop("seed"),
+    "epochs": lambda content: content.update(epochs="7"),
+    "plateau.reached": lambda content: content["plateau"].update(reached=1),
+    "metrics.accuracy.p75": lambda content: content["metrics"]["accuracy"].pop("p75"),
+    "data.train_counts.1": lambda content: content["data"]["train_counts"].__setitem__(1, 4.5),
+    "origin.machine.host": lambda content: content["origin"]["machine"].update(host=None),
+    "surplus": lambda content: content.update(surplus=1),
+    "confusion_matrix.0.0": lambda content: content["confusion_matrix"][0].__setitem__(0, "1"),
+    "schema_version": lambda content: content.update(schema_version=True),
+}
+
+
+@pytest.mark.parametrize("where", FAULTS)
+def test_a_malformed_record_names_the_fault(tmp_path: Path, where: str) -> None:
+    content = record_content(recipe())
+    FAULTS[where](content)
+    path = write(tmp_path / "record.json", content)
+    with pytest.raises(RelayError, match="is not a valid record") as refusal:
+        read_record(path)
+    assert f"{path} is not a valid record: {where}: " in str(refusal.value)

@@ -1,0 +1,144 @@
+"""Cores, threads and accelerators of stage runs that share a machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stages.machine.resources
+from stages.machine.resources import available_cores, jobs_at_once, threads_per_job, visible_accelerators
+from tests.helpers.stage_helpers import PROJECT
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+
+
+def cgroup(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("cpu_", "cpu.")).write_text(text)
+
+
+def test_cores_without_a_quota(tmp_path: Path) -> None:
+    assert available_cores(tmp_path / "none", tmp_path / "none") == 8
+    cgroup(tmp_path, cpu_max="max 100000\n")
+    assert available_cores(tmp_path, tmp_path / "none") == 8
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("1600000 100000", 8)],
+)
+def test_the_quota_of_a_cgroup(tmp_path: Path, quota: str, cores: int) -> None:
+    cgroup(tmp_path, cpu_max=f"{quota}\n")
+    assert available_cores(tmp_path, tmp_path / "none") == cores
+
+
+def test_the_smallest_quota_above_this_process_holds(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("0::/slurm/job_7\n")
+    cgroup(tmp_path / "slurm", cpu_max="300000 100000\n")
+    cgroup(tmp_path / "slurm" / "job_7", cpu_max="max 100000\n")
+    assert available_cores(tmp_path, own) == 3
+    cgroup(tmp_path / "slurm" / "job_7", cpu_max="200000 100000\n")
+    assert available_cores(tmp_path, own) == 2
+
+
+def test_the_quota_of_cgroups_version_1(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("4:memory:/docker/a\n3:cpu,cpuacct:/docker/a\n")
+    cgroup(tmp_path / "cpu", cpu_cfs_quota_us="-1\n", cpu_cfs_period_us="100000\n")
+    assert available_cores(tmp_path, own) == 8
+    cgroup(tmp_path / "cpu" / "docker" / "a", cpu_cfs_quota_us="400000\n", cpu_cfs_period_us="100000\n")
+    assert available_cores(tmp_path, own) == 4
+
+
+@pytest.mark.parametrize(
+    ("launcher", "threads"),
+    [
+        ({"n_jobs": 1}, None), ({"n_jobs": 2}, 4), ({"n_jobs": 3}, 2), ({"n_jobs": 100}, 1),
+        ({"n_jobs": -1}, 1), ({"n_jobs": -5}, 2), ({"n_jobs": -8}, None),
+        ({"cpus_per_task": 4}, 4), ({"cpus_per_task": None}, None),
+        ({"remote": {"num_cpus": 2}}, 2), ({"remote": {"num_cpus": 0.5}}, 1), ({"remote": {}}, None),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_threads_of_each_stage_run(launcher: Mapping[str, Any], threads: int | None) -> None:
+    assert threads_per_job(launcher, cores=8) == threads
+
+
+@pytest.mark.parametrize(
+    ("accelerators", "gibibytes", "jobs"), [(0, 64, 8), (0, 9, 2), (0, 1, 1), (4, 64, 4), (1, 64, 1)]
+)
+def test_jobs_that_suit_a_machine(
+    accelerators: int, gibibytes: int, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Memory:
+        available = gibibytes * 1024**3
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: accelerators)
+    monkeypatch.setattr(stages.machine.resources.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(stages.machine.resources, "available_cores", lambda: 8)
+    assert jobs_at_once() == jobs
+
+
+@pytest.mark.parametrize(
+    ("listed", "names"),
+    [("0,1", ["0", "1"]), ("3", ["3"]), ("", []), ("-1", []), ("2, GPU-5a,-1,4", ["2", "GPU-5a"])],
+)
+def test_what_cuda_sees(listed: str, names: list[str]) -> None:
+    assert visible_accelerators({"CUDA_VISIBLE_DEVICES": listed}) == names
+
+
+def test_without_a_list_cuda_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert visible_accelerators({}) == ["0", "1"]
+
+
+CLAIM = """
+import os, sys
+from pathlib import Path
+from stages.machine.resources import claim_accelerator
+claimed = claim_accelerator(Path(sys.argv[1]))
+assert claim_accelerator(Path(sys.argv[1])) is None, "one a process"
+print(claimed, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+sys.stdin.read()
+"""
+
+
+def claim(folder: Path, visible: str) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLAIM, str(folder)],
+        cwd=PROJECT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": visible},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def test_each_process_has_an_accelerator_of_its_own(tmp_path: Path) -> None:
+    """Also after one was killed; with more processes than accelerators they are shared evenly."""
+    folder = tmp_path / "locks"
+    processes = [claim(folder, "GPU-a,5") for _ in range(4)]
+    try:
+        assert [said for _, said in processes] == ["GPU-a GPU-a", "5 5", "GPU-a GPU-a", "5 5"]
+        processes[1][0].kill()
+        processes[1][0].wait()
+        processes.append(claim(folder, "GPU-a,5"))
+        assert processes[-1][1] == "5 5"
+        processes.append(claim(folder, "7"))
+        assert processes[-1][1] == "None 7", "a scheduler has chosen"
+    finally:
+        for process, _ in processes:
+            process.communicate()
