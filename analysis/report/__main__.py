@@ -7,113 +7,15 @@ study=ID          which study of a store that holds several configurations; the 
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import pandas as pd
-
-from analysis.report.caveats import Finding, store_findings, unknown_findings
-from analysis.report.page import Report, write_report
-from analysis.report.provenance import studies_table
-from analysis.report.study_report import study_report
+from analysis.report.build import build_report
+from analysis.report.page import write_report
 from analysis.runs.arguments import key_values
-from analysis.runs.load import load_runs
-from analysis.runs.study import Study, find_studies, select_study
-from analysis.runs.unfinished import UnfinishedRun, unfinished_runs
 from stages.console.output import output, refuse
 from stages.errors import RelayError
 
 _KEYS = ("runs_dir", "out", "study")
-
-
-def build_report(runs_dir: Path, study: str | None = None) -> Report:
-    """Read a store and put the report together.
-
-    Args:
-        runs_dir: the store.
-        study: beginning of a study's id; None for the one with most runs.
-
-    Raises:
-        RelayError: if there is no such folder or study, or a record is damaged.
-    """
-    try:
-        runs = load_runs(runs_dir)
-    except FileNotFoundError as error:
-        raise RelayError(str(error)) from None
-    unfinished = unfinished_runs(runs_dir)
-    studies = find_studies(runs)
-    if not studies:
-        if study is not None:
-            select_study(studies, study)
-        return _without_targets(runs, unfinished)
-    chosen = select_study(studies, study)
-    return study_report(
-        chosen,
-        runs_dir,
-        sources=_sources(runs, chosen),
-        store_findings=[
-            *_studies_finding(studies, chosen),
-            *store_findings(unfinished),
-            *unknown_findings(runs, chosen.target, runs_dir),
-        ],
-        studies=studies_table(studies) if len(studies) > 1 else None,
-        version=_version(),
-    )
-
-
-def _sources(runs: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The runs that those of a study came from."""
-    parents = dict(zip(runs["id"], runs["parent"], strict=True))
-    found: set[str] = set()
-    for run in study.runs["parent"]:
-        ancestor = run
-        while ancestor in parents and ancestor not in found:
-            found.add(ancestor)
-            ancestor = parents[ancestor]
-    return runs[runs["id"].isin(found)]
-
-
-def _studies_finding(studies: Sequence[Study], chosen: Study) -> list[Finding]:
-    if len(studies) == 1:
-        return []
-    return [
-        Finding(
-            f"This store holds {len(studies)} studies; this page is of {chosen.id}",
-            "Their configurations differ, so that their runs are not compared with each other. Provenance "
-            "lists what differs; study=ID reports another one.",
-            tuple(
-                f"{study.id}: target {study.target}, {len(study.runs)} runs"
-                + (" (this page)" if study is chosen else "")
-                for study in studies
-            ),
-        )
-    ]
-
-
-def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) -> Report:
-    if len(runs) == 0:
-        text = "There is no finished stage run in this store, so there is nothing to compare."
-    else:
-        stages = ", ".join(f"{number} of {stage}" for stage, number in runs["stage"].value_counts().items())
-        text = (
-            f"The store holds finished source runs only ({stages}), and no run of a learning process on its "
-            "target, so there is nothing to compare."
-        )
-    return Report(
-        title="Relay: nothing to compare yet",
-        question="Which chain of source domains should a network see before its target?",
-        version=_version(),
-        findings=store_findings(unfinished),
-        summary=(text, "Train a learning process, for example: python train.py -m process=scratch,two_stage"),
-        complete=False,
-    )
-
-
-def _version() -> str:
-    try:
-        return version("relay-transfer")
-    except PackageNotFoundError:  # run from a copy that is not installed
-        return ""
 
 
 def main(arguments: Sequence[str]) -> None:

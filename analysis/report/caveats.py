@@ -1,14 +1,14 @@
 """What a reader must know before believing the numbers: the report's warnings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from analysis.report.page import Caveat
 from analysis.report.sentences import ALPHA, ranking
-from analysis.runs.details import Evidence, most_frequent
+from analysis.runs.details import RunDetails, most_frequent
 from analysis.runs.unfinished import UnfinishedRun
 from analysis.statistics.comparison import pairs_needed
 from analysis.statistics.patients import FEW_GROUPS
@@ -17,26 +17,7 @@ MOST_ITEMS = 12
 _FEW_IMAGES = 30
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A warning.
-
-    Attributes:
-        title: what is wrong, in a few words.
-        text: what it means and what to do.
-        items: which runs, the first of them.
-        more: how many items were left out.
-        serious: whether it can change a conclusion; otherwise it is for the record.
-    """
-
-    title: str
-    text: str
-    items: Sequence[str] = field(default_factory=tuple)
-    more: int = 0
-    serious: bool = True
-
-
-def run_findings(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) -> list[Finding]:
+def run_caveats(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) -> list[Caveat]:
     """Plateaus that were not reached, and cells of the grid that are missing.
 
     Args:
@@ -54,7 +35,7 @@ def run_findings(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) 
             ].itertuples(index=False)
         ]
         found.append(
-            _finding(
+            _caveat(
                 f"{len(unreached)} of {_count(len(runs), 'run')} did not reach the plateau",
                 "Training ended at max_epochs while the loss still fell. Their values are those of their "
                 "last epochs, marked * in tables and figures; raise callbacks.plateau.max_epochs.",
@@ -64,22 +45,22 @@ def run_findings(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) 
     without = runs[~np.isfinite(runs["accuracy_p75"].astype(float))] if "accuracy_p75" in runs else runs
     if len(without):
         found.append(
-            _finding(
+            _caveat(
                 f"{_count(len(without), 'run')} without an accuracy",
                 "Their records are complete, yet have no such number; means and tests leave them out.",
                 [relative(folder, runs_dir) for folder in without["folder"]],
             )
         )
-    return found + _grid_findings(runs, labels)
+    return found + _grid_caveats(runs, labels)
 
 
-def source_findings(sources: pd.DataFrame, runs_dir: Path) -> list[Finding]:
+def source_caveats(sources: pd.DataFrame, runs_dir: Path) -> list[Caveat]:
     """Plateaus that the runs which others came from did not reach."""
     unreached = sources[~sources["plateau_reached"].astype(bool)]
     if unreached.empty:
         return []
     return [
-        _finding(
+        _caveat(
             f"{len(unreached)} of {_count(len(sources), 'source run')} did not reach the plateau",
             "Targets started from weights whose training ended at max_epochs while the loss still fell; "
             "longer training of a source may change what transfers.",
@@ -91,7 +72,7 @@ def source_findings(sources: pd.DataFrame, runs_dir: Path) -> list[Finding]:
     ]
 
 
-def unknown_findings(runs: pd.DataFrame, target: str, runs_dir: Path) -> list[Finding]:
+def unknown_caveats(runs: pd.DataFrame, target: str, runs_dir: Path) -> list[Caveat]:
     """Finished runs of the target whose chain and transfer rule are those of no process.
 
     Args:
@@ -104,7 +85,7 @@ def unknown_findings(runs: pd.DataFrame, target: str, runs_dir: Path) -> list[Fi
         return []
     chains = sorted({f"{row.chain} ({row.transfer_rule})" for row in ends.itertuples()})
     return [
-        _finding(
+        _caveat(
             f"{_count(len(ends), 'finished run')} of {target} of no known process",
             "No file in conf/process has their chain and transfer rule, so they are in no table. Write one, "
             "or put back the one that they were trained with.",
@@ -113,7 +94,7 @@ def unknown_findings(runs: pd.DataFrame, target: str, runs_dir: Path) -> list[Fi
     ]
 
 
-def _grid_findings(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Finding]:
+def _grid_caveats(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Caveat]:
     seeds, ratios = set(runs["seed"]), sorted(runs["data_ratio"].unique())
     present = runs.groupby(["process", "data_ratio"])["seed"].agg(set).to_dict()
     missing, untried = [], []
@@ -128,7 +109,7 @@ def _grid_findings(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Findin
     if missing:
         total = sum(number for _, number in missing)
         found.append(
-            _finding(
+            _caveat(
                 f"{_count(total, 'run')} of the grid {'is' if total == 1 else 'are'} missing",
                 "Processes are compared on the seeds that they share; means are over the seeds that are "
                 "there. The command of the sweep, typed again, trains what is missing.",
@@ -137,7 +118,7 @@ def _grid_findings(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Findin
         )
     if untried:
         found.append(
-            _finding(
+            _caveat(
                 "Some processes were not run at every amount of data",
                 "No seed has these cells, so they were probably not asked for.",
                 untried,
@@ -147,7 +128,7 @@ def _grid_findings(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Findin
     return found
 
 
-def store_findings(unfinished: Sequence[UnfinishedRun]) -> list[Finding]:
+def store_caveats(unfinished: Sequence[UnfinishedRun]) -> list[Caveat]:
     """Failed and unfinished stage runs of the store, of whatever study."""
     found = []
     for failed in (True, False):
@@ -170,17 +151,17 @@ def store_findings(unfinished: Sequence[UnfinishedRun]) -> list[Finding]:
         )
         what = "failed" if failed else ("is not finished" if len(chosen) == 1 else "are not finished")
         title = f"{_count(len(chosen), 'stage run')} of this store {what}"
-        found.append(_finding(title, text, items, serious=failed))
+        found.append(_caveat(title, text, items, serious=failed))
     return found
 
 
-def data_findings(evidence: Evidence) -> list[Finding]:
+def data_caveats(details: RunDetails) -> list[Caveat]:
     """What crosses the split, few patients, patients that are not known, classes with few images."""
     found = []
-    groups, pictures = evidence.crossing
+    groups, pictures = details.crossing
     if groups or pictures:
         found.append(
-            Finding(
+            Caveat(
                 "The split is crossed",
                 f"{_count(groups, 'patient (group)', 'patients (groups)')} and "
                 f"{_count(pictures, 'picture', 'pictures')} (equal or nearly so) stand on both sides of "
@@ -188,32 +169,32 @@ def data_findings(evidence: Evidence) -> list[Finding]:
                 "have seen: no number here says what they would do on new patients.",
             )
         )
-    images = sum(evidence.evaluation_images)
-    if not evidence.groups_known:
+    images = sum(details.evaluation_images)
+    if not details.groups_known:
         found.append(
-            Finding(
+            Caveat(
                 "Patients are not known",
                 f"Each of the {images} evaluation images counts as its own group. Whether images of one "
                 "patient stand on both sides of the split cannot be seen here, and intervals over patients "
                 "are too narrow if some share a patient. Give groups in a manifest.",
             )
         )
-    elif evidence.evaluation_groups < FEW_GROUPS:
+    elif details.evaluation_groups < FEW_GROUPS:
         found.append(
-            Finding(
-                f"Only {evidence.evaluation_groups} patients (groups) in the evaluation set",
+            Caveat(
+                f"Only {details.evaluation_groups} patients (groups) in the evaluation set",
                 f"Fewer than {FEW_GROUPS} say little about other patients, whatever the number of images "
                 f"({images}) and seeds.",
             )
         )
     few = [
         f"{name}: {number}"
-        for name, number in zip(evidence.classes, evidence.evaluation_images, strict=True)
+        for name, number in zip(details.classes, details.evaluation_images, strict=True)
         if number < _FEW_IMAGES
     ]
     if few:
         found.append(
-            _finding(
+            _caveat(
                 f"{_count(len(few), 'class', 'classes')} with fewer than {_FEW_IMAGES} evaluation images",
                 "Their recall moves in large steps, and macro averages with it.",
                 few,
@@ -223,10 +204,10 @@ def data_findings(evidence: Evidence) -> list[Finding]:
     return found
 
 
-def origin_findings(evidence: Evidence, runs: int) -> list[Finding]:
+def origin_caveats(details: RunDetails, runs: int) -> list[Caveat]:
     """Mixed versions, commits and machines; code that was not committed."""
     found = []
-    mixed = {what: counts for what, counts in evidence.origins.items() if len(counts) > 1}
+    mixed = {what: counts for what, counts in details.origins.items() if len(counts) > 1}
     versions = [what for what in mixed if what not in ("commit", "machine", "threads")]
     for title, names, serious in (
         ("Mixed versions", versions, True),
@@ -241,18 +222,18 @@ def origin_findings(evidence: Evidence, runs: int) -> list[Finding]:
         ]
         if items:
             text = "Differences between runs may come from there as well as from the learning process."
-            found.append(_finding(title, text, items, serious=serious))
-    if evidence.uncommitted:
+            found.append(_caveat(title, text, items, serious=serious))
+    if details.uncommitted:
         found.append(
-            Finding(
-                f"{evidence.uncommitted} of {_count(runs, 'run')} with uncommitted changes",
+            Caveat(
+                f"{details.uncommitted} of {_count(runs, 'run')} with uncommitted changes",
                 "The commit that they name is not the code that trained them (dirty git).",
             )
         )
     return found
 
 
-def seed_findings(pairs: pd.DataFrame) -> list[Finding]:
+def seed_caveats(pairs: pd.DataFrame) -> list[Caveat]:
     """Whether the seeds can give p < 0.01 at all.
 
     Args:
@@ -273,20 +254,20 @@ def seed_findings(pairs: pd.DataFrame) -> list[Finding]:
         "not below 0.01 is no sign of equality here."
     )
     after = "" if fewest < needed else " after correction"
-    return [Finding(f"Too few seeds for p < 0.01{after}", text)]
+    return [Caveat(f"Too few seeds for p < 0.01{after}", text)]
 
 
-def baseline_findings(
-    comparison: pd.DataFrame, evidence: Evidence, labels: Mapping[str, str]
-) -> list[Finding]:
+def baseline_caveats(
+    comparison: pd.DataFrame, details: RunDetails, labels: Mapping[str, str]
+) -> list[Caveat]:
     """Processes that are no better than a linear classifier on grey-level histograms.
 
     Args:
         comparison: of `analysis.statistics.comparison.compare`.
-        evidence: of the study's runs.
+        details: of the study's runs.
         labels: of the processes.
     """
-    baseline = evidence.histogram_accuracy
+    baseline = details.histogram_accuracy
     if baseline is None:
         return []
     means = ranking(comparison)
@@ -294,7 +275,7 @@ def baseline_findings(
     if not below:
         return []
     return [
-        _finding(
+        _caveat(
             f"{_count(len(below), 'process', 'processes')} not above grey-level histograms",
             f"A linear classifier on histograms of the same images reaches {100 * baseline:.1f}%. Where the "
             "mean over seeds is not above that, no use of the images' structure is shown.",
@@ -303,16 +284,16 @@ def baseline_findings(
     ]
 
 
-def file_findings(evidence: Evidence, runs_dir: Path) -> list[Finding]:
+def file_caveats(details: RunDetails, runs_dir: Path) -> list[Caveat]:
     """Histories and predictions that are gone."""
     found = []
     for name, folders, effect in (
-        ("history.csv", evidence.without_history, "Learning curves leave these runs out."),
-        ("predictions.parquet", evidence.without_predictions, "Calibration and patients leave them out."),
+        ("history.csv", details.without_history, "Learning curves leave these runs out."),
+        ("predictions.parquet", details.without_predictions, "Calibration and patients leave them out."),
     ):
         if folders:
             found.append(
-                _finding(
+                _caveat(
                     f"{name} is missing or damaged in {_count(len(folders), 'run')}",
                     f"{effect} Their records are whole, so the tables of means have them.",
                     [relative(folder, runs_dir) for folder in folders],
@@ -326,8 +307,8 @@ def relative(folder: str, runs_dir: Path) -> str:
     return Path(folder).relative_to(runs_dir).as_posix()
 
 
-def _finding(title: str, text: str, items: Sequence[str], *, serious: bool = True) -> Finding:
-    return Finding(title, text, tuple(items[:MOST_ITEMS]), max(0, len(items) - MOST_ITEMS), serious)
+def _caveat(title: str, text: str, items: Sequence[str], *, serious: bool = True) -> Caveat:
+    return Caveat(title, text, tuple(items[:MOST_ITEMS]), max(0, len(items) - MOST_ITEMS), serious)
 
 
 def _list(seeds: Sequence[int]) -> str:

@@ -8,9 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.report.caveats import Finding
 from analysis.report.figures import Picture
-from analysis.report.sentences import Answer
 from analysis.report.tables import Table
 from stages.machine.atomic import write_bytes, write_text
 from stages.store import make_folder
@@ -21,6 +19,40 @@ _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 @dataclass(frozen=True)
+class Caveat:
+    """What a reader must know before believing the numbers.
+
+    Attributes:
+        title: what is wrong, in a few words.
+        text: what it means and what to do.
+        items: which runs, the first of them.
+        more: how many items were left out.
+        serious: whether it can change a conclusion; otherwise it is for the record.
+    """
+
+    title: str
+    text: str
+    items: Sequence[str] = ()
+    more: int = 0
+    serious: bool = True
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What is known of a process.
+
+    Attributes:
+        process: its name.
+        label: as in `(4) two_stage`.
+        text: begins with the label's predicate, ends with a full stop.
+    """
+
+    process: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page under a heading.
 
@@ -28,7 +60,7 @@ class Section:
         name: its anchor.
         title: its heading.
         text: paragraphs.
-        answers: a sentence a process.
+        sentences: one per process.
         pictures: figures over the whole width.
         grid: figures side by side.
         tables: shown.
@@ -40,7 +72,7 @@ class Section:
     name: str
     title: str
     text: Sequence[str] = ()
-    answers: Sequence[Answer] = ()
+    sentences: Sequence[Sentence] = ()
     pictures: Sequence[Picture] = ()
     grid: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
@@ -67,9 +99,9 @@ class Report:
         title: of the page.
         question: that it answers.
         facts: names and values, about the study.
-        findings: warnings, serious ones first.
+        caveats: serious ones first.
         summary: the answer, in paragraphs.
-        answers: a sentence a process.
+        sentences: one per process.
         sections: in the page's order.
         version: of Relay.
         complete: whether there is a study on it.
@@ -79,9 +111,9 @@ class Report:
     question: str
     version: str
     facts: Sequence[tuple[str, str]] = ()
-    findings: Sequence[Finding] = ()
+    caveats: Sequence[Caveat] = ()
     summary: Sequence[str] = ()
-    answers: Sequence[Answer] = ()
+    sentences: Sequence[Sentence] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
     complete: bool = True
 

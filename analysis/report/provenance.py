@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.report import tables
 from analysis.report.tables import Table
-from analysis.runs.details import Evidence, most_frequent
+from analysis.runs.details import RunDetails, most_frequent
 from analysis.runs.study import Study, differences
 
 
@@ -81,11 +81,11 @@ def studies_table(studies: Sequence[Study]) -> Table:
     )
 
 
-def origin_table(evidence: Evidence) -> Table:
+def origin_table(details: RunDetails) -> Table:
     """Versions, commits and machines, with the number of runs of each."""
     rows = [
         {"what": what, "value": value, "runs": number}
-        for what, counts in evidence.origins.items()
+        for what, counts in details.origins.items()
         for value, number in most_frequent(counts)
     ]
     return Table(

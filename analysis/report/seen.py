@@ -20,8 +20,7 @@ from analysis.report.figures_frequency import (
 )
 from analysis.report.figures_layers import process_likeness, stage_changes
 from analysis.report.figures_maps import deletion_curves, feature_maps, first_filters, randomisation_curves
-from analysis.report.page import Section
-from analysis.report.sentences import Answer
+from analysis.report.page import Section, Sentence
 from analysis.report.study_tables import PROCESS, Labels
 from analysis.report.tables import Table
 from analysis.statistics.comparison import mean_interval
@@ -84,7 +83,7 @@ def _maps(
         "maps",
         "What the networks take from an image",
         text,
-        answers=[Answer(name, labels[name], _believable(checks, name)) for name in seen.processes],
+        sentences=[Sentence(name, labels[name], _believable(checks, name)) for name in seen.processes],
         pictures=pictures,
         tables=[_checks_table(seen, checks, labels)],
         folded=[_agreement_table(seen, labels)] if len(seen.processes) > 1 else [],

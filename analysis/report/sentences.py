@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.report.page import Sentence
 from analysis.report.tables import p_text, rounded
 from analysis.statistics.comparison import pairs_needed
 
@@ -14,21 +15,6 @@ ALPHA = 0.01
 """The level of the paper's Table 1."""
 
 _WEAK_ALPHA = 0.05
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is known of a process.
-
-    Attributes:
-        process: its name.
-        label: as in `(4) two_stage`.
-        sentence: begins with the label's predicate, ends with a full stop.
-    """
-
-    process: str
-    label: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -69,20 +55,22 @@ def pair_of(pairs: pd.DataFrame, process: str, other: str) -> Pair:
     raise KeyError(f"no test between {process} and {other}")
 
 
-def answers(comparison: pd.DataFrame, pairs: pd.DataFrame, labels: Mapping[str, str]) -> list[Answer]:
+def process_sentences(
+    comparison: pd.DataFrame, pairs: pd.DataFrame, labels: Mapping[str, str]
+) -> list[Sentence]:
     """A sentence for each process: its accuracy with an interval, and how it differs from the best other.
 
     Args:
         comparison: of `analysis.statistics.comparison.compare`.
         pairs: of `analysis.statistics.comparison.pairwise` for the accuracy.
-        labels: of the processes, in the order of the answers.
+        labels: of the processes, in the order of the sentences.
     """
     ranked = list(ranking(comparison).index)
     rows = {row["process"]: row for row in _records(comparison[comparison["metric"] == "accuracy"])}
     found = []
     for process, label in labels.items():
         if process not in ranked:
-            found.append(Answer(process, label, "has no run with all training data."))
+            found.append(Sentence(process, label, "has no run with all training data."))
             continue
         others = [name for name in ranked if name != process]
         sentence = _reached(rows[process])
@@ -90,7 +78,7 @@ def answers(comparison: pd.DataFrame, pairs: pd.DataFrame, labels: Mapping[str, 
             best = "the next" if process == ranked[0] else "the highest mean"
             sentence += f"; its difference to {labels[others[0]]}, {best}, is "
             sentence += difference_text(pair_of(pairs, process, others[0]))
-        found.append(Answer(process, label, f"{sentence}."))
+        found.append(Sentence(process, label, f"{sentence}."))
     return found
 
 
@@ -148,13 +136,13 @@ def patients_sentence(
 
 def robustness_sentences(
     slopes: pd.DataFrame, at_ratios: pd.DataFrame, labels: Mapping[str, str]
-) -> list[Answer]:
+) -> list[Sentence]:
     """A sentence for each process that was trained at two ratios or more.
 
     Args:
         slopes: of `analysis.statistics.robustness.slopes`.
         at_ratios: of `analysis.statistics.robustness.at_ratios` for the accuracy.
-        labels: of the processes, in the order of the answers.
+        labels: of the processes, in the order of the sentences.
     """
     found = []
     chosen = slopes[(slopes["metric"] == "accuracy") & slopes["slope"].notna()]
@@ -171,7 +159,7 @@ def robustness_sentences(
             else f" (95% interval {rounded(line['ci_low'], 2)} to {rounded(line['ci_high'], 2)})"
         )
         found.append(
-            Answer(
+            Sentence(
                 process,
                 label,
                 f"goes from {100 * most['mean']:.1f}% accuracy at {100 * most['data_ratio']:g}% of the "

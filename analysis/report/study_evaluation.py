@@ -6,40 +6,39 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.report import figures_curves, figures_evaluation, run_tables
-from analysis.report.caveats import Finding
 from analysis.report.figures import ProcessStyle
-from analysis.report.page import Section
+from analysis.report.page import Caveat, Section
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
-from analysis.runs.details import Evidence
+from analysis.runs.details import RunDetails
 from analysis.statistics.patients import PatientBootstrap, resample_patients
 from stages.errors import RelayError
 
 
 def bootstrap_patients(
-    runs: pd.DataFrame, evidence: Evidence, runs_dir: Path
-) -> tuple[PatientBootstrap | None, list[Finding]]:
+    runs: pd.DataFrame, details: RunDetails, runs_dir: Path
+) -> tuple[PatientBootstrap | None, list[Caveat]]:
     """The view over patients, of the runs whose predictions can be read; or a warning why there is none."""
-    readable = runs[~runs["folder"].isin(evidence.without_predictions) & (runs["data_ratio"] == 1.0)]
+    readable = runs[~runs["folder"].isin(details.without_predictions) & (runs["data_ratio"] == 1.0)]
     if readable.empty:
         return None, []
     try:
         return resample_patients(readable), []
     except RelayError as error:
         reason = str(error).replace(f"{runs_dir}/", "")
-        return None, [Finding("No view over patients", f"The predictions do not fit together: {reason}")]
+        return None, [Caveat("No view over patients", f"The predictions do not fit together: {reason}")]
 
 
 def patients(
-    evidence: Evidence,
+    details: RunDetails,
     bootstrap: PatientBootstrap | None,
     labels: Labels,
     styles: Mapping[str, ProcessStyle],
 ) -> Section | None:
     """Values, differences and recall with intervals over patients; None without whole-set runs."""
-    if not evidence.matrices:
+    if not details.matrices:
         return None
-    data = run_tables.recall_data(evidence.matrices, labels, evidence.classes, bootstrap)
+    data = run_tables.recall_data(details.matrices, labels, details.classes, bootstrap)
     recall = run_tables.recall_table(data, labels)
     if bootstrap is None:
         text = ["There are no predictions of which the patients could be resampled; seeds only, then."]
@@ -66,19 +65,19 @@ def patients(
         "patients",
         "Patients and classes",
         text,
-        pictures=[figures_evaluation.class_recall(drawn, styles, evidence.classes, caption)],
+        pictures=[figures_evaluation.class_recall(drawn, styles, details.classes, caption)],
         tables=tables,
         folded=[recall, *folded],
         folded_title="Recall of each class and macro F1 as tables",
     )
 
 
-def confusion(evidence: Evidence, labels: Labels, styles: Mapping[str, ProcessStyle]) -> Section | None:
+def confusion(details: RunDetails, labels: Labels, styles: Mapping[str, ProcessStyle]) -> Section | None:
     """Confusion matrices; None without whole-set runs."""
-    if not evidence.matrices:
+    if not details.matrices:
         return None
-    chosen = [name for name in labels if name in evidence.matrices]
-    counts = evidence.confusion
+    chosen = [name for name in labels if name in details.matrices]
+    counts = details.confusion
     return Section(
         "confusion",
         "Confusion matrices",
@@ -88,32 +87,32 @@ def confusion(evidence: Evidence, labels: Labels, styles: Mapping[str, ProcessSt
         ],
         grid=[
             figures_evaluation.confusion_matrix(
-                name, styles[name], counts[name], evidence.classes, len(evidence.matrices[name])
+                name, styles[name], counts[name], details.classes, len(details.matrices[name])
             )
             for name in chosen
         ],
         folded=[
-            run_tables.confusion_table(name, labels[name], counts[name], evidence.classes) for name in chosen
+            run_tables.confusion_table(name, labels[name], counts[name], details.classes) for name in chosen
         ],
         folded_title="Confusion matrices as tables",
     )
 
 
-def calibration(evidence: Evidence, styles: Mapping[str, ProcessStyle]) -> Section | None:
+def calibration(details: RunDetails, styles: Mapping[str, ProcessStyle]) -> Section | None:
     """Reliability diagrams; None without whole-set runs."""
-    if not evidence.matrices:
+    if not details.matrices:
         return None
-    if not evidence.reliability:
+    if not details.reliability:
         return Section("calibration", "Calibration", ["No predictions could be read."])
-    picture = figures_evaluation.reliability_diagrams(evidence.reliability, styles)
+    picture = figures_evaluation.reliability_diagrams(details.reliability, styles)
     return Section("calibration", "Calibration", pictures=[picture])
 
 
-def curves(evidence: Evidence, styles: Mapping[str, ProcessStyle]) -> Section:
+def curves(details: RunDetails, styles: Mapping[str, ProcessStyle]) -> Section:
     """Learning curves of every run."""
-    with_curves = {process for process, _ in evidence.curves}
+    with_curves = {process for process, _ in details.curves}
     pictures = [
-        figures_curves.run_curves(evidence.curves, name, style)
+        figures_curves.run_curves(details.curves, name, style)
         for name, style in styles.items()
         if name in with_curves
     ]

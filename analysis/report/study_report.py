@@ -8,25 +8,20 @@ import pandas as pd
 
 from analysis.explain.observations import load_observations
 from analysis.report import (
-    caveats as findings,
-)
-from analysis.report import (
+    caveats,
     figures_curves,
     figures_study,
     provenance,
     run_tables,
+    sentences,
     study_evaluation,
     study_tables,
 )
-from analysis.report import (
-    sentences as answers,
-)
-from analysis.report.caveats import Finding
 from analysis.report.figures import ProcessStyle, process_styles
-from analysis.report.page import Report, Section
+from analysis.report.page import Caveat, Report, Section
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
-from analysis.runs.details import CURVE_METRICS, Cell, Evidence, read_evidence
+from analysis.runs.details import CURVE_METRICS, Cell, RunDetails, read_details
 from analysis.runs.selection import metrics_of, process_order
 from analysis.runs.study import Study
 from analysis.statistics.comparison import compare, pairwise
@@ -39,7 +34,7 @@ def study_report(
     runs_dir: Path,
     *,
     sources: pd.DataFrame,
-    store_findings: Sequence[Finding],
+    store_caveats: Sequence[Caveat],
     studies: Table | None,
     version: str,
 ) -> Report:
@@ -49,7 +44,7 @@ def study_report(
         study: which.
         runs_dir: its store.
         sources: the runs that those of the study came from.
-        store_findings: warnings about the store.
+        store_caveats: those about the store.
         studies: the store's studies, if there are several.
         version: of Relay.
 
@@ -59,48 +54,48 @@ def study_report(
     runs = study.runs
     labels = process_labels(process_order(runs["process"]))
     comparison = compare(runs)  # refuses mixed runs before anything is read or drawn
-    evidence = read_evidence(runs, sources)
+    details = read_details(runs, sources)
     styles = styles_of(labels)
     pairs = _by_metric(runs, study_tables.MAIN_METRICS, pairwise)
     accuracy_pairs = pairs[pairs["metric"] == "accuracy"]
-    bootstrap, over_patients = study_evaluation.bootstrap_patients(runs, evidence, runs_dir)
+    bootstrap, over_patients = study_evaluation.bootstrap_patients(runs, details, runs_dir)
     found = [
-        *store_findings,
+        *store_caveats,
         *over_patients,
-        *findings.run_findings(runs, labels, runs_dir),
-        *findings.source_findings(sources, runs_dir),
-        *findings.seed_findings(accuracy_pairs),
-        *findings.baseline_findings(comparison, evidence, labels),
-        *findings.data_findings(evidence),
-        *findings.origin_findings(evidence, len(runs) + len(sources)),
-        *findings.file_findings(evidence, runs_dir),
+        *caveats.run_caveats(runs, labels, runs_dir),
+        *caveats.source_caveats(sources, runs_dir),
+        *caveats.seed_caveats(accuracy_pairs),
+        *caveats.baseline_caveats(comparison, details, labels),
+        *caveats.data_caveats(details),
+        *caveats.origin_caveats(details, len(runs) + len(sources)),
+        *caveats.file_caveats(details, runs_dir),
     ]
-    summary = [answers.headline(comparison, accuracy_pairs, labels)]
+    summary = [sentences.headline(comparison, accuracy_pairs, labels)]
     if bootstrap is not None:
-        sentence = answers.patients_sentence(comparison, bootstrap.differences, labels, bootstrap.groups)
+        sentence = sentences.patients_sentence(comparison, bootstrap.differences, labels, bootstrap.groups)
         summary += [sentence] if sentence else []
     sections = [
         _comparison(runs, comparison, pairs, labels, styles),
-        study_evaluation.patients(evidence, bootstrap, labels, styles),
-        _robustness(runs, evidence, labels, styles),
-        study_evaluation.confusion(evidence, labels, styles),
-        study_evaluation.calibration(evidence, styles),
-        study_evaluation.curves(evidence, styles),
+        study_evaluation.patients(details, bootstrap, labels, styles),
+        _robustness(runs, details, labels, styles),
+        study_evaluation.confusion(details, labels, styles),
+        study_evaluation.calibration(details, styles),
+        study_evaluation.curves(details, styles),
         *_seen(study, runs_dir, labels, styles),
         Section(
             "runs", "Runs", folded=[run_tables.runs_table(runs, labels, runs_dir)], folded_title="All runs"
         ),
-        _provenance(study, evidence, labels, studies),
+        _provenance(study, details, labels, studies),
     ]
     return Report(
         title=f"Relay: which learning process for {study.target}?",
         question="Which chain of source domains should a network see before it is trained on "
         f"{study.target}, how sure is that, and how much does it depend on the amount of training data?",
         version=version,
-        facts=_facts(study, evidence),
-        findings=sorted(found, key=lambda finding: not finding.serious),
+        facts=_facts(study, details),
+        caveats=sorted(found, key=lambda caveat: not caveat.serious),
         summary=summary,
-        answers=answers.answers(comparison, accuracy_pairs, labels),
+        sentences=sentences.process_sentences(comparison, accuracy_pairs, labels),
         sections=[section for section in sections if section is not None],
     )
 
@@ -145,18 +140,18 @@ def _unreached(runs: pd.DataFrame) -> set[Cell]:
     return set(zip(rows["process"], rows["data_ratio"], strict=True))
 
 
-def _facts(study: Study, evidence: Evidence) -> list[tuple[str, str]]:
+def _facts(study: Study, details: RunDetails) -> list[tuple[str, str]]:
     runs = study.runs
-    images = sum(evidence.evaluation_images)
-    groups = f" of {evidence.evaluation_groups} patients (groups)" if evidence.groups_known else ""
+    images = sum(details.evaluation_images)
+    groups = f" of {details.evaluation_groups} patients (groups)" if details.groups_known else ""
     return [
         ("study", study.id),
-        ("target", f"{study.target}, {len(evidence.classes)} classes"),
+        ("target", f"{study.target}, {len(details.classes)} classes"),
         ("runs", str(len(runs))),
         ("seeds", str(runs["seed"].nunique())),
         ("training images", ", ".join(f"{100 * ratio:g}%" for ratio in sorted(runs["data_ratio"].unique()))),
         ("evaluation set", f"{images} images{groups}"),
-        ("last run finished", _time(max(evidence.finished))),
+        ("last run finished", _time(max(details.finished))),
     ]
 
 
@@ -192,16 +187,16 @@ def _comparison(
 
 
 def _robustness(
-    runs: pd.DataFrame, evidence: Evidence, labels: Labels, styles: Mapping[str, ProcessStyle]
+    runs: pd.DataFrame, details: RunDetails, labels: Labels, styles: Mapping[str, ProcessStyle]
 ) -> Section:
     metrics = [metric for metric in CURVE_METRICS if metric in metrics_of(runs)]
     means = _by_metric(runs, metrics, at_ratios)
     unreached = _unreached(runs)
     lines = slopes(runs)
     several = runs["data_ratio"].nunique() > 1
-    pictures = [figures_study.ratio_bars(means, styles, evidence.histogram_accuracy, unreached)]
-    if evidence.curves:
-        pictures.append(figures_curves.learning_curves(evidence.curves, styles))
+    pictures = [figures_study.ratio_bars(means, styles, details.histogram_accuracy, unreached)]
+    if details.curves:
+        pictures.append(figures_curves.learning_curves(details.curves, styles))
     tables, folded = [], [study_tables.ratio_table(means, labels, unreached)]
     if several:
         tables.append(study_tables.slope_table(lines, labels))
@@ -212,7 +207,7 @@ def _robustness(
         "robustness",
         "Robustness to the amount of training data",
         [] if several else ["There is one amount of training data only, so there are no slopes."],
-        answers=answers.robustness_sentences(lines, means[means["metric"] == "accuracy"], labels),
+        sentences=sentences.robustness_sentences(lines, means[means["metric"] == "accuracy"], labels),
         pictures=pictures,
         tables=tables,
         folded=folded,
@@ -221,10 +216,10 @@ def _robustness(
     )
 
 
-def _provenance(study: Study, evidence: Evidence, labels: Labels, studies: Table | None) -> Section:
+def _provenance(study: Study, details: RunDetails, labels: Labels, studies: Table | None) -> Section:
     tables = [
         provenance.process_table(study.runs, labels),
-        provenance.origin_table(evidence),
+        provenance.origin_table(details),
         provenance.settings_table(study),
     ]
     return Section(

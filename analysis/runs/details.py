@@ -83,7 +83,7 @@ class Reliability:
 
 
 @dataclass
-class Evidence:
+class RunDetails:
     """What was read.
 
     Attributes:
@@ -125,7 +125,7 @@ class Evidence:
         return {process: np.sum(matrices, axis=0) for process, matrices in self.matrices.items()}
 
 
-def read_evidence(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Evidence:
+def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> RunDetails:
     """Read the records, histories and predictions of a study's runs, one after the other.
 
     A file that is missing or damaged is noted, and the run counted in what its record says.
@@ -137,32 +137,32 @@ def read_evidence(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Ev
     Raises:
         RelayError: if a record is damaged or contradicts itself.
     """
-    evidence = Evidence()
+    details = RunDetails()
     for path in [] if sources is None else sources["folder"]:
-        _add_origin(evidence, RunFolder(Path(path)).read_record().origin)
+        _add_origin(details, RunFolder(Path(path)).read_record().origin)
     for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
         folder = RunFolder(Path(path))
         record = folder.read_record()
-        _add_record(evidence, record)
+        _add_record(details, record)
         try:
             values = _read_history(folder.history)
         except (OSError, ValueError, KeyError, IndexError, csv.Error):
-            evidence.without_history.append(path)
+            details.without_history.append(path)
         else:
             plateau = record.plateau
             curve = Curve(record.seed, plateau.onset, plateau.reached, values)
-            evidence.curves.setdefault((process, ratio), []).append(curve)
+            details.curves.setdefault((process, ratio), []).append(curve)
         if ratio != 1.0:
             continue
         matrix = _confusion_matrix(record, path)
-        evidence.matrices.setdefault(process, []).append(matrix)
+        details.matrices.setdefault(process, []).append(matrix)
         try:
             logits, labels = _read_predictions(folder.predictions, record.data.classes)
         except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):
-            evidence.without_predictions.append(path)
+            details.without_predictions.append(path)
         else:
-            evidence.reliability.setdefault(process, Reliability()).add(logits, labels)
-    return evidence
+            details.reliability.setdefault(process, Reliability()).add(logits, labels)
+    return details
 
 
 def most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -170,29 +170,27 @@ def most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _add_record(evidence: Evidence, record: Record) -> None:
+def _add_record(details: RunDetails, record: Record) -> None:
     data = record.data
-    evidence.classes = data.classes
-    evidence.evaluation_images = data.val_counts
+    details.classes = data.classes
+    details.evaluation_images = data.val_counts
     # The worst of what the records say: an old one, which does not know of crossings, must not silence it.
-    first = not evidence.finished
-    evidence.evaluation_groups = (
-        data.val_groups if first else min(evidence.evaluation_groups, data.val_groups)
-    )
-    groups, pictures = evidence.crossing
-    evidence.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
+    first = not details.finished
+    details.evaluation_groups = data.val_groups if first else min(details.evaluation_groups, data.val_groups)
+    groups, pictures = details.crossing
+    details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
     # Where the layout knows no patients, each image is its own group.
-    evidence.groups_known |= data.val_groups < sum(data.val_counts)
+    details.groups_known |= data.val_groups < sum(data.val_counts)
     if data.histogram_accuracy is not None and record.data_ratio == 1.0:
-        evidence.histogram_accuracy = data.histogram_accuracy
-    evidence.finished.append(record.origin.finished)
-    _add_origin(evidence, record.origin)
+        details.histogram_accuracy = data.histogram_accuracy
+    details.finished.append(record.origin.finished)
+    _add_origin(details, record.origin)
 
 
-def _add_origin(evidence: Evidence, origin: OriginRecord) -> None:
-    evidence.uncommitted += origin.git_dirty is True
+def _add_origin(details: RunDetails, origin: OriginRecord) -> None:
+    details.uncommitted += origin.git_dirty is True
     for what, value in _origin(origin).items():
-        evidence.origins.setdefault(what, Counter())[value] += 1
+        details.origins.setdefault(what, Counter())[value] += 1
 
 
 def _origin(origin: OriginRecord) -> dict[str, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.report.caveats import Finding
-from analysis.report.page import Report
+from analysis.report.page import Caveat, Report
 from analysis.report.tables import Table
 from tests.helpers.fake_study import FakeStudy
 
@@ -18,8 +17,8 @@ def small_study(**changes: Any) -> FakeStudy:
     return FakeStudy(**{**SMALL.__dict__, **changes})
 
 
-def finding(report: Report, beginning: str) -> Finding:
-    (found,) = [each for each in report.findings if beginning in each.title]
+def caveat(report: Report, beginning: str) -> Caveat:
+    (found,) = [each for each in report.caveats if beginning in each.title]
     return found
 
 

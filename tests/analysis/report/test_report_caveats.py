@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.report.__main__ import build_report, main
+from analysis.report.__main__ import main
+from analysis.report.build import build_report
 from stages.errors import RelayError
-from tests.helpers.report_helpers import finding, small_study, table
+from tests.helpers.report_helpers import caveat, small_study, table
 
 PATIENTS = re.compile(r"PATIENT|slice-")
 
@@ -27,7 +28,7 @@ def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_whole_study_has_no_serious_warning_but_few_seeds(tmp_path: Path) -> None:
     small_study(seeds=range(8), samples=400).write(tmp_path)
-    assert [each for each in build_report(tmp_path).findings if each.serious] == []
+    assert [each for each in build_report(tmp_path).caveats if each.serious] == []
 
 
 def _dirty(content: dict[str, Any]) -> None:
@@ -101,7 +102,7 @@ def test_what_the_records_say_is_warned_of(
     tmp_path: Path, change: Callable[[dict[str, Any]], None], title: str, item: str | None
 ) -> None:
     small_study(change=change).write(tmp_path)
-    found = finding(build_report(tmp_path), title)
+    found = caveat(build_report(tmp_path), title)
     assert item is None or any(item in each for each in found.items)
 
 
@@ -116,7 +117,7 @@ def test_a_plateau_that_was_not_reached_marks_its_numbers(tmp_path: Path) -> Non
 
 def test_few_patients_are_warned_of(tmp_path: Path) -> None:
     small_study(patients=9).write(tmp_path)
-    finding(build_report(tmp_path), "Only 9 patients (groups) in the evaluation set")
+    caveat(build_report(tmp_path), "Only 9 patients (groups) in the evaluation set")
 
 
 def test_missing_cells_are_named_and_cells_never_tried_only_noted(tmp_path: Path) -> None:
@@ -125,9 +126,9 @@ def test_missing_cells_are_named_and_cells_never_tried_only_noted(tmp_path: Path
 
     small_study(skip=skip).write(tmp_path)
     report = build_report(tmp_path)
-    missing = finding(report, "1 run of the grid is missing")
+    missing = caveat(report, "1 run of the grid is missing")
     assert missing.items == ("(1) scratch at 100%: seed 1",) and missing.serious
-    untried = finding(report, "Some processes were not run at every amount of data")
+    untried = caveat(report, "Some processes were not run at every amount of data")
     assert untried.items == ("(4) two_stage at 20%",) and not untried.serious
     assert table(report, "pairwise_accuracy").data["n"].tolist() == [2]
 
@@ -140,22 +141,22 @@ def test_failed_and_unfinished_runs_are_counted_without_the_name_of_an_image(tmp
     )
     folders[1].record.unlink()
     report = build_report(tmp_path)
-    failed = finding(report, "1 stage run of this store failed")
+    failed = caveat(report, "1 stage run of this store failed")
     folder = folders[0].path.relative_to(tmp_path)
     assert failed.items == (f"dld, seed 0, 20%: RelayError ({folder})",)
     assert failed.serious
-    waiting = finding(report, "1 stage run of this store is not finished")
+    waiting = caveat(report, "1 stage run of this store is not finished")
     assert not waiting.serious
-    assert PATIENTS.search(repr(report.findings)) is None
+    assert PATIENTS.search(repr(report.caveats)) is None
 
 
 def test_too_few_seeds_for_the_level_are_said_with_how_many_it_takes(tmp_path: Path) -> None:
     small_study(seeds=range(5)).write(tmp_path)
     report = build_report(tmp_path)
     # 2 / 2^5 = 0.0625; 2 / 2^8 = 0.0078 is the first below 0.01
-    found = finding(report, "Too few seeds for p < 0.01")
+    found = caveat(report, "Too few seeds for p < 0.01")
     assert "0.062" in found.text and "takes 8 seeds" in found.text
-    assert all("not enough seeds for p < 0.01" in answer.sentence for answer in report.answers)
+    assert all("not enough seeds for p < 0.01" in sentence.text for sentence in report.sentences)
 
 
 def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
@@ -166,8 +167,8 @@ def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     folders[5].predictions.write_bytes(b"PAR1")
     folders[5].recipe.unlink()
     report = build_report(tmp_path)
-    assert len(finding(report, "history.csv is missing or damaged in 2 runs").items) == 2
-    assert len(finding(report, "predictions.parquet is missing or damaged in 2 runs").items) == 2
+    assert len(caveat(report, "history.csv is missing or damaged in 2 runs").items) == 2
+    assert len(caveat(report, "predictions.parquet is missing or damaged in 2 runs").items) == 2
     assert table(report, "patients").data["n"].tolist() == [1, 1, 3, 3]
     assert table(report, "table1").data["seeds"].tolist() == [3, 3]
 
@@ -191,10 +192,10 @@ def test_what_the_sources_records_say_is_warned_of(tmp_path: Path) -> None:
         content["origin"] |= {"git_dirty": True, "versions": content["origin"]["versions"] | {"torch": "0.1"}}
         place.write_text(json.dumps(content))
     report = build_report(tmp_path)
-    found = finding(report, "1 of 6 source runs did not reach the plateau")
+    found = caveat(report, "1 of 6 source runs did not reach the plateau")
     assert any("natural, seed 2: natural/" in item for item in found.items)
-    assert any("0.1 (3 runs)" in item for item in finding(report, "Mixed versions").items)
-    finding(report, "3 of 18 runs with uncommitted changes")
+    assert any("0.1 (3 runs)" in item for item in caveat(report, "Mixed versions").items)
+    caveat(report, "3 of 18 runs with uncommitted changes")
 
 
 def test_runs_of_no_known_process_are_counted(tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_runs_of_no_known_process_are_counted(tmp_path: Path) -> None:
             content["chain"] = ["texture", "natural", "dld"]
 
     small_study(change=unknown).write(tmp_path)
-    found = finding(build_report(tmp_path), "6 finished runs of dld of no known process")
+    found = caveat(build_report(tmp_path), "6 finished runs of dld of no known process")
     assert found.serious and any("texture > natural > dld" in item for item in found.items)
 
 
@@ -242,6 +243,6 @@ def test_damaged_histories_and_predictions_are_counted(tmp_path: Path) -> None:
     predictions = pq.read_table(whole.predictions).to_pandas()
     predictions.iloc[3, predictions.columns.str.startswith("logit_").argmax()] = float("nan")
     predictions.to_parquet(whole.predictions)
-    titles = [each.title for each in build_report(tmp_path).findings]
+    titles = [each.title for each in build_report(tmp_path).caveats]
     assert "history.csv is missing or damaged in 2 runs" in titles
     assert "predictions.parquet is missing or damaged in 1 run" in titles

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.report import sentences as answers
+from analysis.report import sentences
 from analysis.report.study_tables import slope_test_table
 from analysis.report.tables import Table, file_name, metric_name, number, p_text, rounded, text
-from analysis.runs.details import CALIBRATION_BINS, Reliability, read_evidence
+from analysis.runs.details import CALIBRATION_BINS, Reliability, read_details
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies
 from analysis.statistics.comparison import pairwise
@@ -34,8 +34,8 @@ def test_a_difference_is_told_from_its_process_whichever_stands_first() -> None:
     runs = _runs(scratch=[0.5, 0.6, 0.7], two_stage=[0.6, 0.8, 0.8])
     pairs = pairwise(runs, "accuracy")
     there, back = (
-        answers.pair_of(pairs, "scratch", "two_stage"),
-        answers.pair_of(pairs, "two_stage", "scratch"),
+        sentences.pair_of(pairs, "scratch", "two_stage"),
+        sentences.pair_of(pairs, "two_stage", "scratch"),
     )
     # differences -0.1, -0.2, -0.1: mean -0.4 / 3
     assert there.difference == pytest.approx(-0.4 / 3)
@@ -44,7 +44,7 @@ def test_a_difference_is_told_from_its_process_whichever_stands_first() -> None:
     assert back.low < back.difference < back.high
     assert there.n == 3 and there.tests == 1
     with pytest.raises(KeyError):
-        answers.pair_of(pairs, "scratch", "texture")
+        sentences.pair_of(pairs, "scratch", "texture")
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_what_a_test_supports_depends_on_what_it_could_have_shown(
     n: int, tests: int, p_holm: float, said: str
 ) -> None:
     # 2^(1 - n) is the smallest p of n pairs; Holm multiplies it by the number of tests
-    pair = answers.Pair(n, 0.02, 0.01, 0.03, p_holm / tests, p_holm, 2.0 ** (1 - n), tests)
-    sentence = answers.difference_text(pair)
-    assert sentence.endswith(said) or said in sentence
-    assert sentence.startswith("+2.0 percentage points (95% interval +1.0 to +3.0 percentage points;")
+    pair = sentences.Pair(n, 0.02, 0.01, 0.03, p_holm / tests, p_holm, 2.0 ** (1 - n), tests)
+    text = sentences.difference_text(pair)
+    assert text.endswith(said) or said in text
+    assert text.startswith("+2.0 percentage points (95% interval +1.0 to +3.0 percentage points;")
 
 
 def test_numbers_are_written_as_in_print() -> None:
@@ -117,17 +117,17 @@ def test_calibration_is_that_of_torchmetrics() -> None:
     assert len(reliability.counts) == CALIBRATION_BINS == metrics.CALIBRATION_BINS
 
 
-def test_evidence_sums_confusion_over_seeds_and_keeps_all_curves(tmp_path: Path) -> None:
+def test_details_sum_confusion_over_seeds_and_keep_all_curves(tmp_path: Path) -> None:
     folders = small_study().write(tmp_path)
-    evidence = read_evidence(find_studies(load_runs(tmp_path))[0].runs)
+    details = read_details(find_studies(load_runs(tmp_path))[0].runs)
     records = [folder.read_record() for folder in folders]
     whole = [record for record in records if record.data_ratio == 1.0 and len(record.chain) == 1]
     expected = np.sum([record.confusion_matrix for record in whole], axis=0)
-    assert evidence.confusion["scratch"].tolist() == expected.tolist()
-    assert {cell: len(curves) for cell, curves in evidence.curves.items()} == {
+    assert details.confusion["scratch"].tolist() == expected.tolist()
+    assert {cell: len(curves) for cell, curves in details.curves.items()} == {
         (process, ratio): 3 for process in ("scratch", "two_stage") for ratio in (0.2, 1.0)
     }
-    for curve in evidence.curves["scratch", 1.0]:
+    for curve in details.curves["scratch", 1.0]:
         (record,) = [each for each in whole if each.seed == curve.seed]
         last = curve.values["accuracy"][-1]
         assert last == pytest.approx(record.metrics["accuracy"].last)

@@ -176,11 +176,11 @@ def test_the_sentence_fits_the_checks(rank: float, deletion: Any, said: list[str
     """The last step of the randomisation counts, where every layer is random."""
     curves = _curves(*deletion, *deletion)
     seen = fake_observations({"scratch": (0, 1)}, curves={"scratch": curves}, randomisation=_with_rank(rank))
-    (answer,) = _sections(seen)["maps"].answers
-    assert answer.process == "scratch"
+    (sentence,) = _sections(seen)["maps"].sentences
+    assert sentence.process == "scratch"
     for words in said:
-        assert words in answer.sentence
-    assert not_said not in answer.sentence
+        assert words in sentence.text
+    assert not_said not in sentence.text
 
 
 def test_the_table_of_checks_has_its_numbers() -> None:

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from analysis.report.__main__ import build_report
+from analysis.report.build import build_report
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies, select_study
 from stages.errors import RelayError
 from tests.helpers.fake_study import PAPER
-from tests.helpers.report_helpers import finding, small_study, table
+from tests.helpers.report_helpers import caveat, small_study, table
 
 
 def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.
     assert (len(first.runs), len(second.runs)) == (12, 8)
     assert (first.settings["data.image_size"], second.settings["data.image_size"]) == ("64", "96")
     report = build_report(tmp_path)
-    assert f"2 studies; this page is of {first.id}" in finding(report, "This store holds").title
+    assert f"2 studies; this page is of {first.id}" in caveat(report, "This store holds").title
     assert table(report, "studies").data.columns.tolist() == ["study", "runs", "data.image_size"]
     other = build_report(tmp_path, second.id[:6])
     assert len(table(other, "runs").data) == 8
