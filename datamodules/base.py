@@ -5,13 +5,13 @@ import numpy.typing as npt
 import torch
 from pytorch_lightning import LightningDataModule
 
-from datamodules.draw import seeded_word
 from datamodules.loader import Batch, EpochLoader, SplitBatches
 from datamodules.prepared import PreparedDomain
 from datamodules.preprocess import Augment, Preprocess
 from datamodules.sampler import EpochBatches
 from datamodules.subset import RatioUnit, stratified_subset
 from stages.errors import RelayError
+from stages.seeds import seeded_word
 
 
 class StageData(LightningDataModule):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import NoReturn
 
-from datamodules.draw import seeded_order, share
+from datamodules.draw import share
 from datamodules.listing import (
     ImageFile,
     Listing,
@@ -19,6 +19,7 @@ from datamodules.listing import (
 from datamodules.source import Source
 from datamodules.walk import walk
 from stages.errors import RelayError
+from stages.seeds import seeded_order
 
 _Found = tuple[str, str, os.stat_result]  # path below the root, location, stat
 _SIDES: tuple[Side, Side] = ("train", "val")

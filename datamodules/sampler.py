@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from torch.utils.data import Sampler
 
-from datamodules.draw import seeded_order
 from stages.errors import RelayError
+from stages.seeds import seeded_order
 
 
 class EpochBatches(Sampler[list[int]]):

@@ -5,8 +5,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.draw import seeded_order, share
+from datamodules.draw import share
 from stages.errors import RelayError
+from stages.seeds import seeded_order
 
 RatioUnit = Literal["patch", "patient"]
 _CANDIDATES = 4  # groups of each class to choose the next from: balanced, yet the seed decides

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from analysis.explain.layers import evaluating, hooked, run
 from stages.errors import RelayError
+from stages.seeds import seeded_order
 
 Mode = Literal["deletion", "insertion"]
 
@@ -50,8 +51,8 @@ def tile_order(heat: Tensor, tiles: int) -> Tensor:
 def random_orders(images: int, tiles: int, seed: int) -> Tensor:
     """Tiles in a random order, as a reference for `tile_order`.
 
-    Each image has a stream of its own by numpy's SeedSequence: its order does not depend on how many images
-    there are.
+    Each image has its own order by `stages.seeds.seeded_order`: it does not depend on how many images there
+    are.
 
     Args:
         images: number of images N, 0 or more.
@@ -68,9 +69,7 @@ def random_orders(images: int, tiles: int, seed: int) -> Tensor:
         raise RelayError(f"{images} images, {tiles} tiles a side, seed {seed}; give at least 0, 1 and 0")
     orders = np.empty((images, tiles * tiles), dtype=np.int64)
     for image in range(images):
-        # Raw numbers, sorted: numpy keeps these the same for ever, but not the result of `permutation`.
-        bits = np.random.PCG64(np.random.SeedSequence(entropy=seed, spawn_key=(image,)))
-        orders[image] = np.argsort(bits.random_raw(tiles * tiles), kind="stable")
+        orders[image] = seeded_order(tiles * tiles, seed, image)
     return torch.from_numpy(orders)
 
 

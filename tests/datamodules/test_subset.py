@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.draw import seeded_order, seeded_word, share
+from datamodules.draw import share
 from datamodules.subset import stratified_subset
 from stages.errors import RelayError
+from stages.seeds import seeded_order, seeded_word
 
 RATIOS = [0.01, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0]
 Labelled = tuple[npt.NDArray[np.int64], tuple[str, ...]]
