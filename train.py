@@ -27,7 +27,7 @@ from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import available_cores
 from stages.outcome import Outcome
 from stages.plan import Plan, Request, build_plan, parent_folder, source_of
-from stages.processes import load_processes, process_name
+from stages.processes import chain_rules, load_processes, process_name
 from stages.recipe import Recipe
 from stages.seeds import Seeds
 from stages.start import starting_point
@@ -85,7 +85,7 @@ def plan_alone(config: Config) -> Plan:
     request = Request(
         chain=(config.stage.name,),
         rule=None,
-        between="feature",
+        between=None,
         overrides=(),
         seed=config.seed,
         source_seed=None,
@@ -197,7 +197,8 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
         if lock is not None:
             lock.check()
 
-    process = process_name(chain, recipe.transfer or "none", load_processes())
+    rules = chain_rules(chain, recipe.transfer or "none", recipe.parent, store.find_record)
+    process = process_name(chain, rules, load_processes())
     tracked = config.logger if lock is not None else replace(config.logger, wandb="disabled")
     with watch.Tracking(tracked, recipe, chain, process, folder.path) as tracking:
         history = watch.History(folder.history, rule, tracking.log_epoch)

@@ -143,13 +143,12 @@ class RelaySweeper(BasicSweeper):
                     "with commas and without brackets, and in conf/process/NAME.yaml name: NAME"
                 )
             chain = config.process.chain
-        between = "feature" if config.process is None else config.process.between
         own = tuple(text for text in overrides if not text.startswith("process."))
         for seed, source_seed, ratio in itertools.product(seeds, source_seeds, ratios):
             yield Request(
                 chain=tuple(chain),
                 rule=None if config.process is None else config.process.transfer,
-                between=between,
+                between=None if config.process is None else config.process.between,
                 overrides=own,
                 seed=seed,
                 source_seed=source_seed,

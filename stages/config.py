@@ -82,14 +82,15 @@ class ProcessConfig:
     """A learning process: a named chain with a transfer rule (paper, section 6).
 
     `transfer` is the target's rule; without it, `transfer=` decides. `between` is the rule of the stages
-    between the first and the target. `title` stands before the name in tables and figures.
+    between the first and the target; without it, the usual one. `title` stands before the name in tables and
+    figures.
     """
 
     name: str = reporting()
     title: str = field(default="", metadata={"role": "reporting"})
     chain: list[str] = execution()
     transfer: str | None = field(default=None, metadata={"role": "execution"})
-    between: str = field(default="feature", metadata={"role": "execution"})
+    between: str | None = field(default=None, metadata={"role": "execution"})
 
 
 @dataclass

@@ -9,11 +9,10 @@ from typing import Protocol
 from stages.build import build_recipe
 from stages.config import Config, SourceConfig
 from stages.errors import RelayError
+from stages.processes import USUAL_RULE, load_processes
 from stages.recipe import Recipe, short_id
 from stages.store import RunFolder, Store
 from stages.validate import validate_config
-
-BETWEEN = "feature"  # rule of a stage between the first and the target, unless the process says otherwise
 
 
 class DataIdentity(Protocol):
@@ -34,7 +33,7 @@ class Request:
 
     chain: tuple[str, ...]
     rule: str | None
-    between: str
+    between: str | None
     overrides: tuple[str, ...]
     seed: int
     source_seed: int | None
@@ -114,6 +113,7 @@ def build_plan(
     Raises:
         RelayError: for a chain or a value that makes no sense; nothing has been written then.
     """
+    load_processes()  # a mistake in their files is an error now, and not when the first run is named
     planner = _Planner(compose, identify, arithmetic)
     for request in dict.fromkeys(requests):
         planner.add(request)
@@ -153,7 +153,7 @@ class _Planner:
                 seed=seed,
                 source_seed=None,
                 data_ratio=request.data_ratio if target else 1.0,
-                transfer=replace(config.transfer, rule=rule if target else request.between),
+                transfer=replace(config.transfer, rule=rule if target else request.between or USUAL_RULE),
                 init_from=config.init_from if depth == 0 else None,
             )
             validate_config(config)

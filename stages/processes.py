@@ -1,6 +1,6 @@
-"""Learning processes by their definition: a chain and a transfer rule."""
+"""Learning processes: what makes two of them differ, and which one a stage run belongs to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,18 +8,41 @@ from pathlib import Path
 import yaml
 
 from stages.errors import RelayError
+from stages.record import Record
 
 PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
+
+# The transfer rule where nothing else is said: the paper's (section 4.1).
+USUAL_RULE = "feature"
 
 
 @dataclass(frozen=True)
 class Process:
-    """A learning process as `conf/process/NAME.yaml` defines it."""
+    """A learning process as `conf/process/NAME.yaml` defines it.
+
+    Attributes:
+        name: what it is called in tables, figures and W&B.
+        title: what stands before the name, such as "(4)"; may be empty.
+        chain: its stages, the target last.
+        transfer: the target's rule; None leaves it to `transfer=`, and stands for the usual rule.
+        between: the rule of the stages between the first and the target; None is the usual rule.
+    """
 
     name: str
     title: str
     chain: tuple[str, ...]
-    transfer: str | None
+    transfer: str | None = None
+    between: str | None = None
+
+    @property
+    def definition(self) -> tuple[tuple[str, ...], str, str]:
+        """Chain, the target's rule and the rule between. Two processes differ where these differ.
+
+        Where nothing is transferred a rule means nothing: in a chain of one stage, or between two stages.
+        """
+        own = "none" if len(self.chain) == 1 else self.transfer or USUAL_RULE
+        between = "none" if len(self.chain) < 3 else self.between or USUAL_RULE
+        return self.chain, own, between
 
 
 @cache
@@ -27,40 +50,96 @@ def load_processes(folder: Path = PROCESS_FOLDER) -> Mapping[str, Process]:
     """All processes defined in a folder, by name.
 
     Raises:
-        RelayError: if a file is not a process.
+        RelayError: if a file is not a process, or if two files have the same name or the same definition.
     """
-    processes = {}
+    processes: dict[str, Process] = {}
+    files: dict[object, Path] = {}
     for path in sorted(folder.glob("*.yaml")):
-        try:
-            content = yaml.safe_load(path.read_text())
-            process = Process(
-                name=str(content["name"]),
-                title=str(content.get("title", "")),
-                chain=tuple(map(str, content["chain"])),
-                transfer=content.get("transfer"),
-            )
-        except (TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-            raise RelayError(f"{path} is not a learning process: {error}") from None
+        process = _read_process(path)
+        for what, key in (("name", process.name), ("chain and transfer rules", process.definition)):
+            if key in files:
+                raise RelayError(
+                    f"{files[key]} and {path} define the same process: they have the same {what}. "
+                    "Change or remove one of them"
+                )
+            files[key] = path
         processes[process.name] = process
     return processes
 
 
-def process_name(chain: Sequence[str], rule: str, processes: Mapping[str, Process]) -> str | None:
-    """Name of the process whose target a stage run is, looked up by chain and transfer rule.
+def _read_process(path: Path) -> Process:
+    try:
+        content = yaml.safe_load(path.read_text())
+        return Process(
+            name=str(content["name"]),
+            title=str(content.get("title", "")),
+            chain=tuple(map(str, content["chain"])),
+            transfer=_text(content.get("transfer")),
+            between=_text(content.get("between")),
+        )
+    except (TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise RelayError(f"{path} is not a learning process: {error}") from None
 
-    A process that leaves its rule open has the paper's, `feature`; the same chain under a rule that no
-    process names is `NAME+RULE`. A run that starts from random weights has the rule `none`; a chain of one
-    stage with another rule started from a checkpoint of the user's and is not the process from scratch.
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def chain_rules(
+    chain: Sequence[str], rule: str, parent: str | None, find: Callable[[str, str], Record | None]
+) -> tuple[str, ...]:
+    """The transfer rules along a chain, from the first stage to the last, read from the parents' records.
+
+    Args:
+        chain: the stages from the first source to the run's own.
+        rule: the run's own rule; `none` from random weights.
+        parent: full id of its parent, or None.
+        find: the record of a stage's run by its full id; None if the store does not hold it. The rule of
+            such a stage, and of those before it, counts as the usual one.
+    """
+    rules = [rule]
+    for stage in reversed(chain[:-1]):
+        record = None if parent is None else find(stage, parent)
+        rules.append(USUAL_RULE if record is None else record.transfer.rule)
+        parent = None if record is None else record.parent
+    return tuple(reversed(rules))
+
+
+def process_name(chain: Sequence[str], rules: Sequence[str], processes: Mapping[str, Process]) -> str | None:
+    """Name of the process whose target a stage run is, looked up by its chain and its transfer rules.
+
+    Rules that no process of this chain has are added to the name of the one that is nearest:
+
+    - `NAME+RULE`: the target's rule is another, and NAME leaves the rule open;
+    - `NAME+between=RULE`: the stages between have another rule (RULE-RULE if theirs differ).
+
+    A run that starts from random weights has the rule `none`. A chain of one stage with another rule started
+    from a checkpoint of the user's, so it is not the process from scratch. What the first stage of a longer
+    chain starts from is not part of a process.
+
+    Args:
+        chain: the stages from the first source to the run's own.
+        rules: their transfer rules; see `chain_rules`.
+        processes: the known processes by name.
 
     Returns:
         None if no process has this chain: the run is a source only.
     """
-    open_rule: str | None = None
+    found = []
     for process in processes.values():
         if process.chain != tuple(chain):
             continue
-        if rule == ("none" if len(chain) == 1 else process.transfer or "feature"):
-            return process.name
-        if process.transfer is None:
-            open_rule = f"{process.name}+{rule}"
-    return open_rule
+        _, own, between = process.definition
+        suffixes = []
+        if rules[-1] != own:
+            if process.transfer is not None:
+                continue
+            suffixes.append(f"+{rules[-1]}")
+        if any(rule != between for rule in rules[1:-1]):
+            suffixes.append(f"+between={'-'.join(dict.fromkeys(rules[1:-1]))}")
+        # The fewest differences; then a process that leaves the rule between open; then the first by name.
+        found.append((len(suffixes), process.between is not None, process.name, "".join(suffixes)))
+    if not found:
+        return None
+    _, _, name, suffix = min(found)
+    return name + suffix

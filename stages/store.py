@@ -105,6 +105,13 @@ class Store:
         """The folder of a stage run, whether it exists or not."""
         return RunFolder(self.runs_dir / stage / short_id(run_id))
 
+    def find_record(self, stage: str, run_id: str) -> Record | None:
+        """The record of a stage run; None if the store has none that can be read."""
+        try:
+            return self.folder(stage, run_id).read_record()
+        except RelayError:
+            return None
+
     def complete_runs(self) -> Iterator[RunFolder]:
         """Folders of all finished stage runs, in the order of their names."""
         return self._folders_with("record.json")

@@ -1,12 +1,13 @@
 """Stage runs as a table. The analyses read records only, never logs or W&B."""
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages.processes import load_processes, process_name
+from stages.processes import chain_rules, load_processes, process_name
 from stages.record import Record
 from stages.store import Store
 
@@ -46,11 +47,12 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
     Returns:
         Columns: `id` (full) and `parent` (full id, None for a run without one); `stage`; `chain`, stages from
         the first source joined by `>`; `process`, the learning process whose target the run is, or None for
-        a source; `transfer_rule` (`none` from random weights); `seed`, `data_ratio`, `ratio_unit`; counts of
-        `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`, `plateau_onset` (from 0) and
-        `plateau_length`; `histogram_accuracy`; `seconds`, `images_per_second`, `peak_memory_bytes`;
-        `folder`; and for each metric METRIC_p75, _p50, _p25, _last and _best. A store without finished runs
-        gives no rows and the columns above.
+        a source (see `stages.processes.process_name`; a parent that is no longer in the store counts as one
+        under the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
+        `ratio_unit`; counts of `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`,
+        `plateau_onset` (from 0) and `plateau_length`; `histogram_accuracy`; `seconds`,
+        `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _last
+        and _best. A store without finished runs gives no rows and the columns above.
 
     Raises:
         RelayError: if a record is damaged or of another schema; names the file.
@@ -59,21 +61,26 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
     folder = Path(runs_dir).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the runs_dir that train.py wrote to")
-    rows = [_row(run.read_record(), run.path) for run in Store(folder).complete_runs()]
-    if not rows:
+    found = [(run.read_record(), run.path) for run in Store(folder).complete_runs()]
+    if not found:
         return pd.DataFrame(columns=list(_COLUMNS))
+    records = {record.id: record for record, _ in found}
+    rows = [_row(record, path, records) for record, path in found]
     table = pd.DataFrame(rows)
     for name in ("parent", "process"):  # as text, pandas would turn None into NaN
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
     return table
 
 
-def _row(record: Record, folder: Path) -> dict[str, Any]:
+def _row(record: Record, folder: Path, records: Mapping[str, Record]) -> dict[str, Any]:
+    rules = chain_rules(
+        record.chain, record.transfer.rule, record.parent, lambda _, parent: records.get(parent)
+    )
     row: dict[str, Any] = {
         "id": record.id,
         "stage": record.stage,
         "chain": CHAIN_SEPARATOR.join(record.chain),
-        "process": process_name(record.chain, record.transfer.rule, load_processes()),
+        "process": process_name(record.chain, rules, load_processes()),
         "parent": record.parent,
         "transfer_rule": record.transfer.rule,
         "seed": record.seed,

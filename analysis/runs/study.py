@@ -134,13 +134,20 @@ class _Lineages:
         ]
 
     def _lineage(self, run: str) -> list[tuple[str, dict[str, str]]]:
-        """Stage and recipe of a run (without its transfer rule) and of its ancestors."""
-        own = {key: value for key, value in self._recipes[run].items() if key != "transfer"}
-        lineage = [(str(self._runs[run][0]), own)]
-        parent = self._runs[run][1]
-        while parent in self._runs:
-            lineage.append((str(self._runs[parent][0]), self._recipes[parent]))
-            parent = self._runs[parent][1]
+        """Stage and recipe of a run and of its ancestors, without the transfer rules that make its process.
+
+        These are its own and those of the stages between. The first stage's rule stays: it says what was kept
+        of a checkpoint of the user's.
+        """
+        lineage = []
+        ancestor: str | None = run
+        while ancestor in self._runs:
+            stage, parent = self._runs[ancestor][:2]
+            recipe = self._recipes[ancestor]
+            if ancestor == run or parent is not None:
+                recipe = {key: value for key, value in recipe.items() if key != "transfer"}
+            lineage.append((str(stage), recipe))
+            ancestor = parent
         return lineage
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,7 @@ class FakeStudy:
         parent: str | None = None
         source_seed = seed if self.source_seed is None else self.source_seed
         for position in range(len(process.chain) - 1):
-            between = replace(process, transfer="feature")
-            recipe = self._recipe(between, position, source_seed, 1.0, parent)
+            recipe = self._recipe(process, position, source_seed, 1.0, parent)
             parent = recipe.id
             if recipe.id not in written:
                 self._write_run(store, recipe, process.chain[: position + 1], None)
@@ -93,12 +92,13 @@ class FakeStudy:
 
     def _recipe(self, process: Process, position: int, seed: int, ratio: float, parent: str | None) -> Recipe:
         target = position == len(process.chain) - 1
+        rule = (process.transfer if target else process.between) or "feature"
         return Recipe(
             version=1,
             stage=process.chain[position],
             parent=parent,
             init_from=None,
-            transfer=None if parent is None else process.transfer or "feature",
+            transfer=None if parent is None else rule,
             seed=seed,
             model=ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
             optim=OptimRecipe(

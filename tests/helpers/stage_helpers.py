@@ -161,7 +161,7 @@ def request(
     source_seed: int | None = None,
     ratio: float = 1.0,
     overrides: tuple[str, ...] = (),
-    between: str = "feature",
+    between: str | None = None,
 ) -> Request:
     return Request(
         chain=chain,

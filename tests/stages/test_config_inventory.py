@@ -157,6 +157,7 @@ SPECIAL: dict[str, Any] = {
     "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
     "logger.entity": "lab", "source_seed": 5,
     "stage.domain": "texture", "process.chain": ["natural"], "process.transfer": "finetune",
+    "process.between": "conv_only",
     "job.chain": ["natural", "dld"], "job.parent": "c" * 64, "job.id": "d" * 64,
 }  # fmt: skip
 

@@ -1,14 +1,16 @@
-"""A run's learning process is looked up by its chain and transfer rule."""
+"""A run's learning process is looked up by its chain and the transfer rules along it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from stages.errors import RelayError
-from stages.processes import Process, load_processes, process_name
-from tests.helpers.stage_helpers import PROJECT
+from stages.processes import USUAL_RULE, Process, chain_rules, load_processes, process_name
+from stages.record import Record
+from tests.helpers.stage_helpers import PROJECT, composed, recipe, record_content
 
 # The paper, section 6.
 PAPER = {
@@ -27,6 +29,11 @@ def test_the_papers_processes() -> None:
 
 def test_the_name_is_the_files() -> None:
     assert {path.stem for path in (PROJECT / "conf" / "process").iterdir()} == set(PAPER)
+
+
+def rules_of(chain: Sequence[str], rule: str, between: str = "feature") -> tuple[str, ...]:
+    """A run's rules when its sources were trained as usual."""
+    return ("none", *[between] * (len(chain) - 2), rule)[-max(1, len(chain)) :]
 
 
 @pytest.mark.parametrize(
@@ -50,8 +57,9 @@ def test_the_name_is_the_files() -> None:
     ],
 )
 def test_lookup(chain: str, rule: str, name: str | None) -> None:
-    assert process_name(chain.split(), rule, load_processes()) == name
-    assert process_name(tuple(chain.split()), rule, load_processes()) == name
+    stages = chain.split()
+    assert process_name(stages, rules_of(stages, rule), load_processes()) == name
+    assert process_name(tuple(stages), rules_of(stages, rule), load_processes()) == name
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -61,13 +69,91 @@ def test_a_process_that_names_the_rule_wins_over_one_that_leaves_it_open(order: 
         Process("frozen", "", ("a", "b"), "finetune"),
     ][::order]
     named = {process.name: process for process in processes}
-    assert process_name(("a", "b"), "finetune", named) == "frozen"
-    assert process_name(("a", "b"), "feature", named) == "open"
-    assert process_name(("a", "b"), "conv_only", named) == "open+conv_only"
+    assert process_name(("a", "b"), ("none", "finetune"), named) == "frozen"
+    assert process_name(("a", "b"), ("none", "feature"), named) == "open"
+    assert process_name(("a", "b"), ("none", "conv_only"), named) == "open+conv_only"
 
 
 def test_a_rule_that_only_closed_processes_have() -> None:
-    assert process_name(("a", "b"), "feature", {"x": Process("x", "", ("a", "b"), "finetune")}) is None
+    closed = {"x": Process("x", "", ("a", "b"), "finetune")}
+    assert process_name(("a", "b"), ("none", "feature"), closed) is None
+
+
+# Two processes of one chain, of which one has another rule between; the file that comes first by name is
+# once the usual one and once the other.
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(("usual", "other"), [("alpha", "beta"), ("beta", "alpha")])
+@pytest.mark.parametrize(
+    ("between", "own", "name"),
+    [
+        ("feature", "feature", "{usual}"),
+        ("conv_only", "feature", "{other}"),
+        ("feature", "finetune", "{usual}+finetune"),
+        ("conv_only", "finetune", "{other}+finetune"),
+        ("reuse_fc", "feature", "{usual}+between=reuse_fc"),
+        ("reuse_fc", "finetune", "{usual}+finetune+between=reuse_fc"),
+    ],
+)
+def test_the_rule_between_tells_two_processes_of_one_chain_apart(
+    between: str, own: str, name: str, usual: str, other: str, order: int
+) -> None:
+    chain = ("a", "b", "c")
+    processes = [Process(usual, "", chain), Process(other, "", chain, between="conv_only")][::order]
+    found = process_name(chain, ("none", between, own), {process.name: process for process in processes})
+    assert found == name.format(usual=usual, other=other)
+
+
+def test_a_rule_between_that_no_process_names() -> None:
+    chain = ("a", "b", "c", "d")
+    alone = {"x": Process("x", "", chain, "finetune", "conv_only")}
+    assert process_name(chain, ("none", "conv_only", "conv_only", "finetune"), alone) == "x"
+    assert process_name(chain, ("none", "feature", "feature", "finetune"), alone) == "x+between=feature"
+    mixed = process_name(chain, ("none", "feature", "conv_only", "finetune"), alone)
+    assert mixed == "x+between=feature-conv_only"
+    assert process_name(chain, ("none", "conv_only", "conv_only", "feature"), alone) is None
+
+
+def test_what_the_first_stage_starts_from_is_not_part_of_a_process() -> None:
+    processes = {"x": Process("x", "", ("a", "b"))}
+    assert process_name(("a", "b"), ("feature", "feature"), processes) == "x"
+
+
+def records(*between: str, own: str = "feature") -> tuple[tuple[str, ...], list[Record]]:
+    """A chain's stages and the records of its runs."""
+    chain = tuple("abcd"[: len(between) + 2])
+    parent, written = None, []
+    for depth, rule in enumerate((None, *between, own)):
+        run = recipe(stage=chain[depth], parent=parent, transfer=rule)
+        written.append(Record.model_validate(record_content(run, chain[: depth + 1])))
+        parent = run.id
+    return chain, written
+
+
+def test_the_rules_of_a_chain_are_read_from_its_parents_records() -> None:
+    chain, written = records("conv_only", "reuse_fc", own="finetune")
+    store = {(record.stage, record.id): record for record in written}
+    target = written[-1]
+    asked: list[str] = []
+
+    def find(stage: str, run_id: str) -> Record | None:
+        asked.append(stage)
+        return store.get((stage, run_id))
+
+    found = chain_rules(target.chain, target.transfer.rule, target.parent, find)
+    assert found == ("none", "conv_only", "reuse_fc", "finetune")
+    assert asked == ["c", "b", "a"]
+    assert chain_rules(("a",), "none", None, find) == ("none",)
+    del store["c", written[2].id]  # with it goes what its parent was
+    assert chain_rules(chain, "finetune", target.parent, find) == (
+        "feature",
+        "feature",
+        "feature",
+        "finetune",
+    )
+
+
+def test_the_usual_rule_is_what_train_py_takes_by_itself() -> None:
+    assert composed("+stage=dld").transfer.rule == USUAL_RULE
 
 
 GOOD = "name: mine\ntitle: Mine\nchain: [a, b]\ntransfer: null\n"
@@ -86,6 +172,36 @@ def test_a_users_process(tmp_path: Path) -> None:
 def test_a_file_that_is_no_process(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.yaml").write_text(content)
     with pytest.raises(RelayError, match=r"mine\.yaml is not a learning process"):
+        load_processes(tmp_path)
+
+
+BETWEEN = "between: conv_only\n"
+LONGER = GOOD.replace("[a, b]", "[a, b, c]")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (GOOD, GOOD.replace("mine", "yours"), "chain and transfer rules"),
+        (GOOD, GOOD.replace("mine", "yours").replace("null", "feature"), "chain and transfer rules"),
+        (GOOD, GOOD.replace("mine", "yours") + BETWEEN, "chain and transfer rules"),  # nothing is between
+        (LONGER, LONGER.replace("mine", "yours") + "between: feature\n", "chain and transfer rules"),
+        ("name: a\nchain: [a]\n", "name: b\nchain: [a]\ntransfer: finetune\n", "chain and transfer rules"),
+        (GOOD, LONGER, "name"),
+        (LONGER, LONGER.replace("mine", "yours") + BETWEEN, None),
+        (GOOD, GOOD.replace("mine", "yours").replace("null", "conv_only"), None),
+        (GOOD, GOOD.replace("mine", "yours").replace("[a, b]", "[b, a]"), None),
+    ],
+)
+def test_two_files_that_define_one_process_are_refused(
+    tmp_path: Path, first: str, second: str, same: str | None
+) -> None:
+    (tmp_path / "one.yaml").write_text(first)
+    (tmp_path / "two.yaml").write_text(second)
+    if same is None:
+        assert len(load_processes(tmp_path)) == 2
+        return
+    with pytest.raises(RelayError, match=rf"one\.yaml and .*two\.yaml define the same .* the same {same}\."):
         load_processes(tmp_path)
 
 

@@ -142,6 +142,24 @@ def test_process_is_looked_up_by_chain_and_rule(
     assert load_runs(tmp_path)["process"].tolist() == [process]
 
 
+def test_the_rule_between_is_read_from_the_parents(tmp_path: Path) -> None:
+    """As long as they are in the store: a parent that is gone counts as one under the usual rule."""
+    natural = recipe(stage="natural", parent=None, transfer=None)
+    textures, targets = [], []
+    for rule in ("feature", "conv_only"):
+        texture = recipe(stage="texture", parent=natural.id, transfer=rule)
+        target = recipe(parent=texture.id)
+        textures.append(_write(tmp_path, record_content(texture, ("natural", "texture"))))
+        targets.append(_write(tmp_path, record_content(target, ("natural", "texture", "dld"))))
+    _write(tmp_path, record_content(natural, ("natural",)))
+    folders = [str(record.parent) for record in targets]
+    names = load_runs(tmp_path).set_index("folder")["process"]
+    assert list(names[folders]) == ["two_stage", "two_stage+between=conv_only"]
+    textures[1].unlink()
+    names = load_runs(tmp_path).set_index("folder")["process"]
+    assert list(names[folders]) == ["two_stage", "two_stage"]
+
+
 def test_unfinished_runs_and_hidden_folders_are_no_rows(tmp_path: Path) -> None:
     finished = _write(tmp_path, _target())
     unfinished = tmp_path / "dld" / "0123456789abcdef"

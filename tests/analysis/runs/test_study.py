@@ -12,6 +12,7 @@ from analysis.report.build import build_report
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies, select_study
 from stages.errors import RelayError
+from stages.processes import Process, load_processes
 from tests.helpers.fake_study import PAPER
 from tests.helpers.report_helpers import caveat, small_study, table
 
@@ -36,6 +37,18 @@ def test_processes_with_different_sources_are_one_study(tmp_path: Path) -> None:
     small_study(processes=PAPER, seeds=range(2), ratios=(1.0,)).write(tmp_path)
     (study,) = find_studies(load_runs(tmp_path))
     assert sorted(study.runs["process"]) == sorted([*PAPER, *PAPER])
+
+
+def test_processes_with_different_rules_between_are_one_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Process("other", "", load_processes()["two_stage"].chain, between="conv_only")
+    known = {**load_processes(), "other": other}
+    for module in ("tests.helpers.fake_study", "analysis.runs.load"):
+        monkeypatch.setattr(f"{module}.load_processes", lambda: known)
+    small_study(processes=("two_stage", "other"), seeds=range(2), ratios=(1.0,)).write(tmp_path)
+    (study,) = find_studies(load_runs(tmp_path))
+    assert sorted(study.runs["process"]) == ["other", "other", "two_stage", "two_stage"]
 
 
 def test_a_run_from_random_weights_serves_both_learning_rates_on_transfer(tmp_path: Path) -> None:
