@@ -11,6 +11,7 @@ import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +34,9 @@ from stages.seeds import Seeds
 from stages.start import starting_point
 from stages.store import Store
 from stages.validate import plateau_rule, validate_config
+
+if TYPE_CHECKING:
+    from datamodules.listing import Listing
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +80,7 @@ def plan_alone(config: Config) -> Plan:
     Raises:
         RelayError: if there is no stage, or a value makes no sense.
     """
-    from datamodules.configured import identify
+    from datamodules.configured import list_source
     from lightning_modules.hardware import arithmetic
 
     if config.stage is None:
@@ -91,24 +95,24 @@ def plan_alone(config: Config) -> Plan:
         source_seed=None,
         data_ratio=config.data_ratio,
     )
-    return build_plan([request], lambda *_: replace(config, paths=paths), identify, arithmetic)
+    return build_plan([request], lambda *_: replace(config, paths=paths), list_source, arithmetic)
 
 
 def run_job(config: Config) -> Outcome:
     """Lock the stage run's folder, look again whether it is complete, and train it if not."""
     keep_freed_memory()
-    from datamodules.configured import identify
+    from datamodules.configured import list_source
 
     assert config.stage is not None and config.job.id is not None, "a job has a stage and an id"
     store = Store(Path(config.paths.runs_dir))
     folder = store.folder(config.stage.name, config.job.id)
     try:
         validate_config(config)
-        digest = identify(source_of(config)).digest
-        recipe = build_recipe(config, data_digest=digest, parent=config.job.parent)
+        listing = list_source(source_of(config))
+        recipe = build_recipe(config, data_digest=listing.digest, parent=config.job.parent)
         check_id(recipe, config.job.id)
         if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # one of DDP's: the first holds the lock and writes
-            train_stage_run(config, recipe, store, None)
+            train_stage_run(config, recipe, listing, store, None)
             return Outcome(recipe.id, "trained")
         with folder.lock(config.paths.lock, on_wait=log.info) as lock:
             if folder.is_complete():
@@ -117,7 +121,7 @@ def run_job(config: Config) -> Outcome:
             folder.open_for(recipe)
             folder.failure.unlink(missing_ok=True)
             try:
-                train_stage_run(config, recipe, store, lock)
+                train_stage_run(config, recipe, listing, store, lock)
             except Exception:
                 write_text(folder.failure, traceback.format_exc())
                 raise
@@ -148,12 +152,15 @@ def check_id(recipe: Recipe, planned: str) -> None:
         )
 
 
-def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock | None) -> None:
+def train_stage_run(
+    config: Config, recipe: Recipe, listing: "Listing", store: Store, lock: RunLock | None
+) -> None:
     """Build everything, fit to the plateau, evaluate, and write the record last.
 
     Args:
         config: the stage run's configuration.
         recipe: its recipe.
+        listing: its images, listed.
         store: where it is kept.
         lock: the lock held on its folder; None in a process of DDP that writes nothing.
 
@@ -167,7 +174,7 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     import callbacks as watch
-    from datamodules.configured import data_record, prepare_source, stage_data
+    from datamodules.configured import data_record, load_source, stage_data
     from lightning_modules.start import build_module
 
     chain = config.job.chain or [recipe.stage]
@@ -187,8 +194,8 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
     start = starting_point(own, parent_weights, init_from, loads=watch.loads)
     origin = starting_point([], parent_weights, init_from, loads=watch.loads)
 
-    prepared = prepare_source(source_of(config), config)
-    data = stage_data(prepared, recipe, seeds, config.data.workers)
+    domain = load_source(listing, config)
+    data = stage_data(domain, recipe, seeds, config.data.workers)
     source = recipe.parent or recipe.init_from or ""
     module = build_module(recipe, seeds, len(data.classes), origin.path, f"{origin.kind} {source[:16]}")
 
@@ -259,7 +266,7 @@ def train_stage_run(config: Config, recipe: Recipe, store: Store, lock: RunLock 
                 starting_point=origin.kind,
                 transfer=module.report.as_dict(),
                 weights=module.network.state_dict(),
-                data=data_record(prepared, data),
+                data=data_record(domain, data),
                 samples=data.val_samples,
                 groups=data.val_groups,
                 logits=module.predictions.logits,

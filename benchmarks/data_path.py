@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from torch.nn import functional
 
-from datamodules.configured import prepare_source, stage_data
+from datamodules.configured import list_source, load_source, stage_data
 from lightning_modules.start import build_module
 from stages.config import Config, to_config
 from stages.plan import source_of
@@ -84,7 +84,7 @@ def program(config: Config) -> tuple[float, float, Recipe]:
 def bare(config: Config, recipe: Recipe, epochs: int) -> float:
     """Images per second of the training step alone, on one epoch's batches made ready beforehand."""
     seeds = Seeds.of(recipe.seed)
-    data = stage_data(prepare_source(source_of(config), config), recipe, seeds, workers=0)
+    data = stage_data(load_source(list_source(source_of(config)), config), recipe, seeds, workers=0)
     module = build_module(recipe, seeds, len(data.classes), None, "")
     network, optimiser = module.network.train(), module.configure_optimizers()
     if isinstance(optimiser, dict):

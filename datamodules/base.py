@@ -5,8 +5,8 @@ import numpy.typing as npt
 import torch
 from pytorch_lightning import LightningDataModule
 
-from datamodules.loader import Batch, EpochLoader, SplitBatches
-from datamodules.prepared import PreparedDomain
+from datamodules.domain import Domain
+from datamodules.loader import Batch, EpochLoader, SideBatches
 from datamodules.preprocess import Augment, Preprocess
 from datamodules.sampler import EpochBatches
 from datamodules.subset import RatioUnit, stratified_subset
@@ -21,7 +21,7 @@ class StageData(LightningDataModule):
     The LightningModule sees a `Batch`, its images as float32 (N, 3, image_size, image_size).
 
     Args:
-        prepared: The domain.
+        domain: The domain.
         batch_size: Training images a step, over all devices.
         eval_batch_size: Evaluation images a step, over all devices.
         image_size: Side of the network's input in pixels.
@@ -53,7 +53,7 @@ class StageData(LightningDataModule):
     def __init__(
         self,
         *,
-        prepared: PreparedDomain,
+        domain: Domain,
         batch_size: int,
         eval_batch_size: int,
         image_size: int,
@@ -76,32 +76,32 @@ class StageData(LightningDataModule):
             raise RelayError(f"workers is {workers}; give 0 or more.")
         memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._preprocess = Preprocess(image_size, mean, std, augment, memory_format)
-        self._preprocess.check(prepared.shape)
-        self._prepared = prepared
+        self._preprocess.check(domain.shape)
+        self._domain = domain
         self._batch_size = batch_size
         self._eval_batch_size = eval_batch_size
         self._order_seed = order_seed
         self._augment_seed = augment_seed
-        self._workers = 0 if prepared.in_memory else workers
+        self._workers = 0 if domain.in_memory else workers
         self._loaders: list[EpochLoader] = []
-        train = prepared.train
+        train = domain.train
         self._rows = stratified_subset(train.labels, train.groups, data_ratio, ratio_unit, subset_seed)
-        self.classes = prepared.classes
+        self.classes = domain.classes
         self.train_images = len(self._rows)
-        self.val_images = len(prepared.val)
+        self.val_images = len(domain.val)
         self.train_counts = self._counts(train.labels[self._rows])
-        self.val_counts = self._counts(prepared.val.labels)
+        self.val_counts = self._counts(domain.val.labels)
         self.train_groups = tuple(train.groups[row] for row in self._rows)
-        self.val_groups = prepared.val.groups
-        self.val_samples = prepared.val.samples
+        self.val_groups = domain.val.groups
+        self.val_samples = domain.val.samples
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the used training images."""
-        return self._loader(SplitBatches(self._prepared.train, self._rows), self._batch_size, shuffle=True)
+        return self._loader(SideBatches(self._domain.train, self._rows), self._batch_size, shuffle=True)
 
     def val_dataloader(self) -> EpochLoader:
         """Batches of all evaluation images, in order."""
-        return self._loader(SplitBatches(self._prepared.val), self._eval_batch_size, shuffle=False)
+        return self._loader(SideBatches(self._domain.val), self._eval_batch_size, shuffle=False)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Preprocess a batch on the device; augment it while training.
@@ -124,7 +124,7 @@ class StageData(LightningDataModule):
             loader.close()
         self._loaders.clear()
 
-    def _loader(self, batches: SplitBatches, batch_size: int, *, shuffle: bool) -> EpochLoader:
+    def _loader(self, batches: SideBatches, batch_size: int, *, shuffle: bool) -> EpochLoader:
         rank, world_size, on_gpu = 0, 1, False
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
@@ -142,4 +142,4 @@ class StageData(LightningDataModule):
         return loader
 
     def _counts(self, labels: npt.NDArray[np.int64]) -> tuple[int, ...]:
-        return tuple(np.bincount(labels, minlength=len(self._prepared.classes)).tolist())
+        return tuple(np.bincount(labels, minlength=len(self._domain.classes)).tolist())

@@ -4,8 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datamodules.identity import DataIdentity, data_identity
-from datamodules.prepare_domain import PreparedDomain, prepare
+from datamodules.domain import Domain
+from datamodules.listing import Listing
+from datamodules.listing import list_source as _list_source
+from datamodules.loading import load
 from datamodules.source import Source
 from datamodules.statistics import channel_statistics
 from stages.config import Config, SourceConfig
@@ -28,33 +30,51 @@ def source_from(config: SourceConfig) -> Source:
     return Source(**{key: value for key, value in asdict(config).items() if value is not None})
 
 
-def identify(config: SourceConfig) -> DataIdentity:
-    """The identity of a configured source, without reading pixels.
+def list_source(config: SourceConfig) -> Listing:
+    """List a configured source, without decoding an image; hand the result on to `load_source`.
 
     Raises:
         RelayError: if the source is not usable.
     """
-    return data_identity(source_from(config))
+    return _list_source(source_from(config))
 
 
-def prepare_source(source: SourceConfig, config: Config) -> PreparedDomain:
-    """A configured source's images, decoded or generated once and then read from the cache.
+class Listings:
+    """Listings by source: each source is listed once, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[Source, Listing] = {}
+
+    def of(self, config: SourceConfig) -> Listing:
+        """The listing of a configured source.
+
+        Raises:
+            RelayError: if the source is not usable.
+        """
+        source = source_from(config)
+        if source not in self._known:
+            self._known[source] = _list_source(source)
+        return self._known[source]
+
+
+def load_source(listing: Listing, config: Config) -> Domain:
+    """A listed source's images, decoded or generated once and then read from the cache.
 
     Raises:
         RelayError: if an image cannot be read or the cache cannot be written.
     """
-    return prepare(
-        source_from(source),
+    return load(
+        listing,
         Path(config.paths.cache_dir).expanduser(),
         memory_limit_bytes=round(config.data.memory_limit_gb * _GIB),
     )
 
 
-def stage_data(prepared: PreparedDomain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":
+def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":
     """The datamodule of a stage run.
 
     Args:
-        prepared: its images.
+        domain: its images.
         recipe: what to make of them.
         seeds: the run's random streams.
         workers: processes that decode ahead where the images do not fit in memory.
@@ -67,9 +87,9 @@ def stage_data(prepared: PreparedDomain, recipe: Recipe, seeds: Seeds, workers: 
 
     mean, std = recipe.data.mean, recipe.data.std
     if mean is None or std is None:
-        mean, std = channel_statistics(prepared)
+        mean, std = channel_statistics(domain)
     return StageData(
-        prepared=prepared,
+        domain=domain,
         batch_size=recipe.optim.batch_size,
         eval_batch_size=recipe.optim.batch_size,
         image_size=recipe.data.image_size,
@@ -86,16 +106,16 @@ def stage_data(prepared: PreparedDomain, recipe: Recipe, seeds: Seeds, workers: 
     )
 
 
-def data_record(prepared: PreparedDomain, data: "StageData") -> DataRecord:
+def data_record(domain: Domain, data: "StageData") -> DataRecord:
     """What the record says of a stage run's images."""
     return DataRecord(
-        digest=prepared.digest,
+        digest=domain.digest,
         classes=list(data.classes),
         train_counts=list(data.train_counts),
         val_counts=list(data.val_counts),
         train_groups=len(set(data.train_groups)),
         val_groups=len(set(data.val_groups)),
-        histogram_accuracy=prepared.histogram_accuracy,
-        crossing_groups=prepared.crossing_groups,
-        crossing_pictures=prepared.crossing_pictures,
+        histogram_accuracy=domain.histogram_accuracy,
+        crossing_groups=domain.crossing_groups,
+        crossing_pictures=domain.crossing_pictures,
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.prepared import PreparedSplit
+from datamodules.domain import Side
 from datamodules.sampler import EpochBatches
 from stages.errors import RelayError
 
@@ -28,19 +28,19 @@ class Batch(NamedTuple):
     indices: Tensor
 
 
-class SplitBatches(Dataset[Batch]):
+class SideBatches(Dataset[Batch]):
     """Batches of one side of a domain by lists of positions in the kept samples.
 
     Args:
-        split: The side.
-        rows: Kept samples, int64 positions in `split`; None keeps all.
+        side: The side.
+        rows: Kept samples, int64 positions in `side`; None keeps all.
     """
 
-    def __init__(self, split: PreparedSplit, rows: npt.NDArray[np.int64] | None = None) -> None:
-        self._rows = torch.from_numpy(np.arange(len(split)) if rows is None else rows)
-        self._labels = torch.from_numpy(split.labels)
-        self._pixels = torch.from_numpy(split.images) if isinstance(split.images, np.ndarray) else None
-        self._stored = None if isinstance(split.images, np.ndarray) else split.images
+    def __init__(self, side: Side, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self._rows = torch.from_numpy(np.arange(len(side)) if rows is None else rows)
+        self._labels = torch.from_numpy(side.labels)
+        self._pixels = torch.from_numpy(side.images) if isinstance(side.images, np.ndarray) else None
+        self._stored = None if isinstance(side.images, np.ndarray) else side.images
 
     def __len__(self) -> int:
         """Number of kept samples."""
@@ -77,7 +77,7 @@ class EpochLoader:
     """
 
     def __init__(
-        self, batches: SplitBatches, sampler: EpochBatches, workers: int = 0, pin_memory: bool = False
+        self, batches: SideBatches, sampler: EpochBatches, workers: int = 0, pin_memory: bool = False
     ) -> None:
         self.batches = batches
         self.sampler = sampler
@@ -127,7 +127,7 @@ class EpochLoader:
 class _ErrorsAsValues(Dataset[Batch | RelayError]):
     """Returns errors instead of raising them: a DataLoader would bury the message in a worker's traceback."""
 
-    def __init__(self, batches: SplitBatches) -> None:
+    def __init__(self, batches: SideBatches) -> None:
         self._batches = batches
 
     def __getitem__(self, positions: list[int]) -> Batch | RelayError:

@@ -28,9 +28,10 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
+from datamodules.faults import Problem
 from datamodules.packing.layout import SHEET, SKIPPED
 from datamodules.packing.pack import CompleteError, PreparedSet, SplitRule, pack
-from datamodules.packing.units import Problem, Survey
+from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import compare_with_paper
 from datamodules.readers.hrct.reader import HrctOptions
 from datamodules.readers.hrct.reader import survey as survey_hrct

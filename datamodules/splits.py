@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from datamodules.listing import first_and_more
+from datamodules.files.names import first_and_more
 from datamodules.split_search import Problem, solve
 from stages.checks import is_real, is_whole
 from stages.errors import RelayError

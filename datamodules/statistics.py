@@ -5,13 +5,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.prepared import PreparedDomain
+from datamodules.domain import Domain
 from stages.errors import RelayError
 
 _CHUNK = 1 << 26  # pixels counted at a time
 
 
-def channel_statistics(prepared: PreparedDomain) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each of three channels over all training images, in units of 0..1.
 
     Counted exactly, from histograms of the 8-bit values. All training images count, whatever the data ratio,
@@ -20,7 +20,7 @@ def channel_statistics(prepared: PreparedDomain) -> tuple[tuple[float, ...], tup
     Raises:
         RelayError: the domain streams from disk, or all its pixels are equal.
     """
-    images = prepared.train.images
+    images = domain.train.images
     if not isinstance(images, np.ndarray):
         raise RelayError(
             "data.mean and data.std are null, which takes them from the training images, but these do not "

@@ -23,7 +23,7 @@ def stratified_subset(
     has proportions near those of the whole, as well as whole groups allow; it starts with groups that hold
     every class, and ends where the number of samples is nearest to ratio * N.
 
-    The draw depends on the order of the samples (which prepared domains sort by name), not on their names.
+    The draw depends on the order of the samples (which domains sort by name), not on their names.
 
     Args:
         labels: Class of each sample, int64, (N,); classes are 0..labels.max().

@@ -63,12 +63,13 @@ class RelaySweeper(BasicSweeper):
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
         keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
-        from datamodules.configured import identify, prepare_source
+        from datamodules.configured import Listings, load_source
         from lightning_modules.hardware import arithmetic
 
         assert self.config is not None and self.launcher is not None
         out = output()
-        plan = build_plan(requests, self._compose_stage, identify, arithmetic)
+        listings = Listings()
+        plan = build_plan(requests, self._compose_stage, listings.of, arithmetic)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
         if self.config.plan:
@@ -82,7 +83,8 @@ class RelaySweeper(BasicSweeper):
         make_folder(store.runs_dir)
         configs = {run.recipe.data.digest: run.config for run in plan.missing(store)}
         for config in configs.values():
-            prepare_source(source_of(config), config)
+            load_source(listings.of(source_of(config)), config)
+        del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store, first.trainer.threads)
         out.print(result_table(plan, store, outcomes))
         failures = failure_lines(plan, store, outcomes)

@@ -52,7 +52,7 @@ class OptimRecipe(_Part):
 
 
 class DataRecipe(_Part):
-    """Which images (`digest`, see `datamodules.identity`) and how a batch of them is made ready."""
+    """Which images (`digest`, see `datamodules.listing`) and how a batch of them is made ready."""
 
     digest: str
     image_size: int

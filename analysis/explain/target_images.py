@@ -17,9 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import Tensor
 
-from datamodules.configured import prepare_source
-from datamodules.loader import SplitBatches
-from datamodules.prepared import PreparedDomain
+from datamodules.configured import list_source, load_source
+from datamodules.domain import Domain
+from datamodules.loader import SideBatches
 from datamodules.preprocess import Preprocess
 from datamodules.resize import resize_bicubic
 from datamodules.statistics import channel_statistics
@@ -48,7 +48,7 @@ class TargetImages:
     samples: tuple[str, ...]
     native_size: tuple[int, int]
     grey: bool
-    _domain: PreparedDomain
+    _domain: Domain
     _preprocess: Preprocess
 
     @property
@@ -62,7 +62,7 @@ class TargetImages:
 
     def pixels(self, rows: Sequence[int]) -> Tensor:
         """Some of the images as they are: uint8, (len(rows), H, W) or (len(rows), H, W, 3)."""
-        return SplitBatches(self._domain.val)[list(rows)].images
+        return SideBatches(self._domain.val)[list(rows)].images
 
     def for_the_eye(self, rows: Sequence[int]) -> Tensor:
         """Some of the images in [0, 1], enlarged as for the networks: (len(rows), size, size) or (..., 3)."""
@@ -110,23 +110,24 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
     if cache_dir is not None:
         config.paths.cache_dir = str(cache_dir)
     source = cast(SourceConfig, OmegaConf.to_object(cast(Any, source_of(config))))
-    prepared = prepare_source(source, config)
+    listing = list_source(source)
     data = run.read_recipe()["data"]
-    if prepared.digest != data["digest"]:
+    if listing.digest != data["digest"]:
         raise RelayError(
             f"the images that {run.config} names are not those the run was trained on: files were added, "
             "removed or renamed since"
         )
+    domain = load_source(listing, config)
     mean, std = data["mean"], data["std"]
     if mean is None or std is None:
-        mean, std = channel_statistics(prepared)
+        mean, std = channel_statistics(domain)
     return TargetImages(
-        classes=prepared.classes,
-        labels=prepared.val.labels,
-        samples=prepared.val.samples,
-        native_size=(prepared.shape[0], prepared.shape[1]),
-        grey=len(prepared.shape) == 2,
-        _domain=prepared,
+        classes=domain.classes,
+        labels=domain.val.labels,
+        samples=domain.val.samples,
+        native_size=(domain.shape[0], domain.shape[1]),
+        grey=len(domain.shape) == 2,
+        _domain=domain,
         _preprocess=Preprocess(data["image_size"], mean, std),
     )
 

@@ -46,11 +46,13 @@ def contact_sheet(domain: Domain, columns: int = 8) -> Image.Image:
     size = (_LABEL_WIDTH + columns * step, len(domain.classes) * step + _GAP)
     sheet = Image.new("RGB", size, (255, 255, 255))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    images = domain.train.images
+    assert isinstance(images, np.ndarray)
     for label, name in enumerate(domain.classes):
         top = _GAP + label * step
         draw.text((_GAP, top + tile // 2), name, fill=(0, 0, 0), font=font, anchor="lm")
         for column, index in enumerate(np.flatnonzero(domain.train.labels == label)[:columns]):
-            sample = Image.fromarray(_visible(domain.train.images[index])).convert("RGB")
+            sample = Image.fromarray(_visible(images[index])).convert("RGB")
             sample = sample.resize((tile, tile), Image.Resampling.BICUBIC)
             sheet.paste(sample, (_LABEL_WIDTH + column * step, top))
     return sheet

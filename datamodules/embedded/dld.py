@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from datamodules.domain import Domain, Split
+from datamodules.domain import Domain, Side
 from datamodules.embedded.dld_patterns import draw
 from datamodules.embedded.dld_structures import Array, Lung
 from stages.errors import RelayError
@@ -115,10 +115,10 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
     totals = {"train": train_images, "val": val_images}
     counts = {side: _class_counts(side, total) for side, total in totals.items()}
     sides = {side: _generate_side(side, counts[side], size, seed) for side in totals}
-    return Domain(names, **sides)
+    return Domain(names, sides["train"], sides["val"])
 
 
-def _generate_side(side: str, counts: list[int], size: int, seed: int) -> Split:
+def _generate_side(side: str, counts: list[int], size: int, seed: int) -> Side:
     images = np.empty((sum(counts), size, size), dtype=np.int16)
     groups: list[str] = []
     samples: list[str] = []
@@ -132,7 +132,7 @@ def _generate_side(side: str, counts: list[int], size: int, seed: int) -> Split:
             groups += [name] * len(patches)
             samples += [f"{name}/{pattern}-{index:02d}" for index in range(len(patches))]
     labels = np.repeat(np.arange(len(_CLASSES), dtype=np.int64), counts)
-    return Split(images, labels, tuple(groups), tuple(samples))
+    return Side(images, labels, tuple(groups), tuple(samples))
 
 
 def _class_counts(side: str, total: int) -> list[int]:

@@ -9,7 +9,7 @@ form tells the classes apart. Rendering is sphere tracing (Hart 1996) of signed 
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.domain import Domain, Split
+from datamodules.domain import Domain, Side
 from datamodules.embedded.rendering import Bodies, Plane, Rows, Scene, render
 from datamodules.embedded.sampling import (
     SPLITS,
@@ -65,7 +65,7 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
     return Domain(names, *sides)
 
 
-def _split(names: tuple[str, ...], split: int, total: int, size: int, seed: int) -> Split:
+def _split(names: tuple[str, ...], split: int, total: int, size: int, seed: int) -> Side:
     counts = balanced_counts(total, len(names))
     images = np.empty((total, size, size, 3), np.uint8)
     samples = []
@@ -78,7 +78,7 @@ def _split(names: tuple[str, ...], split: int, total: int, size: int, seed: int)
             place += len(indices)
             samples += [f"{SPLITS[split]}/{name}/{index:05d}" for index in indices]
     labels = np.repeat(np.arange(len(names), dtype=np.int64), counts)
-    return Split(images, labels, tuple(f"object/{sample}" for sample in samples), tuple(samples))
+    return Side(images, labels, tuple(f"object/{sample}" for sample in samples), tuple(samples))
 
 
 def _render(solid: Solid, generators: list[np.random.Generator], size: int) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.domain import Domain, Split
+from datamodules.domain import Domain, Side
 from datamodules.embedded.fields import SIDE
 from datamodules.embedded.materials import MATERIALS
 from datamodules.embedded.sampling import (
@@ -88,7 +88,7 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
     for split in range(2):
         labels = np.repeat(np.arange(classes, dtype=np.int64), counts[split])
         groups = tuple(f"condition/{sample}" for sample in samples[split])
-        splits.append(Split(np.concatenate(sides[split]), labels, groups, tuple(samples[split])))
+        splits.append(Side(np.concatenate(sides[split]), labels, groups, tuple(samples[split])))
     return Domain(names, *splits)
 
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 import PIL.Image
 
-from datamodules.decode import window_to_uint8
 from datamodules.duplicates import crossing, find_duplicates
+from datamodules.faults import UnusableError
 from datamodules.packing.layout import part_name
-from datamodules.packing.units import Image, UnusableError, Whole
+from datamodules.packing.units import Image, Whole
+from datamodules.pixels.window import window_to_uint8
 
 _OPEN_PARTS = 64
 _LARGEST = 256  # pixels of a side; a picture is compared at 64

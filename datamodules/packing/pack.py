@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from datamodules.faults import OnError, Problem
 from datamodules.packing.crossing import Crossing, find_crossing
 from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SHEET, SKIPPED, SPLIT
 from datamodules.packing.parts import (
@@ -34,7 +35,7 @@ from datamodules.packing.parts import (
     tasks,
 )
 from datamodules.packing.sheet import contact_sheet
-from datamodules.packing.units import OnError, Problem, Survey
+from datamodules.packing.units import Survey
 from datamodules.splits import check_split, split_by_group, split_report
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, remove_partial_files, write_text

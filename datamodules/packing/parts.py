@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from datamodules.faults import OnError, Problem
 from datamodules.packing.layout import part_name
-from datamodules.packing.units import OnError, Problem, Sample, Survey, Unit
+from datamodules.packing.units import Sample, Survey, Unit
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, write_text
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.decode import window_to_uint8
 from datamodules.packing.layout import DESCRIPTION, FORMAT, MANIFEST, part_name
+from datamodules.pixels.window import window_to_uint8
 from stages.errors import RelayError
 
 if TYPE_CHECKING:

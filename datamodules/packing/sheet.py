@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from datamodules.decode import HOUNSFIELD_WINDOW, window_to_uint8
 from datamodules.packing.layout import part_name
+from datamodules.pixels.window import HOUNSFIELD_WINDOW, window_to_uint8
 
 _COLUMNS = 8
 _MOST_CLASSES = 61

@@ -7,14 +7,13 @@ so that a preparation that was killed goes on with the units that are missing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Side = Literal["train", "val"]
-OnError = Literal["raise", "skip"]
-"""Whether a file that cannot be used ends the preparation, or is left out and listed in the summary."""
+from datamodules.domain import SideName
+from datamodules.faults import OnError, Problem
 
 Value = str | int | float
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.int16]
@@ -39,26 +38,8 @@ class Sample:
     label: str
     group: str = field(repr=False)  # no message or traceback is to show it
     name: str
-    split: Side | None = None
+    split: SideName | None = None
     columns: Mapping[str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that was left out.
-
-    Attributes:
-        what: which item, so that the user can find it (a place in the listing, a class, a slice's number),
-            without a patient's name or id.
-        why: what is wrong with it.
-    """
-
-    what: str
-    why: str
-
-
-class UnusableError(Exception):
-    """Why something cannot be used; the text holds no path, and nothing that identifies a patient."""
 
 
 class Unit(Protocol):

@@ -16,15 +16,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
-from datamodules.decode import (
-    COLOR,
-    FORMATS,
-    GREY_8_BIT,
-    GREY_16_BIT,
-    crop_geometry,
-    window_to_uint8,
-)
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
+from datamodules.pixels.decode import COLOR, FORMATS, GREY_8_BIT, GREY_16_BIT, crop_geometry
+from datamodules.pixels.window import window_to_uint8
 
 MAXIMUM_PIXELS = (
     89_478_485  # Pillow's own limit: a quarter of a GiB in colour; ILSVRC's largest has 20 million

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
-from datamodules.listing import first_and_more, leaves_folder
+from datamodules.files.names import first_and_more, leaves_folder
 from stages.errors import RelayError
 
 BLOCK = 512  # bytes: headers are of one, contents are padded to whole ones

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules import cache as cache_module
-from datamodules.decode import ImageFiles, window_to_uint8
-from datamodules.histogram import histogram_accuracy
-from datamodules.prepare_domain import prepare
-from datamodules.prepared import PreparedDomain
+from datamodules.domain import Domain
+from datamodules.listing import list_source
+from datamodules.loading import cache as cache_module
+from datamodules.loading import load
+from datamodules.loading.histogram import histogram_accuracy
+from datamodules.loading.image_files import ImageFiles
+from datamodules.pixels.window import window_to_uint8
 from datamodules.source import Source
 from stages.errors import RelayError
 from tests.helpers.fake_images import fake_generator, pixels, split_folders, write_image
@@ -40,7 +42,7 @@ def count_decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return decoded
 
 
-def same(first: PreparedDomain, second: PreparedDomain) -> bool:
+def same(first: Domain, second: Domain) -> bool:
     for name in ("train", "val"):
         a, b = getattr(first, name), getattr(second, name)
         if not (np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)):
@@ -55,7 +57,9 @@ def same(first: PreparedDomain, second: PreparedDomain) -> bool:
 
 
 def test_pixels_labels_and_names(tmp_path: Path) -> None:
-    domain = prepare(folder(split_folders(tmp_path / "data")), tmp_path / "c", memory_limit_bytes=LIMIT)
+    domain = load(
+        list_source(folder(split_folders(tmp_path / "data"))), tmp_path / "c", memory_limit_bytes=LIMIT
+    )
     images = np.asarray(domain.val.images)
     assert (images.dtype, images.shape, domain.in_memory) == (np.uint8, (4, 8, 8), True)
     for place, seed in enumerate(range(6, 10)):
@@ -72,9 +76,9 @@ def test_pixels_labels_and_names(tmp_path: Path) -> None:
 
 def test_second_run_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder(split_folders(tmp_path / "data"))
-    first = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    first = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     decoded = count_decodings(monkeypatch)
-    assert same(prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT), first)
+    assert same(load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT), first)
     assert not decoded
 
 
@@ -99,13 +103,13 @@ def flip_a_byte(path: Path) -> None:
 )
 def test_damaged_cache_is_rebuilt(tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
     source = folder(split_folders(tmp_path / "data"))
-    first = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    first = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     damage(only_cache(tmp_path / "c"))
     with caplog.at_level(logging.WARNING):
-        assert same(prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT), first)
+        assert same(load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT), first)
     assert caplog.text.count("is built again") == 1
     caplog.clear()
-    prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     assert not caplog.text
 
 
@@ -121,10 +125,10 @@ class MakesAFolder:
 
 def test_objects_in_a_cache_are_not_unpickled(tmp_path: Path) -> None:
     source = folder(split_folders(tmp_path / "data"))
-    prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     trap = np.array([MakesAFolder(tmp_path / "trace")], dtype=object)
     np.save(only_cache(tmp_path / "c") / "train.npy", trap, allow_pickle=True)
-    domain = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    domain = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     assert np.asarray(domain.train.images).dtype == np.uint8
     assert not (tmp_path / "trace").exists()
 
@@ -134,18 +138,18 @@ def test_changed_file_of_equal_size_is_decoded_again(tmp_path: Path) -> None:
     for path in (tmp_path / "data").rglob("*.png"):  # BMP: the size does not depend on the content
         write_image(path.with_suffix(".bmp"), 0)
         path.unlink()
-    first = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    first = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     changed = write_image(tmp_path / "data" / "train" / "brick" / "000.bmp", 99)
     os.utime(changed, ns=(1, 1))
-    second = prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    second = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     assert first.digest == second.digest
     np.testing.assert_array_equal(np.asarray(second.train.images)[0], pixels(99))
 
 
 def test_larger_sets_stream_the_same_pixels(tmp_path: Path) -> None:
     source = folder(split_folders(tmp_path / "data"))
-    whole = prepare(source, tmp_path / "c", memory_limit_bytes=640)  # 10 images of 64 bytes
-    streamed = prepare(source, tmp_path / "c2", memory_limit_bytes=639)
+    whole = load(list_source(source), tmp_path / "c", memory_limit_bytes=640)  # 10 images of 64 bytes
+    streamed = load(list_source(source), tmp_path / "c2", memory_limit_bytes=639)
     assert isinstance(streamed.train.images, ImageFiles)
     assert (streamed.in_memory, streamed.histogram_accuracy) == (False, None)
     assert streamed.digest == whole.digest
@@ -154,15 +158,15 @@ def test_larger_sets_stream_the_same_pixels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(streamed.train.images.gather(range(6)), np.asarray(whole.train.images))
     assert streamed.train.samples == whole.train.samples
     # The limit of an earlier run does not bind a later one, either way.
-    assert same(prepare(source, tmp_path / "c2", memory_limit_bytes=640), whole)
-    assert not prepare(source, tmp_path / "c2", memory_limit_bytes=639).in_memory
+    assert same(load(list_source(source), tmp_path / "c2", memory_limit_bytes=640), whole)
+    assert not load(list_source(source), tmp_path / "c2", memory_limit_bytes=639).in_memory
 
 
 def test_surveyed_set_is_not_surveyed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder(split_folders(tmp_path / "data"))
-    prepare(source, tmp_path / "c", memory_limit_bytes=0)
-    monkeypatch.setattr("datamodules.prepare_domain.read_headers", None)
-    assert not prepare(source, tmp_path / "c", memory_limit_bytes=0).in_memory
+    load(list_source(source), tmp_path / "c", memory_limit_bytes=0)
+    monkeypatch.setattr("datamodules.loading.files.read_headers", None)
+    assert not load(list_source(source), tmp_path / "c", memory_limit_bytes=0).in_memory
 
 
 def embedded() -> Source:
@@ -179,7 +183,7 @@ def test_generated_images_are_windowed_and_cached(
     images = np.random.default_rng(0).integers(limits.min, limits.max, (6, 8, 8), endpoint=True).astype(dtype)
     generator = fake_generator(monkeypatch, images)
     for _ in range(2):
-        domain = prepare(embedded(), tmp_path / "c", memory_limit_bytes=0)
+        domain = load(list_source(embedded()), tmp_path / "c", memory_limit_bytes=0)
         np.testing.assert_array_equal(np.asarray(domain.train.images), window_to_uint8(images, None))
         assert domain.classes == ("class0", "class1", "class2")
         assert domain.val.samples[5] == "val/5"
@@ -188,7 +192,7 @@ def test_generated_images_are_windowed_and_cached(
 
 def prepare_in_process(root: str, cache_dir: str, barrier: Any, results: Any) -> None:
     barrier.wait(120)
-    domain = prepare(folder(Path(root)), cache_dir, memory_limit_bytes=LIMIT)
+    domain = load(list_source(folder(Path(root))), cache_dir, memory_limit_bytes=LIMIT)
     results.put((int(np.asarray(domain.train.images).sum()), os.stat(only_cache(Path(cache_dir))).st_ino))
 
 
@@ -217,9 +221,9 @@ def test_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(cache_module.np, "save", full)
         with pytest.raises(RelayError, match="cannot be written: No space left on device; free space"):
-            prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+            load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     assert [path.name for path in (tmp_path / "c").iterdir() if path.suffix != ".lock"] == []
-    assert prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT).in_memory
+    assert load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT).in_memory
 
 
 def test_leftovers_of_a_killed_build_are_removed(tmp_path: Path) -> None:
@@ -228,16 +232,16 @@ def test_leftovers_of_a_killed_build_are_removed(tmp_path: Path) -> None:
     left = tmp_path / "c" / f".{name}-dead"
     left.mkdir(parents=True)
     (left / "train.npy").write_bytes(b"half")
-    prepare(source, tmp_path / "c", memory_limit_bytes=LIMIT)
+    load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     assert not left.exists()
 
 
 def only_cache_name(source: Source, cache_dir: Path) -> str:
-    prepare(source, cache_dir, memory_limit_bytes=LIMIT)
+    load(list_source(source), cache_dir, memory_limit_bytes=LIMIT)
     return only_cache(cache_dir).name
 
 
 def test_cache_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("x")
     with pytest.raises(RelayError, match="set another cache folder"):
-        prepare(folder(split_folders(tmp_path / "data")), tmp_path / "c", memory_limit_bytes=LIMIT)
+        load(list_source(folder(split_folders(tmp_path / "data"))), tmp_path / "c", memory_limit_bytes=LIMIT)

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from torchvision.transforms import functional
 
-from datamodules.decode import ImageFiles, Reading, decode_file, read_header, read_headers, window_to_uint8
-from datamodules.prepare_domain import prepare
+from datamodules.listing import list_source
+from datamodules.loading import load
+from datamodules.loading.image_files import ImageFiles, read_headers
+from datamodules.pixels.decode import Reading, decode_file, read_header
+from datamodules.pixels.window import window_to_uint8
 from datamodules.source import Source
 from stages.errors import RelayError
 from tests.helpers.fake_images import manifest, pixels, split_folders, write_image
@@ -101,8 +104,10 @@ def test_signed_files_need_a_window(tmp_path: Path) -> None:
     with pytest.raises(
         RelayError, match=r"image a/1\.tif has signed or 32-bit values; set the source's `window`"
     ):
-        prepare(Source(**fields), tmp_path / "cache", memory_limit_bytes=1000)
-    domain = prepare(Source(**fields, window=(-1000, 400)), tmp_path / "cache", memory_limit_bytes=1000)
+        load(list_source(Source(**fields)), tmp_path / "cache", memory_limit_bytes=1000)
+    domain = load(
+        list_source(Source(**fields, window=(-1000, 400))), tmp_path / "cache", memory_limit_bytes=1000
+    )
     np.testing.assert_array_equal(np.asarray(domain.train.images)[0], [[0, 182, 255]])
 
 
@@ -161,14 +166,14 @@ def folder(root: Path, **reading: Any) -> Source:
 
 def test_auto_color_is_rgb_as_soon_as_one_file_is(tmp_path: Path) -> None:
     split_folders(tmp_path)
-    assert prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6).shape == (8, 8)
+    assert load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6).shape == (8, 8)
     write_image(tmp_path / "val" / "brick" / "000.png", 6, channels=3)
-    domain = prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6)
+    domain = load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6)
     assert domain.shape == (8, 8, 3)
     images = np.asarray(domain.train.images)
     np.testing.assert_array_equal(images[0], np.stack([pixels(0)] * 3, axis=-1))
     for color, shape in (("grey", (8, 8)), ("rgb", (8, 8, 3))):
-        forced = prepare(folder(tmp_path, color=color), tmp_path / "c", memory_limit_bytes=10**6)
+        forced = load(list_source(folder(tmp_path, color=color)), tmp_path / "c", memory_limit_bytes=10**6)
         assert forced.shape == shape
 
 
@@ -178,8 +183,8 @@ def test_several_sizes_need_decode_size(tmp_path: Path) -> None:
     with pytest.raises(
         RelayError, match=r"000\.png has 8x8 pixels, val/brick/000\.png 9x8; set .*`decode_size`"
     ):
-        prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6)
-    domain = prepare(folder(tmp_path, decode_size=6), tmp_path / "c", memory_limit_bytes=10**6)
+        load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6)
+    domain = load(list_source(folder(tmp_path, decode_size=6)), tmp_path / "c", memory_limit_bytes=10**6)
     assert np.asarray(domain.val.images).shape == (4, 6, 6)
 
 
@@ -187,10 +192,10 @@ def test_unreadable_images_are_named_with_how_many_more(tmp_path: Path) -> None:
     split_folders(tmp_path)
     (tmp_path / "val" / "cotton" / "001.png").write_text("not an image")
     with pytest.raises(RelayError, match=r"val/cotton/001\.png cannot be read: cannot identify .* Replace"):
-        prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6)
+        load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6)
     (tmp_path / "train" / "brick" / "002.png").write_text("nor this")
     with pytest.raises(RelayError, match=r"brick/002\.png cannot be read: .* 1 more cannot be read either"):
-        prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6)
+        load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP"])
@@ -202,7 +207,7 @@ def test_truncated_images_are_named(tmp_path: Path, form: str) -> None:
         content = buffer.getvalue()
         (tmp_path / side / "cotton" / "000.png").write_bytes(content[: len(content) - 30])
     with pytest.raises(RelayError, match=r"train/cotton/000\.png cannot be read: .+ 1 more cannot"):
-        prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6)
+        load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6)
     assert not list((tmp_path / "c").glob("*/meta.json"))
 
 
@@ -210,10 +215,10 @@ def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     split_folders(tmp_path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # 64 pixels warn, more than 80 raise
     with pytest.raises(RelayError, match=r"000\.png cannot be read: .*exceeds limit of 40 pixels"):
-        prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6)
+        load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     with pytest.raises(RelayError, match=r"000\.png cannot be read: .*exceeds limit of 40 pixels"):
-        prepare(folder(tmp_path), tmp_path / "c", memory_limit_bytes=10**6)
+        load(list_source(folder(tmp_path)), tmp_path / "c", memory_limit_bytes=10**6)
 
 
 def test_pages_and_floats_are_refused(tmp_path: Path) -> None:

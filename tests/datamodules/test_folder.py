@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.folder import list_folder
-from datamodules.listing import first_and_more
+from datamodules.files.names import first_and_more
+from datamodules.listing.folder import list_folder
 from datamodules.source import Source
 from stages.errors import RelayError
 from tests.helpers.fake_images import CLASSES, class_folders, split_folders, write_image

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 
-from datamodules.histogram import histogram_accuracy
+from datamodules.loading.histogram import histogram_accuracy
 
 
 def constant_grey(number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

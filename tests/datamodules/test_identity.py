@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules.identity import data_identity
+from datamodules.listing import list_source
 from datamodules.source import Source
 from tests.helpers.fake_images import (
     ROWS,
@@ -22,7 +22,7 @@ from tests.helpers.fake_images import (
 
 
 def csv_digest(root: Path, **reading: Any) -> str:
-    return data_identity(Source(kind="manifest", root=str(root), manifest="manifest.csv", **reading)).digest
+    return list_source(Source(kind="manifest", root=str(root), manifest="manifest.csv", **reading)).digest
 
 
 def flat_files(root: Path) -> Path:
@@ -46,7 +46,7 @@ PINNED = hashlib.sha256(DOCUMENT.encode()).hexdigest()
 
 
 def test_identity_is_pinned(tmp_path: Path) -> None:
-    identity = data_identity(Source(kind="folder", root=str(flat_files(tmp_path))))
+    identity = list_source(Source(kind="folder", root=str(flat_files(tmp_path))))
     assert (identity.classes, identity.train_images, identity.val_images) == (("a", "b"), 2, 2)
     assert identity.digest == PINNED
 
@@ -54,8 +54,8 @@ def test_identity_is_pinned(tmp_path: Path) -> None:
 def test_identity_in_other_processes(tmp_path: Path) -> None:
     flat_files(tmp_path)
     program = (
-        "from datamodules import Source, data_identity; import sys;"
-        "print(data_identity(Source(kind='folder', root=sys.argv[1])).digest)"
+        "from datamodules import Source, list_source; import sys;"
+        "print(list_source(Source(kind='folder', root=sys.argv[1])).digest)"
     )
     for hash_seed, locale in (("1", "C"), ("2", "C.UTF-8")):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "LC_ALL": locale}
@@ -74,7 +74,7 @@ def test_identity_ignores_root_times_and_other_files(tmp_path: Path) -> None:
 
 
 def folder_digest(root: Path) -> str:
-    return data_identity(Source(kind="folder", root=str(root))).digest
+    return list_source(Source(kind="folder", root=str(root))).digest
 
 
 def test_folder_and_manifest_of_the_same_files_are_one_identity(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_split_moves_the_identity(tmp_path: Path) -> None:
         Source(kind="folder", root=str(tmp_path), val_fraction=fraction, split_seed=seed)
         for fraction, seed in ((0.2, 0), (0.2, 1), (0.3, 0))
     ]
-    identities = [data_identity(source) for source in sources]
+    identities = [list_source(source) for source in sources]
     assert len({identity.digest for identity in identities}) == 3
     assert [(identity.train_images, identity.val_images) for identity in identities] == [
         (16, 4),
@@ -148,7 +148,7 @@ def embedded(**change: Any) -> Source:
 
 def test_embedded_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = fake_generator(monkeypatch, np.zeros((6, 8, 8), np.uint8))
-    identity = data_identity(embedded())
+    identity = list_source(embedded())
     assert (identity.classes, identity.train_images, identity.val_images) == (
         ("class0", "class1", "class2"),
         6,
@@ -157,9 +157,9 @@ def test_embedded_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     changes: list[dict[str, Any]] = [
         {"classes": 2}, {"train_images": 7}, {"val_images": 4}, {"size": 9}, {"seed": 1}, {"window": (0, 1)},
     ]  # fmt: skip
-    digests = {json.dumps(change): data_identity(embedded(**change)).digest for change in changes}
+    digests = {json.dumps(change): list_source(embedded(**change)).digest for change in changes}
     vars(generator)["VERSION"] = 2
-    digests["version"] = data_identity(embedded()).digest
+    digests["version"] = list_source(embedded()).digest
     assert len({identity.digest, *digests.values()}) == len(changes) + 2
     assert generator.calls == 0
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.manifest import list_manifest
+from datamodules.listing.manifest import list_manifest
 from datamodules.source import Source
 from stages.errors import RelayError
 from tests.helpers.fake_images import ROWS, manifest, write_image

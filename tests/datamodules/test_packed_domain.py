@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from datamodules.base import StageData
-from datamodules.identity import data_identity
+from datamodules.listing import list_source
+from datamodules.loading import load
 from datamodules.packing.pack import SplitRule, pack
 from datamodules.packing.read import PackedImages
-from datamodules.prepare_domain import prepare
 from datamodules.source import Source
 from stages.errors import RelayError
 from tests.helpers.fake_units import FakeUnit, fake_survey
@@ -54,18 +54,18 @@ def packed_source(root: Path | str, **settings: object) -> Source:
 
 
 def val_images(root: Path | str, cache: Path, limit: int = 10**9) -> np.ndarray:
-    images = prepare(packed_source(root), cache, memory_limit_bytes=limit).val.images
+    images = load(list_source(packed_source(root)), cache, memory_limit_bytes=limit).val.images
     return images if isinstance(images, np.ndarray) else images.gather(range(len(images)))
 
 
 def test_in_memory_and_by_memory_map_the_images_are_the_same(hounsfield: Path, tmp_path: Path) -> None:
-    mapped = prepare(packed_source(hounsfield), tmp_path, memory_limit_bytes=0)
+    mapped = load(list_source(packed_source(hounsfield)), tmp_path, memory_limit_bytes=0)
     assert isinstance(mapped.val.images, PackedImages) and not mapped.in_memory
     assert mapped.histogram_accuracy is None
-    held = prepare(packed_source(hounsfield), tmp_path, memory_limit_bytes=10**9)
+    held = load(list_source(packed_source(hounsfield)), tmp_path, memory_limit_bytes=10**9)
     assert held.in_memory and held.histogram_accuracy is not None
     assert np.array_equal(val_images(hounsfield, tmp_path, 0), val_images(hounsfield, tmp_path))
-    assert held.digest == mapped.digest == data_identity(packed_source(hounsfield)).digest
+    assert held.digest == mapped.digest == list_source(packed_source(hounsfield)).digest
     assert held.classes == ("GGO", "NOR")
     assert held.shape == (32, 32)
     assert set(held.train.groups).isdisjoint(held.val.groups)
@@ -74,7 +74,7 @@ def test_in_memory_and_by_memory_map_the_images_are_the_same(hounsfield: Path, t
 def test_batches_of_both_are_equal(hounsfield: Path, tmp_path: Path) -> None:
     def first_batch(limit: int) -> list[object]:
         data = StageData(
-            prepared=prepare(packed_source(hounsfield), tmp_path, memory_limit_bytes=limit),
+            domain=load(list_source(packed_source(hounsfield)), tmp_path, memory_limit_bytes=limit),
             batch_size=8,
             eval_batch_size=8,
             image_size=63,
@@ -97,7 +97,7 @@ def test_batches_of_both_are_equal(hounsfield: Path, tmp_path: Path) -> None:
 def test_a_set_on_a_server_is_fetched_once_and_is_the_same(
     served: str, hounsfield: Path, tmp_path: Path
 ) -> None:
-    assert data_identity(packed_source(served)).digest == data_identity(packed_source(hounsfield)).digest
+    assert list_source(packed_source(served)).digest == list_source(packed_source(hounsfield)).digest
     first = val_images(served, tmp_path, 0)
     assert np.array_equal(first, val_images(hounsfield, tmp_path, 0))
     fetched = sorted((tmp_path / "fetched").rglob("*"))
@@ -109,9 +109,9 @@ def test_a_set_on_a_server_is_fetched_once_and_is_the_same(
 def test_the_window_shapes_the_pixels_and_the_identity(hounsfield: Path, tmp_path: Path) -> None:
     usual, default = packed_source(hounsfield, window=[-1000, 400]), packed_source(hounsfield)
     other = packed_source(hounsfield, window=[-200, 200])
-    assert data_identity(usual) == data_identity(default)
-    assert data_identity(other).digest != data_identity(default).digest
-    narrow = prepare(other, tmp_path, memory_limit_bytes=10**9).val.images
+    assert list_source(usual) == list_source(default)
+    assert list_source(other).digest != list_source(default).digest
+    narrow = load(list_source(other), tmp_path, memory_limit_bytes=10**9).val.images
     assert isinstance(narrow, np.ndarray)
     assert (narrow == 0).mean() > (val_images(hounsfield, tmp_path) == 0).mean() + 0.3
 
@@ -119,14 +119,14 @@ def test_the_window_shapes_the_pixels_and_the_identity(hounsfield: Path, tmp_pat
 def test_8_bit_images_take_no_window(tmp_path: Path) -> None:
     made = [FakeUnit(number, dtype="uint8", size=16) for number in range(4)]
     pack(fake_survey(made), tmp_path / "set", SplitRule(), on_error="raise", workers=1)
-    assert len(data_identity(packed_source(tmp_path / "set")).digest) == 64
+    assert len(list_source(packed_source(tmp_path / "set")).digest) == 64
     with pytest.raises(RelayError, match="has 8-bit images; remove it"):
-        data_identity(packed_source(tmp_path / "set", window=[0, 100]))
+        list_source(packed_source(tmp_path / "set", window=[0, 100]))
 
 
 def test_a_folder_that_is_no_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(RelayError, match="is no prepared set"):
-        data_identity(packed_source(tmp_path))
+        list_source(packed_source(tmp_path))
 
 
 def test_the_papers_data_are_prepared_sets(hounsfield: Path, tmp_path: Path) -> None:
@@ -137,4 +137,4 @@ def test_the_papers_data_are_prepared_sets(hounsfield: Path, tmp_path: Path) -> 
     done = run(*arguments, runs_dir=tmp_path / "runs", cache_dir=tmp_path / "cache", tiny=tiny)
     assert done.returncode == 0, done.stdout + done.stderr
     recipe = yaml.safe_load((only_folder(tmp_path / "runs", "dld") / "recipe.yaml").read_text())
-    assert recipe["data"]["digest"] == data_identity(packed_source(hounsfield)).digest
+    assert recipe["data"]["digest"] == list_source(packed_source(hounsfield)).digest

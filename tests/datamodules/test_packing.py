@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datamodules.faults import OnError
 from datamodules.packing.pack import CompleteError, PreparedSet, SplitRule, pack
 from datamodules.packing.parts import WORK, finished_part, group_hash, tasks
 from datamodules.packing.read import PackedImages, read_description, read_manifest
-from datamodules.packing.units import OnError
 from stages.errors import RelayError
 from tests.helpers.fake_units import FakeUnit, fake_survey
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.identity import data_identity
+from datamodules.listing import list_source
 from datamodules.packing.read import read_description, read_manifest
 from datamodules.prepare import main, parse_arguments
 from datamodules.source import Source
@@ -62,7 +62,7 @@ def test_dicom_series_become_a_set_of_hounsfield_units(
         assert shown in printed
     with Image.open(out / "contact_sheet.png") as sheet:
         assert np.asarray(sheet).std() > 10
-    assert data_identity(Source(kind="packed", root=str(out))).train_images == description["samples"]["train"]
+    assert list_source(Source(kind="packed", root=str(out))).train_images == description["samples"]["train"]
 
 
 def test_archives_of_ilsvrc_become_a_set_with_the_providers_split(

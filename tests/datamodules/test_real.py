@@ -9,8 +9,8 @@ import torch
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional
 
-from datamodules.identity import data_identity
-from datamodules.prepare_domain import prepare
+from datamodules.listing import list_source
+from datamodules.loading import load
 from datamodules.source import Source
 
 ROOT = os.environ.get("RELAY_REAL_DATA", "")
@@ -21,11 +21,11 @@ LIMIT = 2**31
 def test_imagenette_as_torchvision_reads_it(tmp_path: Path) -> None:
     root = Path(ROOT, "natural", "imagenette-224")
     source = Source(kind="folder", root=str(root), decode_size=64)
-    identity = data_identity(source)
+    identity = list_source(source)
     reference = ImageFolder(str(root / "val"))
     assert identity.classes == tuple(reference.classes)
     assert (identity.train_images, identity.val_images) == (3000, 750)
-    domain = prepare(source, tmp_path, memory_limit_bytes=0)
+    domain = load(list_source(source), tmp_path, memory_limit_bytes=0)
     assert domain.shape == (64, 64, 3)
     assert domain.val.labels.tolist() == reference.targets
     for place in range(0, 750, 75):
@@ -39,7 +39,7 @@ def test_kth_tips_is_split_and_cropped(tmp_path: Path) -> None:
     source = Source(
         kind="folder", root=str(Path(ROOT, "texture", "KTH-TIPS-grey")), val_fraction=0.2, decode_size=64
     )
-    domain = prepare(source, tmp_path, memory_limit_bytes=LIMIT)
+    domain = load(list_source(source), tmp_path, memory_limit_bytes=LIMIT)
     assert len(domain.classes) == 10
     assert np.asarray(domain.train.images).shape == (650, 64, 64)
     assert np.bincount(domain.val.labels).tolist() == [16] * 10  # 81 a class
@@ -48,8 +48,10 @@ def test_kth_tips_is_split_and_cropped(tmp_path: Path) -> None:
 
 def test_lung_patches_keep_patients_apart(tmp_path: Path) -> None:
     root = str(Path(ROOT, "lung", "semiseg-patches32"))
-    domain = prepare(
-        Source(kind="manifest", root=root, manifest="manifest.csv"), tmp_path, memory_limit_bytes=LIMIT
+    domain = load(
+        list_source(Source(kind="manifest", root=root, manifest="manifest.csv")),
+        tmp_path,
+        memory_limit_bytes=LIMIT,
     )
     assert domain.classes == ("consolidation", "ground_glass", "normal")
     counts = np.bincount(domain.train.labels) + np.bincount(domain.val.labels)

@@ -14,9 +14,10 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from datamodules.base import StageData
+from datamodules.domain import Domain
+from datamodules.listing import list_source
 from datamodules.loader import Batch, EpochLoader
-from datamodules.prepare_domain import prepare
-from datamodules.prepared import PreparedDomain
+from datamodules.loading import load
 from datamodules.preprocess import Preprocess
 from datamodules.sampler import EpochBatches
 from datamodules.source import Source
@@ -62,18 +63,18 @@ class Saver(Callback):
 
 
 @pytest.fixture(scope="module")
-def domain(tmp_path_factory: pytest.TempPathFactory) -> PreparedDomain:
+def domain(tmp_path_factory: pytest.TempPathFactory) -> Domain:
     return prepared(tmp_path_factory.mktemp("data"), limit=10**6)
 
 
-def prepared(root: Path, limit: int) -> PreparedDomain:
+def prepared(root: Path, limit: int) -> Domain:
     source = Source(kind="folder", root=str(split_folders(root / "data", train=TRAIN)))
-    return prepare(source, root / "cache", memory_limit_bytes=limit)
+    return load(list_source(source), root / "cache", memory_limit_bytes=limit)
 
 
-def stage_data(domain: PreparedDomain, **change: Any) -> StageData:
+def stage_data(domain: Domain, **change: Any) -> StageData:
     fields: dict[str, Any] = {
-        "prepared": domain, "batch_size": 6, "eval_batch_size": 3, "image_size": 12, "mean": MEAN, "std": STD,
+        "domain": domain, "batch_size": 6, "eval_batch_size": 3, "image_size": 12, "mean": MEAN, "std": STD,
         "augment": "none", "data_ratio": 1.0, "ratio_unit": "patch", "order_seed": 1, "subset_seed": 2,
         "augment_seed": 3, "workers": 0, "channels_last": False,
     }  # fmt: skip
@@ -107,16 +108,14 @@ def expected_order(epoch: int, n: int = 2 * TRAIN) -> list[list[int]]:
     return list(sampler)
 
 
-def test_attributes(domain: PreparedDomain) -> None:
+def test_attributes(domain: Domain) -> None:
     data = stage_data(domain, data_ratio=0.5)
     assert (data.classes, data.train_images, data.val_images) == (("brick", "cotton"), 8, 4)
     assert (data.train_counts, data.val_counts) == ((4, 4), (2, 2))
     assert (data.val_groups, data.val_samples) == (domain.val.groups, domain.val.samples)
 
 
-def test_fit_sees_each_image_preprocessed_in_the_samplers_order(
-    domain: PreparedDomain, tmp_path: Path
-) -> None:
+def test_fit_sees_each_image_preprocessed_in_the_samplers_order(domain: Domain, tmp_path: Path) -> None:
     probe = fit(tmp_path, stage_data(domain), 2)
     for epoch in (0, 1):
         seen = [indices for number, indices, _ in probe.train_batches if number == epoch]
@@ -127,7 +126,7 @@ def test_fit_sees_each_image_preprocessed_in_the_samplers_order(
     assert [indices for indices, _ in probe.val_batches][-2:] == [[0, 1, 2], [3]]
 
 
-def test_order_goes_on_after_a_resume(domain: PreparedDomain, tmp_path: Path) -> None:
+def test_order_goes_on_after_a_resume(domain: Domain, tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", stage_data(domain), 4)
     for hook in ("on_train_epoch_end", "on_validation_end"):
         saved = tmp_path / f"{hook}.ckpt"
@@ -138,7 +137,7 @@ def test_order_goes_on_after_a_resume(domain: PreparedDomain, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_streaming_equals_memory(domain: PreparedDomain, tmp_path: Path, workers: int) -> None:
+def test_streaming_equals_memory(domain: Domain, tmp_path: Path, workers: int) -> None:
     streamed = prepared(tmp_path, limit=0)
     memory = fit(tmp_path, stage_data(domain, augment="dihedral"), 2)
     stream = fit(tmp_path, stage_data(streamed, augment="dihedral", workers=workers), 2)
@@ -157,7 +156,7 @@ def test_streaming_resumes_in_the_right_epoch(tmp_path: Path) -> None:
     assert [indices for _, indices, _ in resumed.train_batches] == expected_order(1)
 
 
-def test_augmentation_differs_by_epoch_and_spares_evaluation(domain: PreparedDomain, tmp_path: Path) -> None:
+def test_augmentation_differs_by_epoch_and_spares_evaluation(domain: Domain, tmp_path: Path) -> None:
     plain = fit(tmp_path, stage_data(domain), 2)
     augmented = fit(tmp_path, stage_data(domain, augment="dihedral"), 2)
 
@@ -174,13 +173,13 @@ def test_augmentation_differs_by_epoch_and_spares_evaluation(domain: PreparedDom
         torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=0)
 
 
-def test_channels_last(domain: PreparedDomain, tmp_path: Path) -> None:
+def test_channels_last(domain: Domain, tmp_path: Path) -> None:
     (_, _, images), *_ = fit(tmp_path, stage_data(domain, channels_last=True), 1).train_batches
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert not images.is_contiguous()
 
 
-def test_ratio_takes_a_subset_and_keeps_positions(domain: PreparedDomain, tmp_path: Path) -> None:
+def test_ratio_takes_a_subset_and_keeps_positions(domain: Domain, tmp_path: Path) -> None:
     probe = fit(tmp_path, stage_data(domain, data_ratio=0.5), 1)
     seen = sorted(index for _, indices, _ in probe.train_batches for index in indices)
     assert len(seen) == 8
@@ -193,7 +192,7 @@ def test_ratio_takes_a_subset_and_keeps_positions(domain: PreparedDomain, tmp_pa
 def test_patients_of_a_manifest(tmp_path: Path) -> None:
     rows = [*ROWS, ("c/1.png", "con", "p4", "train"), ("c/2.png", "ggo", "p4", "train")]
     source = Source(kind="manifest", root=str(manifest(tmp_path, rows)), manifest="manifest.csv")
-    domain = prepare(source, tmp_path / "cache", memory_limit_bytes=10**6)
+    domain = load(list_source(source), tmp_path / "cache", memory_limit_bytes=10**6)
     data = stage_data(domain, data_ratio=0.4, ratio_unit="patient")
     assert data.train_counts == (1, 1)
     assert data.val_groups == ("p3", "p3")
@@ -218,7 +217,7 @@ def child_processes() -> Iterator[int]:
     return (child.pid for child in psutil.Process().children(recursive=True))
 
 
-def test_two_ranks_share_the_batches(domain: PreparedDomain) -> None:
+def test_two_ranks_share_the_batches(domain: Domain) -> None:
     whole = [batch.indices.tolist() for batch in stage_data(domain).train_dataloader()]
     shares = []
     for rank in (0, 1):
@@ -231,7 +230,7 @@ def test_two_ranks_share_the_batches(domain: PreparedDomain) -> None:
     assert [first + second for first, second in zip(*shares, strict=True)] == whole
 
 
-def test_loader_can_be_iterated_again(domain: PreparedDomain) -> None:
+def test_loader_can_be_iterated_again(domain: Domain) -> None:
     loader = stage_data(domain).train_dataloader()
     assert isinstance(loader, EpochLoader)
     assert len(loader) == 3
@@ -250,7 +249,7 @@ def test_loader_can_be_iterated_again(domain: PreparedDomain) -> None:
         ({"mean": (0.5,)}, "three numbers"),
     ],
 )
-def test_bad_arguments(domain: PreparedDomain, change: dict[str, Any], message: str) -> None:
+def test_bad_arguments(domain: Domain, change: dict[str, Any], message: str) -> None:
     with pytest.raises(RelayError, match=message):
         stage_data(domain, **change)
 

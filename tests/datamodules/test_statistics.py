@@ -9,19 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import datamodules.statistics
-from datamodules.decode import ImageFiles, Reading
-from datamodules.prepared import PreparedDomain, PreparedSplit
+from datamodules.domain import Domain, Side
+from datamodules.loading.image_files import ImageFiles
+from datamodules.pixels.decode import Reading
 from datamodules.statistics import channel_statistics
 from stages.errors import RelayError
 
 
-def _split(images: npt.NDArray[np.uint8] | ImageFiles) -> PreparedSplit:
+def _split(images: npt.NDArray[np.uint8] | ImageFiles) -> Side:
     names = tuple(str(index) for index in range(len(images)))
-    return PreparedSplit(images, np.zeros(len(images), dtype=np.int64), names, names)
+    return Side(images, np.zeros(len(images), dtype=np.int64), names, names)
 
 
-def _domain(train: npt.NDArray[np.uint8] | ImageFiles, val: npt.NDArray[np.uint8]) -> PreparedDomain:
-    return PreparedDomain(("a", "b"), _split(train), _split(val), val.shape[1:], "d" * 64, None)
+def _domain(train: npt.NDArray[np.uint8] | ImageFiles, val: npt.NDArray[np.uint8]) -> Domain:
+    return Domain(("a", "b"), _split(train), _split(val))
 
 
 def _random(shape: tuple[int, ...], seed: int, low: int = 0, high: int = 256) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from datamodules.domain import Domain, Split
+from datamodules.domain import Domain, Side
 
 CLASSES = ("brick", "cotton")
 
@@ -79,9 +79,9 @@ def fake_generator(monkeypatch: pytest.MonkeyPatch, images: npt.NDArray[np.gener
         generator.calls += 1  # type: ignore[attr-defined]
         labels = np.arange(len(images), dtype=np.int64) % classes
 
-        def side(name: str) -> Split:
+        def side(name: str) -> Side:
             names = tuple(f"{name}/{number}" for number in range(len(images)))
-            return Split(images, labels, names, names)
+            return Side(images, labels, names, names)
 
         return Domain(class_names(classes), side("train"), side("val"))
 

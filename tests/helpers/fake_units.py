@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.packing.units import OnError, Problem, Sample, Side, Survey
+from datamodules.domain import SideName
+from datamodules.faults import OnError, Problem
+from datamodules.packing.units import Sample, Survey
 from stages.errors import RelayError
 
 CLASSES = ("GGO", "NOR")
@@ -23,7 +25,7 @@ class FakeUnit:
     dtype: str = "int16"
     size: int = 8
     bad: bool = False
-    split: Side | None = None
+    split: SideName | None = None
     read_log: str = ""
     killed_by: str = ""
     constant: bool = False

@@ -23,7 +23,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 import datamodules.configured
-from stages.config import SourceConfig
+from datamodules.source import Source
 from stages.outcome import Outcome
 from stages.record import Record
 from tests.helpers.stage_helpers import CONF, PROJECT, recipe, record_content
@@ -54,7 +54,7 @@ class Desk:
     folder: Path
     train: Callable[..., Answer]
     jobs: list[list[str]]
-    prepared: list[SourceConfig]
+    prepared: list[Source]
 
     def complete(self, *names: str) -> None:
         for name in names:
@@ -70,7 +70,7 @@ def desk(
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     jobs: list[list[str]] = []
-    prepared: list[SourceConfig] = []
+    prepared: list[Source] = []
 
     def launch(_: Any, batch: Sequence[Sequence[str]], first: int) -> Sequence[Any]:
         jobs.extend(map(list, batch))
@@ -92,7 +92,9 @@ def desk(
     Plugins.instance()  # it loads the launchers' modules again, so the class is looked up afterwards
     launcher = sys.modules["hydra._internal.core_plugins.basic_launcher"].BasicLauncher
     monkeypatch.setattr(launcher, "launch", launch)
-    monkeypatch.setattr(datamodules.configured, "prepare_source", lambda source, _: prepared.append(source))
+    monkeypatch.setattr(
+        datamodules.configured, "load_source", lambda listing, _: prepared.append(listing.source)
+    )
     yield Desk(tmp_path, train, jobs, prepared)
     GlobalHydra.instance().clear()
     root.handlers[:], root.level = handlers, level

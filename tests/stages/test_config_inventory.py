@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from datamodules.configured import identify
+from datamodules.configured import list_source
 from stages.build import build_recipe
 from stages.config import Config, SourceConfig, execution, leaf_roles, recipe
 from stages.plan import source_of
@@ -252,11 +252,11 @@ def test_generated_images_move_the_id_through_their_digest(part: str, leaf: str)
     source = config.data.domains["natural"]
     if part == "stage.source":
         config.stage.source = source = SourceConfig(**vars(source))  # type: ignore[union-attr]
-    before = identify(source_of(config)).digest
+    before = list_source(source_of(config)).digest
     value = {"generator": "texture", "classes": 9, "window": [-500.0, 100.0]}.get(leaf)
     setattr(source, leaf, getattr(source, leaf) + 1 if value is None else value)
     assert golden()[f"{part}.{leaf}"] == "recipe"
-    assert identify(source_of(config)).digest != before
+    assert list_source(source_of(config)).digest != before
 
 
 FILES = {"decode_size": 8, "color": "rgb", "window": [0.0, 99.0], "val_fraction": 0.5, "split_seed": 1}
@@ -276,15 +276,15 @@ def test_files_move_the_id_through_their_digest(tmp_path: Path, leaf: str) -> No
     source = SourceConfig(
         kind="folder", root=str(folder_of_images(tmp_path)), val_fraction=0.25, split_seed=0
     )
-    before = identify(source).digest
+    before = list_source(source).digest
     setattr(source, leaf, FILES[leaf])
-    assert identify(source).digest != before
+    assert list_source(source).digest != before
     assert golden()[f"stage.source.{leaf}"] == golden()[f"data.domains.*.{leaf}"] == "recipe"
 
 
 def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
     digests = {
-        identify(
+        list_source(
             SourceConfig(kind="folder", root=str(folder_of_images(tmp_path / name)), val_fraction=0.25)
         ).digest
         for name in ("here", "elsewhere")

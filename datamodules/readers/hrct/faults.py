@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from datamodules.packing.units import OnError, Problem
+from datamodules.faults import OnError, Problem
 from stages.errors import RelayError
 
 

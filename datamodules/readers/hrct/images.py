@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from datamodules.decode import FORMATS, GREY_16_BIT
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
+from datamodules.pixels.decode import FORMATS, GREY_16_BIT
 
 Depth = Literal["8-bit", "16-bit signed", "16-bit unsigned"]
 Spacing = tuple[float, float]

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datamodules.listing import is_image, normalised
-from datamodules.packing.units import Side, UnusableError
+from datamodules.domain import SideName
+from datamodules.faults import UnusableError
+from datamodules.files.names import is_image, normalised
+from datamodules.files.walk import walk
 from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.slices import DICOM_MARK_END, is_dicom
-from datamodules.walk import walk
 from stages.errors import RelayError
 
-_SIDES: dict[str, Side] = {
+_SIDES: dict[str, SideName] = {
     "train": "train",
     "training": "train",
     "test": "val",
@@ -75,7 +76,7 @@ class SliceFolder:
     number: int
     path: str = field(repr=False)
     patient: str = field(repr=False)
-    side: Side | None
+    side: SideName | None
     independent: bool
     dicom: tuple[SourceFile, ...]
     images: tuple[SourceFile, ...]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from datamodules.decode import HOUNSFIELD_WINDOW
+from datamodules.pixels.window import HOUNSFIELD_WINDOW
 from datamodules.readers.hrct.classes import SEVEN_PATTERNS, ClassMap, checked_class_map, plain_label
 from datamodules.readers.hrct.order import Direction
 from stages.checks import is_whole

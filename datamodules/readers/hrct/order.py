@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
 from datamodules.readers.hrct.slices import SliceHeader
 
 Direction = Literal["image_numbers", "ascending", "descending"]

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from datamodules.packing.units import OnError, Survey
+from datamodules.faults import OnError
+from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import checked_class_map
 from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.layout import SourceFile, find_slice_folders

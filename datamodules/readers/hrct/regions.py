@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from datamodules.listing import first_and_more
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
+from datamodules.files.names import first_and_more
 from datamodules.readers.hrct.classes import plain_label
 from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile

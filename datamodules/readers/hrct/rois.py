@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
 from datamodules.readers.hrct.classes import plain_label
 
 BOX_COLUMNS = ("slice", "top", "left", "height", "width", "label")

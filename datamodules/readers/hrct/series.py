@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from datamodules.packing.units import Side, UnusableError
+from datamodules.domain import SideName
+from datamodules.faults import UnusableError
 from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.images import ImageHeader, read_image_header
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
@@ -45,7 +46,7 @@ class Series:
     patient: str = field(repr=False)
 
     @property
-    def side(self) -> Side | None:
+    def side(self) -> SideName | None:
         """The provider's split."""
         return self.folder.side
 

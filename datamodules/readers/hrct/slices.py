@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
 
 _MOST_PIXELS = 4096 * 4096
 _SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage

@@ -5,7 +5,9 @@ from typing import cast
 
 import numpy as np
 
-from datamodules.packing.units import OnError, Problem, Sample, Side, UnusableError
+from datamodules.domain import SideName
+from datamodules.faults import OnError, Problem, UnusableError
+from datamodules.packing.units import Sample
 from datamodules.readers.hrct.drawing import Labels, Numbers, draw_regions, label_mask
 from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.images import Slice, read_mask, read_slice_image, resample, resample_labels
@@ -57,7 +59,7 @@ class SeriesUnit:
     fingerprint: str
     title: str
     group: str = field(repr=False)
-    side: Side | None
+    side: SideName | None
     dicom: bool
     shape: tuple[int, int]
     spacing: tuple[float, float] | None

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path, PurePosixPath
 
-from datamodules.listing import first_and_more, normalised
-from datamodules.packing.units import Side
+from datamodules.domain import SideName
+from datamodules.files.names import first_and_more, normalised
 from datamodules.readers.ilsvrc.devkit import DEVKIT_ARCHIVE, is_wnid
 from datamodules.readers.ilsvrc.images import ImageEntry, by_ground_truth
 from datamodules.readers.ilsvrc.units import Layout
@@ -17,7 +17,7 @@ from stages.errors import RelayError
 
 TRAIN_ARCHIVE = "ILSVRC2012_img_train.tar"
 VAL_ARCHIVE = "ILSVRC2012_img_val.tar"
-ARCHIVES: dict[Side, str] = {"train": TRAIN_ARCHIVE, "val": VAL_ARCHIVE}
+ARCHIVES: dict[SideName, str] = {"train": TRAIN_ARCHIVE, "val": VAL_ARCHIVE}
 MD5 = {
     TRAIN_ARCHIVE: "1d675b47d978889d74fa0da5fadfb00e",
     VAL_ARCHIVE: "29b22e2961454d5413ddabcf34fc5622",

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from datamodules.listing import first_and_more
+from datamodules.files.names import first_and_more
 from stages.errors import RelayError
 
 DEVKIT_ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"

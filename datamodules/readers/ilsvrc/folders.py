@@ -5,12 +5,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from datamodules.listing import first_and_more, is_image, normalised
-from datamodules.packing.units import Side
+from datamodules.domain import SideName
+from datamodules.files.names import first_and_more, is_image, normalised
+from datamodules.files.walk import is_folder
 from datamodules.readers.ilsvrc.devkit import is_wnid
 from datamodules.readers.ilsvrc.images import ImageEntry, by_ground_truth
 from datamodules.readers.ilsvrc.units import Layout
-from datamodules.walk import is_folder
 from stages.errors import RelayError
 
 
@@ -26,7 +26,7 @@ class ClassFolders:
     layout: Layout = "class_folders"
     missing = 0  # nothing says how many there should be
 
-    def __init__(self, location: Path, side: Side) -> None:
+    def __init__(self, location: Path, side: SideName) -> None:
         self.location = location
         self.ignored = 0
         folders = sorted(entry.name for entry in _scan(location, side) if is_folder(entry))
@@ -63,7 +63,7 @@ class FlatFolder:
 
     layout: Layout = "flat"
 
-    def __init__(self, location: Path, side: Side, truth: tuple[str, ...]) -> None:
+    def __init__(self, location: Path, side: SideName, truth: tuple[str, ...]) -> None:
         self.location = location
         found, self.ignored = _images(location, side)
         self._by_class, self.missing = by_ground_truth(found, truth, side)
@@ -75,7 +75,7 @@ class FlatFolder:
             yield wnid, self._by_class[wnid]
 
 
-def has_class_folders(location: Path, side: Side) -> bool:
+def has_class_folders(location: Path, side: SideName) -> bool:
     """Whether a side's folder holds folders, rather than images side by side."""
     return any(is_folder(entry) for entry in _scan(location, side))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.packing.units import Side
+from datamodules.domain import SideName
 from stages.errors import RelayError
 
 # Names as the provider gives them: nothing but a WNID and a number. Any other may tell what it should not.
@@ -128,7 +128,7 @@ class Packer:
         )
 
 
-def image_name(side: Side, wnid: str, place: int, file: str) -> str:
+def image_name(side: SideName, wnid: str, place: int, file: str) -> str:
     """What an image is called in a prepared set, in messages and in lists.
 
     The provider's own name where it is one; else its place in the sorted listing of its class: a file's name

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from datamodules.listing import existing_root, first_and_more
-from datamodules.packing.units import OnError, Problem, Side, Survey, Unit
+from datamodules.domain import SideName
+from datamodules.faults import OnError, Problem
+from datamodules.files.access import existing_root
+from datamodules.files.names import first_and_more
+from datamodules.packing.units import Survey, Unit
 from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchive, check_checksums
 from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
 from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders
@@ -22,7 +25,7 @@ DECODER_VERSION = 1
 _KAGGLE = "ILSVRC/Data/CLS-LOC"
 """Folder of both sides in Kaggle's copy of the set."""
 
-_SIDES: tuple[Side, Side] = ("train", "val")
+_SIDES: tuple[SideName, SideName] = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _check_options(options: IlsvrcOptions) -> None:
         raise RelayError(f"images_per_unit is {options.images_per_unit}; set it to 1 or more, such as 256.")
 
 
-def _listed(source: Path, side: Side, names: ClassNames) -> _Listed:
+def _listed(source: Path, side: SideName, names: ClassNames) -> _Listed:
     archive = source / ARCHIVES[side]
     folder = next((place for place in (source / side, source / _KAGGLE / side) if place.is_dir()), source)
     if archive.is_file():
@@ -132,7 +135,7 @@ def _listed(source: Path, side: Side, names: ClassNames) -> _Listed:
     return FlatFolder(folder, side, names.validation)
 
 
-def _check_classes(side: Side, listed: _Listed, classes: tuple[str, ...]) -> None:
+def _check_classes(side: SideName, listed: _Listed, classes: tuple[str, ...]) -> None:
     absent = sorted(set(classes) - set(listed.classes))
     if absent:
         raise RelayError(
@@ -142,7 +145,7 @@ def _check_classes(side: Side, listed: _Listed, classes: tuple[str, ...]) -> Non
 
 
 def _entries(
-    side: Side,
+    side: SideName,
     listed: _Listed,
     classes: tuple[str, ...],
     problems: list[Problem],
@@ -169,7 +172,7 @@ def _entries(
     return packer.packed()
 
 
-def _check_missing(side: Side, listed: _Listed, problems: list[Problem], on_error: OnError) -> None:
+def _check_missing(side: SideName, listed: _Listed, problems: list[Problem], on_error: OnError) -> None:
     if listed.missing > 0:
         why = f"{listed.missing} images of the devkit's ground truth are not there"
         if on_error == "raise":
@@ -180,7 +183,7 @@ def _check_missing(side: Side, listed: _Listed, problems: list[Problem], on_erro
 
 
 def _notes(
-    source: Path, side: Side, listed: _Listed, classes: tuple[str, ...], names: ClassNames, images: int
+    source: Path, side: SideName, listed: _Listed, classes: tuple[str, ...], names: ClassNames, images: int
 ) -> list[str]:
     notes = []
     if listed.layout == "archive" and (source / side).is_dir():
@@ -194,7 +197,7 @@ def _notes(
 
 
 def _units(
-    side: Side, listed: _Listed, classes: tuple[str, ...], entries: PackedEntries, options: IlsvrcOptions
+    side: SideName, listed: _Listed, classes: tuple[str, ...], entries: PackedEntries, options: IlsvrcOptions
 ) -> list[Unit]:
     units: list[Unit] = []
     for number, start in enumerate(range(0, len(entries), options.images_per_unit)):

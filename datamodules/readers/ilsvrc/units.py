@@ -6,7 +6,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
-from datamodules.packing.units import OnError, Problem, Sample, Side
+from datamodules.domain import SideName
+from datamodules.faults import OnError, Problem, UnusableError
+from datamodules.packing.units import Sample
 from datamodules.readers.ilsvrc.images import PackedEntries, image_name
 from stages.errors import RelayError
 
@@ -30,7 +32,7 @@ class ImageUnit:
 
     key: str
     fingerprint: str
-    side: Side
+    side: SideName
     location: Path
     layout: Layout
     classes: tuple[str, ...]
@@ -46,7 +48,6 @@ class ImageUnit:
                 opened.
         """
         # Here, since a survey needs no torch: half a gigabyte and seconds in every process.
-        from datamodules.packing.units import UnusableError
         from datamodules.readers.jpeg import decode_image
 
         samples: list[Sample] = []

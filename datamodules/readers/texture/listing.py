@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from datamodules.listing import is_image, is_readable, leaves_folder, normalised
-from datamodules.packing.units import Problem
+from datamodules.faults import Problem
+from datamodules.files.access import is_readable
+from datamodules.files.names import is_image, leaves_folder, normalised
+from datamodules.files.walk import walk
 from datamodules.readers.texture.names import CURET_MATERIALS
-from datamodules.walk import walk
 from stages.errors import RelayError
 
 Layout = Literal["columbia", "oxford", "kth-tips"]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
 
 _FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})  # of 8 bits or fewer

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.listing import first_and_more
-from datamodules.packing.units import OnError, Problem, Sample, Survey, UnusableError, Value
+from datamodules.faults import OnError, Problem, UnusableError
+from datamodules.files.names import first_and_more
+from datamodules.packing.units import Sample, Survey, Value
 from datamodules.readers.texture.listing import TextureImage, list_textures
 from datamodules.readers.texture.names import CURET_MATERIALS, KTH_TIPS_MATERIALS
 from datamodules.readers.texture.pixels import decoded, file_bytes, resized

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from analysis.explain.target_images import TargetImages, target_images
-from datamodules.configured import identify
+from datamodules.configured import list_source
 from stages.errors import RelayError
 from stages.plan import source_of
 from stages.recipe import DataRecipe
@@ -60,7 +60,7 @@ def _run(
     config.paths.cache_dir = str(folder / "cache")
     of = recipe(
         data=DataRecipe(
-            digest=identify(source_of(config)).digest,
+            digest=list_source(source_of(config)).digest,
             image_size=SIDE,
             mean=mean,
             std=std,

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
-from datamodules.domain import Domain, Split
+from datamodules.domain import Domain, Side
 from datamodules.embedded import dld
 from datamodules.embedded.dld_patterns import draw
 from datamodules.embedded.dld_structures import Lung
-from datamodules.histogram import histogram_accuracy
+from datamodules.loading.histogram import histogram_accuracy
 from stages.errors import RelayError
 
 PATTERNS = ("CON", "GGO", "HCM", "RET", "EMP", "NOD", "NOR")
@@ -31,7 +31,7 @@ def to_grey(hounsfield: np.ndarray) -> np.ndarray:
     return np.rint(np.clip((hounsfield.astype(np.float64) + 1000) / 1400, 0, 1) * 255).astype(np.uint8)
 
 
-def of_class(split: Split, name: str) -> np.ndarray:
+def of_class(split: Side, name: str) -> np.ndarray:
     return split.images[split.labels == PATTERNS.index(name)].astype(np.float64)
 
 
@@ -137,7 +137,7 @@ def test_same_seed_same_bits_and_other_seed_other_pixels() -> None:
     first, again, other = generate(), generate(), generate(seed=1)
     for side in ("train", "val"):
         one, two, three = getattr(first, side), getattr(again, side), getattr(other, side)
-        for field in dataclasses.fields(Split):
+        for field in dataclasses.fields(Side):
             assert_array_equal(getattr(one, field.name), getattr(two, field.name))
         assert not (one.images == three.images).all(axis=(1, 2)).any()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
 from datamodules.readers.hrct.images import (
     read_image_header,
     read_mask,

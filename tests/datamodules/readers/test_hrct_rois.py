@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
 from datamodules.readers.hrct.classes import (
     PAPER_COUNTS,
     SEVEN_PATTERNS,

@@ -16,7 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )  # fmt: skip
 
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
 from datamodules.readers.hrct.order import Direction, Ordered, order_slices
 from datamodules.readers.hrct.slices import read_hounsfield, read_slice_header
 from tests.helpers.fake_hrct import IDENTIFIERS, SERIES_UID, SPACING, hounsfield, write_series

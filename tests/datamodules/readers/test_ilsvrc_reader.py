@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.decode import Reading, decode_file
 from datamodules.packing.units import Sample
+from datamodules.pixels.decode import Reading, decode_file
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
 from datamodules.readers.ilsvrc.units import ImageUnit
 from stages.errors import RelayError

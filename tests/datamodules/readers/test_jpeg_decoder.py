@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from datamodules.decode import Reading, decode_file
-from datamodules.packing.units import UnusableError
+from datamodules.faults import UnusableError
+from datamodules.pixels.decode import Reading, decode_file
 from datamodules.readers import jpeg
 from datamodules.readers.jpeg import decode_image, jpeg_frame, reduction
 from tests.helpers.fake_ilsvrc import encoded, photograph

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.packing.units import Problem, Sample
+from datamodules.faults import Problem
+from datamodules.packing.units import Sample
 from datamodules.readers.texture.reader import TextureOptions, survey
 from stages.errors import RelayError
 from tests.helpers.fake_textures import compress, curet, kth_tips, oxford, save

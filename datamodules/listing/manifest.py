@@ -1,4 +1,4 @@
-"""Which images does a manifest list (CSV with the columns path, class, group, split)?"""
+"""Lists the images that a manifest names (CSV with the columns path, class, group, split)."""
 
 import csv
 import os
@@ -7,22 +7,16 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from datamodules.listing import (
-    ImageFile,
-    Listing,
-    Side,
-    check_files,
-    checked_listing,
-    existing_root,
-    first_and_more,
-    is_image,
-    normalised,
-)
+from datamodules.domain import SideName
+from datamodules.files.access import existing_root
+from datamodules.files.names import first_and_more, is_image, normalised
+from datamodules.listing.check import check_files, checked_listing
+from datamodules.listing.listing import FileListing, ImageFile
 from datamodules.source import Source
 from stages.errors import RelayError
 
 _COLUMNS = ("path", "class", "group", "split")
-_SIDE_OF: dict[str, Side] = {"train": "train", "val": "val", "test": "val", "eval": "val"}
+_SIDE_OF: dict[str, SideName] = {"train": "train", "val": "val", "test": "val", "eval": "val"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +25,10 @@ class _Row:
     path: str
     class_name: str
     group: str
-    side: Side
+    side: SideName
 
 
-def list_manifest(source: Source) -> Listing:
+def list_manifest(source: Source) -> FileListing:
     """List the images of a manifest source.
 
     Columns other than path, class, group and split are ignored. The split is `train`, or one of `val`,
@@ -42,7 +36,7 @@ def list_manifest(source: Source) -> Listing:
 
     Raises:
         RelayError: The manifest is missing or not a CSV, lacks a column or a value, has an unknown split, a
-            path outside the root or without an image file, or one of the checks of `listing` fails.
+            path outside the root or without an image file, or one of the checks of `listing.check` fails.
     """
     assert source.root is not None
     assert source.manifest is not None
@@ -60,7 +54,7 @@ def list_manifest(source: Source) -> Listing:
                   row.side)
         for row, (location, status) in zip(rows, found, strict=True)
     )  # fmt: skip
-    return checked_listing(manifest, classes, files)
+    return checked_listing(source, manifest, classes, files)
 
 
 def _find_files(root: str, manifest: str, rows: list[_Row]) -> list[tuple[str, os.stat_result]]:

@@ -1,31 +1,24 @@
-"""Which images lie in class folders, `{train,val}/class/*` or `class/*`?"""
+"""Lists images in class folders: `{train,val}/class/*` or `class/*`."""
 
 import os
 from collections.abc import Iterator
 from typing import NoReturn
 
+from datamodules.domain import SIDES, SideName
 from datamodules.draw import share
-from datamodules.listing import (
-    ImageFile,
-    Listing,
-    Side,
-    check_files,
-    checked_listing,
-    existing_root,
-    first_and_more,
-    is_image,
-    normalised,
-)
+from datamodules.files.access import existing_root
+from datamodules.files.names import first_and_more, is_image, normalised
+from datamodules.files.walk import walk
+from datamodules.listing.check import check_files, checked_listing
+from datamodules.listing.listing import FileListing, ImageFile
 from datamodules.source import Source
-from datamodules.walk import walk
 from stages.errors import RelayError
 from stages.seeds import seeded_order
 
 _Found = tuple[str, str, os.stat_result]  # path below the root, location, stat
-_SIDES: tuple[Side, Side] = ("train", "val")
 
 
-def list_folder(source: Source) -> Listing:
+def list_folder(source: Source) -> FileListing:
     """List the images of a folder source.
 
     Class folders may hold folders; files of unknown suffix and names that start with a dot are ignored.
@@ -34,12 +27,12 @@ def list_folder(source: Source) -> Listing:
 
     Raises:
         RelayError: The root is missing or has no class folders, a class is empty, `val_fraction` is missing
-            or out of place, or one of the checks of `listing` fails.
+            or out of place, or one of the checks of `listing.check` fails.
     """
     assert source.root is not None
     root = existing_root(source.root)
     folders = _subfolders(root)
-    split_folders = [side for side in _SIDES if side in folders]
+    split_folders = [side for side in SIDES if side in folders]
     if len(split_folders) == 1:
         other = "val" if split_folders == ["train"] else "train"
         raise RelayError(f"{root}: there is a folder {split_folders[0]} but no folder {other}; add it.")
@@ -48,28 +41,30 @@ def list_folder(source: Source) -> Listing:
     return _list_unsplit(source, root, folders)
 
 
-def _list_split(source: Source, root: str) -> Listing:
+def _list_split(source: Source, root: str) -> FileListing:
     if source.val_fraction is not None or source.split_seed is not None:
         raise RelayError(
             f"{root} has folders train and val, so that `val_fraction` and `split_seed` cannot be followed; "
             "remove them."
         )
-    names = {side: _subfolders(os.path.join(root, side)) for side in _SIDES}
+    names = {side: _subfolders(os.path.join(root, side)) for side in SIDES}
     classes = sorted(set(names["train"]) | set(names["val"]))
-    for side in _SIDES:
+    for side in SIDES:
         absent = [name for name in classes if name not in names[side]]
         if absent:
             raise RelayError(f"{root}: class {first_and_more(absent)} has no folder in {side}; add it.")
-    found: list[tuple[_Found, int, Side]] = []
-    for side in _SIDES:
+    found: list[tuple[_Found, int, SideName]] = []
+    for side in SIDES:
         for label, name in enumerate(classes):
             images = _images_of_class(root, os.path.join(side, names[side][name]))
             found += [(image, label, side) for image in images]
     check_files(root, (image for image, _, _ in found))
-    return checked_listing(root, classes, (_image_file(image, label, side) for image, label, side in found))
+    return checked_listing(
+        source, root, classes, (_image_file(image, label, side) for image, label, side in found)
+    )
 
 
-def _list_unsplit(source: Source, root: str, folders: dict[str, str]) -> Listing:
+def _list_unsplit(source: Source, root: str, folders: dict[str, str]) -> FileListing:
     if not folders:
         raise RelayError(f"{root}: no class folders found; expected {{train,val}}/class/* or class/*.")
     if source.val_fraction is None:
@@ -92,10 +87,10 @@ def _list_unsplit(source: Source, root: str, folders: dict[str, str]) -> Listing
             _image_file(image, label, "val" if position in held_out else "train")
             for position, image in enumerate(images)
         ]
-    return checked_listing(root, classes, files)
+    return checked_listing(source, root, classes, files)
 
 
-def _image_file(found: _Found, label: int, side: Side) -> ImageFile:
+def _image_file(found: _Found, label: int, side: SideName) -> ImageFile:
     path, location, status = found
     return ImageFile(path, location, status.st_size, status.st_mtime_ns, label, path, side)
 
@@ -130,7 +125,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result:
     try:
         return entry.stat()
     except OSError as error:
-        raise RelayError(f"{entry.path} cannot be reached: {error.strerror}; mend or remove it.") from error
+        raise RelayError(f"{entry.path} cannot be reached: {error.strerror}; fix or remove it.") from error
 
 
 def _scan(folder: str) -> "os._ScandirIterator[str]":

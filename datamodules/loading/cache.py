@@ -1,4 +1,4 @@
-"""Where do decoded pixels live between runs, and are they whole?
+"""The cache of decoded pixels between runs: written whole or not at all, and verified when it is read.
 
 `cache_dir/DIGEST/` holds `meta.json`, `train.npy` and `val.npy`; a domain that streams has `meta.json` only.
 A folder is written under another name, synced to disk and renamed, so that it is there whole or not at all.
@@ -7,12 +7,13 @@ A folder is written under another name, synced to disk and renamed, so that it i
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +21,16 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from datamodules.domain import SIDES, Domain, Side, SideName, StoredImages
 from stages.errors import RelayError
+from stages.machine.atomic import sync_folder
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 1  # of the folder; raise it when its layout changes
 
 
-@dataclass(frozen=True)
-class CachedSide:
-    """One side: (N, ...) uint8 pixels or None, N labels, N groups, N names."""
-
-    images: npt.NDArray[np.uint8] | None
-    labels: npt.NDArray[np.int64]
-    groups: tuple[str, ...]
-    samples: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CachedDomain:
-    """What the cache keeps of a domain.
-
-    Attributes:
-        classes: Names of the classes.
-        shape: Of an image: (H, W) or (H, W, 3).
-        histogram_accuracy: None where there are no pixels.
-        train: Training side.
-        val: Evaluation side.
-    """
-
-    classes: tuple[str, ...]
-    shape: tuple[int, ...]
-    histogram_accuracy: float | None
-    train: CachedSide
-    val: CachedSide
-
-    @property
-    def has_pixels(self) -> bool:
-        """Whether pixels are cached, not only the survey."""
-        return self.train.images is not None
+OnDisk = Callable[[SideName, tuple[int, ...]], StoredImages]
+"""The images of a side where they are not cached, given the shape of one."""
 
 
 class DomainCache:
@@ -67,24 +40,35 @@ class DomainCache:
         cache_dir: Folder of all caches; made if missing.
         digest: The data's identity.
         fingerprint: What else must be equal on this machine, the files' times; a difference rebuilds.
+        on_disk: Gives the images that are not cached; None where all of them must be.
+        memory_limit_bytes: Largest size of both sides' pixels to read into memory; None for any.
     """
 
-    def __init__(self, cache_dir: Path, digest: str, fingerprint: str) -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        digest: str,
+        fingerprint: str = "",
+        on_disk: OnDisk | None = None,
+        memory_limit_bytes: int | None = None,
+    ) -> None:
         self._parent = cache_dir
         self._digest = digest
         self._fingerprint = fingerprint
+        self._on_disk = on_disk
+        self._memory_limit = memory_limit_bytes
         self.folder = cache_dir / digest[:16]
 
     def find_or_build(
-        self, enough: Callable[[CachedDomain], bool], build: Callable[[CachedDomain | None], CachedDomain]
-    ) -> CachedDomain:
+        self, enough: Callable[[Domain], bool], build: Callable[[Domain | None], Domain]
+    ) -> Domain:
         """What is cached; built and published first where there is nothing, or not `enough`.
 
         Of several processes one builds, the others wait for it.
 
         Args:
             enough: Whether what is cached serves the caller.
-            build: Makes it anew; given what is cached, None where that is nothing, damaged or stale.
+            build: Makes the domain; given what is cached, None where that is nothing, damaged or stale.
 
         Raises:
             RelayError: The cache folder cannot be written, or the disk is full.
@@ -96,11 +80,11 @@ class DomainCache:
                 if fault is not None:
                     _logger.warning("image cache %s is built again: %s", self.folder, fault)
                 if stored is None or not enough(stored):
-                    stored = build(stored)
+                    stored = replace(build(stored), digest=self._digest)
                     self._write(stored)
         return stored
 
-    def _read(self) -> tuple[CachedDomain | None, Exception | None]:
+    def _read(self) -> tuple[Domain | None, Exception | None]:
         """What is cached, its checksums verified, or what is wrong with it; neither where nothing is."""
         if not self.folder.is_dir():
             return None, None
@@ -111,18 +95,19 @@ class DomainCache:
             if meta["fingerprint"] != self._fingerprint:
                 raise ValueError("files changed since")
             accuracy = meta["histogram_accuracy"]
-            stored = CachedDomain(
-                classes=tuple(meta["classes"]),
-                shape=tuple(meta["shape"]),
+            size = math.prod(meta["shape"]) * sum(len(meta[side]["labels"]) for side in SIDES)
+            fits = self._memory_limit is None or size <= self._memory_limit
+            stored = Domain(
+                tuple(meta["classes"]),
+                *(self._read_side(side, meta, fits=fits) for side in SIDES),
+                digest=self._digest,
                 histogram_accuracy=None if accuracy is None else float(accuracy),
-                train=self._read_side("train", meta),
-                val=self._read_side("val", meta),
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             return None, error
         return stored, None
 
-    def _write(self, domain: CachedDomain) -> None:
+    def _write(self, domain: Domain) -> None:
         # The lock is ours: temporary folders of this digest were left by processes that died.
         for left in self._parent.glob(f".{self.folder.name}-*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -130,11 +115,11 @@ class DomainCache:
         try:
             temporary.mkdir()
             self._write_files(temporary, domain)
-            _sync_folder(temporary)
+            sync_folder(temporary)
             if self.folder.exists():
                 self.folder.rename(temporary.with_name(temporary.name + "-old"))
             temporary.rename(self.folder)
-            _sync_folder(self._parent)
+            sync_folder(self._parent)
         except OSError as error:
             raise _cannot_write(self._parent, error) from error
         finally:
@@ -154,19 +139,26 @@ class DomainCache:
         finally:
             lock.release()
 
-    def _read_side(self, side: str, meta: dict[str, Any]) -> CachedSide:
-        content = meta[side]
-        images = None
-        if content["sha256"] is not None:
-            # Read, not mapped: a mapped file that someone truncates kills the process that trains from it.
-            images = np.load(self.folder / f"{side}.npy", allow_pickle=False)
-            expected = (np.uint8, (len(content["labels"]), *meta["shape"]))
-            if (images.dtype, images.shape) != expected or _checksum(images) != content["sha256"]:
-                raise ValueError(f"{side}.npy is damaged")
+    def _read_side(self, side: SideName, meta: dict[str, Any], *, fits: bool) -> Side:
+        content, shape = meta[side], tuple(meta["shape"])
+        images: npt.NDArray[np.uint8] | StoredImages
+        if fits and content["sha256"] is not None:
+            images = self._read_pixels(side, (len(content["labels"]), *shape), content["sha256"])
+        elif self._on_disk is not None:
+            images = self._on_disk(side, shape)
+        else:
+            raise ValueError(f"{side}.npy is missing")
         labels = np.array(content["labels"], dtype=np.int64)
-        return CachedSide(images, labels, tuple(content["groups"]), tuple(content["samples"]))
+        return Side(images, labels, tuple(content["groups"]), tuple(content["samples"]))
 
-    def _write_files(self, folder: Path, domain: CachedDomain) -> None:
+    def _read_pixels(self, side: SideName, shape: tuple[int, ...], sha256: str) -> npt.NDArray[np.uint8]:
+        # Read, not mapped: a mapped file that someone truncates kills the process that trains from it.
+        images: npt.NDArray[Any] = np.load(self.folder / f"{side}.npy", allow_pickle=False)
+        if images.dtype != np.uint8 or images.shape != shape or _checksum(images) != sha256:
+            raise ValueError(f"{side}.npy is damaged")
+        return images
+
+    def _write_files(self, folder: Path, domain: Domain) -> None:
         meta: dict[str, Any] = {
             "format": _FORMAT,
             "digest": self._digest,
@@ -175,14 +167,16 @@ class DomainCache:
             "shape": domain.shape,
             "histogram_accuracy": domain.histogram_accuracy,
         }
-        for name, side in (("train", domain.train), ("val", domain.val)):
-            if side.images is not None:
+        for name in SIDES:
+            side = domain.side(name)
+            images = side.images
+            if isinstance(images, np.ndarray):
                 with (folder / f"{name}.npy").open("wb") as stream:
-                    np.save(stream, side.images, allow_pickle=False)
+                    np.save(stream, images, allow_pickle=False)
                     stream.flush()
                     os.fsync(stream.fileno())
             meta[name] = {
-                "sha256": None if side.images is None else _checksum(side.images),
+                "sha256": _checksum(images) if isinstance(images, np.ndarray) else None,
                 "labels": side.labels.tolist(),
                 "groups": side.groups,
                 "samples": side.samples,
@@ -195,16 +189,6 @@ class DomainCache:
 
 def _checksum(images: npt.NDArray[np.uint8]) -> str:
     return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no handle for a folder
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot_write(folder: Path, error: OSError) -> RelayError:

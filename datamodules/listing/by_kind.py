@@ -1,0 +1,66 @@
+"""A source of any kind, listed: the one step before loading that a plan needs too."""
+
+import importlib
+
+from datamodules.listing.digest import generator_digest, packed_digest
+from datamodules.listing.folder import list_folder
+from datamodules.listing.listing import Listing, PackedListing
+from datamodules.listing.manifest import list_manifest
+from datamodules.packing.read import read_description
+from datamodules.pixels.window import HOUNSFIELD_WINDOW, Window
+from datamodules.source import Source
+from stages.errors import RelayError
+
+
+def list_source(source: Source) -> Listing:
+    """List a source, without decoding an image; hand the result on to `datamodules.loading.load`.
+
+    Raises:
+        RelayError: The data cannot be trained on: see `list_folder` and `list_manifest`; there is no such
+            set, or a window is given for a set of 8-bit images.
+    """
+    match source.kind:
+        case "folder":
+            return list_folder(source)
+        case "manifest":
+            return list_manifest(source)
+        case "packed":
+            return _list_packed(source)
+        case "embedded":
+            return _list_generator(source)
+
+
+def _list_generator(source: Source) -> Listing:
+    assert source.classes is not None
+    assert source.train_images is not None
+    assert source.val_images is not None
+    generator = importlib.import_module(f"datamodules.embedded.{source.generator}")
+    classes = tuple(generator.class_names(source.classes))
+    digest = generator_digest(source, generator.VERSION)
+    return Listing(source, digest, classes, source.train_images, source.val_images)
+
+
+def _list_packed(source: Source) -> PackedListing:
+    assert source.root is not None
+    description = read_description(source.root)
+    window = _window(source, description["dtype"])
+    samples = description["samples"]
+    return PackedListing(
+        source,
+        packed_digest(description["digest"], window),
+        tuple(description["classes"]),
+        samples["train"],
+        samples["val"],
+        description,
+        window,
+    )
+
+
+def _window(source: Source, dtype: str) -> Window | None:
+    if dtype != "uint8":
+        return HOUNSFIELD_WINDOW if source.window is None else (source.window[0], source.window[1])
+    if source.window is not None:
+        raise RelayError(
+            f"window is {list(source.window)}, but the set {source.root} has 8-bit images; remove it"
+        )
+    return None

@@ -1,0 +1,88 @@
+"""Checks of listed files, without opening one, and the listing made of them."""
+
+import os
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from datamodules.domain import SIDES
+from datamodules.files.access import is_readable
+from datamodules.files.names import IMAGE_SUFFIXES, first_and_more
+from datamodules.listing.digest import files_digest
+from datamodules.listing.listing import FileListing, ImageFile
+from datamodules.source import Source
+from stages.errors import RelayError
+
+
+def check_files(root: str, found: Iterable[tuple[str, str, os.stat_result]]) -> None:
+    """Check files by what the file system says about them, without opening them.
+
+    Args:
+        root: Named in the messages.
+        found: (path, location, stat) of each file.
+
+    Raises:
+        RelayError: A path is there twice, or a file is empty or may not be read.
+    """
+    paths: Counter[str] = Counter()
+    empty, forbidden, odd = [], [], []
+    for path, location, status in found:
+        paths[path] += 1
+        if not stat.S_ISREG(status.st_mode):
+            odd.append(path)
+        elif status.st_size == 0:
+            empty.append(path)
+        elif not is_readable(location):
+            forbidden.append(path)
+    twice = [path for path, times in paths.items() if times > 1]
+    for names, what in (
+        (twice, "is listed twice; keep one entry for each image"),
+        (odd, "is not an ordinary file; remove it"),
+        (empty, "has zero bytes; copy it again or remove it"),
+        (forbidden, "may not be read; change its permissions"),
+    ):
+        if names:
+            raise RelayError(f"{root}: {first_and_more(sorted(names))} {what}.")
+
+
+def checked_listing(
+    source: Source, root: str, classes: Sequence[str], files: Iterable[ImageFile]
+) -> FileListing:
+    """Sort the files by path and check that the whole can be trained on.
+
+    Args:
+        source: Where the files come from.
+        root: Named in the messages.
+        classes: Sorted by name.
+        files: In any order.
+
+    Raises:
+        RelayError: There are no images, one class only, a class without images on a side, or a group on
+            both sides.
+    """
+    ordered = tuple(sorted(files, key=lambda file: file.path))
+    if not ordered:
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        raise RelayError(f"{root}: no images found; known suffixes are {suffixes}.")
+    if len(classes) < 2:
+        raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
+    for side, word in zip(SIDES, ("training", "evaluation"), strict=True):
+        present = {file.label for file in ordered if file.side == side}
+        absent = [name for label, name in enumerate(classes) if label not in present]
+        if absent:
+            raise RelayError(
+                f"{root}: class {first_and_more(absent)} has no {word} images; "
+                "every class needs images on both sides."
+            )
+    sides: defaultdict[str, set[str]] = defaultdict(set)
+    for file in ordered:
+        sides[file.group].add(file.side)
+    shared = sorted(group for group, seen in sides.items() if len(seen) > 1)
+    if shared:
+        raise RelayError(
+            f"{root}: group {first_and_more(shared)} is on both sides of the split, training and "
+            "evaluation; move all images of a patient or object to one side."
+        )
+    train = sum(file.side == "train" for file in ordered)
+    digest = files_digest(source, classes, ordered)
+    return FileListing(source, digest, tuple(classes), train, len(ordered) - train, ordered)

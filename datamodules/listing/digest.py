@@ -1,0 +1,46 @@
+"""What tells two data sets apart: digests of what is known without decoding an image."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from datamodules.listing.listing import ImageFile
+from datamodules.pixels.decode import DECODE_VERSION
+from datamodules.source import Source
+
+
+def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFile]) -> str:
+    """The identity of image files: the sorted list of them, and how they are read.
+
+    Of each file its path below the root, size in bytes, class, group and side count. Where the root lies, in
+    which order the file system lists, times and permissions do not. Neither does the content: a file replaced
+    by another of the same name and size goes unnoticed, which is the price of not reading a whole data set
+    before each run.
+    """
+    content = {
+        "files": [[file.path, file.size, classes[file.label], file.group, file.side] for file in files],
+        "reading": {"decode_size": source.decode_size, "window": source.window, "color": source.color},
+    }
+    # Folder and manifest are one origin: the same files under the same names are the same data.
+    return _digest("files", content)
+
+
+def generator_digest(source: Source, version: int) -> str:
+    """The identity of generated images: the generator's name, its version and parameters."""
+    names = ("generator", "classes", "train_images", "val_images", "size", "seed", "window")
+    return _digest("embedded", {name: getattr(source, name) for name in names} | {"version": version})
+
+
+def packed_digest(set_digest: str, window: tuple[float, float] | None) -> str:
+    """The identity of a prepared set: the digest in its description, and the window."""
+    content = {"origin": "packed", "set": set_digest, "window": window}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(origin: str, content: Mapping[str, Any]) -> str:
+    document = {"origin": origin, "decode_version": DECODE_VERSION, **content}
+    canonical = json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()

@@ -1,0 +1,78 @@
+"""What is known of a source's images before one is decoded: their identity, and for files where they lie."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from datamodules.domain import SideName
+from datamodules.source import Source
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A source, listed: what a recipe needs to know of it, and what loading starts from.
+
+    Attributes:
+        source: Where the images come from.
+        digest: The data's identity: SHA-256, 64 hexadecimal digits, equal on every machine for equal data.
+        classes: Names of the classes; a label is an index into them.
+        train_images: Number of training images, before any data ratio.
+        val_images: Number of evaluation images.
+    """
+
+    source: Source = field(compare=False)
+    digest: str
+    classes: tuple[str, ...]
+    train_images: int
+    val_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """One image file, not opened.
+
+    Attributes:
+        path: Name below the root, with forward slashes, in Unicode's NFC: equal on every machine.
+        location: Where the file lies on this machine.
+        size: Bytes.
+        modified: Time of the last change in nanoseconds; only the local cache looks at it.
+        label: Index of its class.
+        group: Patient or physical object; the path itself where the layout knows none.
+        side: "train" or "val".
+    """
+
+    path: str
+    location: str
+    size: int
+    modified: int
+    label: int
+    group: str
+    side: SideName
+
+
+@dataclass(frozen=True)
+class FileListing(Listing):
+    """A folder or manifest, listed.
+
+    Attributes:
+        files: All images, sorted by path.
+    """
+
+    files: tuple[ImageFile, ...] = field(repr=False)
+
+    def side(self, side: SideName) -> list[ImageFile]:
+        """The images of one side, sorted by path."""
+        return [file for file in self.files if file.side == side]
+
+
+@dataclass(frozen=True)
+class PackedListing(Listing):
+    """A set made by `python -m datamodules.prepare`, listed.
+
+    Attributes:
+        description: What its `set.json` holds.
+        window: (low, high) of grey values mapped to 0..255; None for a set of 8-bit images.
+    """
+
+    description: Mapping[str, Any] = field(repr=False)
+    window: tuple[float, float] | None

@@ -1,0 +1,60 @@
+"""From a listed source to a domain that can be trained on: generated, decoded, or found in the cache."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.domain import Domain, Side
+from datamodules.listing import FileListing, Listing, PackedListing
+from datamodules.loading.cache import DomainCache
+from datamodules.loading.files import load_files
+from datamodules.loading.histogram import baseline
+from datamodules.loading.packed import load_packed
+from datamodules.pixels.window import Window, window_to_uint8
+from datamodules.source import Source
+
+
+def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) -> Domain:
+    """Generate or decode a domain once, or find what an earlier run cached.
+
+    Images that fit into the limit are decoded to uint8 and cached; a larger set is surveyed (headers only)
+    and streams from its files, where an image that cannot be decoded is found when it is read. Of a prepared
+    set the cache keeps what takes long to compute, not the pixels. Generated domains are always in memory.
+    Safe to call from several processes at once: one works, the others wait.
+
+    Args:
+        listing: The source, from `datamodules.listing.list_source`.
+        cache_dir: Folder of the caches, shared by all domains.
+        memory_limit_bytes: Largest size of both sides' decoded pixels to hold in memory.
+
+    Raises:
+        RelayError: The data cannot be trained on, an image cannot be read (the first is named, with how many
+            more), or the cache cannot be written.
+    """
+    if isinstance(listing, PackedListing):
+        return load_packed(listing, Path(cache_dir), memory_limit_bytes)
+    if isinstance(listing, FileListing):
+        return load_files(listing, Path(cache_dir), memory_limit_bytes)
+    cache = DomainCache(Path(cache_dir), listing.digest)
+    return cache.find_or_build(lambda _: True, lambda _: _generate(listing.source))
+
+
+def _generate(source: Source) -> Domain:
+    generator = importlib.import_module(f"datamodules.embedded.{source.generator}")
+    domain: Domain = generator.generate(
+        classes=source.classes,
+        train_images=source.train_images,
+        val_images=source.val_images,
+        size=source.size,
+        seed=source.seed,
+    )
+    window = None if source.window is None else (source.window[0], source.window[1])
+    train, val = (_as_bytes(side, window) for side in (domain.train, domain.val))
+    return Domain(domain.classes, train, val, histogram_accuracy=baseline(train, val))
+
+
+def _as_bytes(side: Side, window: Window | None) -> Side:
+    assert isinstance(side.images, np.ndarray)
+    images = np.require(window_to_uint8(side.images, window), requirements=["C", "W"])  # for torch
+    return Side(images, side.labels, side.groups, side.samples)

@@ -1,0 +1,101 @@
+"""Loads listed image files: surveyed by their headers, then decoded into memory or left to stream."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.domain import SIDES, Domain, Side, SideName
+from datamodules.listing import FileListing, ImageFile
+from datamodules.loading.cache import DomainCache
+from datamodules.loading.histogram import baseline
+from datamodules.loading.image_files import ImageFiles, read_headers
+from datamodules.pixels.decode import Header, Reading
+from datamodules.pixels.window import HOUNSFIELD_WINDOW
+from datamodules.source import Source
+from stages.errors import RelayError
+from stages.machine.resources import available_cores
+
+
+def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -> Domain:
+    """Decode image files into memory if they fit, else leave them to be decoded when batches ask for them.
+
+    Args:
+        listing: The files.
+        cache_dir: Folder of the caches.
+        memory_limit_bytes: Largest size of both sides' decoded pixels to hold in memory.
+
+    Raises:
+        RelayError: Images differ in size or need a window, one cannot be read, or the cache cannot be
+            written.
+    """
+
+    def on_disk(side: SideName, shape: tuple[int, ...]) -> ImageFiles:
+        return _image_files(listing, listing.side(side), shape)
+
+    def build(surveyed: Domain | None) -> Domain:
+        threads = available_cores()
+        shape = _survey(listing, threads) if surveyed is None else surveyed.shape
+        survey = Domain(listing.classes, *(_side(listing, name, on_disk(name, shape)) for name in SIDES))
+        return survey if survey.size > memory_limit_bytes else _decoded(listing, survey, threads)
+
+    cache = DomainCache(cache_dir, listing.digest, _fingerprint(listing), on_disk, memory_limit_bytes)
+    return cache.find_or_build(lambda found: found.in_memory or found.size > memory_limit_bytes, build)
+
+
+def _decoded(listing: FileListing, survey: Domain, threads: int) -> Domain:
+    # Both sides in one go, so that an error counts the unreadable files of both.
+    files = _image_files(listing, listing.side("train") + listing.side("val"), survey.shape)
+    images = files.gather(range(len(files)), threads)
+    train = replace(survey.train, images=images[: len(survey.train)])
+    val = replace(survey.val, images=images[len(survey.train) :])
+    return replace(survey, train=train, val=val, histogram_accuracy=baseline(train, val))
+
+
+def _fingerprint(listing: FileListing) -> str:
+    """Digest of the files' times: the cache must not outlive a change that keeps names and sizes."""
+    times = np.array([file.modified for file in listing.files], dtype="<i8")
+    return hashlib.sha256(times.tobytes()).hexdigest()
+
+
+def _side(listing: FileListing, name: SideName, images: ImageFiles) -> Side:
+    files = listing.side(name)
+    labels = np.array([file.label for file in files], dtype=np.int64)
+    return Side(images, labels, tuple(file.group for file in files), tuple(file.path for file in files))
+
+
+def _image_files(listing: FileListing, files: list[ImageFile], shape: tuple[int, ...]) -> ImageFiles:
+    source = listing.source
+    window = None if source.window is None else (source.window[0], source.window[1])
+    reading = Reading(source.decode_size, window, color=len(shape) == 3)
+    return ImageFiles(tuple(file.location for file in files), reading, shape)
+
+
+def _survey(listing: FileListing, threads: int) -> tuple[int, ...]:
+    """The shape that all decoded images have, (H, W) or (H, W, 3)."""
+    source = listing.source
+    headers = read_headers([file.location for file in listing.files], threads)
+    if source.window is None:
+        for file, header in zip(listing.files, headers, strict=True):
+            if header.needs_window:
+                raise RelayError(
+                    f"image {file.path} has signed or 32-bit values; set the source's `window` to the "
+                    f"(low, high) that becomes 0..255, {list(HOUNSFIELD_WINDOW)} for Hounsfield units."
+                )
+    height, width = _common_size(source, listing.files, headers)
+    color = source.color == "rgb" or (source.color == "auto" and any(header.color for header in headers))
+    return (height, width, 3) if color else (height, width)
+
+
+def _common_size(source: Source, files: tuple[ImageFile, ...], headers: list[Header]) -> tuple[int, int]:
+    if source.decode_size is not None:
+        return source.decode_size, source.decode_size
+    first = headers[0]
+    for file, header in zip(files, headers, strict=True):
+        if (header.width, header.height) != (first.width, first.height):
+            raise RelayError(
+                f"images have several sizes: {files[0].path} has {first.width}x{first.height} pixels, "
+                f"{file.path} {header.width}x{header.height}; set the source's `decode_size`."
+            )
+    return first.height, first.width

@@ -1,0 +1,113 @@
+"""Image files that stay on disk and are decoded when asked for, side by side in threads."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from datamodules.faults import UnusableError
+from datamodules.pixels.decode import Header, Reading, decode_file, read_header
+from stages.errors import RelayError
+
+_BLOCK = 32  # files per task of the thread pool: enough to hide the cost of handing it out
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images that stay on disk and are decoded when asked for; small enough to be sent to workers.
+
+    Attributes:
+        locations: Where the files lie.
+        reading: How they are read.
+        shape: Of each decoded image: (H, W) or (H, W, 3).
+    """
+
+    locations: tuple[str, ...]
+    reading: Reading
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.locations)
+
+    def gather(self, indices: Sequence[int], threads: int = 1) -> npt.NDArray[np.uint8]:
+        """Decode some images.
+
+        Args:
+            indices: Which ones.
+            threads: Pillow decodes without the GIL, so that threads help; workers of a loader take one.
+
+        Returns:
+            uint8, (len(indices), *shape).
+
+        Raises:
+            RelayError: Files cannot be read; names the first, why, and how many more.
+        """
+        images = np.empty((len(indices), *self.shape), dtype=np.uint8)
+        locations = [self.locations[index] for index in indices]
+
+        def decode(position: int) -> None:
+            pixels = decode_file(locations[position], self.reading)
+            if pixels.shape != self.shape:
+                raise UnusableError(f"it has shape {pixels.shape}, the first image {self.shape}")
+            images[position] = pixels
+
+        _for_each(locations, decode, threads)
+        return images
+
+
+def read_headers(locations: Sequence[str], threads: int) -> list[Header]:
+    """Read the headers of all files.
+
+    Raises:
+        RelayError: Files cannot be read; names the first, why, and how many more.
+    """
+    return _for_each(locations, lambda position: read_header(locations[position]), threads)
+
+
+def _for_each(locations: Sequence[str], work: Callable[[int], _T], threads: int) -> list[_T]:
+    failures: list[tuple[int, str]] = []
+
+    def block(positions: range) -> list[_T]:
+        results = []
+        for position in positions:
+            try:
+                results.append(work(position))
+            except MemoryError:
+                raise
+            except Exception as error:  # damaged files make Pillow raise nearly anything
+                failures.append((position, str(error) or type(error).__name__))
+        return results
+
+    blocks = [range(i, min(i + _BLOCK, len(locations))) for i in range(0, len(locations), _BLOCK)]
+    with _pillow_warnings_handled():
+        if threads == 1:
+            results = [block(positions) for positions in blocks]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                results = list(pool.map(block, blocks))
+    if failures:
+        failures.sort()
+        position, reason = failures[0]
+        more = f" {len(failures) - 1} more cannot be read either." if len(failures) > 1 else ""
+        raise RelayError(
+            f"image {locations[position]} cannot be read: {reason}.{more} "
+            "Replace or remove what cannot be read."
+        )
+    return [result for results_of_block in results for result in results_of_block]
+
+
+@contextmanager
+def _pillow_warnings_handled() -> Iterator[None]:
+    # Filters are global to the process: set once around the pool, not by each of its threads.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+        yield

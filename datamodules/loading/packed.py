@@ -1,0 +1,78 @@
+"""Loads a set made by `python -m datamodules.prepare`: into memory, or read by memory map."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.domain import Domain, Side, SideName
+from datamodules.listing import PackedListing
+from datamodules.loading.cache import DomainCache
+from datamodules.loading.histogram import baseline
+from datamodules.packing.read import PackedImages, read_manifest
+from stages.errors import RelayError
+
+_CHUNK = 4096  # images copied at a time
+
+
+def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int) -> Domain:
+    """Read a prepared set: into memory if it fits, else by memory map as batches ask for it.
+
+    Args:
+        listing: The set.
+        cache_dir: Keeps what takes long to compute, not the pixels.
+        memory_limit_bytes: Largest size of both sides' pixels to hold in memory.
+
+    Raises:
+        RelayError: The set cannot be read, or a side has no images.
+    """
+    manifest = read_manifest(str(listing.source.root))
+    label_of = {name: label for label, name in enumerate(listing.classes)}
+
+    def images(side: SideName, shape: tuple[int, ...]) -> PackedImages:
+        rows = manifest[manifest["split"] == side]
+        parts, places = rows["part"].to_numpy(np.int32), rows["place"].to_numpy(np.int32)
+        return PackedImages(str(listing.source.root), parts, places, shape, listing.window)
+
+    def side(name: SideName) -> Side:
+        rows = manifest[manifest["split"] == name]
+        return Side(
+            images(name, tuple(listing.description["shape"])),
+            np.asarray([label_of[label] for label in rows["class"]], dtype=np.int64),
+            tuple(rows["group"]),
+            tuple(rows["sample"]),
+        )
+
+    train, val = side("train"), side("val")
+    crossing = listing.description["crossing"]
+    mapped = Domain(
+        listing.classes,
+        train,
+        val,
+        digest=listing.digest,
+        crossing_groups=crossing["groups"],
+        crossing_pictures=crossing["duplicates"],
+    )
+    if not len(train) or not len(val):
+        raise RelayError(
+            f"{listing.source.root} has {len(train)} training and {len(val)} evaluation images; each side "
+            "needs some"
+        )
+    if mapped.size > memory_limit_bytes:
+        return mapped
+    train, val = _in_memory(mapped.train), _in_memory(mapped.val)
+    cache = DomainCache(cache_dir, listing.digest, on_disk=images)
+    known = cache.find_or_build(
+        lambda found: found.histogram_accuracy is not None,
+        lambda _: replace(mapped, histogram_accuracy=baseline(train, val)),
+    )
+    return replace(mapped, train=train, val=val, histogram_accuracy=known.histogram_accuracy)
+
+
+def _in_memory(side: Side) -> Side:
+    assert isinstance(side.images, PackedImages)
+    images = np.empty((len(side), *side.images.shape), dtype=np.uint8)
+    for start in range(0, len(side), _CHUNK):
+        stop = min(start + _CHUNK, len(side))
+        images[start:stop] = side.images.gather(range(start, stop))
+    return replace(side, images=images)

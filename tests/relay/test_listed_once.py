@@ -1,0 +1,57 @@
+"""A source's files are listed once for the plan and the sweep, and once in each job."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from datamodules import configured
+from stages.config import SourceConfig
+from tests.helpers.fake_domains import write_class_folders
+from tests.helpers.fake_images import class_folders
+from tests.helpers.relay import PROJECT, TINY, environment
+
+COUNTING = """
+import runpy, sys
+from datamodules.listing import by_kind
+list_folder = by_kind.list_folder
+def counting(source):
+    print("LISTED", file=sys.stderr)
+    return list_folder(source)
+by_kind.list_folder = counting
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def times_listed(folder: Path, *arguments: str, tiny: Sequence[str]) -> int:
+    write_class_folders(folder / "data/texture/KTH-TIPS-grey", (".",), ".png", 70)
+    program = f"import sys; sys.argv[:] = sys.argv[1:]\n{COUNTING}"
+    command = [sys.executable, "-c", program, str(PROJECT / "train.py"), *arguments, *tiny, "data=real"]
+    command += [f"paths.{name}_dir={folder / name}" for name in ("data", "runs", "cache")]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr.count("LISTED")
+
+
+@pytest.mark.slow
+def test_once_for_plan_and_sweep_and_once_in_each_job(tmp_path: Path) -> None:
+    """Two configurations of one source, two jobs."""
+    tiny = [each for each in TINY if not each.startswith("data.domains")]
+    arguments = ("-m", "+stage=texture", "optim.momentum=0.8,0.9")
+    assert times_listed(tmp_path, *arguments, tiny=tiny) == 1 + 2
+
+
+def test_equal_sources_share_a_listing(tmp_path: Path) -> None:
+    def source(seed: int) -> SourceConfig:
+        return SourceConfig(kind="folder", root=str(tmp_path), val_fraction=0.4, split_seed=seed)
+
+    class_folders(tmp_path)
+    listings = configured.Listings()
+    first = listings.of(source(0))
+    assert listings.of(source(0)) is first
+    assert listings.of(source(1)) is not first
+    assert first == configured.list_source(source(0))
