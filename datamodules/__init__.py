@@ -1,7 +1,7 @@
 """Domains: where images come from, how they are read, and how they reach the network.
 
-`StageData` is imported from `datamodules.base`: it needs Lightning, which takes seconds to load and which
-listing and preparing data does not need.
+`StageData` is imported from `datamodules.batches.stage_data`: it needs Lightning, which takes seconds to load
+and which listing and preparing data does not need.
 """
 
 from datamodules.domain import Domain, Side

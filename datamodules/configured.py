@@ -4,19 +4,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datamodules.batches.statistics import channel_statistics
 from datamodules.domain import Domain
 from datamodules.listing import Listing
 from datamodules.listing import list_source as _list_source
 from datamodules.loading import load
 from datamodules.source import Source
-from datamodules.statistics import channel_statistics
 from stages.config import Config, SourceConfig
 from stages.recipe import Recipe
 from stages.record import DataRecord
 from stages.seeds import Seeds
 
 if TYPE_CHECKING:
-    from datamodules.base import StageData
+    from datamodules.batches.stage_data import StageData
 
 _GIB = 1024**3
 
@@ -83,7 +83,7 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
         RelayError: if the data ratio leaves a class empty, or the images' own mean is asked for and they do
             not fit in memory.
     """
-    from datamodules.base import StageData  # needs Lightning, which a plan does not
+    from datamodules.batches.stage_data import StageData
 
     mean, std = recipe.data.mean, recipe.data.std
     if mean is None or std is None:

@@ -17,12 +17,12 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import Tensor
 
+from datamodules.batches.loader import SideBatches
+from datamodules.batches.preprocess import Preprocess
+from datamodules.batches.resize import resize_bicubic
+from datamodules.batches.statistics import channel_statistics
 from datamodules.configured import list_source, load_source
 from datamodules.domain import Domain
-from datamodules.loader import SideBatches
-from datamodules.preprocess import Preprocess
-from datamodules.resize import resize_bicubic
-from datamodules.statistics import channel_statistics
 from stages.config import Config, SourceConfig
 from stages.errors import RelayError
 from stages.plan import source_of

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from datamodules.domain import SIDES, SideName
-from datamodules.draw import share
 from datamodules.files.access import existing_root
 from datamodules.files.names import first_and_more, is_image, normalised
 from datamodules.files.walk import walk
 from datamodules.listing.check import check_files, checked_listing
 from datamodules.listing.listing import FileListing, ImageFile
+from datamodules.rounding import share
 from datamodules.source import Source
 from stages.errors import RelayError
 from stages.seeds import seeded_order

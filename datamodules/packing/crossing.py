@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import PIL.Image
 
-from datamodules.duplicates import crossing, find_duplicates
+from datamodules.duplicates.find import crossing, find_duplicates
 from datamodules.faults import UnusableError
 from datamodules.packing.layout import part_name
 from datamodules.packing.units import Image, Whole

@@ -17,9 +17,9 @@ from datamodules.packing.read import read_description, read_manifest
 from datamodules.prepare import main, parse_arguments
 from datamodules.source import Source
 from stages.errors import RelayError
-from tests.datamodules.test_duplicates import picture
 from tests.helpers.fake_hrct import hounsfield, rectangle, write_contours, write_pairs, write_series
 from tests.helpers.fake_ilsvrc import write_archives
+from tests.helpers.fake_images import picture
 from tests.helpers.fake_textures import kth_tips
 from tests.helpers.relay import PROJECT, environment
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from datamodules.domain import Domain, Side
 
@@ -20,6 +21,14 @@ def pixels(seed: int, size: tuple[int, int] = (8, 8), channels: int = 1) -> npt.
     """Random uint8 pixels, (height, width) or (height, width, channels); `size` is (width, height)."""
     shape = (size[1], size[0]) if channels == 1 else (size[1], size[0], channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def picture(seed: int, shape: tuple[int, int] = (160, 200)) -> npt.NDArray[np.uint8]:
+    """Clouds with fine grain, as slices and photographs have."""
+    rng = np.random.default_rng(seed)
+    clouds = gaussian_filter(rng.normal(size=shape), min(shape) / 20)
+    grain = gaussian_filter(rng.normal(size=shape), 1)
+    return np.clip(128 + 45 * clouds / clouds.std() + 12 * grain / grain.std(), 0, 255).astype(np.uint8)
 
 
 def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (8, 8), channels: int = 1) -> Path:

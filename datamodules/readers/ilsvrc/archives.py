@@ -11,8 +11,8 @@ from datamodules.domain import SideName
 from datamodules.files.names import first_and_more, normalised
 from datamodules.readers.ilsvrc.devkit import DEVKIT_ARCHIVE, is_wnid
 from datamodules.readers.ilsvrc.images import ImageEntry, by_ground_truth
+from datamodules.readers.ilsvrc.tar_index import Member, members
 from datamodules.readers.ilsvrc.units import Layout
-from datamodules.readers.tar_index import Member, members
 from stages.errors import RelayError
 
 TRAIN_ARCHIVE = "ILSVRC2012_img_train.tar"

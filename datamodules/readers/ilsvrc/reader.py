@@ -20,7 +20,7 @@ from datamodules.readers.ilsvrc.units import ImageUnit, Layout, unusable
 from stages.errors import RelayError
 
 DECODER_VERSION = 1
-"""Part of a set's settings; raise it when the pixels that `datamodules.readers.jpeg` makes change."""
+"""Part of a set's settings; raise it when the pixels that `datamodules.pixels.jpeg` makes change."""
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"
 """Folder of both sides in Kaggle's copy of the set."""

@@ -48,7 +48,7 @@ class ImageUnit:
                 opened.
         """
         # Here, since a survey needs no torch: half a gigabyte and seconds in every process.
-        from datamodules.readers.jpeg import decode_image
+        from datamodules.pixels.jpeg import decode_image
 
         samples: list[Sample] = []
         problems: list[Problem] = []

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.draw import share
-from datamodules.subset import stratified_subset
+from datamodules.batches.subset import stratified_subset
+from datamodules.rounding import share
 from stages.errors import RelayError
 from stages.seeds import seeded_order, seeded_word
 

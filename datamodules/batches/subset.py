@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.draw import share
+from datamodules.rounding import share
 from stages.errors import RelayError
 from stages.seeds import seeded_order
 

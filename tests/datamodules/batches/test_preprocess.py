@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from datamodules.preprocess import Preprocess
-from datamodules.resize import resize_bicubic
+from datamodules.batches.preprocess import Preprocess
+from datamodules.batches.resize import resize_bicubic
 from stages.errors import RelayError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.draw import share
+from datamodules.rounding import share
 from stages.seeds import seeded_order
 
 _CANDIDATES = 128  # groups a side that one step compares: 16 thousand swaps, about a millisecond

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datamodules.pixels.jpeg import decode_image
 from datamodules.readers.ilsvrc import archives as ilsvrc_archives
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
-from datamodules.readers.jpeg import decode_image
-from datamodules.readers.tar_index import members
+from datamodules.readers.ilsvrc.tar_index import members
 from stages.errors import RelayError
 from tests.helpers.fake_ilsvrc import (
     OPTIONS,

@@ -5,11 +5,11 @@ import numpy.typing as npt
 import torch
 from pytorch_lightning import LightningDataModule
 
+from datamodules.batches.loader import Batch, EpochLoader, SideBatches
+from datamodules.batches.preprocess import Augment, Preprocess
+from datamodules.batches.sampler import EpochBatches
+from datamodules.batches.subset import RatioUnit, stratified_subset
 from datamodules.domain import Domain
-from datamodules.loader import Batch, EpochLoader, SideBatches
-from datamodules.preprocess import Augment, Preprocess
-from datamodules.sampler import EpochBatches
-from datamodules.subset import RatioUnit, stratified_subset
 from stages.errors import RelayError
 from stages.seeds import seeded_word
 

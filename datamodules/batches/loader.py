@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.batches.sampler import EpochBatches
 from datamodules.domain import Side
-from datamodules.sampler import EpochBatches
 from stages.errors import RelayError
 
 

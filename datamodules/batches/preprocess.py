@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from datamodules.resize import resize_bicubic
+from datamodules.batches.resize import resize_bicubic
 from stages.errors import RelayError
 
 Augment = Literal["none", "flip", "dihedral"]

@@ -11,20 +11,13 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from datamodules.duplicates import Duplicate, crossing, find_duplicates
-from datamodules.image_hash import picture_hashes, similarity
+from datamodules.duplicates.find import Duplicate, crossing, find_duplicates
+from datamodules.duplicates.image_hash import picture_hashes, similarity
 from stages.errors import RelayError
+from tests.helpers.fake_images import picture
 
 ROOT = os.environ.get("RELAY_REAL_DATA", "")
 Picture = npt.NDArray[np.uint8]
-
-
-def picture(seed: int, shape: tuple[int, int] = (160, 200)) -> Picture:
-    """Clouds with fine grain, as slices and photographs have."""
-    rng = np.random.default_rng(seed)
-    clouds = gaussian_filter(rng.normal(size=shape), min(shape) / 20)
-    grain = gaussian_filter(rng.normal(size=shape), 1)
-    return np.clip(128 + 45 * clouds / clouds.std() + 12 * grain / grain.std(), 0, 255).astype(np.uint8)
 
 
 def jpeg(pixels: Picture) -> Picture:

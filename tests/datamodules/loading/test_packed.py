@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from datamodules.base import StageData
+from datamodules.batches.stage_data import StageData
 from datamodules.listing import list_source
 from datamodules.loading import load
 from datamodules.packing.pack import SplitRule, pack

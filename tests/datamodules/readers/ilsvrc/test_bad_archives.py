@@ -10,7 +10,7 @@ import pytest
 
 from datamodules.readers.ilsvrc import archives as ilsvrc_archives
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
-from datamodules.readers.tar_index import members
+from datamodules.readers.ilsvrc.tar_index import members
 from stages.errors import RelayError
 from tests.helpers.fake_ilsvrc import (
     DEVKIT,

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from datamodules.faults import UnusableError
+from datamodules.pixels import jpeg
 from datamodules.pixels.decode import Reading, decode_file
-from datamodules.readers import jpeg
-from datamodules.readers.jpeg import decode_image, jpeg_frame, reduction
+from datamodules.pixels.jpeg import decode_image, jpeg_frame, reduction
 from tests.helpers.fake_ilsvrc import encoded, photograph
 
 SIZE = 32

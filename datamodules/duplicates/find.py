@@ -3,8 +3,8 @@
 Exact: the same pixels, by SHA-256. Near: the same picture after a small change of brightness or contrast,
 another JPEG encoding, another size or, from about 150 pixels on and without fine texture, a shift of a
 pixel or two. They are found in two steps, so that no set is compared pair by pair: a hash of 63 bits
-finds candidates, and a correlation confirms them (`datamodules.image_hash`). Overlapping patches are not
-looked for: their group holds them.
+finds candidates, and a correlation confirms them (`datamodules.duplicates.image_hash`). Overlapping patches
+are not looked for: their group holds them.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from datamodules.image_hash import picture_hashes, similarity
+from datamodules.duplicates.image_hash import picture_hashes, similarity
 from stages.errors import RelayError
 
 Kind = Literal["exact", "near"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.sampler import EpochBatches
+from datamodules.batches.sampler import EpochBatches
 from stages.errors import RelayError
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import datamodules.statistics
+import datamodules.batches.statistics
+from datamodules.batches.statistics import channel_statistics
 from datamodules.domain import Domain, Side
 from datamodules.loading.image_files import ImageFiles
 from datamodules.pixels.decode import Reading
-from datamodules.statistics import channel_statistics
 from stages.errors import RelayError
 
 
@@ -59,7 +59,7 @@ def test_counting_in_pieces_misses_no_image(monkeypatch: pytest.MonkeyPatch) -> 
     train = _random((7, 4, 4), seed=3)
     whole = channel_statistics(_domain(train, train))
     for pixels in (1, 16, 33):  # one image at a time; exactly one; two, so that the last piece is short
-        monkeypatch.setattr(datamodules.statistics, "_CHUNK", pixels)
+        monkeypatch.setattr(datamodules.batches.statistics, "_CHUNK", pixels)
         assert channel_statistics(_domain(train, train)) == whole
 
 

@@ -13,13 +13,13 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from datamodules.base import StageData
+from datamodules.batches.loader import Batch, EpochLoader
+from datamodules.batches.preprocess import Preprocess
+from datamodules.batches.sampler import EpochBatches
+from datamodules.batches.stage_data import StageData
 from datamodules.domain import Domain
 from datamodules.listing import list_source
-from datamodules.loader import Batch, EpochLoader
 from datamodules.loading import load
-from datamodules.preprocess import Preprocess
-from datamodules.sampler import EpochBatches
 from datamodules.source import Source
 from stages.errors import RelayError
 from tests.helpers.fake_images import ROWS, manifest, pixels, split_folders
