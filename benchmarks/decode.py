@@ -8,8 +8,8 @@ One run, one thread, rounds that alternate in order: the reader's `read` of its 
 resized, cropped, 224 x 224 uint8) and `ImageFolder` with Resize(224), CenterCrop and PILToTensor, once
 bicubic, which gives the same pixels, and once bilinear, torchvision's default and quicker. Ratios are of the
 two in one round, median and range over the rounds, by the clock on the wall and by the processor time of the
-process, which a busy machine disturbs less. The prepared set is read as training reads it, in random order by
-memory map. Aims against bicubic: 2 or more for the reader, 20 or more for the prepared set.
+process, which a busy machine disturbs less. The packed set is read as training reads it, in random order by
+memory map. Aims against bicubic: 2 or more for the reader, 20 or more for the packed set.
 """
 
 import argparse
@@ -134,7 +134,7 @@ def whole_readers(folder: Path) -> dict[str, Callable[[], None]]:
 
     return {
         "this reader": reader,
-        "its prepared set": prepared,
+        "its packed set": prepared,
         "ImageFolder, bicubic": image_folder(InterpolationMode.BICUBIC),
         "ImageFolder, bilinear": image_folder(InterpolationMode.BILINEAR),
     }

@@ -33,7 +33,7 @@ def generator_digest(source: Source, version: int) -> str:
 
 
 def packed_digest(set_digest: str, window: tuple[float, float] | None) -> str:
-    """The identity of a prepared set: the digest in its description, and the window."""
+    """The identity of a packed set: the digest in its description, and the window."""
     content = {"origin": "packed", "set": set_digest, "window": window}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -16,7 +16,7 @@ _CHUNK = 4096  # images copied at a time
 
 
 def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int) -> Domain:
-    """Read a prepared set: into memory if it fits, else by memory map as batches ask for it.
+    """Read a packed set: into memory if it fits, else by memory map as batches ask for it.
 
     Args:
         listing: The set.

@@ -1,4 +1,4 @@
-"""Equal and nearly equal images of a prepared set that stand on both sides of its split."""
+"""Equal and nearly equal images of a packed set that stand on both sides of its split."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

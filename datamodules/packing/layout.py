@@ -1,4 +1,4 @@
-"""Names of a prepared set's files."""
+"""Names of a packed set's files."""
 
 FORMAT = 1
 """Of `set.json`; raised when the layout changes."""

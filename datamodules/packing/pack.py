@@ -1,4 +1,4 @@
-"""Making a prepared set: units read side by side, resumable, and the set's description written last."""
+"""Making a packed set: units read side by side, resumable, and the set's description written last."""
 
 import errno
 import hashlib
@@ -67,7 +67,7 @@ class SplitRule:
 
 
 @dataclass(frozen=True)
-class PreparedSet:
+class PackedSet:
     """A finished set.
 
     Attributes:
@@ -95,7 +95,7 @@ def pack(
     on_error: OnError,
     workers: int,
     on_progress: OnProgress = lambda done, total: None,
-) -> PreparedSet:
+) -> PackedSet:
     """Prepare a surveyed source; goes on where an earlier, killed preparation stopped.
 
     Args:
@@ -146,6 +146,7 @@ def _check_folder(folder: Path, survey: Survey, rule: SplitRule) -> None:
         stored = json.loads(description.read_text())
         split = stored["split"]
         same = stored["settings_digest"] == settings_digest(survey)
+        same &= stored.get("reader", survey.reader) == survey.reader  # sets made before it was kept have none
         same &= split["provided"] or (split["fraction"], split["seed"]) == (rule.fraction, rule.seed)
     except (OSError, ValueError, KeyError, TypeError):
         same = False
@@ -220,7 +221,7 @@ def _begin_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule) -> PreparedSet:
+def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule) -> PackedSet:
     """Merge the parts, split them, look for what crosses, and write the manifest and the description."""
     problems = [*survey.problems, *(Problem(**each) for part in parts for each in part.problems)]
     filled = [(number, part) for number, part in enumerate(parts) if len(part)]
@@ -268,7 +269,7 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
     with atomic_file(folder / SHEET) as file:
         sheet.save(file, format="PNG", optimize=True)
     write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")
-    return PreparedSet(folder, description, manifest, problems, crossing, reached)
+    return PackedSet(folder, description, manifest, problems, crossing, reached)
 
 
 def _manifest(parts: Sequence[Part]) -> pd.DataFrame:
@@ -316,6 +317,7 @@ def _description(
     return {
         "format": FORMAT,
         "domain": survey.domain,
+        "reader": survey.reader,
         "classes": sorted(survey.classes),
         "samples": {side: int((manifest["split"] == side).sum()) for side in ("train", "val")},
         "groups": {

@@ -1,4 +1,4 @@
-"""Parts of a prepared set while it is made: one a unit, written whole, found again after a kill.
+"""Parts of a packed set while it is made: one a unit, written whole, found again after a kill.
 
 In the end a set of ordinary size is one array file. Of a larger one each part is a file, because to write it
 all once more would take as much disk again.
@@ -117,7 +117,7 @@ def tasks(survey: Survey, folder: Path, on_error: OnError) -> list[Task]:
     # Names of files need not be UTF-8.
     salt = hashlib.sha256(b"relay groups\0" + survey.secret.encode("utf-8", "surrogateescape")).digest()
     # Groups of parts that were hashed with different salts could not be told to be the same patient.
-    settings = hashlib.sha256(settings_digest(survey).encode() + salt).hexdigest()
+    settings = hashlib.sha256(f"{settings_digest(survey)} {survey.reader}".encode() + salt).hexdigest()
     return [Task(unit, number, folder, settings, salt, on_error) for number, unit in enumerate(survey.units)]
 
 

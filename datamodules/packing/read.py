@@ -1,4 +1,4 @@
-"""A prepared set read back: its manifest, and its pixels by memory map, from a disk or a bucket."""
+"""A packed set read back: its manifest, and its pixels by memory map, from a disk or a bucket."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PackedImages:
-    """Images of a prepared set that stay on disk and are mapped when asked for; small enough for workers.
+    """Images of a packed set that stay on disk and are mapped when asked for; small enough for workers.
 
     Attributes:
         root: the set's folder, or its address in a bucket.
@@ -70,7 +70,7 @@ class PackedImages:
                 self._mapped[number] = np.load(local_file(self.root, name), mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise RelayError(
-                    f"{name} of the prepared set cannot be read ({error}); prepare it again"
+                    f"{name} of the packed set cannot be read ({error}); prepare it again"
                 ) from None
         return self._mapped[number]
 
@@ -84,7 +84,7 @@ class PackedImages:
 
 
 def read_description(root: str) -> dict[str, Any]:
-    """What `set.json` of a prepared set holds.
+    """What `set.json` of a packed set holds.
 
     Raises:
         RelayError: if there is none, or it is of another format.
@@ -94,7 +94,7 @@ def read_description(root: str) -> dict[str, Any]:
         form = content["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RelayError(
-            f"{root} is no prepared set ({error}); make one with python -m datamodules.prepare, or let an "
+            f"{root} is not a packed set ({error}); make one with python -m datamodules.prepare, or let an "
             "interrupted one finish"
         ) from None
     if form != FORMAT:
@@ -105,7 +105,7 @@ def read_description(root: str) -> dict[str, Any]:
 
 
 def read_manifest(root: str) -> "pd.DataFrame":
-    """A prepared set's manifest: sample, class, group, split, part, place.
+    """A packed set's manifest: sample, class, group, split, part, place.
 
     Raises:
         RelayError: if it cannot be read.
@@ -119,9 +119,7 @@ def read_manifest(root: str) -> "pd.DataFrame":
             local_file(root, MANIFEST), usecols=list(columns), dtype=columns, keep_default_na=False
         )
     except (OSError, ValueError) as error:
-        raise RelayError(
-            f"{MANIFEST} of the prepared set cannot be read ({error}); prepare it again"
-        ) from None
+        raise RelayError(f"{MANIFEST} of the packed set cannot be read ({error}); prepare it again") from None
 
 
 def local_file(root: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""A contact sheet of a prepared set: some images of each class, for the eye to find what counts cannot."""
+"""A contact sheet of a packed set: some images of each class, for the eye to find what counts cannot."""
 
 from pathlib import Path
 

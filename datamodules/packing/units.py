@@ -21,7 +21,7 @@ Image = npt.NDArray[np.uint8] | npt.NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a prepared set.
+    """One image of a packed set.
 
     Attributes:
         image: uint8, (H, W) or (H, W, 3); or int16 Hounsfield units, (H, W). All of a set have one shape.
@@ -109,6 +109,7 @@ class Survey:
         wholes: the pictures that samples are cut from, empty where each sample is one of its own; looked
             through for duplicates beside the samples.
         window: Hounsfield units that the contact sheet shows as black and white; None: the usual ones.
+        reader: Name of the reader, for the set's description; empty where it was not chosen by name.
         secret: text that only someone with the source's own files can know, such as the sorted list of its
             paths and sizes; salts the hashes of the groups, and is never stored.
     """
@@ -121,4 +122,5 @@ class Survey:
     settings: Mapping[str, object]
     secret: str = field(repr=False)
     wholes: tuple[Whole, ...] = ()
+    reader: str = ""
     window: tuple[float, float] | None = None

@@ -15,6 +15,7 @@ from PIL import Image
 from datamodules.listing import list_source
 from datamodules.packing.read import read_description, read_manifest
 from datamodules.prepare import main, parse_arguments
+from datamodules.readers.find import find_readers
 from datamodules.source import Source
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import hounsfield, rectangle, write_contours, write_pairs, write_series
@@ -119,16 +120,22 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["source=x"], "domain is ''; choose one of natural, texture, dld"),
+        (["source=x"], "domain is ''; choose one of dld, natural, texture"),
         (["domain=lungs"], "domain is 'lungs'"),
         (
             ["domain=dld", "source=x"],
             "out is missing: python -m datamodules.prepare domain=dld source=IN out=OUT",
         ),
-        (["domain=dld", "source=x", "out=y", "together=scale"], "'together' is no key of domain=dld"),
+        (
+            ["domain=dld", "source=x", "out=y", "together=scale"],
+            "'together' is not a key of domain=dld reader=hrct",
+        ),
         (["domain=dld", "source=x", "out=y", "size=big"], "size is 'big'"),
-        (["domain=dld", "source=x", "out=y", "labels={1: [}"], "a value is no YAML"),
-        (["domain=dld", "source=x", "out=y", "on_error=ignore"], "choose raise or skip"),
+        (["domain=dld", "source=x", "out=y", "labels={1: [}"], "a value is not YAML"),
+        (
+            ["domain=dld", "source=x", "out=y", "on_error=ignore"],
+            "should be 'raise' or 'skip'",
+        ),
         (["domain=dld", "source=x", "out=y", "fraction=1"], "fraction must lie between 0 and 1"),
         (["domain=dld", "source=x", "out=y", "out=z"], "out is given twice"),
         (["domain=dld", "source"], "'source' is not KEY=VALUE"),
@@ -136,7 +143,7 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
 )
 def test_wrong_arguments_are_named(arguments: list[str], message: str) -> None:
     with pytest.raises(RelayError, match=re.escape(message)):
-        parse_arguments(arguments)
+        parse_arguments(arguments, find_readers())
 
 
 def test_values_are_yaml() -> None:
@@ -148,7 +155,8 @@ def test_values_are_yaml() -> None:
             "labels={1: GGO, 2: CON}",
             "window=[-900, 300]",
             "mm_per_pixel=0.6",
-        ]
+        ],
+        find_readers(),
     )
     assert dict(options.labels) == {1: "GGO", 2: "CON"}
     assert tuple(options.window) == (-900, 300) and options.mm_per_pixel == 0.6

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datamodules.faults import OnError
+from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
-from datamodules.readers.hrct.classes import checked_class_map
+from datamodules.readers.hrct.classes import checked_class_map, compare_with_paper
 from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.layout import SourceFile, find_slice_folders
 from datamodules.readers.hrct.options import HrctOptions
@@ -22,8 +23,6 @@ from datamodules.readers.hrct.regions import Drawn, find_regions
 from datamodules.readers.hrct.series import Series, find_series
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
 from stages.errors import RelayError
-
-__all__ = ["HrctOptions", "survey"]
 
 READER_VERSION = 2  # part of the set's identity; raise it when the patches change
 
@@ -93,7 +92,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
     )
     eight_bit = usable[0][0].eight_bit
     return Survey(
-        domain="dld",
+        domain=READER.domain,
         classes=classes,
         units=units,
         problems=tuple(faults.problems),
@@ -322,3 +321,13 @@ def _settings(options: HrctOptions, class_map: dict[str, str | None], eight_bit:
         "slice_order": options.slice_order,
         "unsigned_offset": options.unsigned_offset,
     }
+
+
+READER = Reader(
+    domain="dld",
+    title="HRCT slices (DICOM, TIFF, PNG) with outlined regions, cut into patches",
+    options=HrctOptions,
+    survey=survey,
+    usual=True,
+    notes_on_counts=compare_with_paper,
+)

@@ -129,7 +129,7 @@ class Packer:
 
 
 def image_name(side: SideName, wnid: str, place: int, file: str) -> str:
-    """What an image is called in a prepared set, in messages and in lists.
+    """What an image is called in a packed set, in messages and in lists.
 
     The provider's own name where it is one; else its place in the sorted listing of its class: a file's name
     that a user gave is stored nowhere.

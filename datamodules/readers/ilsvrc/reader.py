@@ -11,6 +11,7 @@ from datamodules.domain import SideName
 from datamodules.faults import OnError, Problem
 from datamodules.files.access import existing_root
 from datamodules.files.names import first_and_more
+from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey, Unit
 from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchive, check_checksums
 from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
@@ -109,7 +110,7 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
         "images_per_unit": options.images_per_unit,
     }
     return Survey(
-        "natural", classes, tuple(units), tuple(problems), tuple(notes), settings, content.hexdigest()
+        READER.domain, classes, tuple(units), tuple(problems), tuple(notes), settings, content.hexdigest()
     )
 
 
@@ -215,3 +216,12 @@ def _units(
             )
         )
     return units
+
+
+READER = Reader(
+    domain="natural",
+    title="ILSVRC2012: the original archives, extracted folders, or Kaggle's copy",
+    options=IlsvrcOptions,
+    survey=survey,
+    usual=True,
+)

@@ -1,0 +1,5 @@
+"""Texture databases: CUReT, its Oxford crops and KTH-TIPS."""
+
+from datamodules.readers.texture.reader import READER
+
+__all__ = ["READER"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from datamodules.faults import OnError, Problem, UnusableError
 from datamodules.files.names import first_and_more
+from datamodules.packing.reader import Reader
 from datamodules.packing.units import Sample, Survey, Value
 from datamodules.readers.texture.listing import TextureImage, list_textures
 from datamodules.readers.texture.names import CURET_MATERIALS, KTH_TIPS_MATERIALS
@@ -164,7 +165,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
         raise RelayError(f"no image of the source can be used; {problems[0].what}: {problems[0].why}.")
     starts = range(0, len(chosen), _FILES_A_UNIT)
     return Survey(
-        domain="texture",
+        domain=READER.domain,
         classes=tuple(sorted({image.label for image in chosen})),
         units=tuple(
             TextureUnit(
@@ -251,3 +252,12 @@ def _group(image: TextureImage, together: str) -> str:
 def _name(image: TextureImage) -> str:
     scale = f"scale-{image.scale}-" if image.scale else ""
     return f"{image.label}/{image.material:02d}-{scale}{image.condition}"
+
+
+READER = Reader(
+    domain="texture",
+    title="CUReT (the full Columbia release or the Oxford crops), or KTH-TIPS",
+    options=TextureOptions,
+    survey=survey,
+    usual=True,
+)

@@ -1,4 +1,4 @@
-"""A prepared set as a domain: from memory, by memory map or from a bucket, the same images; trained on."""
+"""A packed set as a domain: from memory, by memory map or from a bucket, the same images; trained on."""
 
 import functools
 import http.server
@@ -125,7 +125,7 @@ def test_8_bit_images_take_no_window(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RelayError, match="is no prepared set"):
+    with pytest.raises(RelayError, match="is not a packed set"):
         list_source(packed_source(tmp_path))
 
 

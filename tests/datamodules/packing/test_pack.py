@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from datamodules.faults import OnError
-from datamodules.packing.pack import CompleteError, PreparedSet, SplitRule, pack
+from datamodules.packing.pack import CompleteError, PackedSet, SplitRule, pack
 from datamodules.packing.parts import WORK, finished_part, group_hash, tasks
 from datamodules.packing.read import PackedImages, read_description, read_manifest
 from stages.errors import RelayError
@@ -28,7 +28,7 @@ def packed(
     *,
     on_error: OnError = "raise",
     workers: int = 1,
-) -> PreparedSet:
+) -> PackedSet:
     return pack(fake_survey(made), folder, rule or SplitRule(), on_error=on_error, workers=workers)
 
 
@@ -280,7 +280,7 @@ def test_a_readers_column_cannot_hide_the_sets_own(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_or_foreign_folder_is_no_set(tmp_path: Path) -> None:
-    with pytest.raises(RelayError, match="is no prepared set"):
+    with pytest.raises(RelayError, match="is not a packed set"):
         read_description(str(tmp_path))
     packed(tmp_path / "set", units())
     file = tmp_path / "set" / "set.json"
@@ -315,5 +315,5 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
     packed(tmp_path, units())
     (tmp_path / "part-00000.npy").unlink()
     stored = PackedImages(str(tmp_path), np.array([0], np.int32), np.array([0], np.int32), (8, 8), None)
-    with pytest.raises(RelayError, match=r"part-00000\.npy of the prepared set cannot be read"):
+    with pytest.raises(RelayError, match=r"part-00000\.npy of the packed set cannot be read"):
         stored.gather([0])

@@ -139,7 +139,7 @@ def test_another_seed_draws_another_split() -> None:
 
 
 def test_the_split_of_a_seed_never_changes() -> None:
-    """On any machine, with any version of numpy; a change here changes every prepared set."""
+    """On any machine, with any version of numpy; a change here changes every packed set."""
     labels = ["abc"[number % 3] for number in range(24)]
     groups = [f"patient {number % 8}" for number in range(24)]
     evaluation = split_by_group(labels, groups, 0.25, 7)

@@ -1,0 +1,83 @@
+"""What `python -m datamodules.prepare` prints of a finished set."""
+
+import re
+from collections.abc import Callable
+
+from rich.table import Table
+
+from datamodules.domain import SIDES
+from datamodules.faults import Problem
+from datamodules.packing.layout import SHEET, SKIPPED
+from datamodules.packing.pack import PackedSet
+from datamodules.packing.reader import Counts
+from stages.console.output import output
+
+_MOST_CLASSES = 40
+_MOST_CAUSES = 10
+
+
+def print_summary(packed: PackedSet, notes_on_counts: Callable[[Counts], tuple[str, ...]]) -> None:
+    """Print classes by sides and groups, what was left out and why, and where the set lies.
+
+    Args:
+        packed: The set.
+        notes_on_counts: The reader's, see `Reader`.
+    """
+    console, description = output(), packed.description
+    console.print(_table(packed))
+    split = description["split"]
+    console.print(
+        "split: the provider's own"
+        if split["provided"]
+        else f"split: by group, asked {split['fraction']:g}, seed {split['seed']}"
+    )
+    crossing = description["crossing"]
+    if crossing["groups"] or crossing["duplicates"]:
+        console.print(
+            f"[bold red]crossing the split, as allowed:[/] {crossing['groups']} groups, "
+            f"{crossing['duplicates']} pictures, equal or nearly so"
+        )
+    for note in (*description["notes"], *notes_on_counts(_counts(packed))):
+        console.print(f"note: {note}", markup=False)
+    if packed.problems:
+        console.print(f"left out: {len(packed.problems)}; all of them are in {SKIPPED}")
+        for line in _causes(packed.problems):
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+    console.print(f"set: {packed.folder}", soft_wrap=True)
+    console.print(f"look at: {packed.folder / SHEET}", soft_wrap=True)
+
+
+def _table(packed: PackedSet) -> Table:
+    description = packed.description
+    table = Table(title=f"{description['domain']}: {len(packed.manifest)} samples of {description['shape']}")
+    for column in ("class", "train", "val", "groups train", "groups val", "share val"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    groups = packed.manifest.groupby(["class", "split"])["group"].nunique()
+    counts = _counts(packed)
+    for name, sizes in list(counts.items())[:_MOST_CLASSES]:
+        of_groups = [int(groups.get((name, side), 0)) for side in SIDES]
+        share = f"{100 * sizes[1] / max(sum(sizes), 1):.1f}%"
+        table.add_row(name, *map(str, sizes), *map(str, of_groups), share)
+    if len(counts) > _MOST_CLASSES:
+        table.add_row(f"and {len(counts) - _MOST_CLASSES} more", "", "", "", "", "")
+    return table
+
+
+def _counts(packed: PackedSet) -> Counts:
+    sizes = packed.manifest.groupby(["class", "split"]).size()
+    names = sorted(set(packed.manifest["class"]))
+    return {
+        str(name): (int(sizes.get((name, "train"), 0)), int(sizes.get((name, "val"), 0))) for name in names
+    }
+
+
+def _causes(problems: list[Problem]) -> list[str]:
+    """The most frequent causes with an example; those that differ in numbers only are one."""
+    causes: dict[str, list[Problem]] = {}
+    for problem in problems:
+        causes.setdefault(re.sub(r"\d+", "N", problem.why), []).append(problem)
+    lines = []
+    for alike in sorted(causes.values(), key=len, reverse=True)[:_MOST_CAUSES]:
+        many = f"{len(alike)}, for instance " if len(alike) > 1 else ""
+        lines.append(f"{many}{alike[0].what}: {alike[0].why}")
+    return lines
