@@ -1,93 +1,161 @@
-"""Initial weights of AlexNet's layers, one random stream a layer.
+"""Initial weights of a network's layers, one random stream per layer.
 
-Every layer draws from its own generator, derived from a seed and the layer's name alone. Initialising fc8
-by itself therefore gives the same fc8 as initialising the whole network, in whatever order, which is what a
-transfer rule needs when it re-initialises some layers and keeps others.
+Every layer draws from its own generator, derived from a seed and the layer's name alone. Initialising the
+head by itself therefore gives the same head as initialising the whole network, in whatever order, which is
+what a transfer rule needs when it re-initialises some layers and keeps others.
 """
 
-from collections.abc import Mapping
-from typing import Literal, get_args
+import copy
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
-from stages.errors import RelayError
+from lightning_modules.layers import layer_modules
+from lightning_modules.registry import specification
+from lightning_modules.specification import Layer
+from stages.errors import RelayError, unknown_name
 
 Initialisation = Literal["lecun_normal", "krizhevsky", "caffe"]
-
-_RAISED_BIAS = frozenset({"conv2", "conv4", "conv5", "fc6", "fc7"})  # the same layers in both schemes
-_CAFFE_NARROW = frozenset({"fc6", "fc7"})
 
 
 def layer_generator(name: str, seed: int) -> torch.Generator:
     """Random generator on the CPU for the layer `name`, independent of every other layer's.
 
     Args:
-        name: name of the layer, such as "conv1".
-        seed: seed of the initialisation, 0 or more.
+        name: Name of the layer, such as "conv1".
+        seed: Seed of the initialisation, 0 or more.
     """
     sequence = np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode()))
     state = int(sequence.generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state >> 1)  # torch's seeds are signed
 
 
-def initialise(
-    layer: nn.Module, name: str, scheme: Initialisation, generator: torch.Generator | None
-) -> None:
-    """Draw a layer's weight anew, in place, and set its bias.
-
-    Args:
-        layer: a convolution or a linear layer. On the meta device nothing is drawn.
-        name: "conv1" to "conv5" or "fc6" to "fc8"; `krizhevsky` and `caffe` differ from layer to layer.
-        scheme: one of
-
-            - `lecun_normal`: normal with standard deviation sqrt(1 / fan_in), not truncated, and zero
-              biases; fan_in counts the inputs of one output, so one group's channels in a grouped
-              convolution. It is what the first author's public code uses.
-            - `krizhevsky`: Krizhevsky et al. 2012, section 5: standard deviation 0.01, biases 1 in conv2,
-              conv4, conv5, fc6 and fc7, else 0. A 2012-style bias of 1 is known to give a flat loss at
-              learning rates such as this paper's.
-            - `caffe`: Caffe's bvlc_alexnet: standard deviation 0.01, in fc6 and fc7 0.005; biases 0.1 in
-              conv2, conv4, conv5, fc6 and fc7, else 0.
-        generator: source of the random numbers, on the CPU; torch's own if None. Numbers are drawn on the
-            CPU in the weight's logical order, so that device and memory format do not change them.
+def check_scheme(scheme: str) -> None:
+    """Refuse a scheme that is unknown.
 
     Raises:
-        RelayError: the scheme is unknown, or the layer is neither a convolution nor linear.
+        RelayError: Names the schemes.
     """
     if scheme not in get_args(Initialisation):
-        raise RelayError(
-            f"initialisation: unknown scheme {scheme!r}; choose one of {', '.join(get_args(Initialisation))}."
-        )
-    if not isinstance(layer, nn.Conv2d | nn.Linear):
-        raise RelayError(
-            f"initialisation: layer {name} is a {type(layer).__name__}; only Conv2d and Linear have a scheme."
-        )
-    bias = 0.0
-    if scheme == "lecun_normal":
-        deviation = layer.weight[0].numel() ** -0.5
-    elif scheme == "krizhevsky":
-        deviation = 0.01
-        bias = 1.0 if name in _RAISED_BIAS else 0.0
-    else:
-        deviation = 0.005 if name in _CAFFE_NARROW else 0.01
-        bias = 0.1 if name in _RAISED_BIAS else 0.0
-    with torch.no_grad():
-        if not layer.weight.is_meta:
-            drawn = torch.empty(layer.weight.shape, dtype=torch.float32, device="cpu")
-            layer.weight.copy_(drawn.normal_(0.0, deviation, generator=generator))
-        if layer.bias is not None:
-            layer.bias.fill_(bias)
+        raise unknown_name("model.initialisation", scheme, get_args(Initialisation))
 
 
-def initialise_each(layers: Mapping[str, nn.Module], scheme: Initialisation, seed: int) -> None:
-    """Initialise layers in place, each from `layer_generator(name, seed)`; see `initialise`.
+def initialise_layers(network: nn.Module, names: Iterable[str], scheme: str, seed: int) -> None:
+    """Give some layers fresh weights, in place.
+
+    What a layer gets depends on seed, scheme and the layer alone: the head by itself is the same head that
+    `build_network` gives with this seed. See `initialise` for the schemes.
+
+    Args:
+        network: One with a specification.
+        names: Names of layers.
+        scheme: See `initialise`.
+        seed: 0 or more.
 
     Raises:
-        RelayError: as `initialise`, or the seed is negative.
+        RelayError: A name, the scheme or the seed is not valid, or a layer holds a module that cannot be
+            initialised; then nothing has been changed.
     """
+    layers = [specification(network).layer(name) for name in names]
+    modules = layer_modules(network)
+    check_scheme(scheme)
     if seed < 0:
         raise RelayError(f"initialisation: the seed is {seed}; give 0 or more.")
-    for name, layer in layers.items():
-        initialise(layer, name, scheme, layer_generator(name, seed))
+    for layer in layers:
+        _check_module(modules[layer.name], layer.name)
+    for layer in layers:
+        initialise(modules[layer.name], layer, scheme, seed)
+
+
+def initialise(module: nn.Module, layer: Layer, scheme: str, seed: int) -> None:
+    """Give a layer's module, and all modules inside it, fresh weights, in place.
+
+    The scheme is for convolutions of images and linear layers. It is one of
+
+    - `lecun_normal`: normal with standard deviation sqrt(1 / fan_in), not truncated, and zero biases; fan_in
+      counts the inputs of one output, so one group's channels in a grouped convolution. It is what the first
+      author's public code uses.
+    - `krizhevsky`: Krizhevsky et al. 2012, section 5: standard deviation 0.01; biases 1 in layers that the
+      specification marks with `raised_bias`, else 0. A 2012-style bias of 1 is known to give a flat loss at
+      learning rates such as this paper's.
+    - `caffe`: Caffe's bvlc_alexnet: standard deviation 0.01, in `narrow` layers 0.005; biases 0.1 in layers
+      with `raised_bias`, else 0.
+
+    Any other module with weights, such as a normalisation, gets those of its own `reset_parameters`.
+
+    Args:
+        module: The layer's module. On the meta device no weight is drawn.
+        layer: Its description. The module itself draws from the stream of the layer's name, a module inside
+            it from the stream of the two names, such as "layer1.0.conv1".
+        scheme: See above.
+        seed: 0 or more. Numbers are drawn on the CPU in the weight's logical order, so that device and
+            memory format do not change them.
+
+    Raises:
+        RelayError: The scheme is unknown, or the layer holds a module that cannot be initialised.
+    """
+    check_scheme(scheme)
+    _check_module(module, layer.name)
+    for path, part in module.named_modules():
+        generator = layer_generator(f"{layer.name}.{path}".rstrip("."), seed)
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            _draw(part, layer, scheme, generator)
+        elif _has_state(part):
+            _reset(part, generator)
+
+
+def _draw(module: nn.Conv2d | nn.Linear, layer: Layer, scheme: str, generator: torch.Generator) -> None:
+    bias = 0.0
+    if scheme == "lecun_normal":
+        deviation = module.weight[0].numel() ** -0.5
+    elif scheme == "krizhevsky":
+        deviation = 0.01
+        bias = 1.0 if layer.raised_bias else 0.0
+    else:
+        deviation = 0.005 if layer.narrow else 0.01
+        bias = 0.1 if layer.raised_bias else 0.0
+    with torch.no_grad():
+        if not module.weight.is_meta:
+            drawn = torch.empty(module.weight.shape, dtype=torch.float32, device="cpu")
+            module.weight.copy_(drawn.normal_(0.0, deviation, generator=generator))
+        if module.bias is not None:
+            module.bias.fill_(bias)
+
+
+def _reset(module: nn.Module, generator: torch.Generator) -> None:
+    """A module's own initialisation, on the CPU, from `generator` in place of torch's own."""
+    if any(tensor.is_meta for tensor in module.state_dict().values()):
+        return
+    fresh: Any = copy.deepcopy(module).to("cpu").to(memory_format=torch.contiguous_format)
+    before = torch.default_generator.get_state()
+    try:
+        torch.default_generator.set_state(generator.get_state())
+        fresh.reset_parameters()  # _check_module has seen that it is there
+    finally:
+        torch.default_generator.set_state(before)
+    own = module.state_dict()
+    with torch.no_grad():
+        for name, tensor in fresh.state_dict().items():
+            own[name].copy_(tensor)
+
+
+def _has_state(module: nn.Module) -> bool:
+    """Whether a module itself, without those inside it, has parameters or persistent buffers."""
+    inside = {f"{name}." for name, _ in module.named_children()}
+    return any(not key.startswith(tuple(inside)) for key in module.state_dict())
+
+
+def _check_module(module: nn.Module, name: str) -> None:
+    """Refuse a layer without weights, or with some that nothing says how to initialise."""
+    if not module.state_dict():
+        raise RelayError(f"initialisation: layer {name} is a {type(module).__name__}; it has no weights.")
+    for path, part in module.named_modules():
+        known = isinstance(part, nn.Conv2d | nn.Linear) or callable(getattr(part, "reset_parameters", None))
+        if _has_state(part) and not known:
+            raise RelayError(
+                f"initialisation: {name}{path and '.'}{path} is a {type(part).__name__}, which has weights "
+                "and no `reset_parameters`; write that method."
+            )

@@ -1,14 +1,12 @@
 """A stage run's LightningModule: the network with its first weights, by the transfer rule."""
 
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import nn
 
 from lightning_modules.classifier import Optimisation, StageModule
-from lightning_modules.initialisation import Initialisation
-from lightning_modules.networks import NetworkName, build_network
+from lightning_modules.networks import build_network
 from lightning_modules.transfer import RULES, TransferReport, apply_transfer, scratch_report
 from lightning_modules.weights import read_weights
 from stages.recipe import Recipe
@@ -31,10 +29,10 @@ def build_module(
         RelayError: if the checkpoint cannot be read or does not fit the network.
     """
     network = build_network(
-        cast(NetworkName, recipe.model.name),  # build_network refuses an unknown one
+        recipe.model.name,
         num_classes=classes,
         dropout=recipe.model.dropout,
-        initialisation=_scheme(recipe),
+        initialisation=recipe.model.initialisation,
         width=recipe.model.width,
         seed=seeds.initialisation,
     )
@@ -64,11 +62,7 @@ def _first_weights(
         network,
         read_weights(weights),
         RULES[recipe.transfer],
-        scheme=_scheme(recipe),
+        scheme=recipe.model.initialisation,
         seed=seeds.initialisation,
         source=source,
     )
-
-
-def _scheme(recipe: Recipe) -> Initialisation:
-    return cast(Initialisation, recipe.model.initialisation)  # initialise refuses an unknown one

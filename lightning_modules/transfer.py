@@ -17,7 +17,6 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.initialisation import Initialisation
 from lightning_modules.networks import initialise_layers, layer_modules, layer_parameters
 from stages.errors import RelayError
 
@@ -93,7 +92,7 @@ def apply_transfer(
     weights: Mapping[str, Tensor],
     rule: TransferRule,
     *,
-    scheme: Initialisation,
+    scheme: str,
     seed: int,
     source: str,
 ) -> TransferReport:

@@ -1,4 +1,7 @@
-"""The one exception for mistakes a user can mend."""
+"""The exception for mistakes that a user can fix."""
+
+from collections.abc import Collection
+from difflib import get_close_matches
 
 
 class RelayError(Exception):
@@ -6,3 +9,16 @@ class RelayError(Exception):
 
     `train.py` prints its message without a traceback and exits with a non-zero code.
     """
+
+
+def unknown_name(key: str, value: str, known: Collection[str]) -> RelayError:
+    """The error for a name that is not known: the key, the value, and what is allowed, similar names first.
+
+    Args:
+        key: What the name was given for, such as "model.name".
+        value: The name.
+        known: The names that are allowed.
+    """
+    similar = get_close_matches(value, known, n=3)
+    question = f"did you mean {' or '.join(similar)}? It" if similar else "it"
+    return RelayError(f"{key} is {value!r}; {question} must be one of {', '.join(known)}")

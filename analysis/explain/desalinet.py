@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from analysis.explain.layers import Reached, evaluating, find_layer, hooked, run
+from analysis.explain.layers import Reached, evaluating, find_layer, hooked, run, tap_of
 from analysis.explain.reverses import Reverse, Rule, is_by_graph, needed_by_reverse, reverse_of
 from stages.checks import is_whole
 from stages.errors import RelayError
@@ -25,7 +25,7 @@ a function from the features (B, ...) to it, such as `channel(3)` or `strongest(
 def backward(
     network: nn.Module,
     images: Tensor,
-    layer: str = "pool5",
+    layer: str | None = None,
     rule: Rule = "desalinet",
     signal: Signal = None,
     *,
@@ -41,7 +41,7 @@ def backward(
     Args:
         network: its modules may be nested in any way.
         images: float, (N, C, H, W), as the network takes them, on its device.
-        layer: a name of `analysis.explain.layers.layer_names`; pool5 is the input of fc6.
+        layer: a name of `analysis.explain.layers.layer_names`; the network's default tap if None.
         rule: what a ReLU, a max pool and a normalisation become; see `analysis.explain.reverses`.
         signal: what starts at the layer; the whole of its features if None.
         batch_size: images at once, at least 1; bounds the memory.
@@ -62,6 +62,7 @@ def backward(
             f"images are {images.dtype} of shape {tuple(images.shape)}; give floating point, (N, C, H, W)"
         )
     _check_rule(rule)
+    layer = tap_of(network, layer)
     find_layer(network, layer)
     if not len(images):
         return torch.zeros_like(images)

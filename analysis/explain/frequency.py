@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.explain.desalinet import path_back
-from analysis.explain.layers import Reached, evaluating, hooked, run
+from analysis.explain.layers import Reached, evaluating, hooked, run, tap_of
 from analysis.explain.reference_images import Directions, Norm, check_waves, circle, wave, waves
 from analysis.explain.response_curves import Curve
 from analysis.explain.reverses import Rule
@@ -37,7 +37,7 @@ def reference_image(
     polar coordinates around zero frequency, and 0 elsewhere; divided by its squared Frobenius norm (`paper`)
     or by its norm (`unit`). Where the two points are one, at zero and at half the size along an axis or a
     diagonal, that one is 1. So `paper` gives cosines of amplitude 1, whatever the size; off the grid, where
-    a cosine's norm hangs on where it is cut off, it is that amplitude that is kept.
+    a cosine's norm depends on where it is cut off, it is that amplitude that is kept.
 
     Args:
         size: height and width in pixels, at least 2.
@@ -59,7 +59,7 @@ def reference_image(
 def frequency_response(
     network: nn.Module,
     size: int = 224,
-    layer: str = "pool5",
+    layer: str | None = None,
     rule: Rule = "desalinet",
     *,
     norm: Norm = "paper",
@@ -80,7 +80,7 @@ def frequency_response(
     Args:
         network: see `analysis.explain.desalinet.backward`; its first layer's channels all get the same image.
         size: height and width of the images in pixels, at least 2.
-        layer: whose features.
+        layer: whose features; those of the network's default tap if None.
         rule: of the backward path.
         norm: of the reference images, see `reference_image`.
         directions: `grid`, the distinct points of the Fourier grid nearest to `count` equally spaced
@@ -98,6 +98,7 @@ def frequency_response(
         RelayError: if a value is out of range or unknown, or the network cannot be mapped back.
     """
     check_waves(size, norm, directions)
+    layer = tap_of(network, layer)
     for name, value in (("count", count), ("batch_size", batch_size)):
         if not is_whole(value) or value < 1:
             raise RelayError(f"{name} is {value!r}; give a whole number, at least 1")

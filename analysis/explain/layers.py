@@ -8,24 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from lightning_modules.registry import find_specification
 from stages.errors import RelayError
-
-# torchvision numbers its modules; these are the paper's names (Figure 1) for those of its AlexNet.
-_TORCHVISION_ALEXNET = "torchvision.models.alexnet.AlexNet"
-_TORCHVISION_LAYERS = {
-    **{f"conv{n}": f"features.{at}" for n, at in enumerate((0, 3, 6, 8, 10), start=1)},
-    **{f"relu{n}": f"features.{at}" for n, at in enumerate((1, 4, 7, 9, 11), start=1)},
-    "pool1": "features.2",
-    "pool2": "features.5",
-    "pool5": "features.12",
-    "drop6": "classifier.0",
-    "fc6": "classifier.1",
-    "relu6": "classifier.2",
-    "drop7": "classifier.3",
-    "fc7": "classifier.4",
-    "relu7": "classifier.5",
-    "fc8": "classifier.6",
-}
 
 
 class Reached(Exception):  # no error: it ends a forward pass early
@@ -33,15 +17,36 @@ class Reached(Exception):  # no error: it ends a forward pass early
 
 
 def layer_names(network: nn.Module) -> dict[str, str]:
-    """The names by which a network's layers can be asked for, each with its module's path.
+    """The names by which a network's modules can be asked for, each with its module's path.
 
-    These are the paths themselves, such as `conv1` or `features.0`, and for torchvision's AlexNet also the
-    paper's names (conv1 to fc8, relu1 to relu7, pool1, pool2, pool5), which come first.
+    These are the layers and the taps of its specification, which come first, and all paths, such as
+    `features.0`. A network without a specification has the paths alone.
     """
-    classes = (f"{base.__module__}.{base.__qualname__}" for base in type(network).__mro__)
-    names = dict(_TORCHVISION_LAYERS) if _TORCHVISION_ALEXNET in classes else {}
-    names = {name: path for name, path in names.items() if path in dict(network.named_modules())}
-    return names | {path: path for path, _ in network.named_modules() if path}
+    described = find_specification(network)
+    paths = {path: path for path, _ in network.named_modules() if path}
+    if described is None:
+        return paths
+    named = {layer.name: layer.path for layer in described.layers} | dict(described.taps)
+    order = {path: place for place, path in enumerate(paths)}
+    known = {name: path for name, path in named.items() if path in order}
+    return dict(sorted(known.items(), key=lambda item: order[item[1]])) | paths
+
+
+def tap_of(network: nn.Module, name: str | None) -> str:
+    """The module that is asked for, or else the default tap of the network's specification.
+
+    Raises:
+        RelayError: if none is asked for and the network has no specification.
+    """
+    if name is not None:
+        return name
+    described = find_specification(network)
+    if described is None:
+        raise RelayError(
+            f"{type(network).__name__} has no specification and so no default layer; give one of its layers, "
+            f"{', '.join(layer_names(network)) or 'none'}"
+        )
+    return described.default_tap
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:

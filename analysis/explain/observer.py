@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +25,7 @@ from analysis.explain.reference_images import Directions, Norm
 from analysis.explain.reverses import Rule
 from analysis.explain.sanity_checks import heat, randomisations, rank_similarity, structural_similarity
 from analysis.explain.stored_network import load_network, model_of
-from lightning_modules.initialisation import Initialisation
-from lightning_modules.networks import layer_modules
+from lightning_modules.networks import first_convolution, layer_modules
 from stages.machine.atomic import atomic_file
 from stages.recipe import short_id
 from stages.store import RunFolder, make_folder
@@ -149,7 +147,7 @@ class Observer:
             names = {module: name for name, module in layer_modules(self.network).items()}
             modules = dict(self.network.named_modules())
             layers = [names[modules[each]] for each in path if modules.get(each) in names]
-            scheme = cast(Initialisation, model_of(RunFolder(self.folder)).initialisation)
+            scheme = model_of(RunFolder(self.folder)).initialisation
             rank, structure, order = [], [], []
             # Not the training's seed: its first weights are what trained ones still resemble.
             for name, network in randomisations(self.network, layers, scheme, seed=_RANDOM_WEIGHTS):
@@ -204,7 +202,7 @@ class Observer:
         """The first layer's `filters`, (K, C, height, width), and `stride`, pixels between two places."""
 
         def compute() -> Arrays:
-            first = cast(nn.Conv2d, next(iter(layer_modules(self.network).values())))
+            first = first_convolution(self.network)
             return {"filters": first.weight.detach().numpy(), "stride": np.asarray(first.stride[0])}
 
         return self._get("filters", {}, compute, {"filters", "stride"})

@@ -12,7 +12,6 @@ from scipy import stats
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from lightning_modules.initialisation import Initialisation
 from lightning_modules.networks import initialise_layers, layer_modules
 from stages.errors import RelayError
 
@@ -97,7 +96,7 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def randomisations(
-    network: nn.Module, layers: Sequence[str], scheme: Initialisation, seed: int
+    network: nn.Module, layers: Sequence[str], scheme: str, seed: int
 ) -> Iterator[tuple[str, nn.Module]]:
     """Cascading randomisation: the network with its last layer drawn anew, then its last two, and so on.
 
@@ -106,7 +105,7 @@ def randomisations(
 
     Args:
         network: a trained one that `build_network` made.
-        layers: names of layers with parameters, first to last, such as "conv1" to "fc8"; others stay trained.
+        layers: names of layers of the network's specification, first to last; others stay trained.
         scheme: see `lightning_modules.initialisation.initialise`.
         seed: 0 or more, and not the one that the network started from: its weights after training still
             resemble those before it, so that the copy would not be random.
@@ -117,7 +116,7 @@ def randomisations(
 
     Raises:
         RelayError: at once, before the first step: if a layer is unknown, repeated or out of order, the seed
-            is negative, the scheme unknown or the network has no `layer_paths`.
+            is negative, the scheme unknown or the network has no specification.
     """
     known = list(layer_modules(network))
     unknown = [name for name in layers if name not in known]

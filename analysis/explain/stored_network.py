@@ -1,12 +1,10 @@
 """The trained network of a finished stage run."""
 
 from pathlib import Path
-from typing import cast
 
 from torch import nn
 
-from lightning_modules.initialisation import Initialisation
-from lightning_modules.networks import NetworkName, build_network
+from lightning_modules.networks import build_network, specification_named
 from lightning_modules.weights import read_weights
 from stages.errors import RelayError
 from stages.recipe import ModelRecipe
@@ -34,12 +32,13 @@ def load_network(folder: Path) -> nn.Module:
             "train the run again"
         )
     weights = read_weights(run.weights)
-    classes = next((len(value) for name, value in reversed(weights.items()) if name.endswith("bias")), 0)
+    described = specification_named(model.name)
+    head = weights.get(f"{described.layer(described.head).path}.weight")
     network = build_network(
-        cast(NetworkName, model.name),  # build_network refuses an unknown one
-        num_classes=max(classes, 1),
+        model.name,
+        num_classes=1 if head is None else len(head),
         dropout=model.dropout,
-        initialisation=cast(Initialisation, model.initialisation),
+        initialisation=model.initialisation,
         width=model.width,
     )
     try:

@@ -1,17 +1,20 @@
 """AlexNet of 2012: its layers, its parameters, its arithmetic, and how its weights begin."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from lightning_modules.alexnet import LAYERS, LEAST_SIZE, AlexNet
-from lightning_modules.initialisation import initialise, layer_generator
+from lightning_modules.alexnet import AlexNet
+from lightning_modules.initialisation import initialise
 from lightning_modules.networks import build_network, initialise_layers, layer_modules, layer_parameters
+from lightning_modules.specification import Layer
 from stages.errors import RelayError
 
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 COUNTS = {
     "conv1": 34_944,
     "conv2": 307_456,
@@ -145,7 +148,7 @@ def test_dropout_is_at_fc6_and_fc7_while_training_only(network):
 
 
 def test_too_small_images_name_the_least_size(meta):
-    assert LEAST_SIZE == 63
+    assert meta.specification.least_size == 63
     with pytest.raises(RelayError, match=r"62x100 px vanish.*63x63"):
         meta(torch.empty(2, 3, 62, 100, device="meta"))
     with pytest.raises(RelayError, match=r"\(2, 1, 64, 64\); give \(N, 3, height, width\)"):
@@ -177,7 +180,7 @@ def test_unknown_networks_and_layers_are_refused(network):
     with pytest.raises(RelayError, match="no layer fc9; the layers are conv1"):
         initialise_layers(network, ["fc8", "fc9"], "caffe", 0)
     assert torch.equal(network.fc8.weight, before)
-    with pytest.raises(RelayError, match="Linear has no `layer_paths`"):
+    with pytest.raises(RelayError, match="Linear has no `specification`"):
         layer_parameters(nn.Linear(2, 2))
 
 
@@ -188,7 +191,8 @@ def test_a_parameter_of_no_layer_is_an_error(meta):
 
 
 def test_a_parameter_of_two_layers_is_an_error(meta):
-    meta.layer_paths = {**AlexNet.layer_paths, "fc9": "fc8"}
+    layers = (*AlexNet.specification.layers, Layer("fc9", "fc8", "linear"))
+    meta.specification = replace(AlexNet.specification, layers=layers)
     with pytest.raises(RelayError, match=r"fc8\.bias, fc8\.weight belong to several"):
         layer_parameters(meta)
 
@@ -208,7 +212,7 @@ def test_lecun_normal_has_the_variance_of_one_over_fan_in(network):
 def test_schemes_of_krizhevsky_and_caffe(scheme, narrow, raised):
     for name in LAYERS:
         layer = nn.Linear(300, 200)
-        initialise(layer, name, scheme, torch.Generator().manual_seed(0))
+        initialise(layer, AlexNet.specification.layer(name), scheme, seed=0)
         assert layer.weight.std().item() == pytest.approx(
             narrow if name in ("fc6", "fc7") else 0.01, rel=0.02
         )
@@ -233,7 +237,7 @@ def test_one_layer_alone_gets_what_it_gets_among_all(network):
 def test_layers_of_one_shape_differ_and_memory_format_does_not_matter():
     def weight(name, memory_format=torch.contiguous_format):
         layer = nn.Conv2d(8, 8, 3).to(memory_format=memory_format)
-        initialise(layer, name, "lecun_normal", layer_generator(name, 0))
+        initialise(layer, AlexNet.specification.layer(name), "lecun_normal", 0)
         return layer.weight
 
     assert torch.equal(weight("conv4"), weight("conv4", torch.channels_last))
@@ -243,7 +247,7 @@ def test_layers_of_one_shape_differ_and_memory_format_does_not_matter():
 
 def test_layers_without_a_scheme_are_refused():
     with pytest.raises(RelayError, match="conv1 is a ReLU"):
-        initialise(nn.ReLU(), "conv1", "caffe", None)
+        initialise(nn.ReLU(), AlexNet.specification.layers[0], "caffe", 0)
 
 
 def test_two_runs_from_one_seed_end_with_the_same_bits(network):

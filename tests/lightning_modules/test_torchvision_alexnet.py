@@ -4,9 +4,9 @@ import pytest
 import torch
 from torchvision.models import alexnet
 
-from lightning_modules.alexnet import LAYERS
+from lightning_modules.alexnet import AlexNet
 from lightning_modules.networks import build_network, initialise_layers, layer_modules, layer_parameters
-from lightning_modules.torchvision_alexnet import TorchvisionAlexNet
+from lightning_modules.networks.torchvision_alexnet import TorchvisionAlexNet
 from stages.errors import RelayError
 
 SHAPES = {  # of the file alexnet-owt-7be5be79.pth
@@ -36,7 +36,7 @@ def test_its_state_dict_is_torchvisions(network):
 
 
 def test_layers_are_mapped_in_order(network):
-    assert tuple(layer_modules(network)) == LAYERS
+    assert tuple(layer_modules(network)) == AlexNet.specification.layer_names
     assert list(layer_parameters(network).values()) == [(f"{path}.weight", f"{path}.bias") for path in SHAPES]
     assert layer_modules(network)["fc8"].out_features == 1000
 

@@ -17,6 +17,7 @@ from torchvision.models import alexnet as torchvision_alexnet
 
 from lightning_modules.alexnet import AlexNet
 from lightning_modules.networks import build_network
+from lightning_modules.specification import Layer, Specification
 from lightning_modules.transfer import (
     RULES,
     TransferReport,
@@ -42,10 +43,21 @@ FRESH = {  # design.md's table, written out a second time
 class Small(nn.Module):
     """Eight layers of the right names, two of them blocks with a batch normalisation and a dropout inside."""
 
-    layer_paths: ClassVar[Mapping[str, str]] = {
-        **{f"conv{number}": f"conv{number}" for number in range(1, 6)},
-        **{f"fc{number}": f"fc{number}" for number in range(6, 9)},
-    }
+    specification: ClassVar[Specification] = Specification(
+        name="small",
+        layers=tuple(
+            Layer(name, name, kind)
+            for name, kind in zip(
+                ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"),
+                ("block", *["convolution"] * 3, "block", *["linear"] * 3),
+                strict=True,
+            )
+        ),
+        head="fc8",
+        taps={"conv5": "conv5"},
+        default_tap="conv5",
+        least_size=3,
+    )
 
     def __init__(self, num_classes: int = 3, width: int = 4) -> None:
         super().__init__()
@@ -243,7 +255,7 @@ def test_layer_unknown_to_the_network() -> None:
     before = _bits(network)
     with pytest.raises(RelayError, match=r"'mine' re-initialises fc9, but the network has only conv1, .*fc8"):
         _transfer(network, _bits(_small(1)), TransferRule("mine", ("fc8", "fc9"), frozen=False))
-    with pytest.raises(RelayError, match="scheme"):
+    with pytest.raises(RelayError, match=r"model\.initialisation is 'xavier'"):
         apply_transfer(network, _bits(_small(1)), RULES["feature"], scheme="xavier", seed=1, source="x")  # type: ignore[arg-type]
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from analysis.explain.desalinet import Signal, backward, channel, strongest
 from analysis.explain.reverses import Rule
-from lightning_modules.alexnet import Normalisation
+from lightning_modules.networks.alexnet import Normalisation
 from tests.helpers.backward_references import (
     autograds,
     draw,
@@ -79,6 +79,13 @@ def test_on_torchvisions_alexnet_the_bits_are_captums_and_autograds(
         assert torch.equal(found, elsewhere(torchvisions, images, path, rule))
         assert torch.equal(found, backward(torchvisions, images, path, rule))
         assert found.any()
+
+
+def test_without_a_layer_the_networks_default_tap_is_mapped_back(torchvisions: nn.Module) -> None:
+    images = draw(1, 3, 63, 63, dtype=torch.float32)
+    assert torch.equal(backward(torchvisions, images), backward(torchvisions, images, "features.12"))
+    own = small_alexnet().float()
+    assert torch.equal(backward(own, images), backward(own, images, "pool5"))
 
 
 @pytest.mark.parametrize("normalisation", ["lrn", "torch_lrn", "none"])

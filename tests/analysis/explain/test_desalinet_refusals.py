@@ -283,6 +283,8 @@ def test_without_images_the_layer_and_the_rule_are_looked_at() -> None:
     none = draw(0, 3, 11, 11)
     assert backward(small_chain(), none, "2").shape == (0, 3, 11, 11)
     with pytest.raises(RelayError, match="no layer 'pool5'"):
+        backward(small_chain(), none, "pool5")
+    with pytest.raises(RelayError, match=r"no default layer; give one of its layers, 0, 1, 2, 3, 4, 5$"):
         backward(small_chain(), none)
     with pytest.raises(RelayError, match="rule is 'guided'"):
         backward(small_chain(), none, "2", "guided")  # type: ignore[arg-type]

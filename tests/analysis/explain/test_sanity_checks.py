@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from analysis.explain.sanity_checks import heat, randomisations, rank_similarity, structural_similarity
-from lightning_modules.alexnet import LAYERS, AlexNet
+from lightning_modules.alexnet import AlexNet
 from lightning_modules.networks import build_network, layer_parameters
 from stages.errors import RelayError
+
+LAYERS = AlexNet.specification.layer_names
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -185,5 +187,5 @@ def test_errors_come_before_the_first_step(layers, scheme, seed, message) -> Non
 
 
 def test_a_network_that_does_not_name_its_layers() -> None:
-    with pytest.raises(RelayError, match="layer_paths"):
+    with pytest.raises(RelayError, match="specification"):
         randomisations(nn.Linear(2, 2), ["fc8"], "caffe", 0)

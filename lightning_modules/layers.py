@@ -1,0 +1,61 @@
+"""The modules and the parameters of a network's layers."""
+
+from torch import nn
+
+from lightning_modules.registry import specification
+from stages.errors import RelayError
+
+
+def layer_modules(network: nn.Module) -> dict[str, nn.Module]:
+    """The layers with parameters by name, in the order in which they run.
+
+    Raises:
+        RelayError: The network has no specification.
+    """
+    return {layer.name: network.get_submodule(layer.path) for layer in specification(network).layers}
+
+
+def first_convolution(network: nn.Module) -> nn.Conv2d:
+    """The first convolution of a network's layers; its stride is the step in which pixels are looked at.
+
+    Raises:
+        RelayError: The network has no specification, or its layers have no convolution.
+    """
+    for layer in layer_modules(network).values():
+        for module in layer.modules():
+            if isinstance(module, nn.Conv2d):
+                return module
+    raise RelayError(f"{type(network).__name__} has no convolution among its layers")
+
+
+def layer_parameters(network: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The full names of each layer's parameters and persistent buffers, as in `network.state_dict()`.
+
+    Returns:
+        Such as {"conv1": ("conv1.weight", "conv1.bias"), ...}, in the order in which the layers run; each key
+        of the state dict in exactly one layer.
+
+    Raises:
+        RelayError: A key of the state dict belongs to no layer or to several, a layer has no parameter, or
+            the network has no specification.
+    """
+    described = specification(network)
+    keys = {
+        layer.name: tuple(f"{layer.path}.{key}" for key in network.get_submodule(layer.path).state_dict())
+        for layer in described.layers
+    }
+    listed = [key for layer in keys.values() for key in layer]
+    strays = sorted(set(network.state_dict()) - set(listed))
+    if strays:
+        raise RelayError(
+            f"{described.name}: {', '.join(strays)} belong to no layer; add it to the specification's layers"
+        )
+    repeated = sorted({key for key in listed if listed.count(key) > 1})
+    if repeated:
+        raise RelayError(
+            f"{described.name}: {', '.join(repeated)} belong to several layers of the specification"
+        )
+    for name, module in layer_modules(network).items():
+        if next(module.parameters(), None) is None:
+            raise RelayError(f"{described.name}: layer {name} has no parameters; put it into another")
+    return keys

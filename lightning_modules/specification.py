@@ -1,0 +1,120 @@
+"""The description of a network: its layers, its head, the points where maps are taken, its least input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from stages.errors import RelayError
+
+Kind = Literal["convolution", "linear", "normalisation", "block"]
+"""A block is a module with others inside, such as a residual block."""
+
+RANGE = "-"
+"""Stands between the first and the last layer of a range in a transfer rule; no layer's name has it."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with parameters, as transfer rules, tables and figures name it.
+
+    Attributes:
+        name: Such as "conv1" or "layer1.0".
+        path: Of its module in the network, such as "features.0".
+        kind: What that module is.
+        tap: The tap where its features are taken, after its activation; None for a layer without, such as
+            the head, whose units are the classes of one stage.
+        raised_bias: Whether its bias starts above zero in the schemes `krizhevsky` and `caffe`.
+        narrow: Whether its weights start with the smaller deviation of the scheme `caffe`.
+    """
+
+    name: str
+    path: str
+    kind: Kind
+    tap: str | None = None
+    raised_bias: bool = False
+    narrow: bool = False
+
+
+@dataclass(frozen=True)
+class Specification:
+    """The description of a network. Each file of `lightning_modules/networks` declares one.
+
+    Attributes:
+        name: The network's name in `model.name`, and that of its file.
+        layers: The layers with parameters, in the order in which they run. Each parameter and each
+            persistent buffer of the network belongs to exactly one of them.
+        head: The name of the layer that gives the logits.
+        taps: Where maps and frequencies may be taken: name -> path of a module.
+        default_tap: The tap that is taken where none is asked for.
+        least_size: Least height and width of an image in pixels.
+        scalable: Whether `model.width` may be less than 1.
+        outside_class: Full name of a class of another package whose instances this describes too.
+
+    Raises:
+        RelayError: The description contradicts itself.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    head: str
+    taps: Mapping[str, str] = field(hash=False)
+    default_tap: str
+    least_size: int
+    scalable: bool = False
+    outside_class: str | None = None
+
+    def __post_init__(self) -> None:
+        names = self.layer_names
+        wrong = [name for name in names if names.count(name) > 1 or RANGE in name]
+        if wrong:
+            raise RelayError(
+                f"{self.name}: layer {wrong[0]!r}; each name stands once and has no {RANGE!r} in it"
+            )
+        if self.head not in names:
+            raise RelayError(f"{self.name}: the head {self.head!r} is not one of its layers")
+        wanted = (self.default_tap, *(layer.tap for layer in self.layers if layer.tap is not None))
+        missing = [tap for tap in wanted if tap not in self.taps]
+        if missing:
+            raise RelayError(f"{self.name}: {missing[0]!r} is not one of its taps, {', '.join(self.taps)}")
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers' names, in the order in which they run."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def feature_taps(self) -> dict[str, str]:
+        """Layer -> the tap where its features are taken, in order; without layers that have none."""
+        return {layer.name: layer.tap for layer in self.layers if layer.tap is not None}
+
+    def layer(self, name: str) -> Layer:
+        """The layer of a name.
+
+        Raises:
+            RelayError: There is none; lists the layers.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise RelayError(f"{self.name} has no layer {name}; the layers are {', '.join(self.layer_names)}")
+
+    def check_images(self, images: Tensor, channels: int) -> None:
+        """Refuse images that are too small, or have other channels than the first layer takes.
+
+        Args:
+            images: (N, channels, H, W).
+            channels: The number of channels that the network was built for.
+
+        Raises:
+            RelayError: A shape does not fit; the message says which, and the least size.
+        """
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[1] != channels:
+            raise RelayError(f"{self.name}: images of shape {shape}; give (N, {channels}, height, width).")
+        if min(shape[2:]) < self.least_size:
+            raise RelayError(
+                f"{self.name}: images of {shape[2]}x{shape[3]} px vanish inside the network; "
+                f"resize them to {self.least_size}x{self.least_size} px or more."
+            )

@@ -1,0 +1,255 @@
+"""Every network's specification is true, and a new network is one file."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lightning_modules.networks
+from analysis.explain.layers import layer_names
+from lightning_modules.initialisation import initialise
+from lightning_modules.networks import (
+    build_network,
+    first_convolution,
+    initialise_layers,
+    layer_modules,
+    layer_parameters,
+    network_names,
+    specification,
+    specification_named,
+)
+from lightning_modules.specification import Layer, Specification
+from stages.errors import RelayError
+from tests.helpers.networks import resnet18
+
+KINDS = {
+    "convolution": nn.Conv2d,
+    "linear": nn.Linear,
+    "normalisation": nn.BatchNorm2d,
+    "block": nn.Module,
+}
+
+
+@pytest.fixture
+def with_resnet18(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package of networks with a folder more, in which there is one file more: resnet18.py."""
+    folders = [*lightning_modules.networks.__path__, str(Path(resnet18.__file__).parent)]
+    monkeypatch.setattr(lightning_modules.networks, "__path__", folders)
+
+
+@pytest.fixture(params=["alexnet", "torchvision_alexnet", "resnet18"])
+def name(request: pytest.FixtureRequest, with_resnet18: None) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+def test_the_networks() -> None:
+    assert network_names() == ("alexnet", "torchvision_alexnet")
+
+
+def shapes_only(name: str) -> nn.Module:
+    """The network without numbers, in no time."""
+    with torch.device("meta"):
+        return build_network(name, 7).eval()
+
+
+def test_layers_are_what_the_specification_says(name: str) -> None:
+    network = shapes_only(name)
+    described = specification(network)
+    assert described == specification_named(name)
+    assert described.name == name
+    assert tuple(layer_modules(network)) == tuple(layer_parameters(network)) == described.layer_names
+    for layer in described.layers:
+        assert isinstance(network.get_submodule(layer.path), KINDS[layer.kind]), layer.name
+    head = layer_modules(network)[described.head]
+    assert isinstance(head, nn.Linear) and head.out_features == 7
+    assert layer_names(network).items() >= dict(described.taps).items()
+
+
+def test_layers_and_taps_run_in_the_order_of_the_specification(name: str) -> None:
+    network = shapes_only(name)
+    described = specification(network)
+    ran: list[str] = []
+
+    def note(path: str) -> None:
+        network.get_submodule(path).register_forward_hook(lambda *_: ran.append(path))
+
+    for path in dict.fromkeys([*(layer.path for layer in described.layers), *described.taps.values()]):
+        note(path)
+    with torch.no_grad():
+        network(torch.zeros(1, 3, described.least_size, described.least_size, device="meta"))
+    places = [ran.index(layer.path) for layer in described.layers]
+    assert places == sorted(places)
+    for layer in described.layers:
+        if layer.tap is not None:
+            assert ran.index(described.taps[layer.tap]) >= ran.index(layer.path), layer.name
+    assert set(described.taps.values()) <= set(ran)
+    assert described.layer(described.head).tap is None
+
+
+def test_the_least_size_is_the_least(name: str) -> None:
+    network = shapes_only(name)
+    least = specification(network).least_size
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, least, least, device="meta")).shape == (1, 7)
+    with pytest.raises(RelayError, match=f"resize them to {least}x{least} px or more"):
+        network(torch.zeros(1, 3, least, least - 1, device="meta"))
+
+
+def test_fresh_weights_depend_on_the_seed_and_each_layers_name_alone(name: str) -> None:
+    width = 0.0625 if specification_named(name).scalable else 1.0
+    network, again, other = (build_network(name, 7, width=width, seed=seed) for seed in (3, 3, 4))
+    first = layer_parameters(network)
+    described = specification(network)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+    learned = {key for key, value in network.named_parameters() if value.dim() > 1}
+    assert learned
+    for key in learned:
+        assert not torch.equal(network.state_dict()[key], other.state_dict()[key]), key
+    torch.manual_seed(99)  # torch's own generator has no say, and is left as it is
+    state = torch.get_rng_state()
+    some = described.layer_names[::3]
+    initialise_layers(other, some, "lecun_normal", seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    for layer, keys in first.items():
+        for key in keys:
+            if key in learned:
+                same = torch.equal(network.state_dict()[key], other.state_dict()[key])
+                assert same == (layer in some), key
+
+
+def test_copies_of_a_network_keep_their_specification(name: str) -> None:
+    network = shapes_only(name)
+    assert specification(copy.deepcopy(network)) == specification(network)
+
+
+def test_first_convolution(name: str) -> None:
+    found = first_convolution(shapes_only(name))
+    assert (found.in_channels, found.kernel_size[0]) == (3, 7 if name == "resnet18" else 11)
+
+
+def test_a_network_that_is_not_scalable_comes_in_one_width(with_resnet18: None) -> None:
+    with pytest.raises(
+        RelayError, match=r"model\.width is 0\.5; resnet18 comes in one width.*model=alexnet$"
+    ):
+        build_network("resnet18", 3, width=0.5)
+
+
+def test_unknown_names_are_answered_with_similar_ones() -> None:
+    with pytest.raises(RelayError, match=r"model\.name is 'alexnett'; did you mean alexnet"):
+        specification_named("alexnett")
+    with pytest.raises(
+        RelayError, match=r"model\.name is 'vgg'; it must be one of alexnet, torchvision_alexnet"
+    ):
+        build_network("vgg", 3)
+
+
+def test_a_file_describes_the_network_of_its_own_name(
+    with_resnet18: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = __import__("lightning_modules.networks.resnet18", fromlist=["SPECIFICATION"])
+    monkeypatch.setattr(module, "SPECIFICATION", replace(resnet18.SPECIFICATION, name="resnet34"))
+    with pytest.raises(RelayError, match=r"resnet18\.py describes a network named 'resnet34'"):
+        specification_named("resnet18")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": (Layer("a", "a", "linear"), Layer("a", "b", "linear")), "head": "a"}, "layer 'a'; each"),
+        ({"layers": (Layer("a-b", "a", "linear"),), "head": "a-b"}, "layer 'a-b'; each name"),
+        ({"head": "fc9"}, "the head 'fc9' is not one of its layers"),
+        ({"default_tap": "pool9"}, "'pool9' is not one of its taps, relu, maxpool"),
+        ({"layers": (Layer("fc", "fc", "linear", tap="relu9"),)}, "'relu9' is not one of its taps"),
+    ],
+)
+def test_a_specification_cannot_contradict_itself(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RelayError, match=message):
+        replace(resnet18.SPECIFICATION, **changes)  # type: ignore[arg-type]
+
+
+# --- modules that the schemes do not know ------------------------------------------------------------------
+
+BLOCK = Layer("layer1.0", "layer1.0", "block")
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def trained_block() -> nn.Sequential:
+    """Convolutions without bias and a trained normalisation, in nested modules."""
+    block = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Sequential(nn.Conv2d(8, 8, 3, bias=False))
+    )
+    with torch.no_grad():
+        for value in block.state_dict().values():
+            value.fill_(3)
+    return block
+
+
+def test_a_block_is_drawn_module_by_module() -> None:
+    block = trained_block()
+    initialise(block, BLOCK, "lecun_normal", seed=5)
+    found = tensors(block)
+    assert found["0.weight"].std().item() == pytest.approx((3 * 9) ** -0.5, rel=0.2)
+    assert found["2.0.weight"].std().item() == pytest.approx((8 * 9) ** -0.5, rel=0.2)
+    fresh = nn.BatchNorm2d(8).state_dict()
+    for key, value in fresh.items():
+        assert torch.equal(found[f"1.{key}"], value), key
+    twin = nn.ModuleList([nn.Conv2d(8, 8, 3, bias=False), nn.Conv2d(8, 8, 3, bias=False)])
+    initialise(twin, BLOCK, "lecun_normal", seed=5)
+    assert not torch.equal(twin[0].weight, twin[1].weight)
+
+
+def test_other_modules_draw_by_their_own_reset_from_the_layers_stream() -> None:
+    def drawn(name: str, seed: int) -> Tensor:
+        layer = nn.Conv1d(4, 4, 3).to(memory_format=torch.contiguous_format)
+        torch.manual_seed(seed * 17)
+        initialise(layer, replace(BLOCK, name=name), "lecun_normal", seed)
+        return layer.weight.detach()
+
+    assert torch.equal(drawn("a", 1), drawn("a", 1))
+    assert not torch.equal(drawn("a", 1), drawn("b", 1))
+    assert not torch.equal(drawn("a", 1), drawn("a", 2))
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.scale = nn.Parameter(torch.full((2,), 3.0))
+
+
+def test_weights_that_nothing_says_how_to_draw_are_refused_before_anything_changes() -> None:
+    module = Scaled()
+    before = tensors(module)
+    with pytest.raises(
+        RelayError, match=r"layer1\.0 is a Scaled, which has weights and no `reset_parameters`"
+    ):
+        initialise(module, BLOCK, "caffe", seed=0)
+    nested = nn.Sequential(nn.Linear(2, 2), module)
+    with pytest.raises(RelayError, match=r"layer1\.0\.1 is a Scaled"):
+        initialise(nested, BLOCK, "caffe", seed=0)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_a_layer_without_parameters_is_not_one() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, affine=False))
+    described = Specification(
+        name="tiny",
+        layers=(Layer("fc", "0", "linear"), Layer("norm", "1", "normalisation")),
+        head="fc",
+        taps={"fc": "0"},
+        default_tap="fc",
+        least_size=1,
+    )
+    network.specification = described  # type: ignore[assignment]
+    with pytest.raises(RelayError, match="tiny: layer norm has no parameters"):
+        layer_parameters(network)
