@@ -45,12 +45,17 @@ def environment() -> dict[str, str]:
 
 
 def command(
-    *arguments: str, runs_dir: Path, cache_dir: Path, tiny: Sequence[str] = TINY, last: Sequence[str] = ()
+    *arguments: str,
+    runs_dir: Path,
+    cache_dir: Path,
+    tiny: Sequence[str] = TINY,
+    last: Sequence[str] = (),
+    script: Path = PROJECT / "train.py",
 ) -> list[str]:
     """A command line of `train.py`; `last` wins over the tiny settings."""
     return [
         sys.executable,
-        str(PROJECT / "train.py"),
+        str(script),
         *arguments,
         *tiny,
         f"paths.runs_dir={runs_dir}",
