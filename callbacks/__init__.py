@@ -3,7 +3,7 @@
 from callbacks.checkpoint import AtomicCheckpointIO, ResumeCheckpoint, loads, save_whole
 from callbacks.history import History
 from callbacks.progress import SweepProgress
-from callbacks.results import summarise, write_predictions, write_results
+from callbacks.results import summarise, write_results
 from callbacks.tracking import Tracking
 
 __all__ = [
@@ -15,6 +15,5 @@ __all__ = [
     "loads",
     "save_whole",
     "summarise",
-    "write_predictions",
     "write_results",
 ]

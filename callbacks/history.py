@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from stages.machine.atomic import write_text
+from stages.metrics import TRAIN_LOSS
 from stages.plateau import PlateauRule, should_stop
 
 Row = dict[str, float | int]
@@ -59,7 +60,7 @@ class History(Callback):
     @property
     def losses(self) -> list[float]:
         """The training loss of each epoch."""
-        return [float(row["train_loss"]) for row in self.rows]
+        return [float(row[TRAIN_LOSS]) for row in self.rows]
 
     @property
     def seconds(self) -> float:
@@ -91,7 +92,7 @@ class History(Callback):
         module = cast(EvaluatedModule, pl_module)
         assert module.evaluation is not None, "every epoch is evaluated"
         self.rows.append(
-            {"epoch": trainer.current_epoch, "train_loss": module.train_loss, **module.evaluation.metrics}
+            {"epoch": trainer.current_epoch, TRAIN_LOSS: module.train_loss, **module.evaluation.metrics}
         )
         if trainer.is_global_zero:
             write_text(self._path, to_csv(self.rows))
@@ -118,9 +119,13 @@ class History(Callback):
 
 
 def to_csv(rows: list[Row]) -> str:
-    """Rows as CSV with a header; numbers in full precision."""
+    """Rows as CSV with a header; numbers in full precision.
+
+    A run that was begun by a version with other metrics has empty fields.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

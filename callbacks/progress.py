@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from callbacks.history import EvaluatedModule
 from stages.console.output import output
+from stages.metrics import PRIMARY, metric_of
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +83,15 @@ class SweepProgress(Callback):
         """Say how the epoch ended."""
         module = cast(EvaluatedModule, pl_module)
         if trainer.is_global_zero and module.evaluation is not None:
+            shown = metric_of(PRIMARY)
             log.info(
-                "%s epoch %d of at most %d: loss %.3f, accuracy %.1f%%; %s, %s",
+                "%s epoch %d of at most %d: loss %.3f, %s %s; %s, %s",
                 self._stage,
                 trainer.current_epoch + 1,
                 self._epochs,
                 module.train_loss,
-                100.0 * module.evaluation.metrics["accuracy"],
+                shown.title,
+                shown.text(module.evaluation.metrics[shown.name]),
                 self._place,
                 self._left(trainer),
             )

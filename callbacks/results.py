@@ -1,22 +1,19 @@
 """What a finished run leaves: weights, predictions, and the record, which is written last."""
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from torch import Tensor
 
 from callbacks.checkpoint import save_whole
 from callbacks.history import History, Row
-from stages.machine.atomic import write_bytes, write_text
+from stages.machine.atomic import write_text
 from stages.machine.environment import peak_memory_bytes
+from stages.metrics import METRICS
 from stages.plateau import Plateau, PlateauRule, find_plateau, representative_value
+from stages.predictions import write_predictions
 from stages.recipe import Recipe
 from stages.record import (
-    LOWER_IS_BETTER,
     RECORD_SCHEMA,
     CostRecord,
     DataRecord,
@@ -72,8 +69,8 @@ def write_results(
         folder.predictions,
         samples=samples,
         groups=groups,
-        labels=labels,
-        logits=logits,
+        labels=labels.numpy(),
+        logits=logits.numpy(),
         classes=data.classes,
     )
     plateau = find_plateau(history.losses, rule)
@@ -111,53 +108,23 @@ def write_results(
 def summarise(rows: Sequence[Row], plateau: Plateau) -> dict[str, MetricRecord]:
     """Percentiles of every metric over the plateau's epochs (paper, section 6), its last and best value.
 
+    A run that was begun by a version with other metrics has those that each epoch of the plateau has.
+
     Args:
         rows: one for each epoch of the training.
         plateau: its epochs.
     """
+    of_plateau = [rows[epoch] for epoch in plateau.epochs]
     summary = {}
-    for name in rows[0]:
-        if name == "epoch":
+    for name, metric in METRICS.items():
+        if not all(name in row for row in of_plateau):
             continue
-        values = [float(rows[epoch][name]) for epoch in plateau.epochs]
+        values = [float(row[name]) for row in of_plateau]
         summary[name] = MetricRecord(
             p75=representative_value(values, 75.0),
             p50=representative_value(values, 50.0),
             p25=representative_value(values, 25.0),
             last=values[-1],
-            best=min(values) if name in LOWER_IS_BETTER else max(values),
+            best=metric.best(values),
         )
     return summary
-
-
-def write_predictions(
-    path: Path,
-    *,
-    samples: Sequence[str],
-    groups: Sequence[str],
-    labels: Tensor,
-    logits: Tensor,
-    classes: Sequence[str],
-) -> None:
-    """Write `predictions.parquet`: a row a sample of the evaluation set after the last epoch.
-
-    Columns: sample, group, label, and `logit_CLASS` (float32) for each class.
-
-    Args:
-        path: the file.
-        samples: N names.
-        groups: N names of patients or objects.
-        labels: int64, shape (N,).
-        logits: float32, shape (N, C).
-        classes: C names.
-    """
-    columns: dict[str, pa.Array] = {
-        "sample": pa.array(list(samples), pa.string()),
-        "group": pa.array(list(groups), pa.string()),
-        "label": pa.array(labels.numpy(), pa.int64()),
-    }
-    for position, name in enumerate(classes):
-        columns[f"logit_{name}"] = pa.array(logits[:, position].numpy(), pa.float32())
-    content = io.BytesIO()
-    pq.write_table(pa.table(columns), content)
-    write_bytes(path, content.getvalue())

@@ -13,6 +13,7 @@ from typing import Any
 from callbacks.history import Row
 from stages.config import LoggerConfig
 from stages.machine.wandb_login import logged_in, private_settings
+from stages.metrics import metric_of
 from stages.recipe import Recipe, short_id
 from stages.record import Record
 
@@ -103,7 +104,7 @@ class Tracking:
             return
         import wandb
 
-        values = {f"{name}_p75": metric.p75 for name, metric in record.metrics.items()}
+        values = {metric_of(name).column: metric.p75 for name, metric in record.metrics.items()}
         ending = {"plateau_reached": record.plateau.reached, "epochs": record.epochs}
         self._run.summary.update(values | ending | {"images_per_second": record.cost.images_per_second})
         if not record.plateau.reached:

@@ -10,9 +10,6 @@ from stages.errors import RelayError
 
 RECORD_SCHEMA = 1
 
-# Metrics of which less is better; of the others, more is.
-LOWER_IS_BETTER = ("train_loss", "cross_entropy", "calibration_error")
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy.special import softmax
 
 from stages.errors import RelayError
+from stages.predictions import read_predictions
 from stages.store import RunFolder
 
 RULE = (
@@ -68,14 +67,8 @@ def true_class_probability(
 
 def _of_run(folder: Path, samples: Sequence[str], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     file = RunFolder(folder).predictions
-    try:
-        table = pq.read_table(file)
-        named = table.column("sample").to_pylist()
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise RelayError(f"{file} cannot be read: {error}") from None
-    names = [name for name in table.column_names if name.startswith("logit_")]
-    if named != list(samples):
+    predictions = read_predictions(file, samples=True)
+    if predictions.samples != tuple(samples):
         raise RelayError(f"{file} is of another evaluation set than the images that config.yaml names")
-    logits = np.stack([table.column(name).to_numpy() for name in names], axis=1).astype(np.float64)
-    probabilities = softmax(logits, axis=1)
+    probabilities = softmax(predictions.logits.astype(np.float64), axis=1)
     return np.asarray(probabilities[np.arange(len(labels)), labels])

@@ -9,11 +9,13 @@ import pandas as pd
 from analysis.report.page import Caveat
 from analysis.report.sentences import ALPHA, ranking
 from analysis.runs.details import RunDetails, most_frequent
+from analysis.runs.selection import numbers
 from analysis.runs.unfinished import UnfinishedRun
 from analysis.statistics.comparison import pairs_needed
-from analysis.statistics.patients import FEW_GROUPS
+from stages.metrics import PRIMARY, metric_of
 
 MOST_ITEMS = 12
+FEW_GROUPS = 10
 _FEW_IMAGES = 30
 
 
@@ -42,12 +44,13 @@ def run_caveats(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) -
                 items,
             )
         )
-    without = runs[~np.isfinite(runs["accuracy_p75"].astype(float))] if "accuracy_p75" in runs else runs
+    metric = metric_of(PRIMARY)
+    without = runs[np.isnan(numbers(runs[metric.column]))] if metric.column in runs else runs
     if len(without):
         found.append(
             _caveat(
-                f"{_count(len(without), 'run')} without an accuracy",
-                "Their records are complete, yet have no such number; means and tests leave them out.",
+                f"{_count(len(without), 'run')} without {metric.title}",
+                "Their records are complete, but do not have this metric; means and tests leave them out.",
                 [relative(folder, runs_dir) for folder in without["folder"]],
             )
         )
@@ -270,15 +273,15 @@ def baseline_caveats(
     baseline = details.histogram_accuracy
     if baseline is None:
         return []
-    means = ranking(comparison)
-    below = [f"{labels[str(name)]}: {100 * mean:.1f}%" for name, mean in means.items() if mean <= baseline]
+    means, metric = ranking(comparison), metric_of(PRIMARY)
+    below = [f"{labels[str(name)]}: {metric.text(mean)}" for name, mean in means.items() if mean <= baseline]
     if not below:
         return []
     return [
         _caveat(
             f"{_count(len(below), 'process', 'processes')} not above grey-level histograms",
-            f"A linear classifier on histograms of the same images reaches {100 * baseline:.1f}%. Where the "
-            "mean over seeds is not above that, no use of the images' structure is shown.",
+            f"A linear classifier on histograms of the same images reaches {metric.text(baseline)}. Where "
+            "the mean over seeds is not above that, no use of the images' structure is shown.",
             below,
         )
     ]

@@ -29,11 +29,6 @@ _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0,
 
 LineStyle = str | tuple[int, tuple[int, ...]]
 
-LABELS = {
-    "accuracy": "accuracy (%)",
-    "cross_entropy": "cross-entropy (nats)",
-}
-
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # matplotlib's own: the same everywhere
     "font.size": 8.5,

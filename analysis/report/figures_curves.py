@@ -1,6 +1,6 @@
 """Learning curves: by amount of data (paper, Figure 7), and of every run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.report.figures import (
-    LABELS,
     PAGE_WIDTH,
     LineStyle,
     Picture,
@@ -22,8 +21,8 @@ from analysis.report.figures import (
     wrapped,
 )
 from analysis.report.tables import file_name
-from analysis.runs.details import CURVE_METRICS, Cell, Curve
-from analysis.runs.selection import scale_of
+from analysis.runs.details import Cell, Curve
+from stages.metrics import Metric, shown_in, titles_in
 
 MOST_LINES = 20
 """Runs drawn one by one in a panel; more are drawn as a band."""
@@ -40,16 +39,17 @@ _RATIO_LINES: tuple[LineStyle, ...] = (
 
 
 def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str, ProcessStyle]) -> Picture:
-    """Accuracy and loss against epochs, a row a process and a line a data ratio (paper, Figure 7)."""
+    """Metrics against epochs: one row of panels per process, one line per data ratio (paper, Figure 7)."""
+    metrics = _metrics(run for runs in curves.values() for run in runs)
     names = [name for name in styles if any(process == name for process, _ in curves)]
     ratios = sorted({ratio for _, ratio in curves})
     colours = mpl.colormaps["cividis"](np.linspace(0.0, 0.8, len(ratios)))
     with house_style():
         figure = new_figure(PAGE_WIDTH, 0.8 + 1.35 * len(names))
-        panels = figure.subplots(len(names), 2, sharex=True, sharey="col", squeeze=False)
+        panels = figure.subplots(len(names), len(metrics), sharex=True, sharey="col", squeeze=False)
         for row, name in zip(panels, names, strict=True):
             for index, ratio in enumerate(ratios):
-                for axes, metric in zip(row, CURVE_METRICS, strict=True):
+                for axes, metric in zip(row, metrics, strict=True):
                     runs = curves.get((name, ratio), [])
                     values = _stacked(runs, metric)
                     if values.size == 0:
@@ -62,8 +62,8 @@ def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str,
                         epochs, mean - spread, mean + spread, color=colours[index], alpha=0.16, lw=0
                     )
             row[0].set_ylabel(wrapped(styles[name].label, 16))
-        for axes, metric in zip(panels[0], CURVE_METRICS, strict=True):
-            axes.set_title(LABELS[metric])
+        for axes, metric in zip(panels[0], metrics, strict=True):
+            axes.set_title(metric.heading)
         for axes in panels[-1]:
             whole_epochs(axes)
         _legend_of_all(figure, list(panels[:, 0]))
@@ -73,57 +73,66 @@ def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str,
             "Learning curves by amount of training data (Figure 7)",
             "Mean over seeds on the evaluation set after each epoch, with a band of one standard deviation "
             "on either side; a line ends where fewer than half of its runs were still training.",
-            f"Line plots of accuracy and cross-entropy against epochs for {len(names)} processes (rows) and "
+            f"Line plots of {titles_in('robustness')} against epochs for {len(names)} processes (rows) and "
             f"{len(ratios)} amounts of training data (lines). The values behind the final levels are in the "
-            "table of accuracy and loss at each ratio.",
+            "table for each amount of training data.",
         )
 
 
 def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: ProcessStyle) -> Picture:
-    """Accuracy and loss of each run of a process, a column a data ratio."""
+    """Metrics of each run of a process: one row per metric, one column per data ratio."""
+    metrics = _metrics(run for (process, _), runs in curves.items() if process == name for run in runs)
     everything = sorted(ratio for process, ratio in curves if process == name)
     chosen = np.linspace(0, len(everything) - 1, min(len(everything), _MOST_RATIOS)).round().astype(int)
     ratios = [everything[index] for index in chosen]
     lines = max(len(curves[name, ratio]) for ratio in ratios)
     with house_style():
-        # Its panels are alike in every process: a layout that need not be found saves half of the time.
-        figure = new_figure(PAGE_WIDTH, 3.3, constrained=False)
-        figure.subplots_adjust(left=0.095, right=0.99, bottom=0.125, top=0.93, wspace=0.1, hspace=0.1)
-        panels = figure.subplots(2, len(ratios), sharex=True, sharey="row", squeeze=False)
+        # The panels are alike for every process: a fixed layout saves half of the time.
+        height = 1.65 * len(metrics)
+        figure = new_figure(PAGE_WIDTH, height, constrained=False)
+        bottom, top = 0.41 / height, 1.0 - 0.23 / height
+        figure.subplots_adjust(left=0.095, right=0.99, bottom=bottom, top=top, wspace=0.1, hspace=0.1)
+        panels = figure.subplots(len(metrics), len(ratios), sharex=True, sharey="row", squeeze=False)
         for column, ratio in enumerate(ratios):
             runs = curves[name, ratio]
-            for axes, metric in zip(panels[:, column], CURVE_METRICS, strict=True):
+            for axes, metric in zip(panels[:, column], metrics, strict=True):
                 if len(runs) <= MOST_LINES:
                     _lines(axes, runs, metric, style)
                 else:
                     _band(axes, runs, metric, style)
             panels[0, column].set_title(f"{ratio_label(ratio)}, {_count(len(runs), 'run')}")
-            whole_epochs(panels[1, column])
-        panels[0, 0].set_ylabel(LABELS["accuracy"])
-        panels[1, 0].set_ylabel(LABELS["cross_entropy"])
+            whole_epochs(panels[-1, column])
+        for axes, metric in zip(panels[:, 0], metrics, strict=True):
+            axes.set_ylabel(metric.heading)
         total, shown = len(everything), len(ratios)
         return save(
             figure,
             f"runs_{file_name(name)}",
             f"Runs of {style.label}",
             (
-                "One line a run; the dot is the plateau's first epoch. A dashed line with a cross did not "
+                "One line per run; the dot is the plateau's first epoch. A dashed line with a cross did not "
                 "reach its plateau."
                 if lines <= MOST_LINES
                 else "Median of the runs, with a band from the lowest to the highest."
             )
             + (f" {shown} of {total} amounts of training data are drawn." if shown < total else ""),
-            f"Line plots of accuracy and cross-entropy against epochs for {style.label} at "
+            f"Line plots of {titles_in('robustness')} against epochs for {style.label} at "
             f"{', '.join(map(ratio_label, ratios))} of the training images. The table of runs lists each.",
         )
 
 
-def _lines(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) -> None:
+def _metrics(runs: Iterable[Curve]) -> list[Metric]:
+    """The metrics to draw that some run has."""
+    there = {metric for run in runs for metric in run.values}
+    return [metric for metric in shown_in("robustness") if metric.name in there]
+
+
+def _lines(axes: Axes, runs: Sequence[Curve], metric: Metric, style: ProcessStyle) -> None:
     onsets, ends = [], []
     for run in runs:
-        if metric not in run.values:
+        if metric.name not in run.values:
             continue
-        values = run.values[metric] * scale_of(metric)
+        values = run.values[metric.name] * metric.scale
         epochs = np.arange(1, len(values) + 1)
         axes.plot(epochs, values, color=style.colour, lw=0.8, alpha=0.85, ls="-" if run.reached else "--")
         if run.reached and run.onset < len(values):
@@ -135,7 +144,7 @@ def _lines(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) 
             axes.plot(*zip(*points, strict=True), marker, color="black", ms=size)
 
 
-def _band(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) -> None:
+def _band(axes: Axes, runs: Sequence[Curve], metric: Metric, style: ProcessStyle) -> None:
     values = _stacked(runs, metric)
     if values.size == 0:
         return
@@ -145,9 +154,9 @@ def _band(axes: Axes, runs: Sequence[Curve], metric: str, style: ProcessStyle) -
     axes.plot(epochs, np.nanmedian(values, axis=0), color=style.colour)
 
 
-def _stacked(runs: Sequence[Curve], metric: str) -> npt.NDArray[np.float64]:
+def _stacked(runs: Sequence[Curve], metric: Metric) -> npt.NDArray[np.float64]:
     """Runs by epochs in the axis's unit, NaN after a run's end; as long as half of the runs or more."""
-    rows = [run.values[metric] * scale_of(metric) for run in runs if metric in run.values]
+    rows = [run.values[metric.name] * metric.scale for run in runs if metric.name in run.values]
     if not rows:
         return np.empty((0, 0))
     lengths = sorted((len(row) for row in rows), reverse=True)

@@ -16,7 +16,8 @@ from analysis.report.figures import (
     save,
 )
 from analysis.report.tables import file_name
-from analysis.runs.details import CALIBRATION_BINS, Reliability
+from analysis.runs.details import Reliability
+from stages.metrics import CALIBRATION_BINS
 
 # Classes up to which a cell has room for percent and count, and for percent alone.
 _ROOM_FOR_COUNTS, _ROOM_FOR_PERCENT = 8, 16

@@ -1,12 +1,13 @@
 """Figures of the comparison and of the robustness (paper, Figure 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from analysis.report.figures import (
-    LABELS,
     PAGE_WIDTH,
     Picture,
     ProcessStyle,
@@ -16,21 +17,22 @@ from analysis.report.figures import (
     ratio_label,
     save,
 )
-from analysis.runs.details import CURVE_METRICS, Cell
-from analysis.runs.selection import scale_of
+from analysis.runs.details import Cell
+from stages.metrics import PRIMARY, Metric, metric_of, shown_in, titles_in
 
 
 def performance_points(
     runs: pd.DataFrame, table: pd.DataFrame, styles: Mapping[str, ProcessStyle]
 ) -> Picture:
-    """Accuracy of each process with all training data: a point a seed, the mean and its interval.
+    """The primary metric of each process with all training data: one point per seed, mean and interval.
 
     Args:
         runs: the study's runs.
         table: of `analysis.statistics.comparison.compare`.
         styles: of the processes, in order.
     """
-    rows = table[table["metric"] == "accuracy"].set_index("process")
+    metric = metric_of(PRIMARY)
+    rows = table[table["metric"] == metric.name].set_index("process")
     with house_style():
         figure = new_figure(PAGE_WIDTH, 0.7 + 0.45 * len(rows))
         axes = figure.subplots()
@@ -38,15 +40,16 @@ def performance_points(
         for position, name in enumerate(shown):
             style, row = styles[name], rows.loc[name]
             chosen = runs[(runs["process"] == name) & (runs["data_ratio"] == 1.0)]
-            values = 100.0 * chosen.sort_values("seed")["accuracy_p75"].to_numpy(dtype=float)
+            values = metric.scale * chosen.sort_values("seed")[metric.column].to_numpy(dtype=float)
             spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1)
             axes.plot(
                 values, position + 0.2 + spread, style.marker, color=style.colour, ms=3.5, alpha=0.75, mew=0
             )
-            half = [[100 * (row["mean"] - row["ci_low"])], [100 * (row["ci_high"] - row["mean"])]]
+            mean, low, high = (metric.scale * row[name] for name in ("mean", "ci_low", "ci_high"))
+            half = [[mean - low], [high - mean]]
             error = None if np.isnan(half).any() else half
             axes.errorbar(
-                100 * row["mean"],
+                mean,
                 position - 0.12,
                 xerr=error,
                 fmt="|",
@@ -57,15 +60,15 @@ def performance_points(
             )
         axes.set_yticks(range(len(shown)), [styles[name].label for name in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        axes.set_xlabel(LABELS["accuracy"])
+        axes.set_xlabel(metric.heading)
         axes.grid(axis="y", visible=False)
         return save(
             figure,
-            "accuracy",
-            "Accuracy with all training data",
+            metric.name,
+            f"{metric.capitalised} with all training data",
             "Each point is one seed; the black line is the mean over seeds with its 95% t interval (none "
             "where there is one seed). The axis does not start at zero.",
-            "Dot plot. " + _sentence(rows, styles, "accuracy"),
+            "Dot plot. " + _sentence(rows, styles, metric),
         )
 
 
@@ -75,7 +78,7 @@ def ratio_bars(
     baseline: float | None,
     unreached: set[Cell],
 ) -> Picture:
-    """Accuracy and loss at each data ratio, a bar a process (paper, Figure 6).
+    """Metrics at each data ratio, one panel per metric and one bar per process (paper, Figure 6).
 
     Args:
         table: process, data_ratio, metric, mean, ci_low, ci_high.
@@ -84,67 +87,74 @@ def ratio_bars(
         unreached: cells in which a run did not reach its plateau; their bars get an asterisk.
     """
     ratios = sorted(table["data_ratio"].unique())
+    metrics = [metric for metric in shown_in("robustness") if metric.name in set(table["metric"])]
     width = min(0.84 / max(len(styles), 1), 0.28)
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 5.4)
-        panels = figure.subplots(2, 1, sharex=True)
-        for axes, metric in zip(panels, CURVE_METRICS, strict=True):
+        figure = new_figure(PAGE_WIDTH, 2.7 * len(metrics))
+        panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False).ravel()
+        for axes, metric in zip(panels, metrics, strict=True):
             for place, (name, style) in enumerate(styles.items()):
-                chosen = table[(table["process"] == name) & (table["metric"] == metric)]
+                chosen = table[(table["process"] == name) & (table["metric"] == metric.name)]
                 rows = chosen.set_index("data_ratio").reindex(ratios)
-                mean, low, high = (
-                    rows[column].to_numpy(dtype=float) * scale_of(metric)
-                    for column in ("mean", "ci_low", "ci_high")
-                )
                 x = np.arange(len(ratios)) + (place - (len(styles) - 1) / 2) * width
-                axes.bar(
-                    x,
-                    mean,
-                    width * 0.94,
-                    label=style.label,
-                    color=style.colour,
-                    hatch=style.hatch,
-                    edgecolor="black",
-                    linewidth=0.5,
-                )
-                error = np.nan_to_num(np.array([mean - low, high - mean]))
-                axes.errorbar(x, mean, yerr=error, fmt="none", ecolor="black", elinewidth=0.9, capsize=1.6)
-                for position, ratio, top in zip(x, ratios, np.fmax(mean, high), strict=True):
-                    if (name, ratio) in unreached and np.isfinite(top):
-                        axes.annotate("*", (position, top), ha="center", va="bottom", fontsize=8)
-            axes.set_ylabel(LABELS[metric])
+                marked = [(name, ratio) in unreached for ratio in ratios]
+                _bars(axes, x, rows[["mean", "ci_low", "ci_high"]] * metric.scale, width, style, marked)
+            if baseline is not None and metric.name == PRIMARY:
+                level = metric.scale * baseline
+                axes.axhline(level, color="black", lw=1, ls=(0, (4, 2)), label="histograms only")
+            axes.set_ylabel(metric.heading)
             axes.set_ylim(bottom=0.0)
             axes.grid(axis="x", visible=False)
-        if baseline is not None:
-            panels[0].axhline(100 * baseline, color="black", lw=1, ls=(0, (4, 2)), label="histograms only")
-        panels[1].set_xticks(range(len(ratios)), [ratio_label(ratio) for ratio in ratios])
-        panels[1].set_xlabel("share of the target's training images")
+        panels[-1].set_xticks(range(len(ratios)), [ratio_label(ratio) for ratio in ratios])
+        panels[-1].set_xlabel("share of the target's training images")
         legend_above(figure, panels[0], 4)
-        full = table[(table["metric"] == "accuracy") & (table["data_ratio"] == ratios[-1])]
+        full = table[(table["metric"] == PRIMARY) & (table["data_ratio"] == ratios[-1])]
         return save(
             figure,
             "figure6",
             "Performance at each amount of training data (Figure 6)",
-            "Means over seeds of the representative accuracy (above) and cross-entropy (below); error bars "
-            "are 95% t intervals over seeds."
+            "Means over seeds of the representative values; error bars are 95% t intervals over seeds."
             + (" * a run of this bar did not reach its plateau." if unreached else "")
             + (
                 " The dashed line is a linear classifier on grey-level histograms of the same images."
                 if baseline is not None
                 else ""
             ),
-            f"Grouped bars of accuracy and cross-entropy at {', '.join(map(ratio_label, ratios))} of the "
+            f"Grouped bars of {titles_in('robustness')} at {', '.join(map(ratio_label, ratios))} of the "
             f"training images. At {ratio_label(ratios[-1])}: "
-            + _sentence(full.set_index("process"), styles, "accuracy"),
+            + _sentence(full.set_index("process"), styles, metric_of(PRIMARY)),
         )
 
 
-def _sentence(rows: pd.DataFrame, styles: Mapping[str, ProcessStyle], metric: str) -> str:
+def _bars(
+    axes: Axes,
+    x: npt.NDArray[np.floating],
+    rows: pd.DataFrame,
+    width: float,
+    style: ProcessStyle,
+    marked: Sequence[bool],
+) -> None:
+    """A process's bars at `x`, with intervals, and an asterisk above those that are marked."""
+    mean, low, high = (rows[column].to_numpy(dtype=float) for column in ("mean", "ci_low", "ci_high"))
+    axes.bar(
+        x,
+        mean,
+        width * 0.94,
+        label=style.label,
+        color=style.colour,
+        hatch=style.hatch,
+        edgecolor="black",
+        linewidth=0.5,
+    )
+    error = np.nan_to_num(np.array([mean - low, high - mean]))
+    axes.errorbar(x, mean, yerr=error, fmt="none", ecolor="black", elinewidth=0.9, capsize=1.6)
+    for position, mark, top in zip(x, marked, np.fmax(mean, high), strict=True):
+        if mark and np.isfinite(top):
+            axes.annotate("*", (position, top), ha="center", va="bottom", fontsize=8)
+
+
+def _sentence(rows: pd.DataFrame, styles: Mapping[str, ProcessStyle], metric: Metric) -> str:
     """What a reader who does not see the figure should know: the means."""
     means = dict(zip(rows.index, rows["mean"].to_numpy(dtype=float), strict=True))
-    parts = [
-        f"{style.label} {scale_of(metric) * means[name]:.1f}%"
-        for name, style in styles.items()
-        if name in means
-    ]
-    return f"Mean {metric}: {', '.join(parts)}."
+    parts = [f"{style.label} {metric.text(means[name])}" for name, style in styles.items() if name in means]
+    return f"Mean {metric.title}: {', '.join(parts)}."

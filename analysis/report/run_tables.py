@@ -10,47 +10,85 @@ import pandas as pd
 from analysis.report import tables
 from analysis.report.caveats import relative
 from analysis.report.study_tables import (
-    MAIN_METRICS,
     METRIC,
     PAIR,
     PROCESS,
     Labels,
+    estimates,
     in_order,
     labelled,
     labelled_pairs,
 )
 from analysis.report.tables import Table
-from analysis.runs.selection import is_fraction, scale_of
-from analysis.statistics.comparison import mean_interval
+from analysis.statistics.comparison import MeanInterval, mean_interval
 from analysis.statistics.patients import PatientBootstrap
+from stages.metrics import Counts, metric_of, of_a_class, shown_in
 from stages.recipe import short_id
 
 _MOST_RUNS = 1000
 
 
-def recall_data(
-    matrices: Mapping[str, Sequence[npt.NDArray[np.int64]]],
-    labels: Labels,
-    classes: Sequence[str],
-    bootstrap: PatientBootstrap | None,
+def class_data(
+    matrices: Mapping[str, Sequence[npt.NDArray[np.int64]]], labels: Labels, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Recall of each class with intervals over seeds and, where it was possible, over patients.
+    """The metrics of each class, from the confusion matrices of a process's runs.
+
+    Returns:
+        One row per process and class. Columns: process, class, images, and for each metric of a class
+        METRIC_mean, _std, _n, _ci_low and _ci_high, over the seeds at which it is defined.
+    """
+    rows = []
+    for process in (name for name in labels if name in matrices):
+        counts = Counts.of(np.stack(matrices[process]))
+        values = {metric.name: metric.of_counts(counts) for metric in of_a_class() if metric.of_counts}
+        for index, name in enumerate(classes):
+            row = {"process": process, "class": name, "images": int(counts.true[0, index])}
+            for metric, of_runs in values.items():
+                over_seeds = mean_interval(of_runs[:, index])
+                low, high = np.clip([over_seeds.ci_low, over_seeds.ci_high], 0.0, 1.0)  # they are fractions
+                over_seeds = over_seeds._replace(ci_low=float(low), ci_high=float(high))
+                row |= {f"{metric}_{part}": value for part, value in over_seeds._asdict().items()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def class_table(data: pd.DataFrame, labels: Labels) -> Table:
+    """Sensitivity, specificity and precision of each class.
+
+    Args:
+        data: of `class_data`.
+        labels: of the processes.
+    """
+    return Table(
+        "classes",
+        "Metrics of each class",
+        "All training data, after the last epoch: mean ± standard deviation over seeds, with the mean's 95% "
+        "t interval. Sensitivity is not defined for a class without images, specificity for one that all "
+        "images are of. Precision is 0 for a class that has images and is never predicted.",
+        [
+            PROCESS,
+            tables.text("class", "class"),
+            tables.number("images", "images", 0),
+            *estimates(of_a_class(), digits=1),
+        ],
+        labelled(data, labels),
+    )
+
+
+def recall_data(of_classes: pd.DataFrame, bootstrap: PatientBootstrap | None) -> pd.DataFrame:
+    """Recall (sensitivity) of each class with intervals over seeds and, where possible, over patients.
+
+    Args:
+        of_classes: of `class_data`.
+        bootstrap: over patients, if there is one.
 
     Returns:
         Columns: process, class, images, groups (NaN if not known), mean, std, n, ci_low, ci_high (over
         seeds), patients_low, patients_high.
     """
-    rows = []
-    for process in (name for name in labels if name in matrices):
-        stacked = np.stack(matrices[process]).astype(np.float64)
-        true = stacked.sum(axis=2)
-        recall = np.divide(np.diagonal(stacked, axis1=1, axis2=2), true, where=true > 0, out=true * np.nan)
-        for index, name in enumerate(classes):
-            over_seeds = mean_interval(recall[:, index])
-            low, high = np.clip([over_seeds.ci_low, over_seeds.ci_high], 0.0, 1.0)  # a share is no more
-            over_seeds = over_seeds._replace(ci_low=float(low), ci_high=float(high))
-            rows.append((process, name, int(true[0, index]), *over_seeds))
-    data = pd.DataFrame(rows, columns=["process", "class", "images", "mean", "std", "n", "ci_low", "ci_high"])
+    parts = MeanInterval._fields
+    data = of_classes[["process", "class", "images", *(f"sensitivity_{part}" for part in parts)]]
+    data = data.rename(columns={f"sensitivity_{part}": part for part in parts})
     if bootstrap is None:
         return data.assign(groups=np.nan, patients_low=np.nan, patients_high=np.nan)
     other = bootstrap.recall.rename(columns={"ci_low": "patients_low", "ci_high": "patients_high"})
@@ -83,16 +121,16 @@ def recall_table(data: pd.DataFrame, labels: Labels) -> Table:
 
 
 def patients_table(bootstrap: PatientBootstrap, labels: Labels) -> Table:
-    """Accuracy and macro F1 with intervals over patients."""
+    """The metrics of the whole set with intervals over patients."""
     return Table(
         "patients",
         "What other patients might have shown",
-        "In percent, all training data, mean over the seeds as they are; 95% percentile interval of "
+        "All training data, mean over the seeds as they are; 95% percentile interval of "
         f"{_resamples(bootstrap)}",
         [
             PROCESS,
             METRIC,
-            tables.estimate("value (%)", 2, scale=100.0, error=None),
+            tables.estimate("value", 2, scale=lambda row: metric_of(row["metric"]).scale, error=None),
             tables.number("n", "seeds", 0),
         ],
         labelled(bootstrap.metrics, labels),
@@ -101,14 +139,15 @@ def patients_table(bootstrap: PatientBootstrap, labels: Labels) -> Table:
 
 def patients_differences_table(bootstrap: PatientBootstrap, metric: str, labels: Labels) -> Table:
     """Differences between processes in a metric, with intervals over patients."""
-    differences = bootstrap.differences
+    differences, of = bootstrap.differences, metric_of(metric)
+    difference = tables.estimate("difference", 2, scale=of.scale, mean="difference", error=None)
     return Table(
         f"patients_differences_{metric}",
-        f"Differences in {tables.metric_name(metric)}, over patients",
-        "In percentage points, process minus the one against it, on the same resamples for both; "
+        f"Differences in {of.title}, over patients",
+        f"In {of.unit_of_differences}, process minus the one against it, on the same resamples for both; "
         f"{_resamples(bootstrap)} An interval that contains 0 means that other patients could reverse the "
         "order.",
-        [*PAIR, tables.estimate("difference", 2, scale=100.0, mean="difference", error=None)],
+        [*PAIR, difference],
         labelled_pairs(differences[differences["metric"] == metric], labels),
     )
 
@@ -127,7 +166,7 @@ def confusion_table(process: str, label: str, counts: npt.NDArray[np.int64], cla
     return Table(
         f"confusion_{tables.file_name(process)}",
         f"Confusion matrix of {label}, counts",
-        "A row a true class, a column a predicted class; all training data, summed over seeds.",
+        "One row per true class, one column per predicted class; all training data, summed over seeds.",
         columns,
         data,
     )
@@ -153,9 +192,9 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
         tables.number("seed", "seed", 0),
     ]
     columns += [
-        tables.number(f"{metric}_p75", title, 2 if is_fraction(metric) else 3, scale=scale_of(metric))
-        for metric, title in MAIN_METRICS.items()
-        if f"{metric}_p75" in runs and metric not in ("precision_macro", "recall_macro")
+        tables.number(metric.column, metric.short_heading, metric.digits, scale=metric.scale)
+        for metric in shown_in("overview")
+        if metric.column in runs
     ]
     columns += [
         tables.number("epochs", "epochs", 0),

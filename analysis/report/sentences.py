@@ -1,4 +1,4 @@
-"""The report's answer in words: one careful sentence a process."""
+"""The report's conclusions in words: one careful sentence per process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import pandas as pd
 
 from analysis.report.page import Sentence
 from analysis.report.tables import p_text, rounded
-from analysis.statistics.comparison import pairs_needed
+from analysis.statistics.comparison import oriented, pairs_needed
+from stages.metrics import PRIMARY, metric_of
 
 ALPHA = 0.01
 """The level of the paper's Table 1."""
@@ -19,7 +20,18 @@ _WEAK_ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Pair:
-    """A row of `analysis.statistics.pairwise`, turned so that it is about a process and another one."""
+    """The test of a process against another one.
+
+    Attributes:
+        n: seeds that both have.
+        difference: mean over them, the process minus the other.
+        low: lower end of its 95% interval.
+        high: upper end.
+        p: of Wilcoxon's test.
+        p_holm: corrected for all tests.
+        smallest_p: the smallest that p could be with so many seeds.
+        tests: how many there are.
+    """
 
     n: int
     difference: float
@@ -32,8 +44,8 @@ class Pair:
 
 
 def ranking(comparison: pd.DataFrame) -> pd.Series:
-    """Mean accuracy by process, the highest first; processes of equal means in the table's order."""
-    rows = comparison[(comparison["metric"] == "accuracy") & comparison["mean"].notna()]
+    """Mean of the primary metric by process, the highest first; equal means in the table's order."""
+    rows = comparison[(comparison["metric"] == PRIMARY) & comparison["mean"].notna()]
     return rows.set_index("process")["mean"].sort_values(ascending=False, kind="stable")
 
 
@@ -43,67 +55,67 @@ def pair_of(pairs: pd.DataFrame, process: str, other: str) -> Pair:
     Raises:
         KeyError: if the table has no such row.
     """
-    tests = int(pairs["p"].notna().sum())
-    for row in _records(pairs):
-        both = (row["process_a"], row["process_b"])
-        if set(both) != {process, other}:
-            continue
-        difference, low, high = row["mean_difference"], row["ci_low"], row["ci_high"]
-        if both[0] == other:
-            difference, low, high = -difference, -high, -low
-        return Pair(row["n"], difference, low, high, row["p"], row["p_holm"], row["smallest_p"], tests)
-    raise KeyError(f"no test between {process} and {other}")
+    row = oriented(pairs, process, other)
+    return Pair(
+        n=row["n"],
+        difference=row["mean_difference"],
+        low=row["ci_low"],
+        high=row["ci_high"],
+        p=row["p"],
+        p_holm=row["p_holm"],
+        smallest_p=row["smallest_p"],
+        tests=int(pairs["p"].notna().sum()),
+    )
 
 
 def process_sentences(
     comparison: pd.DataFrame, pairs: pd.DataFrame, labels: Mapping[str, str]
 ) -> list[Sentence]:
-    """A sentence for each process: its accuracy with an interval, and how it differs from the best other.
+    """For each process, its primary metric with an interval, and how it differs from the best other one.
 
     Args:
         comparison: of `analysis.statistics.comparison.compare`.
-        pairs: of `analysis.statistics.comparison.pairwise` for the accuracy.
+        pairs: of `analysis.statistics.comparison.pairwise` for the primary metric.
         labels: of the processes, in the order of the sentences.
     """
     ranked = list(ranking(comparison).index)
-    rows = {row["process"]: row for row in _records(comparison[comparison["metric"] == "accuracy"])}
+    rows = {row["process"]: row for row in _records(comparison[comparison["metric"] == PRIMARY])}
     found = []
     for process, label in labels.items():
         if process not in ranked:
             found.append(Sentence(process, label, "has no run with all training data."))
             continue
         others = [name for name in ranked if name != process]
-        sentence = _reached(rows[process])
+        text = _reached(rows[process])
         if others:
             best = "the next" if process == ranked[0] else "the highest mean"
-            sentence += f"; its difference to {labels[others[0]]}, {best}, is "
-            sentence += difference_text(pair_of(pairs, process, others[0]))
-        found.append(Sentence(process, label, f"{sentence}."))
+            text += f"; its difference to {labels[others[0]]}, {best}, is "
+            text += difference_text(pair_of(pairs, process, others[0]))
+        found.append(Sentence(process, label, f"{text}."))
     return found
 
 
 def headline(comparison: pd.DataFrame, pairs: pd.DataFrame, labels: Mapping[str, str]) -> str:
-    """Which process has the highest mean accuracy, and whether the seeds support that it is the best."""
-    ranked = ranking(comparison)
+    """Which process has the highest mean, and whether the seeds support that it is the best."""
+    ranked, metric = ranking(comparison), metric_of(PRIMARY)
     if len(ranked) == 0:
         return "No process has a run with all training data, so there is no comparison."
-    first = f"{labels[ranked.index[0]]} has the highest mean accuracy with all training data"
-    mean = f"{rounded(100 * ranked.iloc[0], 1)}%"
+    first = f"{labels[ranked.index[0]]} has the highest mean {metric.title} with all training data"
+    mean = metric.text(ranked.iloc[0])
     if len(ranked) == 1:
         return f"{labels[ranked.index[0]]} reached {mean}; there is no other process to compare it with."
     second = labels[ranked.index[1]]
     pair = pair_of(pairs, ranked.index[0], ranked.index[1])
-    gap = f"{rounded(100 * pair.difference, 1, sign=True)} percentage points from {second}"
+    gap = f"{_points(pair.difference)} from {second}"
     if np.isnan(pair.p):
         return f"{first}, {mean}; {gap} cannot be tested, because the two share no seed."
+    p = f"Holm-corrected p = {p_text(pair.p_holm)}".replace("= <", "<")
     if pair.p_holm < ALPHA:
-        support = f"these seeds support that it is better ({gap}, Holm-corrected p = {p_text(pair.p_holm)})"
-    else:
-        support = (
-            f"whether it is better than {second} these seeds leave open at the 1% level "
-            f"({gap}, Holm-corrected p = {p_text(pair.p_holm)})"
-        )
-    return f"{first}, {mean}; {support.replace('p = <', 'p <')}."
+        return f"{first}, {mean}; these seeds support that it is better ({gap}, {p})."
+    return (
+        f"{first}, {mean}; these seeds do not show at the 1% level whether it is better than {second} "
+        f"({gap}, {p})."
+    )
 
 
 def patients_sentence(
@@ -111,17 +123,15 @@ def patients_sentence(
 ) -> str | None:
     """How other patients might change the difference between the two best; None if it is not known."""
     ranked = list(ranking(comparison).index[:2])
-    rows = differences[
-        (differences["metric"] == "accuracy")
-        & differences["process_a"].isin(ranked)
-        & differences["process_b"].isin(ranked)
-    ]
-    if len(ranked) < 2 or len(rows) != 1 or rows["ci_low"].isna().all():
+    if len(ranked) < 2:
         return None
-    row = rows.iloc[0]
-    turned = row["process_a"] != ranked[0]
-    low, high = (-row["ci_high"], -row["ci_low"]) if turned else (row["ci_low"], row["ci_high"])
-    difference = -row["difference"] if turned else row["difference"]
+    try:
+        row = oriented(differences[differences["metric"] == PRIMARY], ranked[0], ranked[1])
+    except KeyError:
+        return None
+    low, high = row["ci_low"], row["ci_high"]
+    if np.isnan(low):
+        return None
     verdict = (
         "other patients could reverse it"
         if low <= 0.0 <= high
@@ -130,22 +140,23 @@ def patients_sentence(
     return (
         f"Seeds say nothing about new patients. Resampling the {groups} groups of the evaluation set, the "
         f"difference between {labels[ranked[0]]} and {labels[ranked[1]]} after the last epoch is "
-        f"{_points(difference)} (95% interval {_points(low, unit=False)} to {_points(high)}): {verdict}."
+        f"{_points(row['difference'])} (95% interval {_points(low, unit=False)} to {_points(high)}): "
+        f"{verdict}."
     )
 
 
 def robustness_sentences(
     slopes: pd.DataFrame, at_ratios: pd.DataFrame, labels: Mapping[str, str]
 ) -> list[Sentence]:
-    """A sentence for each process that was trained at two ratios or more.
+    """For each process that was trained at two ratios or more, both ends of its line and the slope.
 
     Args:
         slopes: of `analysis.statistics.robustness.slopes`.
-        at_ratios: of `analysis.statistics.robustness.at_ratios` for the accuracy.
+        at_ratios: of `analysis.statistics.robustness.at_ratios` for the primary metric.
         labels: of the processes, in the order of the sentences.
     """
-    found = []
-    chosen = slopes[(slopes["metric"] == "accuracy") & slopes["slope"].notna()]
+    metric, found = metric_of(PRIMARY), []
+    chosen = slopes[(slopes["metric"] == metric.name) & slopes["slope"].notna()]
     lines = {line["process"]: line for line in _records(chosen)}
     for process, label in labels.items():
         if process not in lines:
@@ -158,15 +169,12 @@ def robustness_sentences(
             if np.isnan(line["ci_low"])
             else f" (95% interval {rounded(line['ci_low'], 2)} to {rounded(line['ci_high'], 2)})"
         )
-        found.append(
-            Sentence(
-                process,
-                label,
-                f"goes from {100 * most['mean']:.1f}% accuracy at {100 * most['data_ratio']:g}% of the "
-                f"training images to {100 * least['mean']:.1f}% at {100 * least['data_ratio']:g}%; its slope "
-                f"A is {rounded(line['slope'], 2)}{interval}.",
-            )
+        text = (
+            f"goes from {metric.text(most['mean'])} {metric.title} at {100 * most['data_ratio']:g}% of the "
+            f"training images to {metric.text(least['mean'])} at {100 * least['data_ratio']:g}%; its slope "
+            f"A is {rounded(line['slope'], 2)}{interval}."
         )
+        found.append(Sentence(process, label, text))
     return found
 
 
@@ -195,16 +203,18 @@ def _verdict(pair: Pair) -> str:
 
 
 def _reached(row: Mapping[str, Any]) -> str:
-    text = f"reached {rounded(100 * row['mean'], 1)}% accuracy"
+    metric = metric_of(PRIMARY)
+    text = f"reached {metric.text(row['mean'])} {metric.title}"
     if row["n"] == 1:
         return f"{text} in its only run, which gives no interval"
-    low, high = rounded(100 * row["ci_low"], 1), rounded(100 * row["ci_high"], 1)
-    return f"{text} (95% interval over {int(row['n'])} seeds {low}% to {high}%)"
+    low, high = metric.text(row["ci_low"]), metric.text(row["ci_high"])
+    return f"{text} (95% interval over {int(row['n'])} seeds {low} to {high})"
 
 
 def _points(difference: float, *, unit: bool = True) -> str:
-    value = rounded(100 * difference, 1, sign=True)
-    return f"{value} percentage points" if unit else value
+    metric = metric_of(PRIMARY)
+    value = rounded(metric.scale * difference, 1, sign=True)
+    return f"{value} {metric.unit_of_differences}" if unit else value
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

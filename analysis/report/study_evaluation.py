@@ -31,14 +31,23 @@ def bootstrap_patients(
 
 def patients(
     details: RunDetails,
+    of_classes: pd.DataFrame,
     bootstrap: PatientBootstrap | None,
     labels: Labels,
     styles: Mapping[str, ProcessStyle],
 ) -> Section | None:
-    """Values, differences and recall with intervals over patients; None without whole-set runs."""
+    """Values, differences and recall with intervals over patients; None without whole-set runs.
+
+    Args:
+        details: of the study's runs.
+        of_classes: of `run_tables.class_data`.
+        bootstrap: over patients, if there is one.
+        labels: of the processes, in order.
+        styles: of the processes.
+    """
     if not details.matrices:
         return None
-    data = run_tables.recall_data(details.matrices, labels, details.classes, bootstrap)
+    data = run_tables.recall_data(of_classes, bootstrap)
     recall = run_tables.recall_table(data, labels)
     if bootstrap is None:
         text = ["There are no predictions of which the patients could be resampled; seeds only, then."]
@@ -50,11 +59,12 @@ def patients(
             "Seeds say how much training varies on one evaluation set, not what other patients would show. "
             "Here its groups (patients) are resampled instead, for all processes alike."
         ]
-        of_accuracy, folded = (
-            [run_tables.patients_differences_table(bootstrap, metric, labels)] if len(labels) > 1 else []
-            for metric in ("accuracy", "f1_score_macro")
-        )
-        tables = [run_tables.patients_table(bootstrap, labels), *of_accuracy]
+        differences = [
+            run_tables.patients_differences_table(bootstrap, metric, labels)
+            for metric in bootstrap.differences["metric"].unique()
+        ]
+        tables = [run_tables.patients_table(bootstrap, labels), *differences[:1]]
+        folded = differences[1:]
         drawn = bootstrap.recall.rename(columns={"recall": "mean"})
         interval = "over patients"
     caption = (
@@ -68,12 +78,14 @@ def patients(
         pictures=[figures_evaluation.class_recall(drawn, styles, details.classes, caption)],
         tables=tables,
         folded=[recall, *folded],
-        folded_title="Recall of each class and macro F1 as tables",
+        folded_title="Recall of each class, and differences in other metrics, as tables",
     )
 
 
-def confusion(details: RunDetails, labels: Labels, styles: Mapping[str, ProcessStyle]) -> Section | None:
-    """Confusion matrices; None without whole-set runs."""
+def confusion(
+    details: RunDetails, of_classes: pd.DataFrame, labels: Labels, styles: Mapping[str, ProcessStyle]
+) -> Section | None:
+    """Confusion matrices and the metrics of each class; None without whole-set runs."""
     if not details.matrices:
         return None
     chosen = [name for name in labels if name in details.matrices]
@@ -92,9 +104,13 @@ def confusion(details: RunDetails, labels: Labels, styles: Mapping[str, ProcessS
             for name in chosen
         ],
         folded=[
-            run_tables.confusion_table(name, labels[name], counts[name], details.classes) for name in chosen
+            run_tables.class_table(of_classes, labels),
+            *(
+                run_tables.confusion_table(name, labels[name], counts[name], details.classes)
+                for name in chosen
+            ),
         ],
-        folded_title="Confusion matrices as tables",
+        folded_title="Sensitivity, specificity and precision of each class, and the counts, as tables",
     )
 
 

@@ -1,6 +1,6 @@
 """A study's report: the statistics, tables, figures, warnings and words, put in the page's order."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from analysis.report.figures import ProcessStyle, process_styles
 from analysis.report.page import Caveat, Report, Section
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
-from analysis.runs.details import CURVE_METRICS, Cell, RunDetails, read_details
+from analysis.runs.details import Cell, RunDetails, read_details
 from analysis.runs.selection import metrics_of, process_order
 from analysis.runs.study import Study
 from analysis.statistics.comparison import compare, pairwise
 from analysis.statistics.robustness import at_ratios, slope_tests, slopes
+from stages.metrics import PRIMARY, Place, shown_in
 from stages.processes import load_processes
 
 
@@ -56,29 +57,30 @@ def study_report(
     comparison = compare(runs)  # refuses mixed runs before anything is read or drawn
     details = read_details(runs, sources)
     styles = styles_of(labels)
-    pairs = _by_metric(runs, study_tables.MAIN_METRICS, pairwise)
-    accuracy_pairs = pairs[pairs["metric"] == "accuracy"]
+    pairs = _by_metric(runs, "table 1", pairwise)
+    primary_pairs = pairs[pairs["metric"] == PRIMARY]
+    of_classes = run_tables.class_data(details.matrices, labels, details.classes)
     bootstrap, over_patients = study_evaluation.bootstrap_patients(runs, details, runs_dir)
     found = [
         *store_caveats,
         *over_patients,
         *caveats.run_caveats(runs, labels, runs_dir),
         *caveats.source_caveats(sources, runs_dir),
-        *caveats.seed_caveats(accuracy_pairs),
+        *caveats.seed_caveats(primary_pairs),
         *caveats.baseline_caveats(comparison, details, labels),
         *caveats.data_caveats(details),
         *caveats.origin_caveats(details, len(runs) + len(sources)),
         *caveats.file_caveats(details, runs_dir),
     ]
-    summary = [sentences.headline(comparison, accuracy_pairs, labels)]
+    summary = [sentences.headline(comparison, primary_pairs, labels)]
     if bootstrap is not None:
         sentence = sentences.patients_sentence(comparison, bootstrap.differences, labels, bootstrap.groups)
         summary += [sentence] if sentence else []
     sections = [
         _comparison(runs, comparison, pairs, labels, styles),
-        study_evaluation.patients(details, bootstrap, labels, styles),
+        study_evaluation.patients(details, of_classes, bootstrap, labels, styles),
         _robustness(runs, details, labels, styles),
-        study_evaluation.confusion(details, labels, styles),
+        study_evaluation.confusion(details, of_classes, labels, styles),
         study_evaluation.calibration(details, styles),
         study_evaluation.curves(details, styles),
         *_seen(study, runs_dir, labels, styles),
@@ -95,7 +97,7 @@ def study_report(
         facts=_facts(study, details),
         caveats=sorted(found, key=lambda caveat: not caveat.serious),
         summary=summary,
-        sentences=sentences.process_sentences(comparison, accuracy_pairs, labels),
+        sentences=sentences.process_sentences(comparison, primary_pairs, labels),
         sections=[section for section in sections if section is not None],
     )
 
@@ -128,9 +130,10 @@ def styles_of(labels: Labels) -> dict[str, ProcessStyle]:
 
 
 def _by_metric(
-    runs: pd.DataFrame, metrics: Iterable[str], statistic: Callable[[pd.DataFrame, str], pd.DataFrame]
+    runs: pd.DataFrame, place: Place, statistic: Callable[[pd.DataFrame, str], pd.DataFrame]
 ) -> pd.DataFrame:
-    there = [metric for metric in metrics if metric in metrics_of(runs)]
+    """A statistic of the metrics that are shown in a place and that the runs have, one after the other."""
+    there = [metric.name for metric in shown_in(place) if metric.name in metrics_of(runs)]
     parts = [statistic(runs, metric).assign(metric=metric) for metric in there]
     return pd.concat(parts, ignore_index=True)
 
@@ -173,7 +176,7 @@ def _comparison(
     tables = [study_tables.table_1(comparison, runs, labels)]
     folded = [study_tables.all_metrics(comparison, labels)]
     if several:
-        tables.append(study_tables.pairwise_table(pairs[pairs["metric"] == "accuracy"], labels))
+        tables.append(study_tables.pairwise_table(pairs[pairs["metric"] == PRIMARY], labels))
         folded.insert(0, study_tables.all_pairwise_table(pairs, labels))
     return Section(
         "comparison",
@@ -189,8 +192,7 @@ def _comparison(
 def _robustness(
     runs: pd.DataFrame, details: RunDetails, labels: Labels, styles: Mapping[str, ProcessStyle]
 ) -> Section:
-    metrics = [metric for metric in CURVE_METRICS if metric in metrics_of(runs)]
-    means = _by_metric(runs, metrics, at_ratios)
+    means = _by_metric(runs, "robustness", at_ratios)
     unreached = _unreached(runs)
     lines = slopes(runs)
     several = runs["data_ratio"].nunique() > 1
@@ -201,17 +203,17 @@ def _robustness(
     if several:
         tables.append(study_tables.slope_table(lines, labels))
         if runs["process"].nunique() > 1:
-            tests = _by_metric(runs, metrics, slope_tests)
+            tests = _by_metric(runs, "robustness", slope_tests)
             tables.append(study_tables.slope_test_table(tests, labels))
     return Section(
         "robustness",
         "Robustness to the amount of training data",
         [] if several else ["There is one amount of training data only, so there are no slopes."],
-        sentences=sentences.robustness_sentences(lines, means[means["metric"] == "accuracy"], labels),
+        sentences=sentences.robustness_sentences(lines, means[means["metric"] == PRIMARY], labels),
         pictures=pictures,
         tables=tables,
         folded=folded,
-        folded_title="Accuracy and loss at each amount of training data",
+        folded_title="Values at each amount of training data",
         print_folded=True,
     )
 

@@ -6,21 +6,18 @@ import pandas as pd
 
 from analysis.report import tables
 from analysis.report.tables import Column, Table
-from analysis.runs.selection import is_fraction, scale_of
+from stages.metrics import PRIMARY, Metric, metric_of, shown_in
 
 Labels = Mapping[str, str]
 
-MAIN_METRICS = {
-    "accuracy": "accuracy (%)",
-    "precision_macro": "precision (%)",
-    "recall_macro": "recall (%)",
-    "f1_score_macro": "F1 (%)",
-    "cross_entropy": "cross-entropy",
-}
-"""Those of the paper's Table 1, macro averages, and the loss of its Figure 6."""
-
 PROCESS = tables.text("label", "process")
-METRIC = tables.text("metric", "metric", name=tables.metric_name)
+METRIC = tables.text("metric", "metric", name=lambda name: metric_of(name).heading)
+METRIC_UNSCALED = tables.text(
+    "metric",
+    "metric",
+    name=lambda name: metric_of(name).title,
+    below=lambda name: metric_of(name).description,
+)
 PAIR = (tables.text("a", "process"), tables.text("b", "against"))
 
 
@@ -34,7 +31,7 @@ def table_1(comparison: pd.DataFrame, runs: pd.DataFrame, labels: Labels) -> Tab
     """
     whole = runs[runs["data_ratio"] == 1.0]
     reached = whole.groupby("process")["plateau_reached"].agg(["sum", "count"])
-    metrics = [name for name in MAIN_METRICS if name in set(comparison["metric"])]
+    metrics = [metric for metric in shown_in("table 1") if metric.name in set(comparison["metric"])]
     rows = []
     for process in comparison["process"].unique():
         of_process = comparison[comparison["process"] == process].set_index("metric")
@@ -43,9 +40,9 @@ def table_1(comparison: pd.DataFrame, runs: pd.DataFrame, labels: Labels) -> Tab
         row["mark"] = "" if plateaus == number else " *"
         for metric in metrics:
             for part in ("mean", "std", "ci_low", "ci_high"):
-                row[f"{metric}_{part}"] = of_process.loc[metric, part]
+                row[f"{metric.name}_{part}"] = of_process.loc[metric.name, part]
         rows.append(row)
-    columns = [PROCESS, *_estimates(metrics)]
+    columns = [PROCESS, *estimates(metrics, mark="mark")]
     columns += [tables.number("seeds", "seeds", 0), tables.number("plateaus_reached", "plateaus reached", 0)]
     return Table(
         "table1",
@@ -63,10 +60,11 @@ def all_metrics(comparison: pd.DataFrame, labels: Labels) -> Table:
     return Table(
         "metrics",
         "All metrics with all training data",
-        "Fractions are in [0, 1], losses in nats; representative values, over seeds.",
+        "Representative values, over seeds, each metric in its own unit (a fraction is in [0, 1]). A metric "
+        "that is not defined on the evaluation set is left out.",
         [
             PROCESS,
-            METRIC,
+            METRIC_UNSCALED,
             tables.number("mean", "mean", 4),
             tables.number("std", "standard deviation", 4),
             tables.number("ci_low", "95% from", 4),
@@ -78,15 +76,16 @@ def all_metrics(comparison: pd.DataFrame, labels: Labels) -> Table:
 
 
 def pairwise_table(pairs: pd.DataFrame, labels: Labels) -> Table:
-    """The tests between processes for the accuracy."""
+    """The tests between processes for the primary metric."""
+    metric = metric_of(PRIMARY)
     return Table(
-        "pairwise_accuracy",
-        "Differences in accuracy between processes",
-        "In percentage points, process minus the one against it, with the 95% paired t interval; Wilcoxon's "
-        "signed-rank test paired by seed, Holm-corrected for all rows; the effect is the matched-pairs "
-        "rank-biserial correlation, 1 if the process is better at every seed. The last column is the "
-        "smallest corrected p that so few pairs allow.",
-        [*PAIR, _difference(100.0, 2), *_test_columns()],
+        f"pairwise_{metric.name}",
+        f"Differences in {metric.title} between processes",
+        f"In {metric.unit_of_differences}, process minus the one against it, with the 95% paired t interval; "
+        "Wilcoxon's signed-rank test paired by seed, Holm-corrected for all rows; the effect is the "
+        "matched-pairs rank-biserial correlation, 1 if the process is higher at every seed. The last column "
+        "is the smallest corrected p that so few pairs allow.",
+        [*PAIR, _difference(metric.scale, metric.digits), *_test_columns()],
         labelled_pairs(pairs, labels),
     )
 
@@ -96,15 +95,15 @@ def all_pairwise_table(pairs: pd.DataFrame, labels: Labels) -> Table:
     return Table(
         "pairwise",
         "Differences in every metric",
-        "As above; fractions in [0, 1], the loss in nats. For the loss an effect above 0 is the worse side. "
-        "Holm's correction is over the pairs of one metric.",
-        [METRIC, *PAIR, _difference(1.0, 4), *_test_columns()],
+        "As above, each metric in its own unit (a fraction is in [0, 1]). Where lower is better, an effect "
+        "above 0 means worse. Holm's correction is over the pairs of one metric.",
+        [METRIC_UNSCALED, *PAIR, _difference(1.0, 4), *_test_columns()],
         labelled_pairs(pairs, labels),
     )
 
 
 def ratio_table(at_ratios: pd.DataFrame, labels: Labels, unreached: set[tuple[str, float]]) -> Table:
-    """Accuracy and loss at each data ratio: the numbers of Figure 6.
+    """The metrics of Figure 6 at each data ratio.
 
     Args:
         at_ratios: of `analysis.statistics.robustness.at_ratios`, with a column `metric`.
@@ -117,13 +116,13 @@ def ratio_table(at_ratios: pd.DataFrame, labels: Labels, unreached: set[tuple[st
     data = in_order(data, labels, "data_ratio")
     cells = zip(data["process"], data["data_ratio"], strict=True)
     data["mark"] = [" *" if cell in unreached else "" for cell in cells]
-    metrics = [name for name in ("accuracy", "cross_entropy") if f"{name}_mean" in data]
+    metrics = [metric for metric in shown_in("robustness") if f"{metric.name}_mean" in data]
     columns = [PROCESS, tables.number("data_ratio", "training images (%)", 0, scale=100.0)]
-    columns += _estimates(metrics)
-    columns += [tables.number(f"{metrics[0]}_n", "seeds", 0)] if metrics else []
+    columns += estimates(metrics, mark="mark")
+    columns += [tables.number(f"{metrics[0].name}_n", "seeds", 0)] if metrics else []
     return Table(
         "ratios",
-        "Accuracy and loss at each amount of training data",
+        "Values at each amount of training data",
         "Mean ± standard deviation over seeds of the representative value, and the mean's 95% t interval. "
         "* not every plateau was reached.",
         columns,
@@ -132,14 +131,14 @@ def ratio_table(at_ratios: pd.DataFrame, labels: Labels, unreached: set[tuple[st
 
 
 def slope_table(slopes: pd.DataFrame, labels: Labels) -> Table:
-    """Slopes of accuracy and loss over the data ratio (paper, Table 2)."""
-    chosen = slopes[slopes["metric"].isin(["accuracy", "cross_entropy"])]
+    """Slopes over the data ratio (paper, Table 2)."""
+    chosen = slopes[slopes["metric"].isin([metric.name for metric in shown_in("robustness")])]
     return Table(
         "table2",
         "Robustness: slopes over the amount of training data (Table 2)",
-        "A of metric = A r + b by least squares, r in (0, 1]; accuracy in percentage points, the loss in "
-        "nats. A ± its standard error, and A's 95% interval, both as if all points were independent. The "
-        "closer A is to 0, the less the process depends on the amount of data.",
+        "A of metric = A r + b by least squares, r in (0, 1], in the metric's unit. A ± its standard error, "
+        "and A's 95% interval, both as if all points were independent. The closer A is to 0, the less the "
+        "process depends on the amount of data.",
         [
             PROCESS,
             METRIC,
@@ -177,18 +176,26 @@ def slope_test_table(tests: pd.DataFrame, labels: Labels) -> Table:
     )
 
 
-def _estimates(metrics: Iterable[str]) -> list[Column]:
-    """A column a metric, of data with METRIC_mean, _std, _ci_low, _ci_high, and `mark`."""
+def estimates(
+    metrics: Iterable[Metric], *, digits: int | None = None, mark: str | None = None
+) -> list[Column]:
+    """One column per metric, of data with METRIC_mean, _std, _ci_low and _ci_high.
+
+    Args:
+        metrics: in the order of the columns.
+        digits: after the point; those of the metric unless given.
+        mark: name of what is written after each mean.
+    """
     return [
         tables.estimate(
-            MAIN_METRICS[metric],
-            2 if is_fraction(metric) else 3,
-            scale=scale_of(metric),
-            mean=f"{metric}_mean",
-            error=f"{metric}_std",
-            low=f"{metric}_ci_low",
-            high=f"{metric}_ci_high",
-            mark="mark",
+            metric.short_heading,
+            metric.digits if digits is None else digits,
+            scale=metric.scale,
+            mean=f"{metric.name}_mean",
+            error=f"{metric.name}_std",
+            low=f"{metric.name}_ci_low",
+            high=f"{metric.name}_ci_high",
+            mark=mark,
         )
         for metric in metrics
     ]

@@ -55,7 +55,7 @@ class Table:
         title: a short heading.
         caption: what the numbers are.
         columns: the first names the row.
-        data: a row a row, in full precision: the CSV file.
+        data: one row per row of the table, in full precision: the CSV file.
         shown: how many rows are on the page; the CSV file has all.
     """
 
@@ -101,13 +101,19 @@ class Table:
 
 
 def text(
-    key: str, title: str, *, code: bool = False, name: Callable[[str], str] = lambda word: word
+    key: str,
+    title: str,
+    *,
+    code: bool = False,
+    name: Callable[[str], str] = lambda word: word,
+    below: Callable[[str], str] = lambda word: "",
 ) -> Column:
-    """A column of words, each shown as its `name`."""
+    """A column of words, each shown as its `name` and, in a smaller line, what is to be said `below`."""
 
     def cell(row: Row) -> Cell:
-        content = "" if _is_missing(row[key]) else name(str(row[key]))
-        return Cell(content or MISSING, "", content)
+        word = "" if _is_missing(row[key]) else str(row[key])
+        content = name(word)
+        return Cell(content or MISSING, below(word), content)
 
     return Column(title, cell, number=False, code=code)
 
@@ -138,7 +144,7 @@ def estimate(
     title: str,
     digits: int,
     *,
-    scale: float = 1.0,
+    scale: float | Callable[[Row], float] = 1.0,
     mean: str = "mean",
     error: str | None = "std",
     low: str = "ci_low",
@@ -150,7 +156,7 @@ def estimate(
     Args:
         title: the column's heading.
         digits: after the point.
-        scale: what all four are multiplied by.
+        scale: what all four are multiplied by; if a function, of the row.
         mean: name of the mean.
         error: name of the deviation or standard error; None for none.
         low: name of the interval's lower end.
@@ -162,14 +168,15 @@ def estimate(
         value = row[mean]
         if _is_missing(value):
             return Cell(MISSING, "", "")
-        shown = rounded(value * scale, digits)
+        factor = scale(row) if callable(scale) else scale
+        shown = rounded(value * factor, digits)
         if error is not None and not _is_missing(row[error]):
-            shown += f" ± {rounded(row[error] * scale, digits)}"
+            shown += f" ± {rounded(row[error] * factor, digits)}"
         if mark is not None:
             shown += str(row[mark])
         below = ""
         if not _is_missing(row[low]):
-            below = f"{rounded(row[low] * scale, digits)} to {rounded(row[high] * scale, digits)}"
+            below = f"{rounded(row[low] * factor, digits)} to {rounded(row[high] * factor, digits)}"
         return Cell(shown, below, repr(float(value)))
 
     return Column(title, cell)
@@ -193,13 +200,6 @@ def rounded(value: float, digits: int, *, sign: bool = False) -> str:
     if float(content.replace(",", "")) == 0.0:
         content = content.lstrip("+-")
     return content.replace("-", "\N{MINUS SIGN}")
-
-
-def metric_name(metric: str) -> str:
-    """A metric as a reader knows it: `macro F1` for f1_score_macro."""
-    name, _, average = metric.rpartition("_")
-    words = f"{average} {name}" if average in ("macro", "weighted") else metric
-    return words.replace("f1_score", "F1").replace("cross_entropy", "cross-entropy").replace("_", " ")
 
 
 def file_name(process: str) -> str:

@@ -12,19 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stages.errors import RelayError
+from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
+from stages.predictions import read_predictions
 from stages.record import OriginRecord, Record
 from stages.store import RunFolder
-
-CURVE_METRICS = ("accuracy", "cross_entropy")
-
-# As lightning_modules.metrics.CALIBRATION_BINS, without loading torch for a number; a test compares them.
-CALIBRATION_BINS = 15
-
-_MOST_CONFIDENT = 1.0 - float(np.finfo(np.float32).eps) / 2.0
 
 Cell = tuple[str, float]
 """A process and a data ratio."""
@@ -157,11 +150,12 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
         matrix = _confusion_matrix(record, path)
         details.matrices.setdefault(process, []).append(matrix)
         try:
-            logits, labels = _read_predictions(folder.predictions, record.data.classes)
-        except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):
+            predictions = read_predictions(folder.predictions, classes=record.data.classes)
+        except RelayError:
             details.without_predictions.append(path)
         else:
-            details.reliability.setdefault(process, Reliability()).add(logits, labels)
+            of_process = details.reliability.setdefault(process, Reliability())
+            of_process.add(predictions.logits, predictions.labels)
     return details
 
 
@@ -213,21 +207,10 @@ def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     if not columns:
         raise ValueError(f"{path} has no epochs")
     return {
-        metric: np.array(columns[header.index(metric)], dtype=np.float64)
-        for metric in CURVE_METRICS
-        if metric in header
+        metric.name: np.array([value or "nan" for value in columns[header.index(metric.name)]], np.float64)
+        for metric in shown_in("robustness")
+        if metric.name in header
     }
-
-
-def _read_predictions(
-    path: Path, classes: list[str]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    columns = [f"logit_{name}" for name in classes]
-    table = pq.read_table(path, columns=["label", *columns], use_threads=False)
-    logits = np.stack([table.column(name).to_numpy() for name in columns], axis=1)
-    if not np.isfinite(logits).all():
-        raise ValueError(f"{path} has logits that are no numbers")
-    return logits, table.column("label").to_numpy()
 
 
 def _confusion_matrix(record: Record, path: str) -> npt.NDArray[np.int64]:
@@ -249,6 +232,6 @@ def _confidence(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Largest probability of each sample, below 1, and whether its class is the label's."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    confidence = np.minimum((1.0 / shifted.sum(axis=1)).astype(np.float32), np.float32(_MOST_CONFIDENT))
+    confidence = np.minimum((1.0 / shifted.sum(axis=1)).astype(np.float32), np.float32(MOST_CONFIDENT))
     hit = logits.argmax(axis=1) == labels
     return confidence.astype(np.float64), hit.astype(np.float64)

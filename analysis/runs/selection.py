@@ -7,12 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.errors import RelayError
+from stages.metrics import REPRESENTATIVE
 from stages.processes import load_processes
 from stages.recipe import short_id
-
-REPRESENTATIVE = "_p75"  # the column of a metric's representative value (paper, section 6) is METRIC_p75
-
-_FRACTIONS = ("accuracy", "precision", "recall", "f1", "calibration_error")
 
 
 def metrics_of(runs: pd.DataFrame) -> list[str]:
@@ -31,16 +28,6 @@ def metric_column(runs: pd.DataFrame, metric: str) -> str:
     if metric not in known:
         raise RelayError(f"no metric {metric!r} in these runs; there are: {', '.join(known) or 'none'}")
     return metric + REPRESENTATIVE
-
-
-def is_fraction(metric: str) -> bool:
-    """Whether a metric is a fraction in [0, 1], which slopes give in percent; a loss is not."""
-    return metric.startswith(_FRACTIONS)
-
-
-def scale_of(metric: str) -> float:
-    """What a metric is multiplied by, shown or in a slope: fractions are in percent, losses in nats."""
-    return 100.0 if is_fraction(metric) else 1.0
 
 
 def process_order(names: Iterable[object]) -> list[str]:

@@ -3,8 +3,9 @@
 What the numbers can and cannot say stands in docs/statistics.md.
 """
 
+from functools import cache
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,6 @@ import pandas as pd
 from scipy import stats
 
 from analysis.runs.selection import (
-    REPRESENTATIVE,
     metric_column,
     metrics_of,
     numbers,
@@ -20,11 +20,14 @@ from analysis.runs.selection import (
     refuse_several_targets,
     whole_set_rows,
 )
+from stages.metrics import metric_of
 
 CONFIDENCE = 0.95
 
 # scipy tests tied differences exactly up to this number of pairs, by all assignments of signs.
 _ALL_SIGNS = 13
+
+_SIGNED = ("mean_difference", "difference", "effect")  # columns that change sign with the order of a pair
 
 _DIGITS = 12  # of a difference, relative to the values that it is of
 
@@ -59,7 +62,7 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
     for process in process_order(rows["process"]):
         of_process = rows[rows["process"] == process]
         for metric in metrics_of(rows):
-            table.append((process, metric, *mean_interval(numbers(of_process[metric + REPRESENTATIVE]))))
+            table.append((process, metric, *mean_interval(numbers(of_process[metric_of(metric).column]))))
     return pd.DataFrame(table, columns=["process", "metric", *MeanInterval._fields])
 
 
@@ -117,6 +120,32 @@ def pairwise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     return result
 
 
+def oriented(pairs: pd.DataFrame, process: str, other: str) -> dict[str, Any]:
+    """The row of two processes, turned so that its differences are `process` minus `other`.
+
+    Args:
+        pairs: one row per unordered pair: of `pairwise`, of `analysis.statistics.robustness.slope_tests`, or
+            the differences of a `PatientBootstrap` in one metric.
+        process: the one that the row is to be about.
+        other: the one that it is compared with.
+
+    Returns:
+        The row's values by column, without `process_a` and `process_b`.
+
+    Raises:
+        KeyError: if the table has no row of these two.
+    """
+    for row in pairs.to_dict("records"):
+        both = (row.pop("process_a"), row.pop("process_b"))
+        values = {str(name): value for name, value in row.items()}
+        if both == (process, other):
+            return values
+        if both == (other, process):
+            turned = {name: -values[name] for name in _SIGNED if name in values}
+            return values | turned | {"ci_low": -values["ci_high"], "ci_high": -values["ci_low"]}
+    raise KeyError(f"no comparison of {process} with {other}")
+
+
 def mean_interval(values: npt.NDArray[np.float64]) -> MeanInterval:
     """Mean, standard deviation and 95% Student t interval of the values that are not NaN.
 
@@ -128,8 +157,14 @@ def mean_interval(values: npt.NDArray[np.float64]) -> MeanInterval:
     if n < 2:
         return MeanInterval(mean, np.nan, n, np.nan, np.nan)
     std = float(values.std(ddof=1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / n**0.5
+    half = t_quantile(n - 1) * std / n**0.5
     return MeanInterval(mean, std, n, mean - half, mean + half)
+
+
+@cache
+def t_quantile(freedom: int) -> float:
+    """Student's t that a 95% interval of so many degrees of freedom is wide, in standard errors."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def signed_rank_p(differences: npt.NDArray[np.float64]) -> float:
@@ -212,8 +247,3 @@ def pairs_needed(alpha: float = 0.01, tests: int = 1) -> int:
     while tests * smallest_p(n) >= alpha:
         n += 1
     return n
-
-
-def too_few(n: int, alpha: float = 0.01, tests: int = 1) -> bool:
-    """Whether n pairs cannot give a p below alpha, whatever their values, if `tests` tests are made."""
-    return n < pairs_needed(alpha, tests)

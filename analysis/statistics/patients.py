@@ -1,10 +1,10 @@
-"""What would other patients have shown? A bootstrap that resamples the evaluation set's groups.
+"""A bootstrap over the evaluation set's groups: what other patients might have shown.
 
-Seeds say how much training varies on one fixed evaluation set; they say nothing about new patients. What
-this view can and cannot say stands in docs/statistics.md.
+Seeds say how much training varies on one fixed evaluation set. They say nothing about new patients. What this
+bootstrap can and cannot say is in docs/statistics.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,22 +12,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.runs.selection import process_order, refuse_several_targets, whole_set_rows
 from analysis.statistics.comparison import CONFIDENCE
 from stages.errors import RelayError
+from stages.metrics import METRICS, Array, Counts
+from stages.predictions import Predictions, read_predictions
 from stages.seeds import derive_seed
 from stages.store import RunFolder
 
-FEW_GROUPS = 10
-
-_LOGIT = "logit_"
 _PERCENTILES = (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE))
-_METRICS = ("accuracy", "f1_score_macro")
+_RECALL = "sensitivity"  # as a metric of a class
 
-_Array = npt.NDArray[np.float64]
+_Draws = Mapping[str, Array]
+"""By metric, a value for the set as it is and for each resample, (1 + resamples,) or (1 + resamples, C)."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,17 @@ class PatientBootstrap:
     """Uncertainty over patients, of the predictions after the last epoch.
 
     Attributes:
-        metrics: a row a process and metric (accuracy, f1_score_macro). Columns: `process`, `metric`, `mean`
-            over its runs on the evaluation set as it is, `ci_low`, `ci_high` (95% percentile interval), and
-            `n` runs.
-        differences: a row an unordered pair of processes and a metric. Columns: `process_a`, `process_b`,
+        metrics: one row per process and metric (those that are declared with `of_counts`). Columns:
+            `process`, `metric`, `mean` over its runs on the evaluation set as it is, `ci_low`, `ci_high` (95%
+            percentile interval), and `n` runs.
+        differences: one row per unordered pair of processes and metric. Columns: `process_a`, `process_b`,
             `metric`, `difference` (a minus b), `ci_low`, `ci_high`.
-        recall: a row a process and class. Columns: `process`, `class`, `recall`, `ci_low`, `ci_high`, the
+        recall: one row per process and class. Columns: `process`, `class`, `recall`, `ci_low`, `ci_high`, the
             class's `samples` and `groups` in the evaluation set, and `absent`, the share of resamples
-            without the class: there its recall does not exist, and the interval is over the others.
+            without the class. Its recall is not defined in them, and the interval is over the others.
         samples: size of the evaluation set.
         groups: number of its groups (patients, physical objects).
-        without_group: how many samples have none; each of them counts as a group of its own.
+        without_group: how many samples have no group; each counts as a group of its own.
         resamples: how often the groups were resampled.
     """
 
@@ -57,26 +55,14 @@ class PatientBootstrap:
     without_group: int
     resamples: int
 
-    @property
-    def ungrouped(self) -> bool:
-        """Whether every sample is a group of its own, as in data whose patients are not known.
-
-        Intervals are too narrow then if several samples are of one patient.
-        """
-        return self.groups == self.samples
-
-    def few_patients(self, threshold: int = FEW_GROUPS) -> bool:
-        """Whether the evaluation set has fewer groups than the threshold: too few for the intervals."""
-        return self.groups < threshold
-
 
 def resample_patients(runs: pd.DataFrame, resamples: int = 2000) -> PatientBootstrap:
     """Clustered bootstrap of the evaluation set for all learning processes at once.
 
     Each resample draws as many groups as there are, with replacement, and takes all their samples; classes
     are not stratified. Every run of every process is evaluated on the same resamples, so that differences
-    between processes are paired. A process's value is the mean over its runs, which are not resampled. The
-    resamples are the same in every call with as many groups.
+    between processes are paired. A process's value is the mean over its runs, which are not resampled. Calls
+    with equal numbers of groups and resamples draw the same ones.
 
     Args:
         runs: columns `process` and `folder`, of which `predictions.parquet` is read; where there is a column
@@ -84,11 +70,11 @@ def resample_patients(runs: pd.DataFrame, resamples: int = 2000) -> PatientBoots
         resamples: how many.
 
     Returns:
-        Intervals are NaN where there is only one group to draw from.
+        The values and intervals; intervals are NaN if there is only one group to draw from.
 
     Raises:
-        RelayError: if there are no such runs, predictions are missing or damaged, or the runs have not the
-            same evaluation set.
+        RelayError: if there are no such runs, predictions are missing or damaged, or the runs have different
+            evaluation sets.
     """
     rows = whole_set_rows(runs, "folder")
     refuse_several_targets(rows)
@@ -98,44 +84,21 @@ def resample_patients(runs: pd.DataFrame, resamples: int = 2000) -> PatientBoots
             "no run of a learning process on its whole training set; train one at data_ratio=1.0"
         )
     first = _read(rows["folder"].iloc[0])
-    group_of, without_group = _group_numbers(first.images.column("group"))
+    group_of, without_group = _group_numbers(first.groups)
     groups = int(group_of.max()) + 1
     counter = _Counter(group_of, groups, first.labels, len(first.classes))
     weights = _weights(groups, resamples)
-    draws: dict[str, dict[str, _Array]] = {}
-    recalls: dict[str, _Array] = {}
+    draws: dict[str, _Draws] = {}
     number: dict[str, int] = {}
     for process in processes:
         folders = rows.loc[rows["process"] == process, "folder"]
         found = [_scores(counter, weights, each) for each in _predicted(folders, first)]
-        draws[process] = {name: np.mean([run[name] for run in found], axis=0) for name in _METRICS}
-        recalls[process] = np.mean([run["recall"] for run in found], axis=0)
+        draws[process] = {name: np.mean([run[name] for run in found], axis=0) for name in found[0]}
         number[process] = len(found)
-    metrics = [
-        (process, name, *_estimate(draws[process][name], groups), number[process])
-        for process in processes
-        for name in _METRICS
-    ]
-    differences = [
-        (a, b, name, *_estimate(draws[a][name] - draws[b][name], groups))
-        for a, b in combinations(processes, 2)
-        for name in _METRICS
-    ]
-    recall = []
-    for process in processes:
-        for column, label in enumerate(first.classes):
-            values = recalls[process][:, column]
-            absent = float(np.isnan(values[1:]).mean())
-            recall.append((process, label, *_estimate(values, groups), *counter.occurrence(column), absent))
-    ends = ["ci_low", "ci_high"]
     return PatientBootstrap(
-        metrics=pd.DataFrame(metrics, columns=["process", "metric", "mean", *ends, "n"]),
-        differences=pd.DataFrame(
-            differences, columns=["process_a", "process_b", "metric", "difference", *ends]
-        ),
-        recall=pd.DataFrame(
-            recall, columns=["process", "class", "recall", *ends, "samples", "groups", "absent"]
-        ),
+        metrics=_metric_table(draws, number, groups),
+        differences=_difference_table(draws, groups),
+        recall=_recall_table(draws, first.classes, counter, groups),
         samples=len(group_of),
         groups=groups,
         without_group=without_group,
@@ -143,39 +106,50 @@ def resample_patients(runs: pd.DataFrame, resamples: int = 2000) -> PatientBoots
     )
 
 
-@dataclass(frozen=True)
-class _Predictions:
-    """A run's file: its images (sample, group, label), N labels and N predicted classes, C class names."""
-
-    images: pa.Table
-    labels: npt.NDArray[np.int64]
-    predicted: npt.NDArray[np.int64]
-    classes: tuple[str, ...]
-
-
-def _read(folder: str) -> _Predictions:
-    path = RunFolder(Path(folder)).predictions
-    try:
-        table = pq.read_table(path, use_threads=False)
-        images = table.select(["sample", "group", "label"])
-        names = [name for name in table.column_names if name.startswith(_LOGIT)]
-        logits = np.stack([table.column(name).to_numpy() for name in names], axis=1)
-        labels = images.column("label").to_numpy().astype(np.int64)
-        if not (len(labels) and labels.min() >= 0 and labels.max() < len(names)):
-            raise ValueError("there are no images, or labels without a column of logits")
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among them
-        raise RelayError(
-            f"{path} cannot be read: {error}. Remove the folder and train the run again, or leave it out."
-        ) from None
-    classes = tuple(name.removeprefix(_LOGIT) for name in names)
-    return _Predictions(images, labels, logits.argmax(axis=1).astype(np.int64), classes)
+def _metric_table(draws: Mapping[str, _Draws], number: Mapping[str, int], groups: int) -> pd.DataFrame:
+    rows = [
+        (process, name, *_estimate(values, groups), number[process])
+        for process, of_process in draws.items()
+        for name, values in of_process.items()
+        if name != _RECALL
+    ]
+    return pd.DataFrame(rows, columns=["process", "metric", "mean", "ci_low", "ci_high", "n"])
 
 
-def _predicted(folders: "pd.Series[str]", first: _Predictions) -> Iterator[npt.NDArray[np.int64]]:
+def _difference_table(draws: Mapping[str, _Draws], groups: int) -> pd.DataFrame:
+    rows = [
+        (a, b, name, *_estimate(values - draws[b][name], groups))
+        for a, b in combinations(draws, 2)
+        for name, values in draws[a].items()
+        if name != _RECALL
+    ]
+    columns = ["process_a", "process_b", "metric", "difference", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _recall_table(
+    draws: Mapping[str, _Draws], classes: Sequence[str], counter: "_Counter", groups: int
+) -> pd.DataFrame:
+    rows = []
+    for process, of_process in draws.items():
+        for column, name in enumerate(classes):
+            values = of_process[_RECALL][:, column]
+            absent = float(np.isnan(values[1:]).mean())
+            rows.append((process, name, *_estimate(values, groups), *counter.occurrence(column), absent))
+    columns = ["process", "class", "recall", "ci_low", "ci_high", "samples", "groups", "absent"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _read(folder: str) -> Predictions:
+    return read_predictions(RunFolder(Path(folder)).predictions, samples=True, groups=True)
+
+
+def _predicted(folders: "pd.Series[str]", first: Predictions) -> Iterator[npt.NDArray[np.int64]]:
     """The classes that each run predicts, after checking that its evaluation set is the first run's."""
     for folder in folders:
         run = _read(folder)
-        if run.classes != first.classes or not run.images.equals(first.images):
+        same = (run.classes, run.samples, run.groups) == (first.classes, first.samples, first.groups)
+        if not same or not np.array_equal(run.labels, first.labels):
             raise RelayError(
                 f"{RunFolder(Path(folder)).predictions} has another evaluation set than the other runs: "
                 "images, groups, labels or classes differ, so that they cannot be compared on the same "
@@ -184,11 +158,11 @@ def _predicted(folders: "pd.Series[str]", first: _Predictions) -> Iterator[npt.N
         yield run.predicted
 
 
-def _group_numbers(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], int]:
+def _group_numbers(names: Sequence[str | None]) -> tuple[npt.NDArray[np.int64], int]:
     """Each sample's group as a number from 0, and how many samples have none and got their own."""
-    names = column.to_pandas().astype(object)
-    missing = (names.isna() | (names == "")).to_numpy()
-    numbers, known = pd.factorize(names.where(~missing, None))
+    given = np.array([name or None for name in names], dtype=object)
+    numbers, known = pd.factorize(given)
+    missing = numbers < 0
     numbers[missing] = len(known) + np.arange(missing.sum())
     return numbers.astype(np.int64), int(missing.sum())
 
@@ -209,12 +183,17 @@ class _Counter:
         self._group_of, self._labels, self._shape = group_of, labels, (groups, classes)
         self.true = self._count(labels, np.ones(len(labels), dtype=bool))
 
-    def hits_and_predicted(
-        self, predicted: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Correct predictions and all predictions of each class, shape (G, C) both."""
+    def resampled(self, weights: npt.NDArray[np.float32], predicted: npt.NDArray[np.int64]) -> Counts:
+        """Counts of each class, (B, C), in B resamples of the groups.
+
+        Args:
+            weights: how often each group is in each resample, shape (B, G).
+            predicted: N predicted classes.
+        """
         right = predicted == self._labels
-        return self._count(predicted, right), self._count(predicted, np.ones(len(right), dtype=bool))
+        every = np.ones_like(right)
+        by_group = (self.true, self._count(predicted, every), self._count(predicted, right))
+        return Counts(*(np.asarray(weights @ counts, dtype=np.float64) for counts in by_group))
 
     def occurrence(self, label: int) -> tuple[int, int]:
         """How many samples and how many groups a class has."""
@@ -235,27 +214,17 @@ def _weights(groups: int, resamples: int) -> npt.NDArray[np.float32]:
     return weights
 
 
-def _scores(
-    counter: _Counter, weights: npt.NDArray[np.float32], predicted: npt.NDArray[np.int64]
-) -> dict[str, _Array]:
-    """A run's metrics on each of B resamples: accuracy and f1_score_macro, shape (B,), recall (B, C).
-
-    As torchmetrics: macro F1 leaves out a class that is neither among the labels nor among the predictions.
-    """
-    hits, all_predicted = (
-        np.asarray(weights @ counts, dtype=np.float64) for counts in counter.hits_and_predicted(predicted)
-    )
-    true = np.asarray(weights @ counter.true, dtype=np.float64)
-    either = true + all_predicted
-    f1 = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
+def _scores(counter: _Counter, weights: npt.NDArray[np.float32], predicted: npt.NDArray[np.int64]) -> _Draws:
+    """A run's metrics on each of B resamples: of the whole set, (B,), and recall of each class, (B, C)."""
+    counts = counter.resampled(weights, predicted)
     return {
-        "accuracy": hits.sum(axis=1) / true.sum(axis=1),
-        "f1_score_macro": f1.sum(axis=1) / (either > 0).sum(axis=1),
-        "recall": np.divide(hits, true, out=np.full_like(hits, np.nan), where=true > 0),
+        name: metric.of_counts(counts)
+        for name, metric in METRICS.items()
+        if metric.of_counts is not None and (not metric.per_class or name == _RECALL)
     }
 
 
-def _estimate(values: _Array, groups: int) -> tuple[float, float, float]:
+def _estimate(values: Array, groups: int) -> tuple[float, float, float]:
     """The value on the set as it is, and the percentile interval of the resamples that have one."""
     drawn = values[1:][~np.isnan(values[1:])]
     if groups < 2 or not len(drawn):

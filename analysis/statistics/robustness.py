@@ -11,22 +11,21 @@ import pandas as pd
 from scipy import stats
 
 from analysis.runs.selection import (
-    REPRESENTATIVE,
     metric_column,
     metrics_of,
     numbers,
     process_order,
     refuse_several_targets,
-    scale_of,
     target_rows,
 )
 from analysis.statistics.comparison import (
-    CONFIDENCE,
     MeanInterval,
     holm,
     mean_interval,
+    t_quantile,
     without_rounding_errors,
 )
+from stages.metrics import REPRESENTATIVE, metric_of
 
 
 def slopes(runs: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +54,7 @@ def slopes(runs: pd.DataFrame) -> pd.DataFrame:
     table = []
     for process in process_order(rows["process"]):
         for metric in metrics_of(rows):
-            of_process = rows[(rows["process"] == process) & rows[metric + REPRESENTATIVE].notna()]
+            of_process = rows[(rows["process"] == process) & rows[metric_of(metric).column].notna()]
             ratios = numbers(of_process["data_ratio"])
             line = _line(ratios, _in_unit(of_process, metric))
             seeds = of_process["seed"].nunique() if "seed" in of_process else np.nan
@@ -140,7 +139,7 @@ def at_ratios(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _in_unit(rows: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
     """A metric's values in the unit that slopes are given in: percent for fractions."""
-    return numbers(rows[metric + REPRESENTATIVE]) * scale_of(metric)
+    return numbers(rows[metric_of(metric).column]) * metric_of(metric).scale
 
 
 def _line(
@@ -153,7 +152,7 @@ def _line(
     freedom = len(ratios) - 2
     if not freedom:  # linregress calls the error of a line through two points 0; it is not known
         return line.slope, np.nan, line.intercept, np.nan, np.nan
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * line.stderr
+    half = t_quantile(freedom) * line.stderr
     return line.slope, line.stderr, line.intercept, line.slope - half, line.slope + half
 
 

@@ -30,6 +30,7 @@ from stages.console.output import output, refuse
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
 from stages.machine.wandb_login import logged_in
+from stages.metrics import TRAIN_LOSS, Metric, metric_of, shown_in
 from stages.processes import load_processes
 
 LOGGER_DEFAULTS = Path(__file__).resolve().parent.parent.parent / "conf" / "logger" / "default.yaml"
@@ -37,19 +38,6 @@ LOGGER_DEFAULTS = Path(__file__).resolve().parent.parent.parent / "conf" / "logg
 # W&B's filters are expressions: a quote in a name would end the text that it stands in.
 _NAME = re.compile(r"[\w .-]+")
 
-_RATIO_METRICS = {"accuracy": "Accuracy", "f1_score_macro": "Macro F1", "cross_entropy": "Cross-entropy"}
-_BAR_METRICS = {
-    "accuracy": "Accuracy",
-    "precision_macro": "Macro precision",
-    "recall_macro": "Macro recall",
-    "f1_score_macro": "Macro F1",
-}
-_CURVES = {
-    "train_loss": "Training loss",
-    "cross_entropy": "Cross-entropy, evaluation set",
-    "accuracy": "Accuracy, evaluation set",
-    "f1_score_macro": "Macro F1, evaluation set",
-}
 _LINES_IN_A_PANEL = 100  # W&B shows 10 unless told: four processes at five ratios are 20
 
 
@@ -172,10 +160,42 @@ def build_dashboard(entity: str, project: str, studies: Sequence[str]) -> Dashbo
         studies: names of the studies whose runs are compared.
     """
     from wandb_workspaces import expr, workspaces
-    from wandb_workspaces.reports.v2 import interface as panels
 
     names = process_order(load_processes())
     by_ratio, confusion = metric_against_ratio(names), confusion_matrices(names)
+    sections = _sections(entity, by_ratio, confusion)
+    workspace = workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=f"Learning processes, {' and '.join(studies)}",
+        sections=[
+            workspaces.Section(name=name, panels=content, is_open=True) for name, content in sections.items()
+        ],
+        settings=workspaces.WorkspaceSettings(max_runs=_LINES_IN_A_PANEL),
+        runset_settings=workspaces.RunsetSettings(
+            filters=expr.And(expr.Config("study").isin(list(studies)), expr.Config("role") == "target"),
+            groupby=[expr.Config("process"), expr.Config("data_ratio")],
+            order=[expr.Ordering(expr.Metric("Name"), ascending=True)],
+            pinned_columns=[
+                "config:process.value",
+                "config:data_ratio.value",
+                "config:seed.value",
+                *(f"summary:{metric.column}" for metric in _compared()),
+                "summary:plateau_reached",
+                "tags:__ALL__",
+            ],
+        ),
+    )
+    return Dashboard(entity, (by_ratio, confusion), workspace)
+
+
+def _compared() -> list[Metric]:
+    return [metric for metric in shown_in("table 1") if metric.is_fraction]
+
+
+def _sections(entity: str, by_ratio: Chart, confusion: Chart) -> dict[str, list[Any]]:
+    """The panels of each section of the view."""
+    from wandb_workspaces.reports.v2 import interface as panels
 
     def custom(chart: Chart, title: str, **metric: str) -> Any:
         label = {"metric": title} if metric else {}
@@ -193,48 +213,27 @@ def build_dashboard(entity: str, project: str, studies: Sequence[str]) -> Dashbo
         "groupby_rangefunc": "stddev",
         "max_runs_to_show": _LINES_IN_A_PANEL,
     }
-    bars = [
-        panels.BarPlot(title=title, metrics=[f"{metric}_p75"], orientation="h", **over_seeds)
-        for metric, title in _BAR_METRICS.items()
-    ]
-    curves = [
-        panels.LinePlot(title=title, x="epoch", y=[metric], title_x="epoch", **over_seeds)
-        for metric, title in _CURVES.items()
-    ]
-    sections = {
+    loss, few = metric_of(TRAIN_LOSS), shown_in("overview")
+    curves = {loss.capitalised: loss} | {f"{metric.capitalised}, evaluation set": metric for metric in few}
+    return {
         "Metric against data ratio": [
-            custom(by_ratio, title, metric=f"{metric}_p75") for metric, title in _RATIO_METRICS.items()
+            custom(by_ratio, metric.capitalised, metric=metric.column) for metric in few
         ],
         "Representative values": [
-            *bars,
+            *(
+                panels.BarPlot(
+                    title=metric.capitalised, metrics=[metric.column], orientation="h", **over_seeds
+                )
+                for metric in _compared()
+            ),
             panels.WeavePanelSummaryTable(table_name=by_ratio.table, layout=panels.Layout(w=24, h=12)),
         ],
-        "Learning curves": curves,
+        "Learning curves": [
+            panels.LinePlot(title=title, x="epoch", y=[metric.name], title_x="epoch", **over_seeds)
+            for title, metric in curves.items()
+        ],
         "Confusion matrices": [custom(confusion, "Confusion matrices at the largest data ratio")],
     }
-    workspace = workspaces.Workspace(
-        entity=entity,
-        project=project,
-        name=f"Learning processes, {' and '.join(studies)}",
-        sections=[
-            workspaces.Section(name=name, panels=content, is_open=True) for name, content in sections.items()
-        ],
-        settings=workspaces.WorkspaceSettings(max_runs=_LINES_IN_A_PANEL),
-        runset_settings=workspaces.RunsetSettings(
-            filters=expr.And(expr.Config("study").isin(list(studies)), expr.Config("role") == "target"),
-            groupby=[expr.Config("process"), expr.Config("data_ratio")],
-            order=[expr.Ordering(expr.Metric("Name"), ascending=True)],
-            pinned_columns=[
-                "config:process.value",
-                "config:data_ratio.value",
-                "config:seed.value",
-                *(f"summary:{metric}_p75" for metric in _BAR_METRICS),
-                "summary:plateau_reached",
-                "tags:__ALL__",
-            ],
-        ),
-    )
-    return Dashboard(entity, (by_ratio, confusion), workspace)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stages.cost import cost_lines, plan_cost, recorded_speeds
+from stages.metrics import Metric, shown_in
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun
 from stages.record import Record
@@ -17,17 +18,8 @@ from stages.store import Store
 
 MOST_ROWS = 60
 
-_RESULT_HEADINGS = (
-    "classes",
-    "images",
-    "epochs",
-    "plateau",
-    "accuracy",
-    "macro\nF1",
-    "histo-\ngram",
-    "seconds",
-    "images\n/s",
-)
+_HEADINGS_BEFORE = ("classes", "images", "epochs", "plateau")
+_HEADINGS_AFTER = ("histo-\ngram", "seconds", "images\n/s")
 
 
 def plan_table(plan: Plan, store: Store) -> RenderableType:
@@ -61,7 +53,8 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
     varied = len({_seed_and_ratio(run) for run in runs}) > 1
     for heading in ("seed", "data") if varied else ():
         table.add_column(heading, no_wrap=True)
-    for heading in _RESULT_HEADINGS:
+    titles = [metric.title.replace(" ", "\n") for metric in _shown_metrics()]
+    for heading in (*_HEADINGS_BEFORE, *titles, *_HEADINGS_AFTER):
         table.add_column(heading, justify="right", no_wrap=True)
     unreached = False
     for run in runs:
@@ -134,6 +127,11 @@ def _paths(plan: Plan, store: Store, notes: Mapping[str, str]) -> Iterable[Text]
     yield Text(f"in {store.runs_dir}", overflow="ignore", no_wrap=True)
 
 
+def _shown_metrics() -> list[Metric]:
+    """Fractions only: 80 columns have no room for more."""
+    return [metric for metric in shown_in("overview") if metric.is_fraction]
+
+
 def _record_cells(record: Record) -> list[str]:
     plateau = record.plateau
     histogram = record.data.histogram_accuracy
@@ -142,8 +140,10 @@ def _record_cells(record: Record) -> list[str]:
         f"{sum(record.data.train_counts):,}",
         str(record.epochs),
         f"{plateau.onset + 1}-{plateau.onset + plateau.length}{'' if plateau.reached else '*'}",
-        f"{record.metrics['accuracy'].p75:.1%}",
-        f"{record.metrics['f1_score_macro'].p75:.1%}",
+        *(
+            metric.text(record.metrics[metric.name].p75) if metric.name in record.metrics else ""
+            for metric in _shown_metrics()
+        ),
         "" if histogram is None else f"{histogram:.1%}",
         f"{record.cost.seconds:.0f}",
         f"{record.cost.images_per_second:.0f}",

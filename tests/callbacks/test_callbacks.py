@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import pytorch_lightning as pl
@@ -32,9 +31,9 @@ from callbacks import (
     loads,
     save_whole,
     summarise,
-    write_predictions,
     write_results,
 )
+from callbacks.history import to_csv
 from stages.console.output import log_handler, output
 from stages.errors import RelayError
 from stages.plateau import Plateau, PlateauRule
@@ -314,25 +313,15 @@ def test_the_75th_percentile_by_hand() -> None:
     assert (metric.last, metric.best) == (0.3, 0.4)
 
 
-def test_predictions_are_a_row_a_sample(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.parquet"
-    logits = torch.tensor([[0.1, -2.0, 3.5], [1e-8, 7.0, -0.0]])
-    write_predictions(
-        path,
-        samples=("p1/a.png", "p2/b.png"),
-        groups=("p1", "p2"),
-        labels=torch.tensor([2, 0]),
-        logits=logits,
-        classes=("CON", "GGO", "HCM"),
-    )
-    table = pq.read_table(path)
-    assert table.schema.names == ["sample", "group", "label", "logit_CON", "logit_GGO", "logit_HCM"]
-    assert table.schema.types == [pa.string(), pa.string(), pa.int64(), *[pa.float32()] * 3]
-    assert table["sample"].to_pylist() == ["p1/a.png", "p2/b.png"]
-    assert table["group"].to_pylist() == ["p1", "p2"]
-    assert table["label"].to_pylist() == [2, 0]
-    found = np.stack([table[f"logit_{name}"].to_numpy() for name in ("CON", "GGO", "HCM")], axis=1)
-    np.testing.assert_array_equal(found, logits.numpy())
+def test_a_metric_that_some_epoch_of_the_plateau_lacks_is_left_out() -> None:
+    """A run that was begun by a version with other metrics goes on, and its record has what is whole."""
+    rows: list[dict[str, float | int]] = [{"epoch": 0, "accuracy": 0.5, "of_another_version": 1.0}]
+    rows += [{"epoch": epoch, "accuracy": 0.6, "balanced_accuracy": 0.4} for epoch in (1, 2)]
+    assert set(summarise(rows, Plateau(onset=0, length=3, reached=True))) == {"accuracy"}
+    assert set(summarise(rows, Plateau(onset=1, length=2, reached=True))) == {"accuracy", "balanced_accuracy"}
+    lines = to_csv(rows).splitlines()
+    assert lines[0] == "epoch,accuracy,of_another_version,balanced_accuracy"
+    assert lines[1:] == ["0,0.5,1.0,", "1,0.6,,0.4", "2,0.6,,0.4"]
 
 
 def results(folder: Path) -> tuple[RunFolder, Callable[[], Record]]:

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from stages.metrics import metric_of
 from stages.processes import Process, load_processes
 from stages.recipe import ArithmeticRecipe, DataRecipe, ModelRecipe, OptimRecipe, PlateauRecipe, Recipe
-from stages.record import LOWER_IS_BETTER, Record
+from stages.record import Record
 from stages.store import RunFolder, Store, recipe_document
 
 Floats = npt.NDArray[np.float64]
@@ -263,7 +264,7 @@ def _history(
 
 def _summary(name: str, values: Floats) -> dict[str, float]:
     p25, p50, p75 = (float(value) for value in np.percentile(values, (25, 50, 75)))
-    best = values.min() if name in LOWER_IS_BETTER else values.max()
+    best = metric_of(name).best(values.tolist())
     return {"p75": p75, "p50": p50, "p25": p25, "last": float(values[-1]), "best": float(best)}
 
 

@@ -92,7 +92,7 @@ def _crossed(content: dict[str, Any]) -> None:
         (_other_machine, "Mixed machines", "node2"),
         (_once_crossed, "The split is crossed", None),
         (_once_few, "Only 4 patients", None),
-        (_without_accuracy, "1 run without an accuracy", "dld/"),
+        (_without_accuracy, "1 run without accuracy", "dld/"),
         (_not_flat, "1 of 12 runs did not reach the plateau", "(1) scratch, seed 2, 20%: dld/"),
         (_good_histograms, "2 processes not above grey-level histograms", "(1) scratch: "),
         (_no_patients, "Patients are not known", None),
@@ -115,9 +115,12 @@ def test_a_plateau_that_was_not_reached_marks_its_numbers(tmp_path: Path) -> Non
     assert sum("*" in cell.text for row in table(report, "runs").rows() for cell in row) == 1
 
 
-def test_few_patients_are_warned_of(tmp_path: Path) -> None:
-    small_study(patients=9).write(tmp_path)
-    caveat(build_report(tmp_path), "Only 9 patients (groups) in the evaluation set")
+def test_few_patients_are_fewer_than_ten_and_warned_of(tmp_path: Path) -> None:
+    for count, few in ((9, True), (10, False)):
+        store = tmp_path / str(count)
+        small_study(patients=count).write(store)
+        titles = [each.title for each in build_report(store).caveats]
+        assert (f"Only {count} patients (groups) in the evaluation set" in titles) is few
 
 
 def test_missing_cells_are_named_and_cells_never_tried_only_noted(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ import torch
 
 from analysis.report import sentences
 from analysis.report.study_tables import slope_test_table
-from analysis.report.tables import Table, file_name, metric_name, number, p_text, rounded, text
-from analysis.runs.details import CALIBRATION_BINS, Reliability, read_details
+from analysis.report.tables import Table, file_name, number, p_text, rounded, text
+from analysis.runs.details import Reliability, read_details
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies
 from analysis.statistics.comparison import pairwise
-from lightning_modules import metrics
+from lightning_modules.metrics import evaluate
+from stages.metrics import CALIBRATION_BINS
 from tests.helpers.report_helpers import small_study
 
 
@@ -79,8 +80,6 @@ def test_numbers_are_written_as_in_print() -> None:
     assert rounded(1.5, 0, sign=True) == "+2"
     assert rounded(12345.0, 0) == "12,345"
     assert (p_text(0.00002), p_text(0.0312), p_text(1.0)) == ("< 0.001", "0.031", "1")
-    assert metric_name("f1_score_macro") == "macro F1"
-    assert metric_name("cross_entropy") == "cross-entropy"
 
 
 def test_a_table_escapes_latex_and_leaves_csv_in_full() -> None:
@@ -110,11 +109,9 @@ def test_calibration_is_that_of_torchmetrics() -> None:
     labels = torch.randint(4, (500,), generator=generator)
     reliability = Reliability()
     reliability.add(logits.numpy(), labels.numpy())
-    assert reliability.errors == pytest.approx(
-        [metrics.evaluate(logits, labels).metrics["calibration_error"]]
-    )
+    assert reliability.errors == pytest.approx([evaluate(logits, labels).metrics["calibration_error"]])
     assert reliability.counts.sum() == 500
-    assert len(reliability.counts) == CALIBRATION_BINS == metrics.CALIBRATION_BINS
+    assert len(reliability.counts) == CALIBRATION_BINS == 15
 
 
 def test_details_sum_confusion_over_seeds_and_keep_all_curves(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from analysis.statistics.comparison import (
     rank_biserial,
     signed_rank_p,
     smallest_p,
-    too_few,
 )
 
 # the signed-rank test
@@ -89,13 +88,11 @@ def test_smallest_p_is_that_of_differences_that_all_agree(n: int) -> None:
     assert smallest_p(n) == pytest.approx(stats.wilcoxon(np.arange(1.0, n + 1)).pvalue, rel=1e-12)
 
 
-def test_too_few_seeds_for_a_level() -> None:
-    assert too_few(7) and not too_few(8)  # 2/128 = 0.0156, 2/256 = 0.0078
-    assert too_few(5, 0.05) and not too_few(6, 0.05)  # 2/32 = 0.0625, 2/64 = 0.031
-    assert too_few(11, 0.01, tests=15) and not too_few(
-        12, 0.01, tests=15
-    )  # 30/2048 = 0.0146, 30/4096 = 0.0073
-    assert np.isnan(smallest_p(0)) and too_few(0)
-    assert too_few(3, 0.25) and not too_few(4, 0.25)  # 2/8 is not below a quarter
+def test_the_fewest_seeds_for_a_level() -> None:
+    assert pairs_needed() == 8  # 2/128 = 0.0156, 2/256 = 0.0078
+    assert pairs_needed(0.05) == 6  # 2/32 = 0.0625, 2/64 = 0.031
+    assert pairs_needed(0.01, tests=15) == 12  # 30/2048 = 0.0146, 30/4096 = 0.0073
+    assert np.isnan(smallest_p(0))
+    assert pairs_needed(0.25) == 4  # 2/8 is not below a quarter
     with pytest.raises(ValueError, match="alpha"):
         pairs_needed(0.0)

@@ -16,9 +16,9 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from analysis.statistics.patients import _weights, resample_patients
-from callbacks.results import write_predictions
 from lightning_modules.metrics import evaluate
 from stages.errors import RelayError
+from stages.predictions import write_predictions
 
 CLASSES = ("CON", "GGO", "NOR")
 
@@ -34,9 +34,9 @@ def write_run(
     write_predictions(
         folder / "predictions.parquet",
         samples=[f"sample{index}.png" for index in range(len(labels))],
-        groups=groups,  # type: ignore[arg-type]
-        labels=torch.tensor(labels),
-        logits=torch.eye(len(classes))[list(predicted)] * 3 - 1,
+        groups=groups,
+        labels=np.array(labels),
+        logits=np.eye(len(classes), dtype=np.float32)[list(predicted)] * 3 - 1,
         classes=classes,
     )
     return str(folder)
@@ -142,7 +142,7 @@ def test_images_of_their_own_give_the_binomial_interval(tmp_path: Path) -> None:
     row = found.metrics.iloc[0]
     low, high = stats.binom.ppf([0.025, 0.975], 200, 0.8) / 200
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=0.0051)  # one image
-    assert found.ungrouped
+    assert found.groups == found.samples == 200
 
 
 def test_patients_of_ten_like_images_widen_the_interval(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_patients_of_ten_like_images_widen_the_interval(tmp_path: Path) -> None:
     row = found.metrics.iloc[0]
     low, high = stats.binom.ppf([0.025, 0.975], 20, 0.8) / 20
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=0.051)  # one patient
-    assert found.groups == 20 and not found.ungrouped
+    assert found.groups == 20 and found.samples == 200
 
 
 def test_processes_are_resampled_together(tmp_path: Path) -> None:
@@ -208,15 +208,7 @@ def test_one_patient_says_nothing_of_others(tmp_path: Path) -> None:
     for table in (found.metrics, found.differences, found.recall):
         assert table[["ci_low", "ci_high"]].isna().all(axis=None)
     assert found.metrics["mean"].notna().all()
-    assert found.few_patients()
-
-
-def test_few_patients_are_fewer_than_ten(tmp_path: Path) -> None:
-    for count, few in ((9, True), (10, False)):
-        groups = [str(index) for index in range(count)]
-        found = resample_patients(study(tmp_path / str(count), {"a": [[0] * count]}, [0] * count, groups), 5)
-        assert found.few_patients() is few
-        assert found.few_patients(count + 1) and not found.few_patients(count)
+    assert found.groups == 1
 
 
 def test_the_same_numbers_every_time(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_without_a_login_one_message_says_what_to_do(capsys: pytest.CaptureFixtu
 def test_the_help_names_every_argument(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = str(PROJECT / "analysis" / "wandb_dashboard.py")
+    command = str(PROJECT / "analysis" / "wandb_dashboard" / "__main__.py")
     monkeypatch.setattr(sys, "argv", [command, "--help"])
     runpy.run_path(command, run_name="__main__")
     printed = capsys.readouterr().out

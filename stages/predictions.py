@@ -1,0 +1,136 @@
+"""`predictions.parquet`: the logits of every image of the evaluation set after the last epoch.
+
+One row per image. Columns: `sample` and `group` (names of the image and of its patient or object), `label`
+(int64, position of its class), and `logit_CLASS` (float32) for each class.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.errors import RelayError
+from stages.machine.atomic import write_bytes
+
+SAMPLE, GROUP, LABEL, LOGIT = "sample", "group", "label", "logit_"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was read of a file, for N images and C classes.
+
+    Attributes:
+        classes: C names.
+        labels: int64, shape (N,), in 0..C-1.
+        logits: float32, shape (N, C), finite.
+        samples: N names of images; empty unless asked for.
+        groups: N names of patients or objects, None for an image without one; empty unless asked for.
+    """
+
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+    samples: tuple[str, ...] = ()
+    groups: tuple[str | None, ...] = ()
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The class with the largest logit of each image, shape (N,)."""
+        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
+
+
+def write_predictions(
+    path: Path,
+    *,
+    samples: Sequence[str],
+    groups: Sequence[str | None],
+    labels: npt.NDArray[np.int64],
+    logits: npt.NDArray[np.float32],
+    classes: Sequence[str],
+) -> None:
+    """Write the file, whole or not at all.
+
+    Args:
+        path: the file.
+        samples: N names.
+        groups: N names of patients or objects.
+        labels: shape (N,), in 0..C-1.
+        logits: shape (N, C).
+        classes: C names.
+    """
+    columns: dict[str, pa.Array] = {
+        SAMPLE: pa.array(list(samples), pa.string()),
+        GROUP: pa.array(list(groups), pa.string()),
+        LABEL: pa.array(labels, pa.int64()),
+    }
+    for position, name in enumerate(classes):
+        columns[LOGIT + name] = pa.array(logits[:, position], pa.float32())
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content)
+    write_bytes(path, content.getvalue())
+
+
+def read_predictions(
+    path: Path, *, classes: Sequence[str] | None = None, samples: bool = False, groups: bool = False
+) -> Predictions:
+    """Read the file. Names, which may say who a patient is, are not read unless asked for.
+
+    Args:
+        path: the file.
+        classes: names that its classes must have, in this order; None for any.
+        samples: whether the images' names are needed.
+        groups: whether the names of their patients or objects are.
+
+    Raises:
+        RelayError: if the file is missing or damaged, lacks a column, or holds values that cannot be; names
+            the file and the first fault.
+    """
+    try:
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        with pq.ParquetFile(path) as file:
+            found = tuple(file.schema_arrow.names)
+            of_class = tuple(name for name in found if name.startswith(LOGIT))
+            names = [name for name, wanted in ((SAMPLE, samples), (GROUP, groups)) if wanted]
+            missing = [name for name in (LABEL, *names) if name not in found]
+            if missing:
+                raise ValueError(f"it has no column {missing[0]!r}")
+            table = file.read([LABEL, *names, *of_class], use_threads=False)
+        predictions = Predictions(
+            classes=tuple(name.removeprefix(LOGIT) for name in of_class),
+            labels=_numbers(table, [LABEL], pa.int64())[:, 0],
+            logits=_numbers(table, of_class, pa.float32()),
+            samples=tuple(table.column(SAMPLE).to_pylist()) if samples else (),
+            groups=tuple(table.column(GROUP).to_pylist()) if groups else (),
+        )
+        _check(predictions, classes)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise RelayError(
+            f"{path} cannot be read: {error}. Remove its folder and train the run again, or leave it out."
+        ) from None
+    return predictions
+
+
+def _numbers(table: pa.Table, names: Sequence[str], kind: pa.DataType) -> npt.NDArray[Any]:
+    """Columns as an array (N, columns); one that lacks a value or has another type is an error."""
+    columns = [table.column(name).cast(kind) for name in names]
+    if any(column.null_count for column in columns):
+        raise ValueError("a label or logit is missing")
+    return np.stack([column.to_numpy() for column in columns], axis=1)
+
+
+def _check(found: Predictions, classes: Sequence[str] | None) -> None:
+    if classes is not None and found.classes != tuple(classes):
+        raise ValueError("its classes are not those of the record")
+    if not len(found.labels):
+        raise ValueError("there are no images")
+    if found.labels.min() < 0 or found.labels.max() >= len(found.classes):
+        raise ValueError("it has labels without a column of logits")
+    if not np.isfinite(found.logits).all():
+        raise ValueError("it has logits that are not finite numbers")
