@@ -24,13 +24,15 @@ from hydra.core.plugins import Plugins
 from torch.nn import functional
 
 from datamodules.configured import list_source, load_source, stage_data
+from lightning_modules.hardware import arithmetic
 from lightning_modules.start import build_module
 from stages.config import Config, to_config
-from stages.plan import source_of
+from stages.plan import build_plan, source_of
 from stages.recipe import Recipe
+from stages.request import Request
 from stages.seeds import Seeds
 from stages.store import Store
-from train import plan_alone, run_job
+from train import run_job
 
 _CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -71,10 +73,9 @@ def main() -> None:
 
 def program(config: Config) -> tuple[float, float, Recipe]:
     """Train a stage run as `train.py` does; training images per second of its epochs and of all of it."""
-    plan = plan_alone(config)
+    plan = build_plan([Request.of(config)], lambda *_: config, list_source, arithmetic)
     (run,) = plan.runs.values()
-    job = replace(run.config.job, id=run.id, chain=[run.stage])
-    outcome = run_job(replace(run.config, job=job))
+    outcome = run_job(run.job_config)
     assert outcome.status == "trained", outcome.message
     record = Store(Path(run.config.paths.runs_dir)).folder(run.stage, run.id).read_record()
     images = sum(record.data.train_counts) * record.epochs
@@ -85,7 +86,7 @@ def bare(config: Config, recipe: Recipe, epochs: int) -> float:
     """Images per second of the training step alone, on one epoch's batches made ready beforehand."""
     seeds = Seeds.of(recipe.seed)
     data = stage_data(load_source(list_source(source_of(config)), config), recipe, seeds, workers=0)
-    module = build_module(recipe, seeds, len(data.classes), None, "")
+    module = build_module(recipe, seeds, len(data.classes), None)
     network, optimiser = module.network.train(), module.configure_optimizers()
     if isinstance(optimiser, dict):
         optimiser = optimiser["optimizer"]

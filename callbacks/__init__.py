@@ -1,10 +1,11 @@
-"""What watches a training: history and plateau, resume checkpoints, progress, results, tracking."""
+"""What watches a training: history and plateau, resume checkpoints, progress, results, tracking, trainer."""
 
-from callbacks.checkpoint import AtomicCheckpointIO, ResumeCheckpoint, loads, save_whole
+from callbacks.checkpoint import AtomicCheckpointIO, ResumeCheckpoint, save_whole
 from callbacks.history import History
-from callbacks.progress import SweepProgress
+from callbacks.progress import SweepProgress, progress_of
 from callbacks.results import summarise, write_results
 from callbacks.tracking import Tracking
+from callbacks.trainer import build_trainer, fit
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -12,7 +13,9 @@ __all__ = [
     "ResumeCheckpoint",
     "SweepProgress",
     "Tracking",
-    "loads",
+    "build_trainer",
+    "fit",
+    "progress_of",
     "save_whole",
     "summarise",
     "write_results",

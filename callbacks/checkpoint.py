@@ -1,9 +1,9 @@
-"""Resume checkpoints: written whole, read without unpickling, two of them."""
+"""Resume checkpoints: written whole, read once and without unpickling, two of them."""
 
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -16,7 +16,31 @@ from stages.machine.atomic import atomic_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints, written atomically beside their final place and read with weights_only."""
+    """Lightning's checkpoints, written atomically beside their final place and read with weights_only.
+
+    A checkpoint that `loads` has read is kept for Lightning, which asks for it next: half a gigabyte is
+    read once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: tuple[Path, dict[str, Any]] | None = None
+
+    def loads(self, path: Path) -> bool:
+        """Whether a resume checkpoint can be read whole; if so, it is kept."""
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # torch raises many kinds for a damaged file; each means: not this one
+            return False
+        if not isinstance(content, dict) or "state_dict" not in content:
+            return False
+        self._kept = path, content
+        return True
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """What the kept checkpoint holds; empty where none is kept, such as once Lightning has it."""
+        return {} if self._kept is None else self._kept[1]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint whole or not at all."""
@@ -24,6 +48,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
         """Read a checkpoint; nothing in it is executed, whatever `weights_only` says."""
+        if self._kept is not None and self._kept[0] == Path(path):
+            (_, content), self._kept = self._kept, None
+            return content
         return torch.load(path, map_location=map_location, weights_only=True)
 
 
@@ -56,15 +83,6 @@ def save_whole(content: Any, path: Path) -> None:
             if remembering.error is None:
                 raise
             raise remembering.error from None
-
-
-def loads(path: Path) -> bool:
-    """Whether a resume checkpoint can be read whole."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises many kinds for a damaged file; each means: not this one
-        return False
-    return isinstance(content, dict) and "state_dict" in content
 
 
 class ResumeCheckpoint(Checkpoint):

@@ -11,8 +11,10 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from stages.machine.atomic import write_text
+from stages.machine.environment import peak_memory_bytes
 from stages.metrics import TRAIN_LOSS
 from stages.plateau import PlateauRule, should_stop
+from stages.record import CostRecord
 
 Row = dict[str, float | int]
 
@@ -66,6 +68,16 @@ class History(Callback):
     def seconds(self) -> float:
         """Time over all attempts so far; of an interrupted one up to its last checkpoint."""
         return self.seconds_before + time.perf_counter() - self._attempt_began
+
+    def cost(self) -> CostRecord:
+        """What the training took so far."""
+        return CostRecord(
+            seconds=self.seconds,
+            train_seconds=self.train_seconds,
+            images_per_second=self.train_images / max(self.train_seconds, 1e-9),
+            peak_memory_bytes=peak_memory_bytes(),
+            attempts=self.attempts,
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do not train a run any further that was killed after its last epoch."""

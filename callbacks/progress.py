@@ -9,10 +9,26 @@ from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from callbacks.history import EvaluatedModule
+from stages.config import Config
 from stages.console.output import output
+from stages.cost import duration
 from stages.metrics import PRIMARY, metric_of
 
 log = logging.getLogger(__name__)
+
+
+def progress_of(config: Config, epoch_images: int) -> list[Callback]:
+    """The progress of a stage run, or nothing with `callbacks.progress=false`.
+
+    Args:
+        config: the stage run's configuration.
+        epoch_images: its training images.
+    """
+    if not config.callbacks.progress:
+        return []
+    assert config.stage is not None, "a stage run has a stage"
+    job, epochs = config.job, config.callbacks.plateau.max_epochs
+    return [SweepProgress(config.stage.name, job.index, job.count, epochs, epoch_images, job.images_after)]
 
 
 class SweepProgress(Callback):
@@ -108,12 +124,4 @@ class SweepProgress(Callback):
             return "time left unknown"
         epochs_left = self._epochs - trainer.current_epoch
         images_left = epochs_left * self._epoch_images - self._images_in_epoch + self._images_after
-        return f"at most {_duration(images_left * elapsed / self._images)} left"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"
+        return f"at most {duration(images_left * elapsed / self._images)} left"

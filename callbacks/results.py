@@ -1,21 +1,19 @@
 """What a finished run leaves: weights, predictions, and the record, which is written last."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from torch import Tensor
+from torch import nn
 
 from callbacks.checkpoint import save_whole
 from callbacks.history import History, Row
+from stages.job import Job
 from stages.machine.atomic import write_text
-from stages.machine.environment import peak_memory_bytes
 from stages.metrics import METRICS
-from stages.plateau import Plateau, PlateauRule, find_plateau, representative_value
+from stages.plateau import Plateau, find_plateau, representative_value
 from stages.predictions import write_predictions
-from stages.recipe import Recipe
 from stages.record import (
     RECORD_SCHEMA,
-    CostRecord,
     DataRecord,
     MetricRecord,
     OriginRecord,
@@ -23,82 +21,90 @@ from stages.record import (
     Record,
     TransferRecord,
 )
-from stages.store import RunFolder
+
+
+class _Report(Protocol):
+    def as_dict(self) -> Mapping[str, Any]: ...
+
+
+class FinishedModule(Protocol):
+    """What the results are made of: the LightningModule after its last evaluation.
+
+    `predictions` are logits, float32 of shape (N, C), and labels, int64 of shape (N,); `evaluation` holds the
+    confusion matrix.
+    """
+
+    @property
+    def network(self) -> nn.Module: ...  # noqa: D102
+    @property
+    def report(self) -> _Report: ...  # noqa: D102
+    @property
+    def predictions(self) -> Any: ...  # noqa: D102
+    @property
+    def evaluation(self) -> Any: ...  # noqa: D102
+
+
+class EvaluationSet(Protocol):
+    """Names of the N images of the evaluation set, and of their patients or objects."""
+
+    @property
+    def val_samples(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def val_groups(self) -> Sequence[str]: ...  # noqa: D102
 
 
 def write_results(
-    folder: RunFolder,
-    recipe: Recipe,
-    rule: PlateauRule,
-    history: History,
-    *,
-    chain: Sequence[str],
+    job: Job,
     starting_point: str,
-    transfer: Mapping[str, Any],
-    weights: Mapping[str, Tensor],
-    data: DataRecord,
-    samples: Sequence[str],
-    groups: Sequence[str],
-    logits: Tensor,
-    labels: Tensor,
-    confusion_matrix: list[list[int]],
-    origin: OriginRecord,
+    module: FinishedModule,
+    history: History,
+    evaluated: EvaluationSet,
+    images: DataRecord,
+    environment: OriginRecord,
 ) -> Record:
     """Write `model.ckpt`, `predictions.parquet` and `record.json`, in this order.
 
     Args:
-        folder: the run's folder, locked.
-        recipe: the run's recipe.
-        rule: its plateau rule.
-        history: its epochs.
-        chain: the stage's path from the first source.
+        job: the stage run, its folder locked.
         starting_point: parent, init_from or scratch.
-        transfer: the transfer report.
-        weights: the network's state dict after the last epoch.
-        data: its images.
-        samples: N names of the evaluation set's images.
-        groups: N names of their patients or objects.
-        logits: float32, shape (N, C).
-        labels: int64, shape (N,).
-        confusion_matrix: counts, a row a true class.
-        origin: where and with what it was trained.
+        module: after the last epoch.
+        history: its epochs.
+        evaluated: the evaluation set.
+        images: what the record says of the images.
+        environment: where and with what the run was trained.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    save_whole(tensors, folder.weights)
+    assert module.predictions is not None and module.evaluation is not None, "the last epoch was evaluated"
+    folder, recipe, transfer = job.folder, job.recipe, TransferRecord(**module.report.as_dict())
+    weights = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
+    save_whole(weights, folder.weights)
     write_predictions(
         folder.predictions,
-        samples=samples,
-        groups=groups,
-        labels=labels.numpy(),
-        logits=logits.numpy(),
-        classes=data.classes,
+        samples=evaluated.val_samples,
+        groups=evaluated.val_groups,
+        labels=module.predictions.labels.numpy(),
+        logits=module.predictions.logits.numpy(),
+        classes=images.classes,
     )
-    plateau = find_plateau(history.losses, rule)
+    plateau = find_plateau(history.losses, job.plateau_rule)
     record = Record(
         schema_version=RECORD_SCHEMA,
         id=recipe.id,
         stage=recipe.stage,
-        chain=list(chain),
-        transfer=TransferRecord(**transfer),
+        chain=job.chain,
+        transfer=transfer,
         parent=recipe.parent,
         starting_point=starting_point,
         seed=recipe.seed,
         data_ratio=recipe.data.ratio,
         ratio_unit=recipe.data.ratio_unit,
-        data=data,
-        parameters=sum(tensors[name].numel() for name in (*transfer["kept"], *transfer["reinitialised"])),
+        data=images,
+        parameters=sum(weights[name].numel() for name in (*transfer.kept, *transfer.reinitialised)),
         epochs=len(history.rows),
         plateau=PlateauRecord(onset=plateau.onset, length=plateau.length, reached=plateau.reached),
         metrics=summarise(history.rows, plateau),
-        confusion_matrix=confusion_matrix,
-        cost=CostRecord(
-            seconds=history.seconds,
-            train_seconds=history.train_seconds,
-            images_per_second=history.train_images / max(history.train_seconds, 1e-9),
-            peak_memory_bytes=peak_memory_bytes(),
-            attempts=history.attempts,
-        ),
-        origin=origin,
+        confusion_matrix=module.evaluation.confusion_matrix,
+        cost=history.cost(),
+        origin=environment,
     )
     folder.previous_checkpoint.unlink(missing_ok=True)
     write_text(folder.record, record.to_json())

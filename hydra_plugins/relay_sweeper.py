@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stages.config import Config, to_config
 from stages.console.live import LiveLine
@@ -22,7 +23,8 @@ from stages.errors import RelayError
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import THREAD_VARIABLES, available_cores, threads_per_job
 from stages.outcome import Outcome
-from stages.plan import Plan, Request, build_plan, source_of
+from stages.plan import Plan, build_plan, source_of
+from stages.request import Request, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
 
@@ -144,33 +146,17 @@ class RelaySweeper(BasicSweeper):
                     f"process={process} composes to the process {config.process.name}: write several names "
                     "with commas and without brackets, and in conf/process/NAME.yaml name: NAME"
                 )
-            chain = config.process.chain
-        own = tuple(text for text in overrides if not text.startswith("process."))
+        asked = Request.of(config, chain, [text for text in overrides if not text.startswith("process.")])
         for seed, source_seed, ratio in itertools.product(seeds, source_seeds, ratios):
-            yield Request(
-                chain=tuple(chain),
-                rule=None if config.process is None else config.process.transfer,
-                between=None if config.process is None else config.process.between,
-                overrides=own,
-                seed=seed,
-                source_seed=source_seed,
-                data_ratio=ratio,
-            )
+            yield replace(asked, seed=seed, source_seed=source_seed, data_ratio=ratio)
 
     def _compose_stage(self, stage: str, overrides: tuple[str, ...]) -> Config:
         return self._compose([*overrides, f"+stage={stage}"])
 
     def _compose(self, overrides: list[str]) -> Config:
-        """Compose as a job will, with paths made absolute: a job may run in another folder."""
+        """Compose as a job will."""
         assert isinstance(self.config, DictConfig)
-        composed = self._loader.load_sweep_config(self.config, overrides)
-        for name in ("runs_dir", "data_dir", "cache_dir"):
-            OmegaConf.update(
-                composed, f"paths.{name}", str(Path(composed.paths[name]).expanduser().absolute())
-            )
-        if composed.init_from is not None:
-            composed.init_from = str(Path(composed.init_from).expanduser().absolute())
-        return to_config(composed)
+        return to_config(with_absolute_paths(self._loader.load_sweep_config(self.config, overrides)))
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from lightning_modules.transfer import TransferReport, set_train_mode, trainable
 from stages.errors import RelayError
 from stages.seeds import derive_seed
 
+REPORT_KEY = "transfer_report"  # of a resume checkpoint
+
 
 class Batch(NamedTuple):
     """What the module needs of a batch: images (N, 3, S, S), labels (N,), positions in the set (N,)."""
@@ -124,6 +126,10 @@ class StageModule(pl.LightningModule):
         self.predictions = Predictions(logits[first], labels[first], positions)
         self.evaluation = evaluate(self.predictions.logits, self.predictions.labels)
         self._evaluated = []
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the transfer report too, so that a resume need not read the parent again."""
+        checkpoint[REPORT_KEY] = self.report.as_dict()
 
     def configure_optimizers(self) -> Any:
         """SGD over the parameters that are not frozen, and the warm-up."""

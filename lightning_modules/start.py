@@ -1,20 +1,27 @@
 """A stage run's LightningModule: the network with its first weights, by the transfer rule."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 
-from lightning_modules.classifier import Optimisation, StageModule
+from lightning_modules.classifier import REPORT_KEY, Optimisation, StageModule
 from lightning_modules.networks import build_network
-from lightning_modules.transfer import RULES, TransferReport, apply_transfer, scratch_report
+from lightning_modules.transfer import RULES, TransferReport, apply_transfer, freeze, scratch_report
 from lightning_modules.weights import read_weights
-from stages.recipe import Recipe
+from stages.recipe import Recipe, short_id
 from stages.seeds import Seeds
 
 
 def build_module(
-    recipe: Recipe, seeds: Seeds, classes: int, weights: Path | None, source: str
+    recipe: Recipe,
+    seeds: Seeds,
+    classes: int,
+    weights: Path | None,
+    checkpoint: Mapping[str, Any] = MappingProxyType({}),
 ) -> StageModule:
     """The module of a stage run, ready to fit.
 
@@ -22,8 +29,9 @@ def build_module(
         recipe: the stage run's recipe.
         seeds: its random streams.
         classes: number of classes of its domain.
-        weights: the checkpoint that it starts from, or None for random weights.
-        source: that checkpoint's name for the record.
+        weights: the file of weights that it starts from, or None for random weights.
+        checkpoint: the resume checkpoint that will be loaded into the module. If it holds the transfer
+            report, `weights` is not read. Checkpoints of earlier versions do not.
 
     Raises:
         RelayError: if the checkpoint cannot be read or does not fit the network.
@@ -36,7 +44,7 @@ def build_module(
         width=recipe.model.width,
         seed=seeds.initialisation,
     )
-    report = _first_weights(network, recipe, seeds, weights, source)
+    report = _saved_report(network, checkpoint) or _first_weights(network, recipe, seeds, weights)
     if recipe.arithmetic.memory_format == "channels_last":
         network = network.to(memory_format=torch.channels_last)
     if recipe.arithmetic.compile:
@@ -52,11 +60,19 @@ def build_module(
     return StageModule(network, report, optimisation, seeds.dropout)
 
 
-def _first_weights(
-    network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Path | None, source: str
-) -> TransferReport:
+def _saved_report(network: nn.Module, checkpoint: Mapping[str, Any]) -> TransferReport | None:
+    """The transfer report of a resume checkpoint, or None; what it says is frozen is frozen."""
+    if REPORT_KEY not in checkpoint:
+        return None
+    report = TransferReport.from_dict(checkpoint[REPORT_KEY])
+    freeze(network, report)
+    return report
+
+
+def _first_weights(network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Path | None) -> TransferReport:
     if weights is None:
         return scratch_report(network)
+    kind, source = ("parent", recipe.parent) if recipe.parent else ("init_from", recipe.init_from or "")
     assert recipe.transfer is not None, "a recipe with a parent or a checkpoint has a transfer rule"
     return apply_transfer(
         network,
@@ -64,5 +80,5 @@ def _first_weights(
         RULES[recipe.transfer],
         scheme=recipe.model.initialisation,
         seed=seeds.initialisation,
-        source=source,
+        source=f"{kind} {short_id(source)}",
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,14 @@ class TransferReport:
     def as_dict(self) -> dict[str, str | list[str] | None]:
         """The report as JSON has it: field -> string, list of strings or null."""
         return {key: list(it) if isinstance(it, tuple) else it for key, it in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> TransferReport:
+        """The report that `as_dict` gave."""
+        fields: dict[str, Any] = {
+            key: tuple(it) if isinstance(it, list) else it for key, it in content.items()
+        }
+        return cls(**fields)
 
 
 def apply_transfer(

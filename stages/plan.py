@@ -11,6 +11,7 @@ from stages.config import Config, SourceConfig
 from stages.errors import RelayError
 from stages.processes import USUAL_RULE, load_processes
 from stages.recipe import Recipe, short_id
+from stages.request import Request
 from stages.store import RunFolder, Store
 from stages.validate import validate_config
 
@@ -22,22 +23,6 @@ class DataIdentity(Protocol):
     def digest(self) -> str: ...  # noqa: D102
     @property
     def train_images(self) -> int: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Request:
-    """One chain that the user asks for, at one seed and one data ratio.
-
-    `overrides` are Hydra's, without those of stage, process, seeds and ratio.
-    """
-
-    chain: tuple[str, ...]
-    rule: str | None
-    between: str | None
-    overrides: tuple[str, ...]
-    seed: int
-    source_seed: int | None
-    data_ratio: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +44,12 @@ class StageRun:
     def stage(self) -> str:
         """The stage's name."""
         return self.recipe.stage
+
+    @property
+    def job_config(self) -> Config:
+        """The configuration of its job, where it is trained in this process."""
+        job = replace(self.config.job, id=self.id, chain=list(self.chain), parent=self.recipe.parent)
+        return replace(self.config, job=job)
 
 
 @dataclass(frozen=True)

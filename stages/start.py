@@ -1,11 +1,11 @@
 """Where a stage run's weights come from. One function decides, in one order.
 
-| the run's own checkpoint | parent | init_from | starts from |
-|---|---|---|---|
-| loads | any | any | resume: its weights, optimiser, epoch, history |
-| none loads | given | any | parent: the weights that the transfer rule keeps |
-| none loads | none | given | init_from: the weights that the transfer rule keeps |
-| none loads | none | none | scratch: nothing |
+| the run's own checkpoint | parent | init_from | goes on from | first weights |
+|---|---|---|---|---|
+| loads | any | any | its weights, optimiser, epoch, history | as below; they are not read again |
+| none loads | given | any | nothing | parent: what the transfer rule keeps |
+| none loads | none | given | nothing | init_from: what the transfer rule keeps |
+| none loads | none | none | nothing | scratch: random |
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-StartKind = Literal["resume", "parent", "init_from", "scratch"]
+StartKind = Literal["parent", "init_from", "scratch"]
 
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What a stage run starts from; `path` is None from scratch only."""
+    """What a stage run starts from.
+
+    Attributes:
+        kind: where its first weights come from, whenever it was begun.
+        weights: the file of these weights; None from scratch only.
+        resume: the checkpoint of its own that it goes on from, or None.
+    """
 
     kind: StartKind
-    path: Path | None
+    weights: Path | None
+    resume: Path | None = None
 
 
 def starting_point(
@@ -38,11 +45,9 @@ def starting_point(
         init_from: a checkpoint of the user's.
         loads: whether a checkpoint can be read whole. A damaged one is passed over.
     """
-    for checkpoint in own_checkpoints:
-        if checkpoint.is_file() and loads(checkpoint):
-            return StartingPoint("resume", checkpoint)
+    resume = next((path for path in own_checkpoints if path.is_file() and loads(path)), None)
     if parent is not None:
-        return StartingPoint("parent", parent)
+        return StartingPoint("parent", parent, resume)
     if init_from is not None:
-        return StartingPoint("init_from", init_from)
-    return StartingPoint("scratch", None)
+        return StartingPoint("init_from", init_from, resume)
+    return StartingPoint("scratch", None, resume)

@@ -1,4 +1,4 @@
-"""KEY=VALUE arguments of the commands beside train.py, as train.py takes them."""
+"""Arguments of the commands: KEY=VALUE as train.py takes them, and the place of its `-m`."""
 
 from collections.abc import Sequence
 
@@ -25,3 +25,9 @@ def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> d
             raise RelayError(f"{key} is given twice")
         given[key] = value
     return given
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Arguments with `-m` before the overrides: argparse takes none after a flag that follows some."""
+    flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    return [*flags[:1], *(argument for argument in arguments if argument not in flags)]

@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
-def origin(threads: int, device: str) -> OriginRecord:
+def environment(threads: int, device: str) -> OriginRecord:
     """Versions, commit and machine of this process.
 
     Args:

@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 
 import hydra_plugins.relay_sweeper  # noqa: F401  # stores the schema where Hydra finds it
 from stages.config import Config, SourceConfig, to_config
-from stages.plan import Plan, Request, StageRun, build_plan
+from stages.plan import Plan, StageRun, build_plan
 from stages.recipe import ArithmeticRecipe, DataRecipe, ModelRecipe, OptimRecipe, PlateauRecipe, Recipe
 from stages.record import Record
+from stages.request import Request
 from stages.store import Store
 
 PROJECT = Path(__file__).resolve().parents[2]

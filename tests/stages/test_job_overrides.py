@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from stages.build import build_recipe
 from stages.config import Config, to_config
-from stages.plan import Plan, Request, job_overrides, source_of
+from stages.plan import Plan, job_overrides, source_of
+from stages.request import Request
 from stages.store import Store
 from tests.helpers.stage_helpers import by_chain, compose_dict, compose_stage, fake_identify, plan_of, request
 

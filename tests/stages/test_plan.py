@@ -10,7 +10,8 @@ import pytest
 
 from stages.config import Config, SourceConfig
 from stages.errors import RelayError
-from stages.plan import Request, describe, parent_folder, source_of
+from stages.plan import describe, parent_folder, source_of
+from stages.request import Request
 from stages.store import Store
 from tests.helpers.stage_helpers import (
     by_chain,

@@ -28,21 +28,20 @@ def test_truth_table(
         asked.append(path)
         return path.read_text() == "good"
 
+    resume = own[0] if last == "good" else own[1] if previous == "good" else None
     expected = {
-        (True, True, True): StartingPoint("parent", PARENT),
-        (True, True, False): StartingPoint("parent", PARENT),
-        (True, False, True): StartingPoint("init_from", USERS),
-        (True, False, False): StartingPoint("scratch", None),
-    }.get((last != "good" and previous != "good", parent is not None, init_from is not None))
-    if expected is None:
-        expected = StartingPoint("resume", own[0] if last == "good" else own[1])
+        (True, True): StartingPoint("parent", PARENT, resume),
+        (True, False): StartingPoint("parent", PARENT, resume),
+        (False, True): StartingPoint("init_from", USERS, resume),
+        (False, False): StartingPoint("scratch", None, resume),
+    }[parent is not None, init_from is not None]
     assert starting_point(own, parent, init_from, loads) == expected
     assert set(asked) <= set(own), "only the run's own checkpoints are tried"
     assert (own[1] in asked) == (last != "good" and previous != "absent"), "the newest first, then no more"
 
 
 def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    assert starting_point([tmp_path], None, None, lambda _: True).kind == "scratch"
+    assert starting_point([tmp_path], None, None, lambda _: True) == StartingPoint("scratch", None, None)
 
 
 def test_no_own_checkpoints() -> None:

@@ -1,0 +1,160 @@
+"""A job: one stage run that this process trains, its folder, and the lock on it."""
+
+import logging
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from stages.build import build_recipe
+from stages.config import Config, LoggerConfig
+from stages.errors import RelayError
+from stages.machine.atomic import write_text
+from stages.machine.lock import RunLock
+from stages.outcome import Outcome
+from stages.plan import parent_folder
+from stages.plateau import PlateauRule
+from stages.processes import chain_rules, load_processes, process_name
+from stages.recipe import Recipe, short_id
+from stages.store import RunFolder, Store
+from stages.validate import plateau_rule, validate_config
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """A stage run that this process trains.
+
+    Attributes:
+        config: its configuration.
+        recipe: its recipe.
+        writes: whether this process writes: the only one, or the first of DDP's.
+    """
+
+    config: Config
+    recipe: Recipe
+    writes: bool = True
+    _lock: RunLock | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, config: Config, data_digest: str) -> "Job":
+        """The job of a configuration.
+
+        Args:
+            config: what the plan composed: `job.id` is the run's id.
+            data_digest: identity of its images.
+
+        Raises:
+            RelayError: if a value makes no sense, or the recipe is not the one that was planned.
+        """
+        validate_config(config)
+        recipe = build_recipe(config, data_digest=data_digest, parent=config.job.parent)
+        if recipe.id != config.job.id:
+            raise RelayError(
+                f"this job composes recipe {short_id(recipe.id)}, but {short_id(str(config.job.id))} was "
+                "planned: conf/ or the data changed since the sweep was started. Start it again"
+            )
+        return cls(config, recipe, writes=int(os.environ.get("LOCAL_RANK", "0")) == 0)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that the run belongs to."""
+        return Store(Path(self.config.paths.runs_dir))
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return self.store.folder(self.recipe.stage, self.recipe.id)
+
+    @property
+    def chain(self) -> list[str]:
+        """The stages from the first source to the run's own."""
+        return self.config.job.chain or [self.recipe.stage]
+
+    @property
+    def parent_weights(self) -> Path | None:
+        """The parent's weights; None for a run without a parent."""
+        parent = parent_folder(self.store, self.chain, self.recipe.parent)
+        return None if parent is None else parent.weights
+
+    @property
+    def users_weights(self) -> Path | None:
+        """The checkpoint of the user's that the run starts from, or None."""
+        return None if self.config.init_from is None else Path(self.config.init_from)
+
+    @property
+    def plateau_rule(self) -> PlateauRule:
+        """When the training has reached its plateau."""
+        return plateau_rule(self.config)
+
+    @property
+    def process(self) -> str | None:
+        """The learning process whose target the run is, or None for a source."""
+        recipe = self.recipe
+        rules = chain_rules(self.chain, recipe.transfer or "none", recipe.parent, self.store.find_record)
+        return process_name(self.chain, rules, load_processes())
+
+    @property
+    def logger(self) -> LoggerConfig:
+        """Weights & Biases' settings: disabled in a process that writes nothing."""
+        return self.config.logger if self.writes else replace(self.config.logger, wandb="disabled")
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold the lock on the folder, and leave `failure.txt` there if the block fails.
+
+        Yields:
+            Whether the run is complete already; looked up when the lock is held, since another sweep may
+            have trained it meanwhile.
+
+        Raises:
+            RelayError: if the folder cannot be written or belongs to another recipe.
+        """
+        if not self.writes:
+            yield False
+            return
+        folder = self.folder
+        with folder.lock(self.config.paths.lock, on_wait=log.info) as self._lock:
+            if folder.is_complete():
+                folder.check(self.recipe)
+                yield True
+                return
+            folder.open_for(self.recipe)
+            folder.failure.unlink(missing_ok=True)
+            try:
+                write_text(folder.config, OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+                yield False
+            except Exception:
+                write_text(folder.failure, traceback.format_exc())
+                raise
+
+    def check_lock(self) -> None:
+        """Refuse to write after the lock was lost.
+
+        Raises:
+            RelayError: if another process has taken the folder.
+        """
+        if self._lock is not None:
+            self._lock.check()
+
+
+def failure(config: Config, error: Exception) -> Outcome:
+    """The outcome of a job that failed: one line on why, and what to do where that is known."""
+    assert config.stage is not None and config.job.id is not None, "a job has a stage and an id"
+    if isinstance(error, RelayError):
+        message = str(error)
+    elif isinstance(error, OSError):
+        folder = Store(Path(config.paths.runs_dir)).folder(config.stage.name, config.job.id)
+        message = (
+            f"{error.strerror or error} ({folder.path}): make room or choose another paths.runs_dir; the "
+            "same command goes on from the last checkpoint"
+        )
+    else:
+        message = f"{type(error).__name__}: {error}"
+    return Outcome(config.job.id, "failed", message)

@@ -1,0 +1,168 @@
+"""Resume checkpoints: when they are written, and what is read of them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import callbacks.checkpoint
+from callbacks import AtomicCheckpointIO, ResumeCheckpoint, save_whole
+from stages.errors import RelayError
+from tests.helpers.fake_training import Clock, fake_module, fake_trainer
+
+
+class Checkpointed:
+    """A ResumeCheckpoint and a trainer that writes the epoch's number."""
+
+    def __init__(self, folder: Path, seconds: float, before: Callable[[], None] = lambda: None) -> None:
+        self.last, self.previous = folder / "last.ckpt", folder / "previous.ckpt"
+        self.callback = ResumeCheckpoint(self.last, self.previous, seconds, before)
+
+    def end(self, epoch: int, stop: bool = False, first: bool = True) -> None:
+        def save(path: Path) -> None:
+            if first:
+                path.write_text(str(epoch))
+
+        trainer = fake_trainer(should_stop=stop, is_global_zero=first, save_checkpoint=save)
+        self.callback.on_train_epoch_end(trainer, fake_module(1.0))
+
+    def written(self) -> tuple[str | None, str | None]:
+        last, previous = (path.read_text() if path.exists() else None for path in (self.last, self.previous))
+        return last, previous
+
+
+def test_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
+    run = Checkpointed(tmp_path, seconds=0.0)
+    run.end(0)
+    assert run.written() == ("0", None)
+    run.end(1)
+    assert run.written() == ("1", "0")
+    run.end(2)
+    assert run.written() == ("2", "1")
+
+
+def test_checkpoints_keep_their_distance_but_the_last_epoch_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(callbacks.checkpoint.time, "monotonic", clock)
+    run = Checkpointed(tmp_path, seconds=60.0)
+    written = []
+    for epoch, later in enumerate((59.0, 1.0, 59.9, 0.1, 1.0)):
+        clock.now += later
+        run.end(epoch, stop=epoch == 4)
+        written.append(run.written())
+    assert written == [(None, None), ("1", None), ("1", None), ("3", "1"), ("4", "3")]
+
+
+def test_what_is_called_before_writing_can_stop_it(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise RelayError("the lock was lost")
+
+    good = Checkpointed(tmp_path, seconds=0.0)
+    good.end(0)
+    good.end(1)
+    with pytest.raises(RelayError, match="lock was lost"):
+        Checkpointed(tmp_path, seconds=0.0, before=refuse).end(2, stop=True)
+    assert good.written() == ("1", "0")
+    with pytest.raises(RelayError):  # a run that diverged ends at once, not at the next checkpoint
+        Checkpointed(tmp_path, seconds=1e9, before=refuse).end(2)
+
+
+def test_other_processes_move_no_checkpoint(tmp_path: Path) -> None:
+    Checkpointed(tmp_path, seconds=0.0).end(0)
+    Checkpointed(tmp_path, seconds=0.0).end(1, first=False)
+    assert Checkpointed(tmp_path, seconds=0.0).written() == ("0", None)
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("weights_only", [None, False, True])
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, weights_only: bool | None) -> None:
+    path, proof = tmp_path / "last.ckpt", tmp_path / "executed"
+    torch.save({"state_dict": {}, "epoch": Malicious(proof)}, path)
+    with pytest.raises(pickle.UnpicklingError):
+        AtomicCheckpointIO().load_checkpoint(path, weights_only=weights_only)
+    assert not AtomicCheckpointIO().loads(path)
+    assert not proof.exists()
+    torch.load(path, weights_only=False)  # it would have been
+    assert proof.exists()
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    content = {"state_dict": {"weight": torch.tensor([1.5, float("-inf")])}, "epoch": 3, "rows": [{"a": 0.1}]}
+    AtomicCheckpointIO().save_checkpoint(content, str(path))
+    found = AtomicCheckpointIO().load_checkpoint(str(path))
+    assert torch.equal(found["state_dict"].pop("weight"), torch.tensor([1.5, float("-inf")]))
+    assert found == {"state_dict": {}, "epoch": 3, "rows": [{"a": 0.1}]}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_whole({"state_dict": {}}, path)
+    before = path.read_bytes()
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        save_whole({"state_dict": {"layer": torch.zeros(9), "function": lambda: None}}, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_loads_tells_a_checkpoint_from_what_is_not_one(tmp_path: Path) -> None:
+    path, loads = tmp_path / "last.ckpt", AtomicCheckpointIO().loads
+    assert not loads(path)
+    save_whole({"state_dict": {"weight": torch.zeros(1000)}, "epoch": 1}, path)
+    assert loads(path)
+    whole = path.read_bytes()
+    for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert not loads(path), length
+    for other in ({"weight": torch.zeros(2)}, [1, 2], torch.zeros(3)):
+        save_whole(other, path)
+        assert not loads(path)
+
+
+def test_a_checkpoint_that_loads_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning is handed what was read; what it does not ask for next is not kept for ever."""
+    last, other = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    save_whole({"state_dict": {"weight": torch.ones(3)}, "epoch": 7}, last)
+    save_whole({"state_dict": {}, "epoch": 6}, other)
+    read: list[Path] = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **how: read.append(Path(path)) or load(path, **how))
+    checkpoints = AtomicCheckpointIO()
+    assert checkpoints.kept == {}
+    assert checkpoints.loads(last)
+    assert checkpoints.kept["epoch"] == 7
+    assert checkpoints.load_checkpoint(str(other))["epoch"] == 6
+    assert torch.equal(checkpoints.load_checkpoint(str(last))["state_dict"]["weight"], torch.ones(3))
+    assert read == [last, other]
+    assert checkpoints.kept == {}
+    assert checkpoints.load_checkpoint(last)["epoch"] == 7
+    assert read == [last, other, last]
+
+
+def test_a_damaged_checkpoint_is_not_kept(tmp_path: Path) -> None:
+    last, previous = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    save_whole({"state_dict": {}, "epoch": 6}, previous)
+    last.write_bytes(previous.read_bytes()[:100])
+    checkpoints = AtomicCheckpointIO()
+    assert not checkpoints.loads(last)
+    assert checkpoints.kept == {}
+    assert checkpoints.loads(previous)
+    assert checkpoints.kept["epoch"] == 6

@@ -1,0 +1,107 @@
+"""The history: one row per epoch, the end of the plateau, and what a checkpoint carries of it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import callbacks.history
+from callbacks import History, save_whole
+from stages.plateau import PlateauRule
+from tests.helpers.fake_training import (
+    LOSSES,
+    RULE,
+    Clock,
+    batch_of,
+    end_epochs,
+    fake_module,
+    fake_trainer,
+)
+
+
+def test_history_keeps_a_row_an_epoch_and_stops_when_the_plateau_is_over(tmp_path: Path) -> None:
+    told: list[dict[str, float | int]] = []
+    history = History(tmp_path / "history.csv", RULE, told.append)
+    assert end_epochs(history, LOSSES) == [False, False, False, False, True]
+    assert history.rows == told
+    assert history.rows[1] == {"epoch": 1, "train_loss": 0.96, "accuracy": 0.1}
+    assert history.losses == LOSSES
+
+
+def test_history_stops_at_max_epochs(tmp_path: Path) -> None:
+    rule = PlateauRule(min_delta=0.1, patience=2, length=2, smoothing=1, max_epochs=3)
+    assert end_epochs(History(tmp_path / "history.csv", rule), [1.0, 0.5, 0.25]) == [False, False, True]
+
+
+def test_history_csv_holds_the_numbers_exactly(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.csv", RULE)
+    losses = [1 / 3, 2e-17]
+    end_epochs(history, losses)
+    with open(tmp_path / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "train_loss", "accuracy"]
+    assert [float(row["train_loss"]) for row in rows] == losses
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+
+
+def test_only_the_first_process_writes_and_all_decide_alike(tmp_path: Path) -> None:
+    told: list[Any] = []
+    history = History(tmp_path / "history.csv", RULE, told.append)
+    for epoch, loss in enumerate(LOSSES):
+        trainer = fake_trainer(current_epoch=epoch, is_global_zero=False)
+        history.on_train_epoch_end(trainer, fake_module(loss))
+    assert trainer.should_stop and len(history.rows) == 5
+    assert told == [] and not (tmp_path / "history.csv").exists()
+
+
+def test_history_goes_on_from_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(callbacks.history.time, "perf_counter", clock)
+    first = History(tmp_path / "history.csv", RULE)
+    end_epochs(first, LOSSES[:2])
+    clock.now += 60.0
+    save_whole({"state_dict": {}, "history": first.state_dict()}, tmp_path / "last.ckpt")
+    end_epochs(first, [7.0], begin=2)  # written to history.csv, but not into the checkpoint
+
+    clock.now += 500.0  # between two attempts
+    second = History(tmp_path / "history.csv", RULE)
+    second.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["history"])
+    assert second.losses == LOSSES[:2]
+    assert second.attempts == 2
+    clock.now += 5.0
+    assert second.seconds == 65.0
+    assert end_epochs(second, LOSSES[2:], begin=2) == [False, False, True]
+    uninterrupted = History(tmp_path / "other.csv", RULE)
+    end_epochs(uninterrupted, LOSSES)
+    assert (tmp_path / "history.csv").read_text() == (tmp_path / "other.csv").read_text()
+
+
+@pytest.mark.parametrize(("epochs", "stop"), [(0, False), (4, False), (5, True)])
+def test_a_run_killed_after_its_last_epoch_trains_no_more(tmp_path: Path, epochs: int, stop: bool) -> None:
+    first, resumed = (History(tmp_path / "history.csv", RULE) for _ in range(2))
+    end_epochs(first, LOSSES[:epochs])
+    resumed.load_state_dict(first.state_dict())
+    trainer = fake_trainer()
+    resumed.on_train_start(trainer, fake_module(1.0))
+    assert trainer.should_stop is stop
+
+
+def test_evaluation_does_not_count_as_training_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(callbacks.history.time, "perf_counter", clock)
+    history, module = History(tmp_path / "history.csv", RULE), fake_module(1.0)
+    trainer = fake_trainer(world_size=2)
+    for _ in range(2):
+        history.on_train_epoch_start(trainer, module)
+        for images in (8, 8, 3):
+            clock.now += 2.0
+            history.on_train_batch_end(trainer, module, None, batch_of(images), 0)
+        history.on_validation_start(trainer, module)
+        clock.now += 50.0
+    assert history.train_seconds == 12.0
+    assert history.train_images == 2 * 2 * 19
+    assert history.seconds == 112.0
