@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable, Iterator
 
+from datamodules.files.names import normalised
+
 Entry = os.DirEntry[str]
 
 
@@ -16,7 +18,7 @@ def walk(
     """Files below a folder, those of a folder in the order of their names.
 
     Names that start with a dot are left out. Symbolic links are followed, but never back into a folder they
-    stand in. What is no folder is handed on as it is: a link that leads nowhere too.
+    stand in. What is not a folder is handed on as it is, also a link that leads nowhere.
 
     Args:
         root: Folder that paths start from.
@@ -26,7 +28,7 @@ def walk(
         on_loop: Called for a link to a folder that it stands in.
 
     Yields:
-        Path below the root, as the file system writes it, and entry.
+        Path below the root, with forward slashes and in Unicode's NFC, and entry.
     """
     # Each pending folder carries the identities of the folders above it: a link to one of them is a loop.
     pending: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
@@ -51,7 +53,7 @@ def walk(
             if is_folder(entry):
                 pending.append((below, above | {identity}))
             else:
-                yield below, entry
+                yield normalised(below.replace(os.sep, "/")), entry
 
 
 def is_folder(entry: Entry) -> bool:

@@ -116,9 +116,9 @@ def _images_of_class(root: str, class_folder: str) -> list[_Found]:
 
 
 def _walk(root: str, top: str) -> Iterator[_Found]:
-    for below, entry in walk(root, top, on_unreadable=_unreadable):
+    for path, entry in walk(root, top, on_unreadable=_unreadable):
         if is_image(entry.name):
-            yield normalised(below.replace(os.sep, "/")), entry.path, _status(entry)
+            yield path, entry.path, _status(entry)
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result:

@@ -1,18 +1,16 @@
 """Image files that stay on disk and are decoded when asked for, side by side in threads."""
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from datamodules.faults import UnusableError
 from datamodules.pixels.decode import Header, Reading, decode_file, read_header
+from datamodules.pixels.image_file import quiet_pillow
 from stages.errors import RelayError
 
 _BLOCK = 32  # files per task of the thread pool: enough to hide the cost of handing it out
@@ -80,14 +78,12 @@ def _for_each(locations: Sequence[str], work: Callable[[int], _T], threads: int)
         for position in positions:
             try:
                 results.append(work(position))
-            except MemoryError:
-                raise
-            except Exception as error:  # damaged files make Pillow raise nearly anything
-                failures.append((position, str(error) or type(error).__name__))
+            except UnusableError as error:
+                failures.append((position, str(error)))
         return results
 
     blocks = [range(i, min(i + _BLOCK, len(locations))) for i in range(0, len(locations), _BLOCK)]
-    with _pillow_warnings_handled():
+    with quiet_pillow():
         if threads == 1:
             results = [block(positions) for positions in blocks]
         else:
@@ -102,12 +98,3 @@ def _for_each(locations: Sequence[str], work: Callable[[int], _T], threads: int)
             "Replace or remove what cannot be read."
         )
     return [result for results_of_block in results for result in results_of_block]
-
-
-@contextmanager
-def _pillow_warnings_handled() -> Iterator[None]:
-    # Filters are global to the process: set once around the pool, not by each of its threads.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-        yield

@@ -1,22 +1,17 @@
 """Image files decoded to uint8 pixels: `decode_file` serves the cache and streaming, with the same result."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from datamodules.faults import UnusableError
+from datamodules.pixels.image_file import COLOR, GREY_8_BIT, GREY_16_BIT, open_image
 from datamodules.pixels.window import Window, window_to_uint8
 
 DECODE_VERSION = 1  # part of the data identity; raise it when the pixels change
-
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
-GREY_8_BIT = frozenset({"1", "L", "LA", "La"})
-GREY_16_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-COLOR = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 
 
 @dataclass(frozen=True)
@@ -45,12 +40,17 @@ class Header:
 
 
 def read_header(location: str) -> Header:
-    """Read an image file's size and mode."""
-    with _opened(location) as image:
+    """Read an image file's size and mode.
+
+    Raises:
+        UnusableError: It is not an image that can be used.
+    """
+    with open_image(location) as image:
+        _check_mode(image)
         return Header(image.width, image.height, image.mode in COLOR, image.mode == "I")
 
 
-def decode_file(location: str, reading: Reading) -> npt.NDArray[np.uint8]:
+def decode_file(file: str | BinaryIO, reading: Reading) -> npt.NDArray[np.uint8]:
     """Decode an image file.
 
     Grey from colour is ITU-R 601-2 luma; colour from grey is three copies. Palettes, CMYK and other spaces
@@ -59,31 +59,38 @@ def decode_file(location: str, reading: Reading) -> npt.NDArray[np.uint8]:
     Resizing is Pillow's bicubic, antialiased, and the crop sits where torchvision's CenterCrop puts it.
 
     Args:
-        location: The file.
+        file: Where it lies, or its content.
         reading: How to read it.
 
     Returns:
         uint8, (H, W), or (H, W, 3) if `reading.color`.
+
+    Raises:
+        UnusableError: It is not an image that can be used, or is damaged.
     """
-    with _opened(location) as opened:
-        image: Image.Image = opened
-        if image.mode in GREY_16_BIT or image.mode == "I":
-            image = Image.fromarray(window_to_uint8(np.asarray(image), reading.window))
-        image = image.convert("RGB" if reading.color else "L")
-        if reading.decode_size is not None:
-            image = _resized_and_cropped(image, reading.decode_size)
-        return np.array(image)
+    with open_image(file) as image:
+        return to_uint8(image, reading)
 
 
-@contextmanager
-def _opened(location: str) -> Iterator[Image.Image]:
-    with Image.open(location, formats=FORMATS) as image:
-        if image.mode not in GREY_8_BIT | GREY_16_BIT | COLOR | {"I"}:
-            raise UnusableError(f"its pixels are of mode {image.mode}; write 8-bit or 16-bit integers")
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        if pages > 1:
-            raise UnusableError(f"it holds {pages} pages; write one file a page")
-        yield image
+def to_uint8(opened: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
+    """An opened image as `decode_file` gives it.
+
+    Raises:
+        UnusableError: Its pixels are not 8-bit or 16-bit integers.
+    """
+    _check_mode(opened)
+    image = opened
+    if image.mode in GREY_16_BIT or image.mode == "I":
+        image = Image.fromarray(window_to_uint8(np.asarray(image), reading.window))
+    image = image.convert("RGB" if reading.color else "L")
+    if reading.decode_size is not None:
+        image = _resized_and_cropped(image, reading.decode_size)
+    return np.array(image)
+
+
+def _check_mode(image: Image.Image) -> None:
+    if image.mode not in GREY_8_BIT | GREY_16_BIT | COLOR | {"I"}:
+        raise UnusableError(f"its pixels are of mode {image.mode}; write 8-bit or 16-bit integers")
 
 
 def _resized_and_cropped(image: Image.Image, size: int) -> Image.Image:

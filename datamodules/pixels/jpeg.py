@@ -1,4 +1,4 @@
-"""How do the bytes of an image file become uint8 pixels of the network's size, quickly?
+"""The quick decoder: the bytes of an image file as uint8 pixels of the network's size.
 
 Nearly all files are JPEGs of one or three 8-bit components: simplejpeg (libjpeg-turbo) decodes them, reduced
 in the DCT domain where the image is so large that this cannot be seen, and torch resizes them. All others
@@ -6,23 +6,18 @@ in the DCT domain where the image is so large that this cannot be seen, and torc
 """
 
 import io
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg  # type: ignore[import-untyped]  # it has stubs, but no py.typed
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from datamodules.faults import UnusableError
-from datamodules.pixels.decode import COLOR, FORMATS, GREY_8_BIT, GREY_16_BIT, crop_geometry
-from datamodules.pixels.window import window_to_uint8
+from datamodules.pixels.decode import Reading, crop_geometry, to_uint8
+from datamodules.pixels.image_file import MOST_PIXELS, open_image, quiet_pillow
 
-MAXIMUM_PIXELS = (
-    89_478_485  # Pillow's own limit: a quarter of a GiB in colour; ILSVRC's largest has 20 million
-)
 REDUCED_AT_LEAST = 2
 """A reduced decode keeps this many times the target's shorter side: below it, differences can be seen."""
 
@@ -60,7 +55,7 @@ def decode_image(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         uint8, (size, size, 3), RGB.
 
     Raises:
-        UnusableError: It is not an image, damaged, animated, of more than `MAXIMUM_PIXELS` pixels, or
+        UnusableError: It is not an image, damaged, animated, of more than `MOST_PIXELS` pixels, or
             of floating-point or 32-bit pixels.
     """
     if not data:
@@ -125,28 +120,11 @@ def _by_turbo(data: bytes, frame: Frame, factor: int) -> npt.NDArray[np.uint8] |
 
 
 def _by_pillow(data: bytes, size: int) -> npt.NDArray[np.uint8]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on metadata, and on sizes, which are checked here
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image.width, image.height, size)
-                frames = getattr(image, "n_frames", 1) if image.format in ("PNG", "TIFF") else 1
-                if frames > 1:
-                    raise UnusableError(f"it is animated or has pages: {frames} images in one file")
-                if image.mode in GREY_16_BIT:
-                    levels = window_to_uint8(np.asarray(image), None)
-                    return np.ascontiguousarray(np.broadcast_to(levels[..., None], (*levels.shape, 3)))
-                if image.mode not in GREY_8_BIT | COLOR:
-                    raise UnusableError(f"its pixels are of mode {image.mode}, not 8 or 16 bits")
-                return np.array(image.convert("RGB"))
-        except UnidentifiedImageError:
-            raise UnusableError("it is not a JPEG, PNG, TIFF or BMP image") from None
-        except Image.DecompressionBombError:
-            raise UnusableError(f"it has more than {MAXIMUM_PIXELS} pixels") from None
-        except (MemoryError, UnusableError):
-            raise
-        except Exception as error:  # damaged files make Pillow raise nearly anything
-            raise UnusableError(f"its pixels cannot be decoded ({error})") from error
+    with quiet_pillow(), open_image(io.BytesIO(data)) as image:
+        _check_size(image.width, image.height, size)
+        if image.mode == "I":
+            raise UnusableError("its pixels are of mode I, signed or 32-bit; write 8 or 16 bits")
+        return to_uint8(image, Reading(None, None, color=True))
 
 
 def _check_size(width: int, height: int, size: int) -> None:
@@ -158,8 +136,8 @@ def _check_size(width: int, height: int, size: int) -> None:
         (width * height, "pixels"),
         (width * height * size * size // shorter**2, "pixels after resizing"),
     ):
-        if pixels > MAXIMUM_PIXELS:
-            raise UnusableError(f"it has {pixels} {what} ({width} x {height}); {MAXIMUM_PIXELS} at most")
+        if pixels > MOST_PIXELS:
+            raise UnusableError(f"it has {pixels} {what} ({width} x {height}); {MOST_PIXELS} at most")
 
 
 def _resized_and_cropped(

@@ -1,6 +1,5 @@
-"""How does an image file (TIFF, PNG, JPEG, BMP) become a slice, or a label mask?"""
+"""Image files (TIFF, PNG, JPEG, BMP) as slices and label masks."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from datamodules.faults import UnusableError
-from datamodules.pixels.decode import FORMATS, GREY_16_BIT
+from datamodules.pixels.image_file import GREY_16_BIT, open_image, quiet_pillow
 
 Depth = Literal["8-bit", "16-bit signed", "16-bit unsigned"]
 Spacing = tuple[float, float]
@@ -19,7 +18,6 @@ Slice = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
 
 _SAMPLE_FORMAT = 339  # TIFF 6.0, section 19
 _SIGNED = 2
-_AGAIN = "copy it again or remove it"
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def read_image_header(location: str) -> ImageHeader:
     """Read the size and depth of a slice.
 
     Raises:
-        UnusableError: It is no image that can be a slice.
+        UnusableError: It is not an image that can be a slice.
     """
     with _opened(location) as image:
         return ImageHeader((image.height, image.width), _depth(image))
@@ -52,7 +50,7 @@ def read_slice_image(location: str, unsigned_offset: int | None) -> Slice:
         (H, W): int16, Hounsfield units, or uint8 from an 8-bit file, which holds none.
 
     Raises:
-        UnusableError: It is no image that can be a slice, is damaged, has unsigned 16-bit values while
+        UnusableError: It is not an image that can be a slice, is damaged, has unsigned 16-bit values while
             `unsigned_offset` is None, or has values beyond 16 bits.
     """
     with _opened(location) as image:
@@ -84,7 +82,7 @@ def read_mask(location: str, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
         shape: (H, W) of its slice.
 
     Raises:
-        UnusableError: It is no image, is damaged, is in colour, or has another size than its slice.
+        UnusableError: It is not an image, is damaged, is in colour, or has another size than its slice.
     """
     with _opened(location) as image:
         if image.mode not in GREY_16_BIT | {"1", "L", "P", "I"}:
@@ -175,28 +173,6 @@ def _check_byte_order(image: Image.Image) -> None:
 
 @contextmanager
 def _opened(location: str) -> Iterator[Image.Image]:
-    """Open and decode; what Pillow says names the file, and is not passed on."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(location, formats=FORMATS) as image:
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1:
-                    raise UnusableError(f"it holds {frames} pages or frames; write one file a slice")
-                _check_byte_order(image)
-                yield image
-    except UnusableError:
-        raise
-    except MemoryError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnusableError(f"it names more pixels than any slice has; {_AGAIN}") from None
-    except UnidentifiedImageError:
-        raise UnusableError(f"it is no image, whatever its name says, or it is damaged; {_AGAIN}") from None
-    except FileNotFoundError:
-        raise UnusableError(f"it is a link that leads nowhere, or has gone since; {_AGAIN}") from None
-    except PermissionError:
-        raise UnusableError("it may not be read; change its permissions") from None
-    except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise UnusableError(f"it cannot be decoded ({type(error).__name__}); {_AGAIN}") from None
+    with quiet_pillow(), open_image(location) as image:
+        _check_byte_order(image)
+        yield image

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamodules.domain import SideName
-from datamodules.faults import UnusableError
-from datamodules.files.names import is_image, normalised
+from datamodules.faults import Faults, UnusableError
+from datamodules.files.names import is_image
 from datamodules.files.walk import walk
-from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.slices import DICOM_MARK_END, is_dicom
 from stages.errors import RelayError
 
@@ -227,14 +226,13 @@ def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
     def loop() -> None:
         lost.append("a link to a folder that it stands in")
 
-    for below, entry in walk(source, on_unreadable=unreadable, on_loop=loop):
+    for path, entry in walk(source, on_unreadable=unreadable, on_loop=loop):
         try:
             status = entry.stat()
         except OSError as error:
             lost.append(f"a file that cannot be reached ({error.strerror})")
             continue
         if stat.S_ISREG(status.st_mode):
-            path = normalised(below.replace(os.sep, "/"))
             yield SourceFile(path, entry.path, status.st_size, status.st_mtime_ns)
     for what in sorted(set(lost)):
         faults.add("source", f"it holds {what}, {lost.count(what)} in all; mend or remove it")

@@ -12,11 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from datamodules.faults import OnError
+from datamodules.faults import Faults, OnError
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import checked_class_map, compare_with_paper
-from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.layout import SourceFile, find_slice_folders
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.regions import Drawn, find_regions

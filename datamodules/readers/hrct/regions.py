@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from datamodules.faults import UnusableError
+from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import first_and_more
 from datamodules.readers.hrct.classes import plain_label
-from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
 from datamodules.readers.hrct.rois import Region, contour_regions, read_boxes, read_contours, region_fault
 from datamodules.readers.hrct.series import FolderSeries, Series

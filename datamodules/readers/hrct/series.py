@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from datamodules.domain import SideName
-from datamodules.faults import UnusableError
-from datamodules.readers.hrct.faults import Faults
+from datamodules.faults import Faults, UnusableError
 from datamodules.readers.hrct.images import ImageHeader, read_image_header
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
 from datamodules.readers.hrct.options import HrctOptions

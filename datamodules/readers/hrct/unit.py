@@ -6,10 +6,9 @@ from typing import cast
 import numpy as np
 
 from datamodules.domain import SideName
-from datamodules.faults import OnError, Problem, UnusableError
+from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
 from datamodules.readers.hrct.drawing import Labels, Numbers, draw_regions, label_mask
-from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.images import Slice, read_mask, read_slice_image, resample, resample_labels
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.patches import cut_patches, find_patches

@@ -1,4 +1,4 @@
-"""Which images lie in ILSVRC2012's original archives? They are read in place; nothing is extracted."""
+"""Lists the images in ILSVRC2012's original archives, which are read in place: nothing is extracted."""
 
 import hashlib
 import os
@@ -8,9 +8,10 @@ from io import FileIO
 from pathlib import Path, PurePosixPath
 
 from datamodules.domain import SideName
-from datamodules.files.names import first_and_more, normalised
-from datamodules.readers.ilsvrc.devkit import DEVKIT_ARCHIVE, is_wnid
+from datamodules.files.names import normalised
+from datamodules.readers.ilsvrc.devkit import DEVKIT_ARCHIVE
 from datamodules.readers.ilsvrc.images import ImageEntry, by_ground_truth
+from datamodules.readers.ilsvrc.names import is_wnid
 from datamodules.readers.ilsvrc.tar_index import Member, members
 from datamodules.readers.ilsvrc.units import Layout
 from stages.errors import RelayError
@@ -131,18 +132,13 @@ class ValArchive:
             yield wnid, self._by_class[wnid]
 
 
-def missing_archives(source: Path) -> str:
-    """Which of the original archives a folder lacks, in words."""
-    return first_and_more([name for name in MD5 if not (source / name).is_file()], 3)
-
-
 def _entries(found: Iterable[Member], stamp: int, what: str) -> list[ImageEntry]:
     entries = [
         ImageEntry(name.rsplit("/", 1)[-1], offset, size, stamp)  # folders within are the packer's own
         for name, offset, size in found
     ]
     if len({entry.file for entry in entries}) < len(entries):
-        raise RelayError(f"{what}: two images in different folders have one name; make the archive anew.")
+        raise RelayError(f"{what}: two images in different folders have one name; make the archive again.")
     entries.sort(key=lambda entry: normalised(entry.file))
     return entries
 

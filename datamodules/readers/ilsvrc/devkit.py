@@ -1,4 +1,4 @@
-"""Which classes does ILSVRC2012 have, and to which does each validation image belong?
+"""The classes of ILSVRC2012, and to which of them each validation image belongs.
 
 The devkit says both: `data/meta.mat` and `data/ILSVRC2012_validation_ground_truth.txt`. Folders made from the
 set by others often have a file `classes.txt` instead: a line a class, its WNID and its name. Kaggle's copy
@@ -7,7 +7,6 @@ has such lines in `LOC_synset_mapping.txt`, and the validation images' classes i
 
 import csv
 import io
-import re
 import tarfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from datamodules.files.names import first_and_more
+from datamodules.readers.ilsvrc.names import is_wnid, validation_number
 from stages.errors import RelayError
 
 DEVKIT_ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
@@ -27,8 +27,6 @@ KAGGLE_NAMES = "LOC_synset_mapping.txt"
 KAGGLE_TRUTH = "LOC_val_solution.csv"
 _META = "data/meta.mat"
 _TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
-_WNID = re.compile(r"n\d{8}")
-_VALIDATION_ID = re.compile(r"ILSVRC2012_val_(\d{8})")
 _FIELDS = ("ILSVRC2012_ID", "WNID", "words", "num_children", "num_train_images")
 
 
@@ -47,11 +45,6 @@ class ClassNames:
     train_images: Mapping[str, int]
     validation: tuple[str, ...]
     complete: bool
-
-
-def is_wnid(name: str) -> bool:
-    """Whether it is a WordNet id as ILSVRC2012 writes them, such as n01440764."""
-    return _WNID.fullmatch(name) is not None
 
 
 def read_class_names(source: Path) -> ClassNames:
@@ -100,14 +93,14 @@ def _kaggle_truth(solution: Path, terms: Mapping[str, tuple[str, ...]]) -> tuple
         for line, row in enumerate(csv.reader(file), 1):
             if line == 1 and row[:2] == ["ImageId", "PredictionString"]:
                 continue
-            match = _VALIDATION_ID.fullmatch(row[0]) if len(row) == 2 else None
-            wnid = row[1].split(" ")[0] if match else ""
-            if match is None or wnid not in terms:
+            number = validation_number(row[0]) if len(row) == 2 else None
+            wnid = row[1].split(" ")[0] if len(row) == 2 else ""
+            if number is None or wnid not in terms:
                 raise RelayError(
-                    f"{KAGGLE_TRUTH}, line {line}: it is no image such as ILSVRC2012_val_00000001 with a "
+                    f"{KAGGLE_TRUTH}, line {line}: it is not an image such as ILSVRC2012_val_00000001 with a "
                     f"class of {KAGGLE_NAMES}; copy both again."
                 )
-            by_number[int(match[1])] = wnid
+            by_number[number] = wnid
     if not by_number or sorted(by_number) != list(range(1, len(by_number) + 1)):
         raise RelayError(f"{KAGGLE_TRUTH} does not number its images from 1 without gaps; copy it again.")
     return tuple(by_number[number] for number in range(1, len(by_number) + 1))

@@ -8,8 +8,8 @@ from pathlib import Path
 from datamodules.domain import SideName
 from datamodules.files.names import first_and_more, is_image, normalised
 from datamodules.files.walk import is_folder
-from datamodules.readers.ilsvrc.devkit import is_wnid
 from datamodules.readers.ilsvrc.images import ImageEntry, by_ground_truth
+from datamodules.readers.ilsvrc.names import is_wnid
 from datamodules.readers.ilsvrc.units import Layout
 from stages.errors import RelayError
 

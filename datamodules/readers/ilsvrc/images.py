@@ -1,8 +1,7 @@
-"""What is known of ILSVRC2012's images before they are decoded, without an object an image?"""
+"""What is known of ILSVRC2012's images before they are decoded, packed: an object per image is too much."""
 
 import hashlib
 import os
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.domain import SideName
+from datamodules.readers.ilsvrc.names import is_official, stem, validation_number
 from stages.errors import RelayError
-
-# Names as the provider gives them: nothing but a WNID and a number. Any other may tell what it should not.
-_OFFICIAL = re.compile(r"(?:n\d{8}_\d+|ILSVRC2012_val_\d{8})\.JPEG")
-_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
 
 
 class ImageEntry(NamedTuple):
@@ -134,7 +130,7 @@ def image_name(side: SideName, wnid: str, place: int, file: str) -> str:
     The provider's own name where it is one; else its place in the sorted listing of its class: a file's name
     that a user gave is stored nowhere.
     """
-    return f"{side}/{wnid}/{file if _OFFICIAL.fullmatch(file) else f'image-{place:05d}'}"
+    return f"{side}/{wnid}/{file if is_official(file) else f'image-{place:05d}'}"
 
 
 def by_ground_truth(
@@ -160,13 +156,12 @@ def by_ground_truth(
         )
     by_class: dict[str, list[ImageEntry]] = {}
     for place, entry in enumerate(entries, 1):
-        match = _VALIDATION.fullmatch(entry.file)
-        if match is None:
+        number = validation_number(stem(entry.file))
+        if number is None:
             raise RelayError(
                 f"{what}: image {place} in sorted order is not named as ILSVRC2012_val_00000001.JPEG is, so "
                 "that its class is unknown; put it in a class folder or remove it."
             )
-        number = int(match[1])
         if not 1 <= number <= len(truth):
             raise RelayError(
                 f"{what}: validation image {number} is not among the {len(truth)} of the ground truth; "

@@ -1,4 +1,4 @@
-"""Reading ILSVRC2012: from its original archives in place, or from extracted folders."""
+"""The reader of ILSVRC2012: its original archives, read in place, or extracted folders."""
 
 import hashlib
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from datamodules.domain import SideName
-from datamodules.faults import OnError, Problem
+from datamodules.faults import Faults, OnError
 from datamodules.files.access import existing_root
 from datamodules.files.names import first_and_more
 from datamodules.packing.reader import Reader
@@ -17,7 +17,7 @@ from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchi
 from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
 from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders
 from datamodules.readers.ilsvrc.images import ImageEntry, PackedEntries, Packer, image_name
-from datamodules.readers.ilsvrc.units import ImageUnit, Layout, unusable
+from datamodules.readers.ilsvrc.units import ImageUnit, Layout
 from stages.errors import RelayError
 
 DECODER_VERSION = 1
@@ -93,24 +93,32 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
     sides = {side: _listed(source, side, names) for side in _SIDES}
     present = sorted({wnid for listed in sides.values() for wnid in listed.classes})
     classes = chosen_classes(options.classes, names, present)
-    problems: list[Problem] = []
+    faults = Faults(on_error)
     notes: list[str] = []
     units: list[Unit] = []
     content = hashlib.sha256()
     for side, listed in sides.items():
         _check_classes(side, listed, classes)
-        entries = _entries(side, listed, classes, problems, on_error)
-        _check_missing(side, listed, problems, on_error)
+        entries = _entries(side, listed, classes, faults)
+        if listed.missing > 0:
+            faults.add(side, f"{listed.missing} images of the devkit's ground truth are not there")
         notes += _notes(source, side, listed, classes, names, len(entries))
         content.update(entries.content_digest())
         units += _units(side, listed, classes, entries, options)
+    faults.settle()
     settings: dict[str, object] = {
         "size": options.size,
         "decoder": DECODER_VERSION,
         "images_per_unit": options.images_per_unit,
     }
     return Survey(
-        READER.domain, classes, tuple(units), tuple(problems), tuple(notes), settings, content.hexdigest()
+        READER.domain,
+        classes,
+        tuple(units),
+        tuple(faults.problems),
+        tuple(notes),
+        settings,
+        content.hexdigest(),
     )
 
 
@@ -145,42 +153,24 @@ def _check_classes(side: SideName, listed: _Listed, classes: tuple[str, ...]) ->
         )
 
 
-def _entries(
-    side: SideName,
-    listed: _Listed,
-    classes: tuple[str, ...],
-    problems: list[Problem],
-    on_error: OnError,
-) -> PackedEntries:
+def _entries(side: SideName, listed: _Listed, classes: tuple[str, ...], faults: Faults) -> PackedEntries:
     packer = Packer()
     for label, (wnid, entries) in enumerate(listed.images(classes)):
         usable = []
         for place, entry in enumerate(entries, 1):
             trouble = entry.trouble or ("" if entry.size else "it has zero bytes")
             if trouble:
-                name = image_name(side, wnid, place, entry.file)
-                if on_error == "raise":
-                    raise unusable(name, trouble)
-                problems.append(Problem(name, trouble))
+                faults.add(image_name(side, wnid, place, entry.file), trouble)
             else:
                 usable.append((place, entry))
         if not usable:
+            faults.settle()
             raise RelayError(
                 f"ILSVRC2012: class {wnid} has no images in {side}; fill it, or name the classes to read in "
                 "`classes`."
             )
         packer.add(label, usable)
     return packer.packed()
-
-
-def _check_missing(side: SideName, listed: _Listed, problems: list[Problem], on_error: OnError) -> None:
-    if listed.missing > 0:
-        why = f"{listed.missing} images of the devkit's ground truth are not there"
-        if on_error == "raise":
-            raise RelayError(
-                f"ILSVRC2012: {side}: {why}; copy the set again, or do without them with on_error=skip."
-            )
-        problems.append(Problem(side, why))
 
 
 def _notes(

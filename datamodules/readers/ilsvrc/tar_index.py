@@ -1,4 +1,4 @@
-"""Where in an uncompressed tar archive do its members lie?
+"""Where the members of an uncompressed tar archive lie.
 
 Python's own tarfile needs an object and 30 microseconds a member: too much for a million images. Ordinary
 headers are read here, and only an archive with others is left to tarfile.
@@ -16,7 +16,6 @@ BLOCK = 512  # bytes: headers are of one, contents are padded to whole ones
 _END = bytes(BLOCK)
 _FILE_TYPES = frozenset(b"0\x007")
 _FOLDER_TYPE = ord("5")
-_LINK_AND_DEVICE_TYPES = frozenset(b"12346")
 _CHECKSUM = slice(148, 156)
 _SPACES = 8 * ord(" ")  # the checksum is taken with spaces in its place
 
@@ -94,7 +93,7 @@ def _by_tarfile(stream: BinaryIO, start: int, end: int, what: str) -> list[Membe
                 if not (member.isreg() or member.isdir()) or member.issparse():
                     raise RelayError(
                         f"{what}: member {len(found) + 1} is a link, a device or a sparse file; "
-                        "only plain files are read. Make the archive anew."
+                        "only plain files are read. Make the archive again."
                     )
                 if member.isreg():
                     found.append(Member(member.name, member.offset_data, member.size))
@@ -123,4 +122,4 @@ def _check_names(found: Sequence[Member], what: str) -> None:
         times = Counter(names)
         twice = [index for index, name in enumerate(names, 1) if times[name] > 1]
         places = first_and_more([f"member {index}" for index in twice], 2)
-        raise RelayError(f"{what}: {places} have one name; make the archive anew.")
+        raise RelayError(f"{what}: {places} have one name; make the archive again.")

@@ -1,4 +1,4 @@
-"""How are some hundred images of ILSVRC2012 read?"""
+"""Reads some hundred images of ILSVRC2012 as one piece of work."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from datamodules.domain import SideName
-from datamodules.faults import OnError, Problem, UnusableError
+from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
 from datamodules.readers.ilsvrc.images import PackedEntries, image_name
 from stages.errors import RelayError
@@ -43,15 +43,15 @@ class ImageUnit:
         """Decode the images, in sorted order; each is uint8, (size, size, 3), and a group of its own.
 
         Raises:
-            RelayError: If an image cannot be used and `on_error` is `raise`; names its side, class and file,
-                or its place in the class where the file has not the provider's name. If the archive cannot be
+            RelayError: An image cannot be used and `on_error` is `raise`; names its side, class and file,
+                or its place in the class where the file has not the provider's name. Or the archive cannot be
                 opened.
         """
         # Here, since a survey needs no torch: half a gigabyte and seconds in every process.
         from datamodules.pixels.jpeg import decode_image
 
+        faults = Faults(on_error)
         samples: list[Sample] = []
-        problems: list[Problem] = []
         with ExitStack() as stack:
             archive = stack.enter_context(self._opened_archive()) if self.layout == "archive" else None
             for index, file in enumerate(self.entries.names()):
@@ -60,17 +60,13 @@ class ImageUnit:
                 try:
                     image = decode_image(self._content(index, file, archive), self.size)
                 except UnusableError as error:
-                    if on_error == "raise":
-                        raise unusable(name, str(error)) from error
-                    problems.append(Problem(name, str(error)))
+                    faults.add(name, error)
                 except OSError as error:  # its text would name the path
-                    why = f"it cannot be read: {error.strerror}"
-                    if on_error == "raise":
-                        raise unusable(name, why) from None
-                    problems.append(Problem(name, why))
+                    faults.add(name, f"it cannot be read: {error.strerror}")
                 else:
                     samples.append(Sample(image, wnid, name, name, self.side))
-        return samples, problems
+        faults.settle()
+        return samples, faults.problems
 
     def _content(self, index: int, file: str, archive: FileIO | None) -> bytes:
         if archive is None:
@@ -87,11 +83,3 @@ class ImageUnit:
             raise RelayError(
                 f"{self.location.name} cannot be read: {error.strerror}; it could be when it was listed."
             ) from error
-
-
-def unusable(name: str, why: str) -> RelayError:
-    """The error about an image that cannot be used."""
-    return RelayError(
-        f"ILSVRC2012: image {name} cannot be used: {why}. Replace it, or leave such images out with "
-        "on_error=skip."
-    )

@@ -1,4 +1,4 @@
-"""Which images of a texture database are in a folder, and what do their names say?
+"""Lists the images of a texture database in a folder, by what their names say.
 
 Full Columbia CUReT: `sampleNN/NN-VV-MM.bmp`, also `.bmp.Z`, also in zips; VV-MM is the viewing and lighting
 condition. Oxford crops of it: `sampleNN/NN-III.png`; III is the condition. KTH-TIPS:
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from datamodules.faults import Problem
+from datamodules.faults import Faults
 from datamodules.files.access import is_readable
 from datamodules.files.names import is_image, leaves_folder, normalised
 from datamodules.files.walk import walk
@@ -73,42 +73,38 @@ class TextureImage:
         return f"{self.label} (sample {self.material:02d}), {scale}condition {self.condition}"
 
 
-def list_textures(source: Path) -> tuple[list[TextureImage], list[Problem]]:
+def list_textures(source: Path, faults: Faults) -> list[TextureImage]:
     """List the images of a source, by class, scale and condition, and what cannot be one.
 
-    Folders may hold folders; names that start with a dot are ignored, and so are files that are no images.
+    Folders may hold folders; names that start with a dot are ignored, and so are files that are not images.
     Links are followed, but never back into a folder they stand in.
 
     Args:
         source: The provider's folder.
-
-    Returns:
-        Images, and the files that are none although they look so.
+        faults: Takes the files that look like images and are none.
     """
     images: list[TextureImage] = []
-    problems: list[Problem] = []
     for number, (path, entry) in enumerate(sorted(_walk(source)), start=1):
         what = _called(path, number)
         status = _status(entry)
         if status is None:
-            problems.append(Problem(what, "it is a link that leads nowhere; mend or remove it"))
+            faults.add(what, "it is a link that leads nowhere; fix or remove it")
         elif not stat.S_ISREG(status.st_mode):
-            problems.append(Problem(what, "it is no ordinary file; remove it"))
+            faults.add(what, "it is not an ordinary file; remove it")
         elif status.st_size == 0:
-            problems.append(Problem(what, "it has zero bytes; copy it again or remove it"))
+            faults.add(what, "it has zero bytes; copy it again or remove it")
         elif not is_readable(entry):
-            problems.append(Problem(what, "it may not be read; change its permissions"))
+            faults.add(what, "it may not be read; change its permissions")
         elif path.lower().endswith(".zip"):
-            _list_zip(path, entry, what, images, problems)
+            _list_zip(path, entry, what, images, faults)
         else:
-            _add(path, entry, None, (status.st_size, status.st_mtime_ns), what, images, problems)
-    return _without_repeats(images, problems), problems
+            _add(path, entry, None, (status.st_size, status.st_mtime_ns), what, images, faults)
+    return _without_repeats(images, faults)
 
 
 def _walk(source: Path) -> Iterator[tuple[str, str]]:
     """(path in NFC with forward slashes, location) of every file that may be an image or a zip."""
-    for below, entry in walk(source, on_unreadable=_unreadable):
-        path = normalised(below.replace(os.sep, "/"))
+    for path, entry in walk(source, on_unreadable=_unreadable):
         if _may_hold_image(entry.name) and "__MACOSX" not in path.split("/"):
             yield path, entry.path
 
@@ -130,35 +126,31 @@ def _status(location: str) -> os.stat_result | None:
         return None
 
 
-def _list_zip(
-    path: str, location: str, what: str, images: list[TextureImage], problems: list[Problem]
-) -> None:
+def _list_zip(path: str, location: str, what: str, images: list[TextureImage], faults: Faults) -> None:
     try:
         with zipfile.ZipFile(location) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
-        problems.append(Problem(what, "it is no complete zip; copy it again"))
+        faults.add(what, "it is not a complete zip; copy it again")
         return
     if any(leaves_folder(info.filename) for info in members):
-        problems.append(
-            Problem(what, "it holds paths that leave its folder; take it from the provider again")
-        )
+        faults.add(what, "it holds paths that leave its folder; take it from the provider again")
         return
-    before = len(images) + len(problems)
+    before = len(images) + len(faults.problems)
     for number, info in enumerate(sorted(members, key=lambda info: info.filename), start=1):
         name = normalised(info.filename)
         if not _may_hold_image(name) or "__MACOSX/" in name or name.rsplit("/", 1)[-1].startswith("."):
             continue
         inside = f"{what}, file {number} in it"
         if info.flag_bits & 1:
-            problems.append(Problem(inside, "it is encrypted; unpack the zip"))
+            faults.add(inside, "it is encrypted; unpack the zip")
         elif info.file_size == 0:
-            problems.append(Problem(inside, "it has zero bytes; copy the zip again"))
+            faults.add(inside, "it has zero bytes; copy the zip again")
         else:
             origin = (info.file_size, info.CRC)
-            _add(f"{path}/{name}", location, info.filename, origin, inside, images, problems)
-    if len(images) + len(problems) == before:
-        problems.append(Problem(what, "it holds no images; remove it"))
+            _add(f"{path}/{name}", location, info.filename, origin, inside, images, faults)
+    if len(images) + len(faults.problems) == before:
+        faults.add(what, "it holds no images; remove it")
 
 
 def _add(
@@ -168,9 +160,9 @@ def _add(
     origin: tuple[int, int],
     what: str,
     images: list[TextureImage],
-    problems: list[Problem],
+    faults: Faults,
 ) -> None:
-    """Read the name; adds to `images` or to `problems`."""
+    """Read the name; adds to `images` or to `faults`."""
     folder, _, name = path.rpartition("/")
     for layout, pattern in _NAMES.items():
         found = pattern.fullmatch(name)
@@ -181,19 +173,15 @@ def _add(
         if layout == "kth-tips":
             label = folder.rpartition("/")[2].removesuffix(".zip")
             if not label:
-                problems.append(Problem(what, "it lies in no class folder; put it into one"))
+                faults.add(what, "it lies in no class folder; put it into one")
                 return
         else:
             if not 1 <= material <= len(CURET_MATERIALS):
-                problems.append(
-                    Problem(what, f"CUReT has no sample {material:02d}; its samples are 01 to 61")
-                )
+                faults.add(what, f"CUReT has no sample {material:02d}; its samples are 01 to 61")
                 return
             stated = _SAMPLE_FOLDER.fullmatch(folder.rpartition("/")[2].removesuffix(".zip"))
             if stated and int(stated[1]) != material:
-                problems.append(
-                    Problem(what, f"its name says sample {material:02d}, its folder sample {stated[1]}")
-                )
+                faults.add(what, f"its name says sample {material:02d}, its folder sample {stated[1]}")
                 return
             label = CURET_MATERIALS[material - 1]
         condition = f"{parts['view']}-{parts['light']}" if layout == "columbia" else parts["image"]
@@ -201,7 +189,7 @@ def _add(
         place = (path, location, member, *origin)
         images.append(TextureImage(layout, label, material, condition, scale, *place))
         return
-    problems.append(Problem(what, "its name is of no known layout (CUReT, its Oxford crops or KTH-TIPS)"))
+    faults.add(what, "its name is of no known layout (CUReT, its Oxford crops or KTH-TIPS)")
 
 
 def _called(path: str, number: int) -> str:
@@ -211,13 +199,13 @@ def _called(path: str, number: int) -> str:
     return f"{kind} {number} in sorted order" + (f", of sample {stated[1]}" if stated else "")
 
 
-def _without_repeats(images: list[TextureImage], problems: list[Problem]) -> list[TextureImage]:
+def _without_repeats(images: list[TextureImage], faults: Faults) -> list[TextureImage]:
     """One image a class, scale and condition, sorted; the first path is kept."""
     first: dict[tuple[str, str, int, str], TextureImage] = {}
     for image in sorted(images, key=lambda image: image.path):
         key = (image.layout, image.label, image.scale, image.condition)
         if key in first:
-            problems.append(Problem(image.name, "it is there twice; keep one file"))
+            faults.add(image.name, "it is there twice; keep one file")
         else:
             first[key] = image
     return [first[key] for key in sorted(first)]

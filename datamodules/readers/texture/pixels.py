@@ -1,19 +1,17 @@
-"""How does a file of a texture database become 8-bit pixels?"""
+"""The bytes of a texture database's image files, and their 8-bit pixels."""
 
 import io
 import os
-import warnings
 import zipfile
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from datamodules.faults import UnusableError
+from datamodules.pixels.image_file import COLOR, GREY_8_BIT, open_image, quiet_pillow
 
-_FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
-_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})  # of 8 bits or fewer
 _MOST_PIXELS = 1 << 24  # 4096 x 4096; CUReT's are 640 x 480
 MOST_BYTES = 1 << 26  # 64 MiB, packed or unpacked
 
@@ -56,34 +54,15 @@ def file_bytes(location: str, member: str | None) -> bytes:
 
 
 def decoded(data: bytes) -> Image.Image:
-    """Decode an image of 8 bits a channel, as grey (mode L) or colour (RGB); palettes and CMYK become RGB.
+    """Decode an image of 8 bits per channel, as grey (mode L) or colour (RGB); palettes and CMYK become RGB.
 
     Raises:
-        UnusableError: It is no image, damaged, animated, of more than 8 bits, or too large.
+        UnusableError: It is not an image, is damaged or animated, has more than 8 bits, or is too large.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sizes are checked below, other warnings are about metadata
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
-            if image.width * image.height > _MOST_PIXELS:
-                raise UnusableError(
-                    f"it says it has {image.width} x {image.height} pixels, more than any of the database's"
-                )
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise UnusableError(f"it holds {frames} images; keep one")
-            if image.mode not in _MODES or _has_deep_channels(image):
-                raise UnusableError("it has more than 8 bits a channel; write 8-bit pixels")
-            image.load()
-            return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
-    except UnidentifiedImageError:
-        raise UnusableError("it is no BMP, PNG, JPEG or TIFF image") from None
-    except Image.DecompressionBombError:
-        raise UnusableError("it says it has more pixels than any image of the database") from None
-    except (UnusableError, MemoryError):
-        raise
-    except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise UnusableError(f"it is damaged ({error or type(error).__name__})") from None
+    with quiet_pillow(), open_image(io.BytesIO(data), _MOST_PIXELS) as image:
+        if image.mode not in GREY_8_BIT | COLOR or _has_deep_channels(image):
+            raise UnusableError("it has more than 8 bits per channel; write 8-bit pixels")
+        return image.convert("L" if image.mode in GREY_8_BIT else "RGB")
 
 
 def resized(image: Image.Image, box: tuple[int, int, int, int], size: int) -> npt.NDArray[np.uint8]:
@@ -127,5 +106,5 @@ def _unpacked(data: bytes) -> bytes:
     except OverflowError:
         raise UnusableError(f"it unpacks to more than {MOST_BYTES:,} bytes") from None
     except ValueError:
-        raise UnusableError("it is no file of Unix compress, or damaged") from None
+        raise UnusableError("it is not a file of Unix compress, or damaged") from None
     return sink.getvalue()

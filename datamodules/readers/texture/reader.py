@@ -1,4 +1,4 @@
-"""How do CUReT, its Oxford crops and KTH-TIPS become samples?"""
+"""The reader of CUReT, its Oxford crops and KTH-TIPS."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.faults import OnError, Problem, UnusableError
+from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.files.names import first_and_more
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Sample, Survey, Value
@@ -81,33 +81,29 @@ class TextureUnit:
         Raises:
             RelayError: A file cannot be used and `on_error` is `raise`.
         """
+        faults = Faults(on_error)
         samples: list[Sample] = []
-        problems: list[Problem] = []
         for image in self.images:
             try:
-                sample = self._sample(image)
+                sample = self._sample(image, faults)
             except UnusableError as error:
-                if on_error == "raise":
-                    raise RelayError(
-                        f"{image.name}: {error}. Copy the file again, remove it, or leave out what cannot "
-                        "be used with on_error=skip."
-                    ) from None
-                problems.append(Problem(image.name, str(error)))
-                continue
-            if isinstance(sample, Problem):
-                problems.append(sample)
+                faults.add(image.name, error)
             else:
-                samples.append(sample)
-        return samples, problems
+                samples += [] if sample is None else [sample]
+        faults.settle()
+        return samples, faults.problems
 
-    def _sample(self, image: TextureImage) -> Sample | Problem:
+    def _sample(self, image: TextureImage, faults: Faults) -> Sample | None:
         picture = decoded(file_bytes(image.location, image.member))
         columns: dict[str, Value] = {"material": image.material, "condition": image.condition}
         if image.layout == "columbia":
             square = textured_square(np.asarray(picture.convert("L")))
             if square.side < self.least:
                 shown = f"{square.side} x {square.side} pixels"
-                return Problem(image.name, f"it shows {shown} of the material, fewer than least={self.least}")
+                faults.left_out(
+                    image.name, f"it shows {shown} of the material, fewer than least={self.least}"
+                )
+                return None
             side, left, top = square.side, square.left, square.top
             columns["visible"] = side
         else:
@@ -137,32 +133,21 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
         The survey; units of 200 images.
 
     Raises:
-        RelayError: An option is out of range, the source is no folder or has no images of a known layout, or
+        RelayError: An option is out of range, the source is not a folder, has no images of a known layout or
             of several; with `on_error="raise"` also the first file that cannot be used, and missing classes.
     """
     _check_options(options)
     if not source.is_dir():
-        raise RelayError("the source is no folder; give the folder that holds the class folders or zips.")
-    images, problems = list_textures(source)
-    layouts = Counter(image.layout for image in images)
-    if len(layouts) > 1:
-        found = ", ".join(f"{count} files of {layout}" for layout, count in sorted(layouts.items()))
-        raise RelayError(f"the source holds several databases ({found}); give one folder for each.")
-    if not images and not problems:
-        raise RelayError(
-            "the source holds no images of CUReT (BMP, .bmp.Z, zips), its Oxford crops or KTH-TIPS."
-        )
-    if layouts and "kth-tips" not in layouts and options.together == "scale":
-        raise RelayError("together=scale is for KTH-TIPS: CUReT has no scales; choose condition or none.")
+        raise RelayError("the source is not a folder; give the folder that holds the class folders or zips.")
+    faults = Faults(on_error)
+    images = list_textures(source, faults)
+    _check_one_database(images, options, faults)
     chosen = [image for image in images if not options.materials or image.material in options.materials]
-    problems += _missing_classes(chosen, options)
-    if problems and on_error == "raise":
-        more = f" {len(problems) - 1} more cannot be used either." if len(problems) > 1 else ""
-        raise RelayError(
-            f"{problems[0].what}: {problems[0].why}.{more} on_error=skip leaves out what cannot be used."
-        )
+    _check_classes(chosen, options, faults)
+    faults.settle()
     if not chosen:
-        raise RelayError(f"no image of the source can be used; {problems[0].what}: {problems[0].why}.")
+        first = faults.problems[0]
+        raise RelayError(f"no image of the source can be used; {first.what}: {first.why}.")
     starts = range(0, len(chosen), _FILES_A_UNIT)
     return Survey(
         domain=READER.domain,
@@ -178,7 +163,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
             )
             for number, start in enumerate(starts)
         ),
-        problems=tuple(problems),
+        problems=tuple(faults.problems),
         notes=tuple(_notes(chosen)),
         settings={
             "reader": _VERSION,
@@ -205,25 +190,38 @@ def _check_options(options: TextureOptions) -> None:
         raise RelayError(f"materials has {wrong[0]}; CUReT's samples are 1 to {len(CURET_MATERIALS)}.")
 
 
-def _missing_classes(images: list[TextureImage], options: TextureOptions) -> list[Problem]:
-    """The classes that were asked for, or that the database has, and that have no image."""
+def _check_one_database(images: list[TextureImage], options: TextureOptions, faults: Faults) -> None:
+    layouts = Counter(image.layout for image in images)
+    if len(layouts) > 1:
+        found = ", ".join(f"{count} files of {layout}" for layout, count in sorted(layouts.items()))
+        raise RelayError(f"the source holds several databases ({found}); give one folder for each.")
+    if not images and not faults.problems:
+        raise RelayError(
+            "the source holds no images of CUReT (BMP, .bmp.Z, zips), its Oxford crops or KTH-TIPS."
+        )
+    if layouts and "kth-tips" not in layouts and options.together == "scale":
+        raise RelayError("together=scale is for KTH-TIPS: CUReT has no scales; choose condition or none.")
+
+
+def _check_classes(images: list[TextureImage], options: TextureOptions, faults: Faults) -> None:
+    """Add the classes that were asked for, or that the database has, and that have no image."""
     labels = {image.label for image in images}
     if not images:
-        return [Problem("the materials asked for", "the source has no image of them")]
+        faults.add("the materials asked for", "the source has no image of them")
+        return
     if images[0].layout == "kth-tips":
-        known = {name: number for name, number in KTH_TIPS_MATERIALS.items()}
+        known = dict(KTH_TIPS_MATERIALS)
         if not labels <= known.keys():  # KTH-TIPS2, or a set of one's own in its layout
-            return []
+            return
     else:
         known = {name: number for number, name in enumerate(CURET_MATERIALS, start=1)}
     asked = set(options.materials) or set(known.values())
-    return [
-        Problem(
-            f"class {name} (sample {number:02d})", "its folder is missing, or has no image; copy it again"
-        )
-        for name, number in known.items()
-        if number in asked and name not in labels
-    ]
+    for name, number in known.items():
+        if number in asked and name not in labels:
+            faults.add(
+                f"class {name} (sample {number:02d})",
+                "its folder is missing, or has no image; copy it again",
+            )
 
 
 def _notes(images: list[TextureImage]) -> list[str]:

@@ -81,7 +81,7 @@ def test_same_answer_twice_and_for_another_image_size() -> None:
 
 
 def test_scikit_learn_is_not_imported_with_the_module() -> None:
-    code = "import sys, datamodules.histogram; sys.exit('sklearn' in sys.modules)"
+    code = "import sys, datamodules.loading.histogram; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

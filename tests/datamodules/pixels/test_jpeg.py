@@ -157,8 +157,8 @@ BAD = {
         JPEG[: JPEG.index(b"\xff\xc0") + 5] + b"\xff\xdc\xff\xdc" + JPEG[JPEG.index(b"\xff\xc0") + 9 :],
         r"it has 4290250000 pixels \(65500 x 65500\); 89478485 at most",
     ),
-    "bomb as PNG": (png_header(10_000, 10_000), r"it has 100000000 pixels"),
-    "huge bomb as PNG": (png_header(100_000, 100_000), "it has more than 89478485 pixels"),
+    "bomb as PNG": (png_header(10_000, 10_000), "it says that it has 10000 x 10000 pixels"),
+    "huge bomb as PNG": (png_header(100_000, 100_000), "it says that it has more than 89478485 pixels"),
     "narrow strip": (encoded(photograph(8, (30_000, 2))), r"pixels after resizing \(30000 x 2\)"),
     "floating point": (encoded(np.zeros((40, 40), dtype=np.float32), "TIFF"), "mode F"),
 }
@@ -176,7 +176,7 @@ def test_an_animated_file_is_refused(form: str) -> None:
     frames = [Image.fromarray(photograph(seed)) for seed in range(3)]
     stream = io.BytesIO()
     frames[0].save(stream, form, save_all=True, append_images=frames[1:])
-    with pytest.raises(UnusableError, match="animated or has pages: 3 images"):
+    with pytest.raises(UnusableError, match="it holds 3 pages or frames"):
         decode_image(stream.getvalue(), SIZE)
 
 

@@ -38,7 +38,7 @@ def test_a_patient_whose_tag_is_missing_in_some_series_stays_one(tmp_path: Path)
     boxes(tmp_path / "a" / "w")
     assert [sample.group for sample in read(tmp_path)] == ["P1", "P1", "P1", "b", "b"]
     one_region(tmp_path / "a/z", "P2", 9)
-    with pytest.raises(RelayError, match=r"series 1 of folder 1 .* no PatientID, and beside it .* several"):
+    with pytest.raises(RelayError, match=r"series 1 of folder 1: .*no PatientID, and beside it .* several"):
         read(tmp_path)
     (tmp_path / "who.csv").write_text("path,group\na/w,P2\na/y,P2\n")
     groups = [sample.group for sample in read(tmp_path, replace(SMALL, groups=tmp_path / "who.csv"))]
@@ -155,14 +155,14 @@ def test_a_point_too_many_is_refused(tmp_path: Path) -> None:
     write_contours(folder / "DOE_JANE.txt", FRAME)
     text = (folder / "DOE_JANE.txt").read_text()
     (folder / "DOE_JANE.txt").write_text(text.replace("on_contour: 4", "on_contour: 3"))
-    with pytest.raises(RelayError, match=r"contour file 1 of folder 1 .* a point more than the 3"):
+    with pytest.raises(RelayError, match=r"contour file 1 of folder 1: .*a point more than the 3"):
         read(tmp_path)
 
 
 def test_two_masks_for_one_slice_are_refused(tmp_path: Path) -> None:
     folder = pairs(tmp_path)
     (folder / "GT" / "2.tif").write_bytes((folder / "GT" / "2.png").read_bytes())
-    with pytest.raises(RelayError, match=r"folder 1 .* 1 of its slices have two masks"):
+    with pytest.raises(RelayError, match=r"folder 1: .*1 of its slices have two masks"):
         read(tmp_path, replace(SMALL, labels={1: "GGO", 2: "CON"}))
 
 

@@ -14,9 +14,8 @@ import pytest
 from PIL import Image
 from pydicom.uid import RLELossless
 
-from datamodules.faults import Problem
+from datamodules.faults import Faults, Problem
 from datamodules.packing.units import Sample
-from datamodules.readers.hrct.faults import Faults
 from datamodules.readers.hrct.layout import find_slice_folders
 from datamodules.readers.hrct.reader import HrctOptions, survey
 from stages.errors import RelayError

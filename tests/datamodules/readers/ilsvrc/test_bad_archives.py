@@ -238,7 +238,7 @@ def test_a_damaged_image_in_an_archive_is_named_or_left_out(copy: Path) -> None:
     (copy / TRAIN).write_bytes(tar_bytes({f"{wnid}.tar": tar_bytes(of) for wnid, of in files.items()}))
     found = survey(copy, OPTIONS, "raise")
     place = f"train/{WNIDS[1]}/{name}"
-    with pytest.raises(RelayError, match=f"image {place} cannot be used: its pixels cannot be decoded"):
+    with pytest.raises(RelayError, match=f"{place}: its pixels cannot be decoded"):
         samples(found)
     kept, problems = found.units[0].read("skip")
     assert [problem.what for problem in problems] == [place]

@@ -167,10 +167,10 @@ def test_kaggles_copy_is_the_same_set(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("ILSVRC2012_val_00000001", "ILSVRC2012_val_00000099", "from 1 without gaps"),
-        ("n01440764 1 2", "n99999999 1 2", "line 5: it is no image such as"),
-        ("ILSVRC2012_val_00000001,", "Jane Doe,", "line 9: it is no image such as"),
-        ("ILSVRC2012_val_00000001,", "\udcff,", "line 9: it is no image such as"),
-        ("ILSVRC2012_val_00000001,", "ILSVRC2012_val_00000001", "line 9: it is no image such as"),
+        ("n01440764 1 2", "n99999999 1 2", "line 5: it is not an image such as"),
+        ("ILSVRC2012_val_00000001,", "Jane Doe,", "line 9: it is not an image such as"),
+        ("ILSVRC2012_val_00000001,", "\udcff,", "line 9: it is not an image such as"),
+        ("ILSVRC2012_val_00000001,", "ILSVRC2012_val_00000001", "line 9: it is not an image such as"),
     ],
 )
 def test_a_damaged_solution_of_kaggles_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -93,14 +93,14 @@ LARGE = png(5000, 5000, 8, 0, b"\0" * 100)
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (lambda: b"these are not pixels\n" * 9, "it is no BMP, PNG, JPEG or TIFF image"),
-        (lambda: b"\x89PNG\r\n\x1a\n", "it is no BMP, PNG, JPEG or TIFF image"),
-        (animated, "it holds 3 images; keep one"),
-        (as_gif, "it is no BMP, PNG, JPEG or TIFF image"),
-        (sixteen_bit_grey, "it has more than 8 bits a channel"),
-        (lambda: SIXTEEN_BIT_COLOR, "it has more than 8 bits a channel"),
-        (lambda: BOMB, "more pixels than any image of the database"),
-        (lambda: LARGE, "it says it has 5000 x 5000 pixels"),
+        (lambda: b"these are not pixels\n" * 9, "it is not a JPEG, PNG, TIFF or BMP image"),
+        (lambda: b"\x89PNG\r\n\x1a\n", "it is not a JPEG, PNG, TIFF or BMP image"),
+        (animated, "it holds 3 pages or frames"),
+        (as_gif, "it is not a JPEG, PNG, TIFF or BMP image"),
+        (sixteen_bit_grey, "it has more than 8 bits per channel"),
+        (lambda: SIXTEEN_BIT_COLOR, "it has more than 8 bits per channel"),
+        (lambda: BOMB, "it says that it has more than 16777216 pixels"),
+        (lambda: LARGE, "it says that it has 5000 x 5000 pixels"),
     ],
     ids=["text", "header only", "animated", "gif", "16 bit", "16 bit colour", "bomb", "large"],
 )
@@ -113,13 +113,13 @@ def test_a_file_that_is_no_8_bit_image_is_named(crops: Path, content: Callable[[
 def test_a_truncated_png_is_named(crops: Path, share: float) -> None:
     file = crops / "sample03" / "03-120.png"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    refused(crops, "it is damaged", what="terrycloth (sample 03), condition 120", left=8)
+    refused(crops, "its pixels cannot be decoded", what="terrycloth (sample 03), condition 120", left=8)
 
 
 def test_a_truncated_bmp_is_named(pictures: Path) -> None:
     file = pictures / "sample03" / "03-01-01.bmp"
     file.write_bytes(file.read_bytes()[:400_000])
-    refused(pictures, "it is damaged", what="terrycloth (sample 03), condition 01-01", left=2)
+    refused(pictures, "its pixels cannot be decoded", what="terrycloth (sample 03), condition 01-01", left=2)
 
 
 @pytest.mark.parametrize("keep", [2, 3, 5000])
@@ -133,7 +133,7 @@ def test_a_damaged_compressed_file_is_named(tmp_path: Path, keep: int) -> None:
 def test_a_file_that_is_not_compressed_is_named(tmp_path: Path) -> None:
     root = curet(tmp_path / SECRET, "bmp.Z", conditions=["01-01"], side=100)
     (root / "sample01" / "01-01-01.bmp.Z").write_bytes(b"BM and no more")
-    refused(root, "it is no file of Unix compress, or damaged", left=2)
+    refused(root, "it is not a file of Unix compress, or damaged", left=2)
 
 
 def test_a_compressed_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_a_link_to_files_elsewhere_is_followed(crops: Path, tmp_path: Path) -> N
 
 def test_what_is_no_file_is_named(crops: Path) -> None:
     os.mkfifo(crops / "sample01" / "01-900.png")
-    refused(crops, "it is no ordinary file", what="of sample 01", left=9)
+    refused(crops, "it is not an ordinary file", what="of sample 01", left=9)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_half_a_zip_is_named(tmp_path: Path) -> None:
     root = curet(tmp_path / SECRET, "zip", conditions=["01-01"], side=100)
     file = root / "sample02.zip"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    refused(root, "it is no complete zip; copy it again", what="of sample 02", left=2)
+    refused(root, "it is not a complete zip; copy it again", what="of sample 02", left=2)
 
 
 def test_a_zip_whose_content_is_damaged_is_named(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_source_without_images_is_an_error(tmp_path: Path, on_error: str) -> N
     with pytest.raises(RelayError, match="the source holds no images of CUReT"):
         survey(tmp_path, OPTIONS, on_error)  # type: ignore[arg-type]
     (tmp_path / "file").write_text("")
-    with pytest.raises(RelayError, match="the source is no folder"):
+    with pytest.raises(RelayError, match="the source is not a folder"):
         survey(tmp_path / "file", OPTIONS, on_error)  # type: ignore[arg-type]
     (tmp_path / "01-002.png").write_bytes(b"")
     with pytest.raises(RelayError, match="it has zero bytes"):

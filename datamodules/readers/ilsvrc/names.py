@@ -1,0 +1,29 @@
+"""Names that ILSVRC2012's provider gives to classes and images."""
+
+import re
+
+_WNID = re.compile(r"n\d{8}")
+_TRAINING = re.compile(r"n\d{8}_\d+")
+_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
+_SUFFIX = ".JPEG"
+
+
+def is_wnid(name: str) -> bool:
+    """Whether it is a WordNet id as ILSVRC2012 writes them, such as n01440764."""
+    return _WNID.fullmatch(name) is not None
+
+
+def validation_number(image: str) -> int | None:
+    """The number of a validation image, by its name without suffix; None for any other name."""
+    match = _VALIDATION.fullmatch(image)
+    return None if match is None else int(match[1])
+
+
+def stem(file: str) -> str:
+    """A file's name without the provider's suffix; empty for a file with another suffix."""
+    return file.removesuffix(_SUFFIX) if file.endswith(_SUFFIX) else ""
+
+
+def is_official(file: str) -> bool:
+    """Whether a file has a name of the provider's, which tells nothing but a WNID and a number."""
+    return _TRAINING.fullmatch(stem(file)) is not None or validation_number(stem(file)) is not None
