@@ -25,8 +25,6 @@ from analysis.statistics.patients import PatientBootstrap
 from stages.metrics import Counts, metric_of, of_a_class, shown_in
 from stages.recipe import short_id
 
-_MOST_RUNS = 1000
-
 
 def class_data(
     matrices: Mapping[str, Sequence[npt.NDArray[np.int64]]], labels: Labels, classes: Sequence[str]
@@ -205,13 +203,7 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
     return Table(
         "runs",
         "Runs",
-        "Representative values. Plateau: its epochs; * it was not reached."
-        + (
-            f" The first {_MOST_RUNS} of {len(data)} runs; runs.csv has all."
-            if len(data) > _MOST_RUNS
-            else ""
-        ),
+        "Representative values. Plateau: its epochs; * it was not reached.",
         columns,
         data,
-        shown=_MOST_RUNS,
     )

