@@ -6,6 +6,7 @@ import copy
 import re
 import shlex
 from dataclasses import is_dataclass
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,13 @@ def test_values_without_meaning_are_refused_by_name(override: str) -> None:
     with pytest.raises(RelayError, match=re.escape(leaf)) as refusal:
         validate_config(config)
     assert parts[0] in str(refusal.value) if parts else True
+
+
+def test_the_map_names_every_file_of_a_group() -> None:
+    """The comments of conf/train.yaml; a name with an asterisk stands for several."""
+    lines = re.findall(r"^  - (\w+): (\w+) +# (.*)$", (CONF / "train.yaml").read_text(), re.MULTILINE)
+    assert {group for group, _, _ in lines} >= {"data", "model", "transfer", "optim", "process", "experiment"}
+    for group, chosen, comment in lines:
+        named = [chosen, *re.findall(r"[\w*]+", comment)]
+        for path in (CONF / group).glob("*.yaml"):
+            assert any(fnmatch(path.stem, name) for name in named), f"{group}: {path.stem} is not named"
