@@ -21,12 +21,13 @@ from stages.errors import RelayError
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import available_cores, threads_per_job, workers_environment
 from stages.outcome import Outcome
+from stages.parameters import schema
 from stages.plan import Plan, build_plan, source_of
 from stages.request import Request, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
 
-ConfigStore.instance().store(name="schema", node=Config, provider="relay")
+ConfigStore.instance().store(name="schema", node=schema(Config), provider="relay")
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="relay",

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.config import leaf_roles
+from stages.config import Config
+from stages.parameters import parameters
 from tests.helpers.stage_helpers import CONF, PROJECT
 
 PAGES = [
@@ -59,7 +60,10 @@ def keys_of(content: object, prefix: str = "") -> Iterator[str]:
 def settings() -> frozenset[str]:
     """Every key of the configuration and every group of keys; `*` stands for a name of the user's."""
     launchers = (yaml.safe_load(path.read_text()) for path in (CONF / "hydra" / "launcher").glob("*.yaml"))
-    keys = {*leaf_roles(), *(key for launcher in launchers for key in keys_of(launcher, "hydra.launcher."))}
+    keys = {
+        *parameters(Config),
+        *(key for launcher in launchers for key in keys_of(launcher, "hydra.launcher.")),
+    }
     parents = {".".join(key.split(".")[:depth]) for key in keys for depth in range(1, key.count(".") + 1)}
     return frozenset(keys | parents)
 

@@ -8,8 +8,8 @@ from datamodules.listing.listing import Listing, PackedListing
 from datamodules.listing.manifest import list_manifest
 from datamodules.packing.read import read_description
 from datamodules.pixels.window import HOUNSFIELD_WINDOW, Window
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 
 
 def list_source(source: Source) -> Listing:

@@ -12,7 +12,7 @@ from datamodules.loading.files import load_files
 from datamodules.loading.histogram import baseline
 from datamodules.loading.packed import load_packed
 from datamodules.pixels.window import Window, window_to_uint8
-from datamodules.source import Source
+from stages.source import Source
 
 
 def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) -> Domain:
