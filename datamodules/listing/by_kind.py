@@ -58,7 +58,7 @@ def _list_packed(source: Source) -> PackedListing:
 
 def _window(source: Source, dtype: str) -> Window | None:
     if dtype != "uint8":
-        return HOUNSFIELD_WINDOW if source.window is None else (source.window[0], source.window[1])
+        return source.window or HOUNSFIELD_WINDOW
     if source.window is not None:
         raise RelayError(
             f"window is {list(source.window)}, but the set {source.root} has 8-bit images; remove it"

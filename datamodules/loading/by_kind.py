@@ -49,8 +49,7 @@ def _generate(source: Source) -> Domain:
         size=source.size,
         seed=source.seed,
     )
-    window = None if source.window is None else (source.window[0], source.window[1])
-    train, val = (_as_bytes(side, window) for side in (domain.train, domain.val))
+    train, val = (_as_bytes(side, source.window) for side in (domain.train, domain.val))
     return Domain(domain.classes, train, val, histogram_accuracy=baseline(train, val))
 
 

@@ -67,8 +67,7 @@ def _side(listing: FileListing, name: SideName, images: ImageFiles) -> Side:
 
 def _image_files(listing: FileListing, files: list[ImageFile], shape: tuple[int, ...]) -> ImageFiles:
     source = listing.source
-    window = None if source.window is None else (source.window[0], source.window[1])
-    reading = Reading(source.decode_size, window, color=len(shape) == 3)
+    reading = Reading(source.decode_size, source.window, color=len(shape) == 3)
     return ImageFiles(tuple(file.location for file in files), reading, shape)
 
 
