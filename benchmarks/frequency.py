@@ -19,9 +19,9 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from analysis.explain.frequency import Precision, frequency_response, reference_image
+from analysis.explain.choices import Precision, Rule
+from analysis.explain.frequency import frequency_response, reference_image
 from analysis.explain.response_curves import normalised, smoothed
-from analysis.explain.reverses import Rule
 from lightning_modules.alexnet import AlexNet
 from stages.machine.memory import keep_freed_memory
 

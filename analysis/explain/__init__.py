@@ -1,6 +1,6 @@
-"""What a network takes from an image: backward paths, frequency responses, likeness of layers.
+"""What a network takes from an image: backward paths, frequency responses, similarity of layers.
 
-Its public names are loaded when they are asked for: a report that draws what was computed needs no torch.
+The public names are loaded when they are asked for: a report that draws what was computed does without torch.
 """
 
 from importlib import import_module

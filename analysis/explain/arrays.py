@@ -1,29 +1,112 @@
-"""Named arrays in a file, read whole or not at all."""
+"""Files of arrays, tables and plain data, written whole or not at all and read without unpickling."""
 
+import hashlib
 import io
+import json
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-FOLDER = ".observed"
-"""Below a store: what was computed of its networks."""
+from stages.machine.atomic import write_bytes
+from stages.store import make_folder
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+Floats = npt.NDArray[Any]
+
 DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a file that is missing, cut short or changed raises."""
+"""The errors of reading a file that is missing, cut short or changed."""
+
+_PLAIN = "plain"
+_ARRAY, _BYTES, _TABLE = "$array", "$bytes", "$table"  # the only key of what stands for one
 
 
 def read_arrays(file: Path) -> Arrays:
-    """All arrays of an .npz file; nothing in it is unpickled.
+    """All arrays of an .npz file.
 
     Raises:
-        DAMAGED: one of these, if the file is not there or not whole.
+        DAMAGED: One of these, if the file is not there or not whole.
     """
-    # From memory: numpy leaves a file open that turns out to be no archive.
+    # From memory: numpy leaves a file open that turns out not to be an archive.
     with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def write_arrays(file: Path, arrays: Arrays, *, compressed: bool = False) -> None:
+    """Write arrays as an .npz file; equal arrays give equal bytes. The folder is made if it is not there."""
+    content = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(content, **arrays)  # type: ignore[arg-type]
+    make_folder(file.parent)
+    write_bytes(file, content.getvalue())
+
+
+def write_tree(file: Path, tree: Mapping[str, Any]) -> None:
+    """Write nested dicts and lists of arrays, tables, bytes and JSON values.
+
+    Args:
+        file: An .npz file, replaced as a whole.
+        tree: Keys are text; tuples come back as lists.
+    """
+    plain, arrays = _split(tree)
+    write_arrays(file, {_PLAIN: np.asarray(json.dumps(plain)), **arrays}, compressed=True)
+
+
+def read_tree(file: Path) -> Any:
+    """What `write_tree` wrote.
+
+    Raises:
+        DAMAGED: One of these, or KeyError, if the file is not there or not whole.
+    """
+    arrays = read_arrays(file)
+    return _joined(json.loads(str(arrays[_PLAIN])), arrays)
+
+
+def tree_digest(tree: Mapping[str, Any]) -> str:
+    """SHA-256 of a tree as `write_tree` takes it; the same before it was written and after it was read."""
+    plain, arrays = _split(tree)
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode() + values.tobytes())
+    return digest.hexdigest()
+
+
+def _split(tree: Mapping[str, Any]) -> tuple[Any, Arrays]:
+    """The tree as JSON data, and its arrays by the names that stand in their places."""
+    arrays: Arrays = {}
+
+    def plain(value: Any, path: str) -> Any:
+        if isinstance(value, np.ndarray):
+            arrays[path] = value
+            return {_ARRAY: path}
+        if isinstance(value, bytes):
+            arrays[path] = np.frombuffer(value, dtype=np.uint8)
+            return {_BYTES: path}
+        if isinstance(value, pd.DataFrame):
+            return {_TABLE: value.to_dict("split", index=False)}
+        if isinstance(value, Mapping):
+            return {name: plain(part, f"{path}/{name}".lstrip("/")) for name, part in value.items()}
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [plain(part, f"{path}/{place}") for place, part in enumerate(value)]
+        return value
+
+    return plain(tree, ""), arrays
+
+
+def _joined(value: Any, arrays: Arrays) -> Any:
+    if isinstance(value, list):
+        return [_joined(part, arrays) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_ARRAY}:
+        return arrays[value[_ARRAY]]
+    if value.keys() == {_BYTES}:
+        return arrays[value[_BYTES]].tobytes()
+    if value.keys() == {_TABLE}:
+        return pd.DataFrame(value[_TABLE]["data"], columns=value[_TABLE]["columns"])
+    return {name: _joined(part, arrays) for name, part in value.items()}

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from analysis.explain.choices import Rule
 from analysis.explain.layers import Reached, evaluating, find_layer, hooked, run, tap_of
-from analysis.explain.reverses import Reverse, Rule, is_by_graph, needed_by_reverse, reverse_of
+from analysis.explain.reverses import Reverse, is_by_graph, needed_by_reverse, reverse_of
 from stages.checks import is_whole
 from stages.errors import RelayError
 

@@ -11,21 +11,19 @@ divides by the norm.
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.explain.choices import Directions, Norm, Precision, Rule
 from analysis.explain.desalinet import path_back
 from analysis.explain.layers import Reached, evaluating, hooked, run, tap_of
-from analysis.explain.reference_images import Directions, Norm, check_waves, circle, wave, waves
+from analysis.explain.reference_images import check_waves, circle, wave, waves
 from analysis.explain.response_curves import Curve
-from analysis.explain.reverses import Rule
 from stages.checks import is_whole
 from stages.errors import RelayError
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def reference_image(

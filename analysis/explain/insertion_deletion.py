@@ -17,6 +17,8 @@ from stages.seeds import seeded_order
 
 Mode = Literal["deletion", "insertion"]
 
+_RANDOM_ORDERS = 3
+
 
 def tile_order(heat: Tensor, tiles: int) -> Tensor:
     """The tiles of each image by their mean heat, hottest first.
@@ -71,6 +73,40 @@ def random_orders(images: int, tiles: int, seed: int) -> Tensor:
     for image in range(images):
         orders[image] = seeded_order(tiles * tiles, seed, image)
     return torch.from_numpy(orders)
+
+
+def insertion_deletion(
+    network: nn.Module, images: Tensor, heat: Tensor, *, tiles: int, steps: int, batch_size: int = 32
+) -> dict[str, Tensor]:
+    """Curves of the class that a network predicts, hottest tiles first and in random orders.
+
+    Args:
+        network: See `curve`.
+        images: (N, C, H, W), see `curve`.
+        heat: (N, H, W), see `tile_order`.
+        tiles: Tiles a side.
+        steps: See `curve`.
+        batch_size: Images at once, at least 1.
+
+    Returns:
+        `deletion`, `insertion`, and the same names with `_random`, the mean over random orders; each
+        (N, steps + 1), see `curve`.
+
+    Raises:
+        RelayError: As `tile_order` and `curve`.
+    """
+    with evaluating(network), torch.no_grad():
+        classes = torch.cat([network(batch).argmax(1) for batch in torch.split(images, batch_size)])
+    orders = [tile_order(heat, tiles)]
+    orders += [random_orders(len(images), tiles, seed) for seed in range(_RANDOM_ORDERS)]
+    found: dict[str, Tensor] = {}
+    for mode in get_args(Mode):
+        hottest, *random = (
+            curve(network, images, order, classes, mode=mode, tiles=tiles, steps=steps, batch_size=batch_size)
+            for order in orders
+        )
+        found[mode], found[f"{mode}_random"] = hottest, torch.stack(random).mean(0)
+    return found
 
 
 def curve(

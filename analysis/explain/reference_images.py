@@ -1,16 +1,15 @@
 """Images that hold one spatial frequency (paper, Eqs. 6 and 7). Loads no torch."""
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis.explain.choices import Directions, Norm
 from stages.checks import is_real, is_whole
 from stages.errors import RelayError
 
-Norm = Literal["paper", "unit"]
-Directions = Literal["grid", "cosine"]
 Waves = npt.NDArray[np.float64]
 
 

@@ -15,17 +15,16 @@ adjoint makes `saliency` the gradient that it is in the cited works.)
 """
 
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn import grad as functional_adjoint
 
+from analysis.explain.choices import Rule
 from lightning_modules.lrn import LocalResponseNorm
 from lightning_modules.pooling import AdaptiveAveragePool2d
-
-Rule = Literal["desalinet", "saliency", "deconvnet"]
 
 Reverse = Callable[[Tensor], Tensor]
 """From the signal at a layer's output to that at its input, of the input's shape."""

@@ -12,10 +12,15 @@ from scipy import stats
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from lightning_modules.networks import initialise_layers, layer_modules
+from analysis.explain.choices import Rule
+from analysis.explain.desalinet import backward, modules_until
+from lightning_modules.networks import initialise_layers, layer_modules, specification
 from stages.errors import RelayError
 
 _BATCH = 32  # images whose similarity is computed at once; each takes about twenty maps
+
+# Of the random weights; not a training's seed: its first weights are what trained ones still resemble.
+_RANDOM_WEIGHTS = 2018
 
 _WINDOW = 11
 """Side in pixels of the window of structural similarity (Wang et al. 2004)."""
@@ -93,6 +98,41 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
         if len(left)
     ]
     return torch.cat(similarities) if similarities else torch.empty(0, dtype=torch.float64)
+
+
+def weight_randomisation(
+    network: nn.Module, images: Tensor, trained: Tensor, layer: str, rule: Rule, scheme: str
+) -> tuple[list[str], Tensor, Tensor]:
+    """How similar the maps of a network are to those of it with more and more layers re-initialised.
+
+    Args:
+        network: A trained one that `build_network` made.
+        images: (N, C, H, W), as the network takes them.
+        trained: `heat` of the trained network's maps of them, (N, H, W).
+        layer: Whose features are mapped back.
+        rule: Of the backward path.
+        scheme: See `randomisations`.
+
+    Returns:
+        The names of the L layers that the backward path passes, the last one first, each re-initialised with
+        those before it; `rank_similarity` and `structural_similarity` at each step, (L, N).
+
+    Raises:
+        RelayError: As `analysis.explain.desalinet.backward` and `randomisations`.
+    """
+    path = modules_until(network, images[:1], layer)
+    layers = [
+        described.name
+        for described in specification(network).layers
+        if any(each == described.path or each.startswith(f"{described.path}.") for each in path)
+    ]
+    order, rank, structure = [], [], []
+    for name, randomised in randomisations(network, layers, scheme, _RANDOM_WEIGHTS):
+        random = heat(backward(randomised, images, layer, rule))
+        order.append(name)
+        rank.append(rank_similarity(trained, random))
+        structure.append(structural_similarity(trained, random))
+    return order, torch.stack(rank), torch.stack(structure)
 
 
 def randomisations(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -129,6 +130,16 @@ def save(figure: Figure, name: str, title: str, caption: str, description: str) 
 def new_figure(width: float, height: float, *, constrained: bool = True) -> Figure:
     """A figure of a size in inches, outside of pyplot's global state; its layout is found unless given."""
     return Figure(figsize=(width, height), layout="constrained" if constrained else None)
+
+
+def show_image(axes: Axes, image: npt.NDArray[Any]) -> None:
+    """An image in [0, 1], (H, W) or (H, W, 3), without ticks or a frame."""
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
 
 
 def ratio_label(ratio: float) -> str:

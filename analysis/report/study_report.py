@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.explain.observations import load_observations
 from analysis.report import (
     caveats,
     figures_curves,
@@ -17,6 +16,8 @@ from analysis.report import (
     study_evaluation,
     study_tables,
 )
+from analysis.report.explained_sections import explained_sections
+from analysis.report.explained_study import load_explained
 from analysis.report.figures import ProcessStyle, process_styles
 from analysis.report.page import Caveat, Report, Section
 from analysis.report.study_tables import Labels
@@ -83,7 +84,13 @@ def study_report(
         study_evaluation.confusion(details, of_classes, labels, styles),
         study_evaluation.calibration(details, styles),
         study_evaluation.curves(details, styles),
-        *_seen(study, runs_dir, labels, styles),
+        *explained_sections(
+            load_explained(runs_dir, study.id),
+            labels,
+            styles,
+            runs_dir,
+            runs=int((runs["data_ratio"] == 1.0).sum()),
+        ),
         Section(
             "runs", "Runs", folded=[run_tables.runs_table(runs, labels, runs_dir)], folded_title="All runs"
         ),
@@ -100,19 +107,6 @@ def study_report(
         sentences=sentences.process_sentences(comparison, primary_pairs, labels),
         sections=[section for section in sections if section is not None],
     )
-
-
-def _seen(study: Study, runs_dir: Path, labels: Labels, styles: Mapping[str, ProcessStyle]) -> list[Section]:
-    """What analysis.visualize saw in the study's networks, if it was run."""
-    seen = load_observations(runs_dir, study.id)
-    if seen is None:
-        text = [
-            "Nobody has looked yet: python -m analysis.visualize runs_dir=RUNS_DIR, then this report again."
-        ]
-        return [Section("maps", "What the networks take from an image", text)]
-    from analysis.report.seen import seen_sections  # loads torch
-
-    return seen_sections(seen, labels, styles, runs=int((study.runs["data_ratio"] == 1.0).sum()))
 
 
 def process_labels(names: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The figures of what a study's networks see, logged to Weights & Biases when asked for."""
+"""The figures that explain a study's networks, logged to Weights & Biases when asked for."""
 
 import io
 import logging
@@ -42,9 +42,9 @@ def log_figures(sections: Sequence[Section], study: Study, runs_dir: Path, mode:
             entity=logged["entity"],
             dir=str(runs_dir),
             mode=mode,  # type: ignore[arg-type]  # checked by the command
-            id=f"seen-{study.id}",
+            id=f"explanations-{study.id}",
             resume="allow",
-            name=f"what the networks of {study.id} see",
+            name=f"explanations of {study.id}",
             group=f"{logged['study']}/analysis",
             job_type="analysis",
             tags=["analysis", study.target],
@@ -53,7 +53,7 @@ def log_figures(sections: Sequence[Section], study: Study, runs_dir: Path, mode:
         pictures = [picture for section in sections for picture in section.all_pictures]
         run.log(
             {
-                f"seen/{picture.name}": wandb.Image(
+                f"explanations/{picture.name}": wandb.Image(
                     Image.open(io.BytesIO(picture.png)), caption=picture.caption
                 )
                 for picture in pictures

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import psutil
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -15,8 +15,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
 
-LockKind = Literal["flock", "soft"]
-KINDS = get_args(LockKind)
+KINDS = ("flock", "soft")
 
 _HOLDER = ".holder.json"
 

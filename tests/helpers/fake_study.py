@@ -21,13 +21,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from stages.metrics import metric_of
-from stages.plateau import PlateauRule
 from stages.processes import Process, load_processes
-from stages.recipe import Arithmetic, Data, Model, Optim, Recipe
+from stages.recipe import ArithmeticRecipe, DataRecipe, ModelRecipe, OptimRecipe, PlateauRecipe, Recipe
 from stages.record import Record
 from stages.store import RunFolder, Store, recipe_document
 
 Floats = npt.NDArray[np.float64]
+EvaluationSet = tuple[npt.NDArray[np.int64], list[str], list[str]]
+"""Labels, groups and samples."""
 
 PAPER = ("scratch", "texture", "natural", "two_stage", "finetune_natural", "finetune_texture")
 RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -48,7 +49,8 @@ _QUALITY = {
 class FakeStudy:
     """What is in a fake study; `write` fills a store with it.
 
-    `samples` of `patients` are the evaluation set, unequal in their classes as the paper's are. `change` is
+    `samples` of `patients` are the evaluation set, unequal in their classes as the paper's are, unless an
+    `evaluation` set is given. `change` is
     called with each target's record as JSON data before it is written; `skip` says which cells (process,
     seed, ratio) are not there.
     """
@@ -61,9 +63,12 @@ class FakeStudy:
     patients: int = 40
     epochs: int = 14
     image_size: int = 64
+    width: float = 1.0
     lr_transfer: float = 0.0005
     source_seed: int | None = None
     source_digest: str = "d" * 64
+    target_digest: str = "e" * 64
+    evaluation: EvaluationSet | None = None
     change: Callable[[dict[str, Any]], None] = field(default=lambda content: None)
     skip: Callable[[str, int, float], bool] = field(default=lambda process, seed, ratio: False)
 
@@ -102,8 +107,8 @@ class FakeStudy:
             init_from=None,
             transfer=None if parent is None else rule,
             seed=seed,
-            model=Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
-            optim=Optim(
+            model=ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
+            optim=OptimRecipe(
                 lr=0.05 if parent is None else self.lr_transfer,
                 momentum=0.9,
                 weight_decay=0.0,
@@ -111,8 +116,8 @@ class FakeStudy:
                 warmup_steps=0,
                 gradient_clip=1.0 if parent is None else None,
             ),
-            data=Data(
-                digest="e" * 64 if target else self.source_digest,
+            data=DataRecipe(
+                digest=self.target_digest if target else self.source_digest,
                 image_size=self.image_size,
                 mean=None,
                 std=None,
@@ -120,8 +125,8 @@ class FakeStudy:
                 ratio=ratio,
                 ratio_unit="patch",
             ),
-            arithmetic=Arithmetic(precision="32-true", memory_format="contiguous", compile=False),
-            plateau=PlateauRule(
+            arithmetic=ArithmeticRecipe(precision="32-true", memory_format="contiguous", compile=False),
+            plateau=PlateauRecipe(
                 min_delta=0.01, patience=3, length=5, smoothing=2, max_epochs=self.epochs + 6
             ),
         )
@@ -150,7 +155,9 @@ class FakeStudy:
         folder.record.write_text(Record.model_validate(content).to_json())
         return folder
 
-    def _evaluation_set(self) -> tuple[npt.NDArray[np.int64], list[str], list[str]]:
+    def _evaluation_set(self) -> EvaluationSet:
+        if self.evaluation is not None:
+            return self.evaluation
         shares = 1.0 / np.arange(2, len(self.classes) + 2)
         labels = np.sort(np.arange(self.samples) % len(self.classes))
         free = self.samples - len(self.classes) * 3  # at least three images a class

@@ -8,8 +8,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
+from analysis.explain.choices import Rule
 from analysis.explain.desalinet import Signal, backward, channel, strongest
-from analysis.explain.reverses import Rule
 from lightning_modules.networks.alexnet import Normalisation
 from tests.helpers.backward_references import (
     autograds,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from analysis.explain.choices import Rule
 from analysis.explain.desalinet import backward, strongest
-from analysis.explain.reverses import Rule
 from stages.errors import RelayError
 from tests.helpers.backward_references import autograds, draw, elsewhere, plain, small_alexnet
 

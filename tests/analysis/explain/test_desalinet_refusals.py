@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
+from analysis.explain.choices import Rule
 from analysis.explain.desalinet import backward
-from analysis.explain.reverses import Rule
 from lightning_modules.lrn import LocalResponseNorm
 from stages.errors import RelayError
 from tests.helpers.backward_references import autograds, draw, small_chain

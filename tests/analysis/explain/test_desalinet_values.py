@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from analysis.explain.choices import Rule
 from analysis.explain.desalinet import Signal, backward, channel, strongest
-from analysis.explain.reverses import Rule
 from stages.errors import RelayError
 from tests.helpers.backward_references import draw, small_chain
 

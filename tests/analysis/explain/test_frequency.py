@@ -9,8 +9,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from analysis.explain.choices import Norm
 from analysis.explain.frequency import reference_image
-from analysis.explain.reference_images import Norm
 from stages.errors import RelayError
 
 NORMS: tuple[Norm, ...] = ("paper", "unit")

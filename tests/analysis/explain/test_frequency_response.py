@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from analysis.explain.choices import Norm, Rule
 from analysis.explain.desalinet import backward
 from analysis.explain.frequency import frequency_response, input_channels, reference_image
-from analysis.explain.reference_images import Norm
-from analysis.explain.reverses import Rule
 from stages.errors import RelayError
 from tests.helpers.backward_references import autograds, draw, small_alexnet, small_chain
 

@@ -1,4 +1,4 @@
-"""Figures of what the networks see in W&B, offline: its own files are read back; nothing names a patient."""
+"""Figures that explain the networks in W&B, offline: its own files are read back; nothing names a patient."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.explain.observations import Observations
+from analysis.report.explained_study import ExplainedStudy
 from analysis.runs.load import load_runs
 from analysis.runs.study import Study, find_studies
 from analysis.visualize import main
 from analysis.wandb_dashboard.figures import log_figures
 from stages.errors import RelayError
-from tests.helpers.fake_observations import fake_observations
+from tests.helpers.fake_explained import fake_explained
 from tests.helpers.report_helpers import small_study
 from tests.helpers.wandb_files import Tracked, away, read_tracked
 
 PATIENTS = ("PATIENT", "slice-", "Meyer-1951", "predictions")
 FIGURES = {
-    "seen/randomisation",
-    "seen/deletion",
-    "seen/feature_maps",
-    "seen/own_feature_maps",
-    "seen/frequency_response",
-    "seen/reference_image",
-    "seen/stage_changes",
-    "seen/process_likeness",
-    "seen/filters",
+    "explanations/randomisation",
+    "explanations/deletion",
+    "explanations/feature_maps",
+    "explanations/own_feature_maps",
+    "explanations/frequency_response",
+    "explanations/reference_image",
+    "explanations/stage_changes",
+    "explanations/process_similarity",
+    "explanations/filters",
 }
 
 
@@ -59,10 +59,10 @@ def _store(folder: Path) -> Study:
     return study
 
 
-def _seen(study: Study) -> Observations:
-    shown = fake_observations().shown
+def _explained(study: Study) -> ExplainedStudy:
+    shown = fake_explained().summaries["maps"]["shown"]
     seeds = {"scratch": (0, 1, 2), "two_stage": (0, 1, 2)}
-    return fake_observations(seeds, study.id, own=shown)
+    return fake_explained(seeds, study.id, maps={"own": shown})
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
         for name in ("first", "second"):
             store = tmp_path_factory.mktemp(name) / "runs"
             study = _store(store)
-            patch.setattr("analysis.visualize.look_at", lambda _, study=study: (study, _seen(study)))
+            patch.setattr("analysis.visualize.explain", lambda *_, study=study: (study, _explained(study)))
             main([f"runs_dir={store}", "wandb=offline"])
             runs.append(read_tracked(store))
     return Logged(study, runs)
@@ -98,10 +98,13 @@ def test_every_figure_is_an_image_of_one_step(logged: Logged) -> None:
         (row,) = tracked.history
         images = {key.removesuffix("._type") for key, value in row.items() if value == "image-file"}
         assert images == FIGURES
-        figures = tracked.folder / "seen" / "figures"
+        figures = tracked.folder / "explanations" / "figures"
         for name in images:
             (file,) = tracked.folder.glob(f"wandb/offline-run-*/files/media/images/{name}_*.png")
-            with Image.open(file) as sent, Image.open(figures / f"{name.removeprefix('seen/')}.png") as own:
+            with (
+                Image.open(file) as sent,
+                Image.open(figures / f"{name.removeprefix('explanations/')}.png") as own,
+            ):
                 assert sent.size == own.size
                 assert sent.convert("RGB").tobytes() == own.convert("RGB").tobytes()
 
@@ -124,7 +127,7 @@ def test_the_run_is_found_beside_the_study_s(logged: Logged) -> None:
 
 def test_figures_made_again_come_to_the_same_run(logged: Logged) -> None:
     first, second = logged.runs
-    assert first.run.run_id == second.run.run_id == f"seen-{logged.study.id}"
+    assert first.run.run_id == second.run.run_id == f"explanations-{logged.study.id}"
     assert first.run.resume and second.run.resume
 
 
@@ -154,10 +157,10 @@ def test_nothing_is_logged_unless_asked_for(
 ) -> None:
     study = _store(tmp_path)
     monkeypatch.setattr(wandb, "init", lambda **_: pytest.fail("W&B was started"))
-    monkeypatch.setattr("analysis.visualize.look_at", lambda _: (study, _seen(study)))
+    monkeypatch.setattr("analysis.visualize.explain", lambda *_: (study, _explained(study)))
     monkeypatch.setenv("WANDB_MODE", "online")
     main([f"runs_dir={tmp_path}", *asked])
-    assert (tmp_path / "seen" / "figures" / "feature_maps.png").is_file()
+    assert (tmp_path / "explanations" / "figures" / "feature_maps.png").is_file()
     assert not (tmp_path / "wandb").exists()
 
 
@@ -171,13 +174,13 @@ def test_without_an_account_online_is_refused_and_says_what_to_do(
         raise wandb.errors.UsageError("No API key configured")
 
     monkeypatch.setattr(wandb, "init", refused)
-    monkeypatch.setattr("analysis.visualize.look_at", lambda _: (study, _seen(study)))
+    monkeypatch.setattr("analysis.visualize.explain", lambda *_: (study, _explained(study)))
     with pytest.raises(SystemExit) as ended:
         main([f"runs_dir={tmp_path}", "wandb=online"])
     assert ended.value.code == 1
     message = capsys.readouterr().err
     assert message == "error: W&B: No API key configured; wandb=offline keeps the figures for `wandb sync`\n"
-    assert (tmp_path / "seen" / "figures" / "feature_maps.png").is_file()  # written before
+    assert (tmp_path / "explanations" / "figures" / "feature_maps.png").is_file()  # written before
 
 
 def test_a_study_without_a_configuration_has_no_project(tmp_path: Path) -> None:

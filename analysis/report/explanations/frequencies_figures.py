@@ -1,33 +1,45 @@
 """Figures of frequency responses: a reference image (paper, Figure 8) and the responses (Figure 10)."""
 
 import math
-from collections.abc import Mapping
+from typing import TypedDict
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.explain.observations import Floats, Observations
+from analysis.explain.arrays import Arrays, Floats
 from analysis.explain.reference_images import wave
 from analysis.explain.response_curves import normalised, smoothed
-from analysis.report.figures import (
-    PAGE_WIDTH,
-    Picture,
-    ProcessStyle,
-    house_style,
-    legend_above,
-    new_figure,
-    save,
-)
+from analysis.report.explanation import Context, StudyFacts
+from analysis.report.figures import PAGE_WIDTH, Picture, house_style, legend_above, new_figure, save
 
 _EXAMPLE = (5, math.pi / 4)  # the paper's
 _EXAMPLE_REACH = 12  # cycles per image around zero that are drawn
+
+
+class FrequencySummary(TypedDict):
+    """What figures and tables of frequencies need.
+
+    The settings, with the `precision` of each arithmetic that was used; the `first_layer` and its `stride` in
+    pixels; `responses`, the gain at each frequency by process, (S, W) for S seeds.
+    """
+
+    layer: str
+    rule: str
+    norm: str
+    directions: str
+    count: int
+    window: int
+    precision: list[str]
+    first_layer: str
+    stride: int
+    responses: Arrays
 
 
 def reference_example(size: int) -> Picture:
     """How a reference image is made: two points in Fourier space, and the image (Figure 8).
 
     Args:
-        size: of the image in pixels.
+        size: Of the image in pixels.
     """
     omega, theta = _EXAMPLE
     image = wave(size, omega, theta, "paper", "grid")
@@ -62,16 +74,14 @@ def reference_example(size: int) -> Picture:
         )
 
 
-def response_curves(seen: Observations, styles: Mapping[str, ProcessStyle], window: int) -> Picture:
+def response_curves(summary: FrequencySummary, context: Context) -> Picture:
     """Each process's response, scaled and smoothed as in the paper, and its spread over seeds (Figure 10)."""
     single = []
     with house_style():
         figure = new_figure(PAGE_WIDTH, 3.4)
         axes = figure.subplots()
-        for process, style in styles.items():
-            if process not in seen.responses:
-                continue
-            curves = scaled_responses(seen.responses[process], window)
+        for process, style in context.styles.items():
+            curves = scaled_responses(summary["responses"][process], summary["window"])
             omega, mean = np.arange(curves.shape[1]), curves.mean(0)
             axes.plot(omega, mean, color=style.colour, ls=style.line, label=style.label)
             if len(curves) > 1:
@@ -79,24 +89,23 @@ def response_curves(seen: Observations, styles: Mapping[str, ProcessStyle], wind
                 axes.fill_between(omega, mean - spread, mean + spread, color=style.colour, alpha=0.15, lw=0)
             else:
                 single.append(style.label)
-        _mark_limits(axes, seen)
-        axes.set_xlim(0, seen.facts["size"] // 2)
+        _mark_limits(axes, summary, context.study)
+        axes.set_xlim(0, context.study.size // 2)
         axes.set_xlabel("spatial frequency (cycles per image)")
         axes.set_ylabel("response, scaled to [0, 1]")
         legend_above(figure, axes, 3)
         band = "the band is one standard deviation over seeds"
         if single:
             band += f"; one seed only, so no band: {', '.join(single)}"
-        settings = seen.settings
         return save(
             figure,
             "frequency_response",
             "Frequency response of the features",
-            f"Gain of {settings['layer']} mapped back ({settings['rule']}) for waves of one frequency, "
-            f"mean over directions ({settings['directions']}, {settings['count']} at most) of Eq. 8; each "
-            "network's curve scaled to [0, 1] by its minimum and maximum, then smoothed by a "
-            f"second-order Savitzky-Golay filter over {window} frequencies; mean over seeds, {band}. "
-            f"{limits_sentence(seen)}",
+            f"Gain of {summary['layer']} mapped back ({summary['rule']}) for waves of one frequency, mean "
+            f"over directions ({summary['directions']}, {summary['count']} at most) of Eq. 8; each network's "
+            "curve scaled to [0, 1] by its minimum and maximum, then smoothed by a second-order "
+            f"Savitzky-Golay filter over {summary['window']} frequencies; mean over seeds, {band}. "
+            f"{limits_sentence(summary, context.study)}",
             "Frequency response of each learning process; the table has the peaks.",
         )
 
@@ -106,44 +115,42 @@ def scaled_responses(gains: Floats, window: int) -> Floats:
     return np.stack([smoothed(normalised(gain), window) for gain in gains])
 
 
-def target_limit(seen: Observations) -> float | None:
+def target_limit(study: StudyFacts) -> float | None:
     """The highest frequency on the axes, in cycles per image, that an enlarged image of the target can hold.
 
     None where images are not enlarged.
     """
-    return seen.facts["native"] / 2 if seen.facts["native"] < seen.facts["size"] else None
+    return study.native_size / 2 if study.native_size < study.size else None
 
 
-def alias_limit(seen: Observations) -> float | None:
+def alias_limit(summary: FrequencySummary, study: StudyFacts) -> float | None:
     """The frequency in cycles per image above which the first layer's stride folds waves onto lower ones."""
-    stride = seen.facts["stride"]
-    return seen.facts["size"] / stride / 2 if stride > 1 else None
+    return study.size / summary["stride"] / 2 if summary["stride"] > 1 else None
 
 
-def limits_sentence(seen: Observations) -> str:
+def limits_sentence(summary: FrequencySummary, study: StudyFacts) -> str:
     """What the marks in the figure mean."""
     sentences = []
-    target, alias = target_limit(seen), alias_limit(seen)
+    target, alias = target_limit(study), alias_limit(summary, study)
     if target is not None:
         sentences.append(
-            f"The target's images have {seen.facts['native']} pixels and are enlarged: on the axes they "
-            f"hold no more than {target:g} cycles (shaded), so that peaks beyond cannot come from the "
-            "target."
+            f"The target's images have {study.native_size} pixels and are enlarged: on the axes they hold no "
+            f"more than {target:g} cycles (shaded), so that peaks beyond cannot come from the target."
         )
     if alias is not None:
         sentences.append(
-            f"Above {alias:g} cycles (dashed) conv1, which looks at every {seen.facts['stride']}th pixel, "
-            "cannot tell a wave from a slower one."
+            f"Above {alias:g} cycles (dashed) {summary['first_layer']}, which moves in steps of "
+            f"{summary['stride']} pixels, cannot tell a wave from a slower one."
         )
     return " ".join(sentences)
 
 
-def _mark_limits(axes: Axes, seen: Observations) -> None:
-    target, alias = target_limit(seen), alias_limit(seen)
+def _mark_limits(axes: Axes, summary: FrequencySummary, study: StudyFacts) -> None:
+    target, alias = target_limit(study), alias_limit(summary, study)
     top = axes.get_xaxis_transform()
     if target is not None:
         axes.axvspan(0, target, color="#eeeeee", zorder=0)
         axes.text(target, 0.02, " < the target's band", transform=top, size=7)
     if alias is not None:
         axes.axvline(alias, color="black", lw=0.9, ls="--")
-        axes.text(alias, 0.98, " conv1 aliases beyond", transform=top, va="top", size=7)
+        axes.text(alias, 0.98, f" {summary['first_layer']} aliases beyond", transform=top, va="top", size=7)

@@ -1,0 +1,102 @@
+"""What is written comes back from disk as it was, and nothing in a file is unpickled."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.explain.arrays import DAMAGED, read_arrays, read_tree, tree_digest, write_arrays, write_tree
+
+TREE: dict[str, Any] = {
+    "text": "pool5",
+    "number": 3,
+    "real": 0.1,
+    "nothing": None,
+    "nested": {"table": {"array": {"bytes": "no array"}}},
+    "names": ["b", "a"],
+    "arrays": {"two_stage": np.arange(6.0).reshape(2, 3), "scratch": np.ones((1, 2), dtype=np.float32)},
+    "listed": [{"png": b"\x89PNG\0", "width": 7}],
+    "table": pd.DataFrame({"process": ["z", "a"], "rank": [0.25, float("nan")], "seeds": [1, 2]}),
+    "empty": pd.DataFrame([], columns=["process", "cka"]),
+}
+
+
+def test_a_tree_comes_back_as_it_was(tmp_path: Path) -> None:
+    write_tree(tmp_path / "new" / "a.npz", TREE)
+    found = read_tree(tmp_path / "new" / "a.npz")
+    assert list(found) == list(TREE)
+    for name in ("text", "number", "real", "nothing", "nested", "names", "listed"):
+        assert found[name] == TREE[name]
+    assert list(found["arrays"]) == ["two_stage", "scratch"]  # the page's order
+    for process, expected in TREE["arrays"].items():
+        assert found["arrays"][process].dtype == expected.dtype
+        np.testing.assert_array_equal(found["arrays"][process], expected)
+    pd.testing.assert_frame_equal(found["table"], TREE["table"], check_exact=True)
+    pd.testing.assert_frame_equal(found["empty"], TREE["empty"], check_dtype=False)
+
+
+def test_equal_trees_are_equal_bytes_and_have_equal_digests(tmp_path: Path) -> None:
+    for name in "ab":
+        write_tree(tmp_path / name, TREE)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert tree_digest(read_tree(tmp_path / "a")) == tree_digest(TREE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": "pool2"},
+        {"nothing": 0},
+        {"listed": [{"png": b"\x89PNG\1", "width": 7}]},
+        {"arrays": {**TREE["arrays"], "scratch": np.ones((2, 1), dtype=np.float32)}},
+        {"arrays": {**TREE["arrays"], "scratch": np.ones((1, 2))}},
+        {"table": TREE["table"].assign(rank=[0.25, 0.0])},
+    ],
+    ids=["text", "none", "bytes", "shape", "type", "table"],
+)
+def test_another_tree_has_another_digest(change: dict[str, Any]) -> None:
+    assert tree_digest({**TREE, **change}) != tree_digest(TREE)
+
+
+def test_what_is_not_json_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_tree(tmp_path / "a.npz", {"folder": tmp_path})
+    assert list(tmp_path.iterdir()) == []
+
+
+class _Trap:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("read", [read_arrays, read_tree])
+def test_no_object_is_unpickled(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    file, trap = tmp_path / "a.npz", _Trap(tmp_path / "trace")
+    np.savez(file, plain=np.asarray([trap], dtype=object))
+    with pytest.raises(DAMAGED):
+        read(file)
+    file.write_bytes(pickle.dumps(trap))
+    with pytest.raises(DAMAGED):
+        read(file)
+    assert not trap.trace.exists()
+    pickle.loads(pickle.dumps(trap))
+    assert trap.trace.exists()  # the trap would have closed
+
+
+def test_arrays_come_back(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "new" / "a.npz", {"gain": np.arange(3.0)})
+    found = read_arrays(tmp_path / "new" / "a.npz")
+    assert found.keys() == {"gain"}
+    np.testing.assert_array_equal(found["gain"], [0.0, 1.0, 2.0])
