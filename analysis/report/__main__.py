@@ -1,8 +1,8 @@
-"""The study as one page: `python -m analysis.report runs_dir=runs`.
+"""A study as one page: `python -m analysis.report runs_dir=runs`.
 
 runs_dir=FOLDER   the store that train.py wrote to
 out=FOLDER        where report.html, tables/ and figures/ go; FOLDER/report in the store if left out
-study=ID          which study of a store that holds several configurations; the one with most runs if left out
+study=ID          which study, if the store holds several; the one with the most runs if left out
 """
 
 import sys
@@ -19,7 +19,7 @@ _KEYS = ("runs_dir", "out", "study")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the report and say where it lies.
+    """Write the report and print where it is.
 
     Raises:
         SystemExit: with code 1 and one message if that is not possible.

@@ -1,4 +1,4 @@
-"""The report of a store: its studies found, the chosen one reported, or what is missing said."""
+"""From a store to a report: of the chosen study, or of what is missing."""
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.report.caveats import store_caveats, unknown_caveats
-from analysis.report.page import Caveat, Report
+from analysis.report.page import Report
 from analysis.report.provenance import studies_table
+from analysis.report.store_caveats import other_studies_caveats, unfinished_caveats, unknown_caveats
 from analysis.report.study_report import study_report
 from analysis.runs.load import load_runs
 from analysis.runs.study import Study, find_studies, select_study
@@ -17,14 +17,14 @@ from stages.errors import RelayError
 
 
 def build_report(runs_dir: Path, study: str | None = None) -> Report:
-    """Read a store and put the report together.
+    """Read a store and make the report of a study.
 
     Args:
         runs_dir: the store.
-        study: beginning of a study's id; None for the one with most runs.
+        study: beginning of a study's id; None for the study with the most runs.
 
     Raises:
-        RelayError: if there is no such folder or study, or a record is damaged.
+        RelayError: if the folder or the study does not exist, or a record is damaged.
     """
     try:
         runs = load_runs(runs_dir)
@@ -42,9 +42,9 @@ def build_report(runs_dir: Path, study: str | None = None) -> Report:
         runs_dir,
         sources=_sources(runs, chosen),
         store_caveats=[
-            *_studies_caveat(studies, chosen),
-            *store_caveats(unfinished),
-            *unknown_caveats(runs, chosen.target, runs_dir),
+            *other_studies_caveats(studies, chosen),
+            *unfinished_caveats(unfinished),
+            *unknown_caveats(runs, chosen.target),
         ],
         studies=studies_table(studies) if len(studies) > 1 else None,
         version=_version(),
@@ -52,7 +52,7 @@ def build_report(runs_dir: Path, study: str | None = None) -> Report:
 
 
 def _sources(runs: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The runs that those of a study came from."""
+    """The ancestors of a study's runs: their sources."""
     parents = dict(zip(runs["id"], runs["parent"], strict=True))
     found: set[str] = set()
     for run in study.runs["parent"]:
@@ -61,23 +61,6 @@ def _sources(runs: pd.DataFrame, study: Study) -> pd.DataFrame:
             found.add(ancestor)
             ancestor = parents[ancestor]
     return runs[runs["id"].isin(found)]
-
-
-def _studies_caveat(studies: Sequence[Study], chosen: Study) -> list[Caveat]:
-    if len(studies) == 1:
-        return []
-    return [
-        Caveat(
-            f"This store holds {len(studies)} studies; this page is of {chosen.id}",
-            "Their configurations differ, so that their runs are not compared with each other. Provenance "
-            "lists what differs; study=ID reports another one.",
-            tuple(
-                f"{study.id}: target {study.target}, {len(study.runs)} runs"
-                + (" (this page)" if study is chosen else "")
-                for study in studies
-            ),
-        )
-    ]
 
 
 def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) -> Report:
@@ -93,7 +76,7 @@ def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) ->
         title="Relay: nothing to compare yet",
         question="Which chain of source domains should a network see before its target?",
         version=_version(),
-        caveats=store_caveats(unfinished),
+        caveats=unfinished_caveats(unfinished),
         summary=(text, "Train a learning process, for example: python train.py -m process=scratch,two_stage"),
         complete=False,
     )
@@ -102,5 +85,5 @@ def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) ->
 def _version() -> str:
     try:
         return version("relay-transfer")
-    except PackageNotFoundError:  # run from a copy that is not installed
+    except PackageNotFoundError:  # a copy of the code that is not installed
         return ""

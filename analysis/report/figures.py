@@ -1,7 +1,7 @@
-"""How every figure looks and is saved: colours, hatches, markers; SVG and PNG.
+"""The look of every figure (colours, hatches, markers), and how it is saved (SVG and PNG).
 
-Processes differ by colour (Okabe and Ito's palette, safe for colour-blind readers), by hatch, by marker and
-by line style, so that a black-and-white print can be read too.
+Processes differ by colour (Okabe and Ito's palette, safe for colour-blind readers), hatch, marker and line
+style, so that a black-and-white print can also be read.
 """
 
 import io
@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 PAGE_WIDTH = 7.2
-"""Inches: the text of an A4 page."""
+"""Width of the text on an A4 page, in inches."""
 
 PNG_DPI = 200
 
@@ -43,7 +43,7 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
-    "svg.fonttype": "path",  # the reader's machine needs no font
+    "svg.fonttype": "path",  # so that the reader's machine does not need the font
     "svg.hashsalt": "relay",  # equal figures are equal files
     "figure.facecolor": "white",
 }
@@ -76,9 +76,9 @@ class Picture:
         name: of its files.
         title: a short heading.
         caption: what is drawn, and what a reader should know before believing it.
-        description: for those who do not see it.
-        svg: the file's content.
-        png: the file's content.
+        description: the same for readers who cannot see it.
+        svg: content of the SVG file.
+        png: content of the PNG file.
         width: of the SVG in CSS pixels.
         height: of the SVG in CSS pixels.
     """
@@ -97,8 +97,8 @@ def process_styles(labels: Sequence[tuple[str, str]]) -> dict[str, ProcessStyle]
     """A style for each process.
 
     Args:
-        labels: name and label of each, in the page's order. After the eighth, colours come again with the
-            hatch, marker and line of another.
+        labels: name and label of each, in the page's order. From the ninth on, a colour is used again with
+            another hatch, marker and line.
     """
     styles = {}
     for index, (name, label) in enumerate(labels):
@@ -110,7 +110,7 @@ def process_styles(labels: Sequence[tuple[str, str]]) -> dict[str, ProcessStyle]
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Matplotlib's settings while a figure is made and saved."""
+    """Apply the project's matplotlib settings while a figure is made and saved."""
     with mpl.rc_context(_STYLE):
         yield
 
@@ -119,7 +119,7 @@ def save(figure: Figure, name: str, title: str, caption: str, description: str) 
     """Draw a figure as SVG and PNG, the same bytes each time. Call it within `house_style`."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
-    figure.set_layout_engine(None)  # laid out now; once more would take as long as the drawing
+    figure.set_layout_engine(None)  # done; a second layout would take as long as the drawing
     figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None, "Title": title})
     width, height = figure.get_size_inches() * 96
     return Picture(
@@ -128,7 +128,13 @@ def save(figure: Figure, name: str, title: str, caption: str, description: str) 
 
 
 def new_figure(width: float, height: float, *, constrained: bool = True) -> Figure:
-    """A figure of a size in inches, outside of pyplot's global state; its layout is found unless given."""
+    """A figure of a size in inches, outside of pyplot's global state.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        constrained: whether matplotlib finds the layout; if not, the caller sets it.
+    """
     return Figure(figsize=(width, height), layout="constrained" if constrained else None)
 
 
@@ -148,7 +154,7 @@ def ratio_label(ratio: float) -> str:
 
 
 def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
-    """One legend for all panels, above them."""
+    """One legend above all panels."""
     handles, labels = axes.get_legend_handles_labels()
     bars_first = sorted(zip(handles, labels, strict=True), key=lambda item: isinstance(item[0], Line2D))
     handles, labels = [handle for handle, _ in bars_first], [label for _, label in bars_first]
@@ -162,6 +168,6 @@ def whole_epochs(axes: Axes) -> None:
 
 
 def wrapped(label: str, width: int = 14) -> str:
-    """A label in lines of at most `width` characters, broken at spaces and underscores."""
+    """A label broken at spaces and underscores into lines of at most `width` characters."""
     lines = textwrap.wrap(label.replace("_", "_ "), width, break_long_words=False)
     return "\n".join(line.replace("_ ", "_") for line in lines)

@@ -1,4 +1,4 @@
-"""Learning curves: by amount of data (paper, Figure 7), and of every run."""
+"""Learning curves by amount of data (paper, Figure 7), and of every run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -22,10 +22,11 @@ from analysis.report.figures import (
 )
 from analysis.report.tables import file_name
 from analysis.runs.details import Cell, Curve
+from stages.console.words import counted
 from stages.metrics import Metric, shown_in, titles_in
 
 MOST_LINES = 20
-"""Runs drawn one by one in a panel; more are drawn as a band."""
+"""Up to so many runs of a panel are drawn as lines; more are drawn as a band."""
 
 _MOST_RATIOS = 5
 
@@ -72,7 +73,7 @@ def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str,
             "figure7",
             "Learning curves by amount of training data (Figure 7)",
             "Mean over seeds on the evaluation set after each epoch, with a band of one standard deviation "
-            "on either side; a line ends where fewer than half of its runs were still training.",
+            "on either side. A line ends where fewer than half of its runs were still training.",
             f"Line plots of {titles_in('robustness')} against epochs for {len(names)} processes (rows) and "
             f"{len(ratios)} amounts of training data (lines). The values behind the final levels are in the "
             "table for each amount of training data.",
@@ -100,7 +101,7 @@ def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: Process
                     _lines(axes, runs, metric, style)
                 else:
                     _band(axes, runs, metric, style)
-            panels[0, column].set_title(f"{ratio_label(ratio)}, {_count(len(runs), 'run')}")
+            panels[0, column].set_title(f"{ratio_label(ratio)}, {counted(len(runs), 'run')}")
             whole_epochs(panels[-1, column])
         for axes, metric in zip(panels[:, 0], metrics, strict=True):
             axes.set_ylabel(metric.heading)
@@ -110,8 +111,8 @@ def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: Process
             f"runs_{file_name(name)}",
             f"Runs of {style.label}",
             (
-                "One line per run; the dot is the plateau's first epoch. A dashed line with a cross did not "
-                "reach its plateau."
+                "One line per run; the dot is the plateau's first epoch. A dashed line with a cross: the run "
+                "did not reach its plateau."
                 if lines <= MOST_LINES
                 else "Median of the runs, with a band from the lowest to the highest."
             )
@@ -155,7 +156,7 @@ def _band(axes: Axes, runs: Sequence[Curve], metric: Metric, style: ProcessStyle
 
 
 def _stacked(runs: Sequence[Curve], metric: Metric) -> npt.NDArray[np.float64]:
-    """Runs by epochs in the axis's unit, NaN after a run's end; as long as half of the runs or more."""
+    """Values (runs, epochs) in the axis's unit, NaN after a run's end, as long as half of the runs last."""
     rows = [run.values[metric.name] * metric.scale for run in runs if metric.name in run.values]
     if not rows:
         return np.empty((0, 0))
@@ -168,7 +169,7 @@ def _stacked(runs: Sequence[Curve], metric: Metric) -> npt.NDArray[np.float64]:
 
 
 def _legend_of_all(figure: Figure, panels: Sequence[Axes]) -> None:
-    """A legend of every label that any of the panels has, each once, by rising ratio."""
+    """A legend of the labels of all panels, each once, by ascending ratio."""
     found = {
         label: handle
         for axes in panels
@@ -176,7 +177,3 @@ def _legend_of_all(figure: Figure, panels: Sequence[Axes]) -> None:
     }
     labels = sorted(found, key=lambda label: float(label.rstrip("%")))
     figure.legend([found[label] for label in labels], labels, loc="outside upper center", ncols=6)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

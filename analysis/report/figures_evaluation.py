@@ -31,7 +31,7 @@ def confusion_matrix(
     Args:
         name: of the process.
         style: its style.
-        counts: summed over seeds, a row a true class.
+        counts: summed over seeds, one row per true class.
         classes: their names.
         seeds: how many runs were summed.
     """
@@ -82,7 +82,7 @@ def confusion_matrix(
 def reliability_diagrams(
     reliability: Mapping[str, Reliability], styles: Mapping[str, ProcessStyle]
 ) -> Picture:
-    """Accuracy against confidence in 15 bins, a panel a process, with the expected calibration error."""
+    """Accuracy against confidence in 15 bins, one panel per process, with the expected calibration error."""
     names = [name for name in styles if name in reliability]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
@@ -127,9 +127,9 @@ def reliability_diagrams(
             figure,
             "calibration",
             "Calibration",
-            "Accuracy of the predictions in each of 15 bins of confidence, all training data, all seeds; a "
-            "dot is the larger, the more predictions it stands for. Below the dashed line there is too much "
-            "confidence. ECE: expected calibration error after the last epoch, the mean over seeds.",
+            "Accuracy of the predictions in each of 15 bins of confidence, all training data, all seeds. A "
+            "larger dot stands for more predictions. Below the dashed line the networks are too confident. "
+            "ECE: expected calibration error after the last epoch, the mean over seeds.",
             "Reliability diagrams. Expected calibration error: " + ", ".join(summary) + ".",
         )
 
@@ -137,13 +137,13 @@ def reliability_diagrams(
 def class_recall(
     table: pd.DataFrame, styles: Mapping[str, ProcessStyle], classes: Sequence[str], caption: str
 ) -> Picture:
-    """Recall of each class with its interval, a marker a process.
+    """Recall of each class with its interval, one marker per process.
 
     Args:
         table: process, class, mean, ci_low, ci_high.
         styles: of the processes, in order.
         classes: their order.
-        caption: says what the interval is of.
+        caption: what the figure shows, and what the interval is over.
     """
     names = [name for name in styles if name in set(table["process"])]
     with house_style():

@@ -67,7 +67,7 @@ def performance_points(
             metric.name,
             f"{metric.capitalised} with all training data",
             "Each point is one seed; the black line is the mean over seeds with its 95% t interval (none "
-            "where there is one seed). The axis does not start at zero.",
+            "with one seed). The axis does not start at zero.",
             "Dot plot. " + _sentence(rows, styles, metric),
         )
 
@@ -114,7 +114,7 @@ def ratio_bars(
             "figure6",
             "Performance at each amount of training data (Figure 6)",
             "Means over seeds of the representative values; error bars are 95% t intervals over seeds."
-            + (" * a run of this bar did not reach its plateau." if unreached else "")
+            + (" * means that a run of this bar did not reach its plateau." if unreached else "")
             + (
                 " The dashed line is a linear classifier on grey-level histograms of the same images."
                 if baseline is not None
@@ -154,7 +154,7 @@ def _bars(
 
 
 def _sentence(rows: pd.DataFrame, styles: Mapping[str, ProcessStyle], metric: Metric) -> str:
-    """What a reader who does not see the figure should know: the means."""
+    """The means, for readers who cannot see the figure."""
     means = dict(zip(rows.index, rows["mean"].to_numpy(dtype=float), strict=True))
     parts = [f"{style.label} {metric.text(means[name])}" for name, style in styles.items() if name in means]
     return f"Mean {metric.title}: {', '.join(parts)}."

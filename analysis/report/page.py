@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no network, and its tables and figures as files beside it."""
+"""The report: its parts, one HTML file that works offline, and its tables and figures as files."""
 
 import base64
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from stages.machine.atomic import write_bytes, write_text
 from stages.store import make_folder
 
 PAGE = "report.html"
+MOST_ITEMS = 12
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -26,8 +27,8 @@ class Caveat:
         title: what is wrong, in a few words.
         text: what it means and what to do.
         items: which runs, the first of them.
-        more: how many items were left out.
-        serious: whether it can change a conclusion; otherwise it is for the record.
+        more: how many others there are.
+        serious: whether it can change a conclusion; if not, it is a note.
     """
 
     title: str
@@ -36,15 +37,20 @@ class Caveat:
     more: int = 0
     serious: bool = True
 
+    @classmethod
+    def listing(cls, title: str, text: str, items: Sequence[str], *, serious: bool = True) -> "Caveat":
+        """A caveat that names the first of its items, and how many more there are."""
+        return cls(title, text, tuple(items[:MOST_ITEMS]), max(0, len(items) - MOST_ITEMS), serious)
+
 
 @dataclass(frozen=True)
 class Sentence:
-    """What is known of a process.
+    """A conclusion about a process.
 
     Attributes:
         process: its name.
         label: as in `(4) two_stage`.
-        text: begins with the label's predicate, ends with a full stop.
+        text: continues the label to a whole sentence.
     """
 
     process: str
@@ -54,19 +60,19 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under a heading.
+    """A part of the page with a heading.
 
     Attributes:
-        name: its anchor.
+        name: its anchor in the page.
         title: its heading.
         text: paragraphs.
         sentences: one per process.
-        pictures: figures over the whole width.
+        pictures: figures as wide as the page.
         grid: figures side by side.
-        tables: shown.
-        folded: tables behind `folded_title`.
-        folded_title: says what they are.
-        print_folded: whether they are printed.
+        tables: those that are always shown.
+        folded: tables that are shown after a click on `folded_title`.
+        folded_title: what they are.
+        print_folded: whether they are also printed.
     """
 
     name: str
@@ -82,29 +88,29 @@ class Section:
 
     @property
     def all_tables(self) -> list[Table]:
-        """Shown and folded ones."""
+        """Tables that are shown and that are folded."""
         return [*self.tables, *self.folded]
 
     @property
     def all_pictures(self) -> list[Picture]:
-        """Over the whole width, and side by side."""
+        """Figures as wide as the page, and side by side."""
         return [*self.pictures, *self.grid]
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that is on the page.
+    """Everything on the page.
 
     Attributes:
         title: of the page.
-        question: that it answers.
-        facts: names and values, about the study.
+        question: the one that it answers.
+        facts: names and values about the study.
         caveats: serious ones first.
-        summary: the answer, in paragraphs.
+        summary: the answer, as paragraphs.
         sentences: one per process.
         sections: in the page's order.
-        version: of Relay.
-        complete: whether there is a study on it.
+        version: Relay's.
+        complete: whether it reports a study.
     """
 
     title: str
@@ -133,7 +139,7 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    # Our own files, which hold neither </style> nor </script>; everything else is escaped.
+    # These two files are ours and contain neither </style> nor </script>. Everything else is escaped.
     css, js = (Markup((_TEMPLATES / name).read_text()) for name in ("report.css", "report.js"))
     return environment.get_template("report.html.jinja").render(report=report, css=css, js=js)
 
@@ -143,7 +149,7 @@ def write_report(report: Report, folder: Path) -> Path:
 
     Args:
         report: what to write.
-        folder: is made if it is not there.
+        folder: is made if it does not exist.
 
     Returns:
         The page.

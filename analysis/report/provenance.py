@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: settings, versions, commits, machines."""
+"""Tables of where a study's numbers come from: settings, versions, commits, machines."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from analysis.runs.study import Study, differences
 
 
 def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
-    """What the processes are: chain, transfer rule, and how many runs there are."""
+    """Chain, transfer rule and number of runs of each process."""
     rows = []
     for process, label in labels.items():
         chosen = runs[runs["process"] == process]
@@ -30,8 +30,8 @@ def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
     return Table(
         "processes",
         "Learning processes",
-        "What differs between the runs of this study, besides seed and amount of training data. Hours are of "
-        "the target's training alone.",
+        "What differs between the runs of this study, besides seed and amount of training data. Hours count "
+        "the training of the target only.",
         [
             tables.text("label", "process"),
             tables.text("chain", "chain"),
@@ -51,15 +51,15 @@ def settings_table(study: Study) -> Table:
     return Table(
         "settings",
         "What all runs have in common",
-        "Keys of the recipe; after a stage's name, those that differ between the stages of a chain. A digest "
-        "identifies the images, their labels, groups and split.",
+        "Keys of the recipe; a stage's name stands before those that differ between the stages of a chain. A "
+        "digest identifies the images, their labels, groups and split.",
         [tables.text("key", "setting"), tables.text("value", "value", code=True)],
         pd.DataFrame(rows, columns=["key", "value"]),
     )
 
 
 def studies_table(studies: Sequence[Study]) -> Table:
-    """The configurations of a store that holds several, and what they differ in."""
+    """The studies of a store that holds several, and what differs between them."""
     differing = differences(studies)
     rows = [
         {
@@ -74,7 +74,7 @@ def studies_table(studies: Sequence[Study]) -> Table:
     return Table(
         "studies",
         "Studies in this store",
-        "Runs of different configurations are never averaged. study=ID chooses the one to report. A run "
+        "Runs of different configurations are never averaged. study=ID chooses the study to report. A run "
         "counts in every study that it fits.",
         columns,
         pd.DataFrame(rows),
@@ -91,7 +91,7 @@ def origin_table(details: RunDetails) -> Table:
     return Table(
         "origins",
         "Versions, commits and machines",
-        "With how many runs of the study, and of those that they came from, each was used.",
+        "With the number of runs of this study and of their sources.",
         [
             tables.text("what", "what"),
             tables.text("value", "value", code=True),
@@ -102,11 +102,11 @@ def origin_table(details: RunDetails) -> Table:
 
 
 def _plain(value: str | None) -> str:
-    """A JSON value as a person writes it."""
+    """A JSON value as a person would write it."""
     if value is None:
         return ""
     try:
         content = json.loads(value)
-    except ValueError:  # the target's name and source_seed are words
+    except ValueError:  # the target's name and source_seed are not JSON
         return value
     return content if isinstance(content, str) else "none" if content is None else value

@@ -155,7 +155,7 @@ def _resamples(bootstrap: PatientBootstrap) -> str:
 
 
 def confusion_table(process: str, label: str, counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Table:
-    """A process's confusion matrix in counts, summed over seeds."""
+    """A process's confusion matrix as counts, summed over seeds."""
     predicted = [f"predicted {name}" for name in classes]
     data = pd.DataFrame(counts, columns=predicted)
     data.insert(0, "true class", list(classes))
@@ -203,7 +203,7 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
     return Table(
         "runs",
         "Runs",
-        "Representative values. Plateau: its epochs; * it was not reached.",
+        "Representative values. Plateau: its epochs; * means that it was not reached.",
         columns,
         data,
     )

@@ -18,7 +18,7 @@ from stages.errors import RelayError
 def bootstrap_patients(
     runs: pd.DataFrame, details: RunDetails, runs_dir: Path
 ) -> tuple[PatientBootstrap | None, list[Caveat]]:
-    """The view over patients, of the runs whose predictions can be read; or a warning why there is none."""
+    """A bootstrap over patients of the runs whose predictions can be read, or a caveat that says why not."""
     readable = runs[~runs["folder"].isin(details.without_predictions) & (runs["data_ratio"] == 1.0)]
     if readable.empty:
         return None, []
@@ -26,7 +26,7 @@ def bootstrap_patients(
         return resample_patients(readable), []
     except RelayError as error:
         reason = str(error).replace(f"{runs_dir}/", "")
-        return None, [Caveat("No view over patients", f"The predictions do not fit together: {reason}")]
+        return None, [Caveat("No intervals over patients", f"The predictions do not fit together: {reason}")]
 
 
 def patients(
@@ -50,14 +50,14 @@ def patients(
     data = run_tables.recall_data(of_classes, bootstrap)
     recall = run_tables.recall_table(data, labels)
     if bootstrap is None:
-        text = ["There are no predictions of which the patients could be resampled; seeds only, then."]
+        text = ["Patients cannot be resampled, because no predictions were read. Intervals are over seeds."]
         tables: list[Table] = []
         folded: list[Table] = []
         drawn, interval = data, "over seeds"
     else:
         text = [
-            "Seeds say how much training varies on one evaluation set, not what other patients would show. "
-            "Here its groups (patients) are resampled instead, for all processes alike."
+            "Seeds say how much training varies on one evaluation set, but not what other patients would "
+            "show. Here its groups (patients) are resampled instead, in the same way for all processes."
         ]
         differences = [
             run_tables.patients_differences_table(bootstrap, metric, labels)
@@ -68,8 +68,8 @@ def patients(
         drawn = bootstrap.recall.rename(columns={"recall": "mean"})
         interval = "over patients"
     caption = (
-        f"All training data, after the last epoch; mean over seeds with its 95% interval {interval}. Classes "
-        "with few images move in large steps."
+        f"All training data, after the last epoch; mean over seeds with its 95% interval {interval}. "
+        "Recall of a class with few images changes in large steps."
     )
     return Section(
         "patients",

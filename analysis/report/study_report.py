@@ -1,4 +1,4 @@
-"""A study's report: the statistics, tables, figures, warnings and words, put in the page's order."""
+"""A study's report: its statistics, caveats, sentences, tables and figures, in the order of the page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.report import (
-    caveats,
     figures_curves,
     figures_study,
     provenance,
@@ -16,6 +15,7 @@ from analysis.report import (
     study_evaluation,
     study_tables,
 )
+from analysis.report.caveats import study_caveats
 from analysis.report.explained_sections import explained_sections
 from analysis.report.explained_study import load_explained
 from analysis.report.figures import ProcessStyle, process_styles
@@ -43,19 +43,19 @@ def study_report(
     """The report of a study.
 
     Args:
-        study: which.
+        study: which one.
         runs_dir: its store.
-        sources: the runs that those of the study came from.
-        store_caveats: those about the store.
-        studies: the store's studies, if there are several.
-        version: of Relay.
+        sources: the sources of its runs.
+        store_caveats: caveats about the store.
+        studies: table of the store's studies, if there are several.
+        version: Relay's.
 
     Raises:
         RelayError: if two runs of the study have the same process, seed and data ratio.
     """
     runs = study.runs
     labels = process_labels(process_order(runs["process"]))
-    comparison = compare(runs)  # refuses mixed runs before anything is read or drawn
+    comparison = compare(runs)  # refuses mixed runs before files are read and figures drawn
     details = read_details(runs, sources)
     styles = styles_of(labels)
     pairs = _by_metric(runs, "table 1", pairwise)
@@ -65,13 +65,7 @@ def study_report(
     found = [
         *store_caveats,
         *over_patients,
-        *caveats.run_caveats(runs, labels, runs_dir),
-        *caveats.source_caveats(sources, runs_dir),
-        *caveats.seed_caveats(primary_pairs),
-        *caveats.baseline_caveats(comparison, details, labels),
-        *caveats.data_caveats(details),
-        *caveats.origin_caveats(details, len(runs) + len(sources)),
-        *caveats.file_caveats(details, runs_dir),
+        *study_caveats(runs, sources, details, comparison, primary_pairs, labels, runs_dir),
     ]
     summary = [sentences.headline(comparison, primary_pairs, labels)]
     if bootstrap is not None:
@@ -110,13 +104,13 @@ def study_report(
 
 
 def process_labels(names: Sequence[str]) -> dict[str, str]:
-    """What a process is called on the page: its title, as in the paper, and its name."""
+    """The label of each process on the page: its title, as in the paper, and its name."""
     known = load_processes()
     return {name: f"{known[name].title} {name}".strip() if name in known else name for name in names}
 
 
 def styles_of(labels: Labels) -> dict[str, ProcessStyle]:
-    """A style for each process: the same in every report for those of conf/process, others after them."""
+    """A style for each process; those of conf/process have the same style in every report."""
     known = process_order(load_processes())
     names = [*known, *(name for name in labels if name not in known)]
     styles = process_styles([(name, labels.get(name, name)) for name in names])
@@ -175,7 +169,7 @@ def _comparison(
     return Section(
         "comparison",
         title,
-        [] if several else ["There is one process only, so there is nothing to test against."],
+        [] if several else ["There is only one process, so there is nothing to compare it with."],
         pictures=[figures_study.performance_points(runs, comparison, styles)],
         tables=tables,
         folded=folded,
@@ -202,7 +196,7 @@ def _robustness(
     return Section(
         "robustness",
         "Robustness to the amount of training data",
-        [] if several else ["There is one amount of training data only, so there are no slopes."],
+        [] if several else ["There is only one amount of training data, so there are no slopes."],
         sentences=sentences.robustness_sentences(lines, means[means["metric"] == PRIMARY], labels),
         pictures=pictures,
         tables=tables,
@@ -222,8 +216,8 @@ def _provenance(study: Study, details: RunDetails, labels: Labels, studies: Tabl
         "provenance",
         "Provenance",
         [
-            "Each run lies in STAGE/ID of the store, with its whole recipe in recipe.yaml and its "
-            "configuration in config.yaml; the table of runs names the folders."
+            "Each run is in the folder STAGE/ID of the store, with its whole recipe in recipe.yaml and its "
+            "configuration in config.yaml. The table of runs names the folders."
         ],
         tables=[*([studies] if studies else []), *tables],
     )

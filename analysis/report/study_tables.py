@@ -183,8 +183,8 @@ def estimates(
 
     Args:
         metrics: in the order of the columns.
-        digits: after the point; those of the metric unless given.
-        mark: name of what is written after each mean.
+        digits: decimal places; the metric's unless given.
+        mark: name of what is written after each mean, or None.
     """
     return [
         tables.estimate(

@@ -20,8 +20,8 @@ class Cell:
 
     Attributes:
         text: what is read.
-        below: a second, smaller line; empty for none.
-        value: what the column is sorted by; empty where there is no value, which sorts last.
+        below: a second, smaller line, or empty.
+        value: what the column is sorted by; empty if there is no value, which is sorted last.
     """
 
     text: str
@@ -35,9 +35,9 @@ class Column:
 
     Attributes:
         title: its heading.
-        cell: makes a row's cell.
-        number: right-aligned and sorted by value.
-        code: set in a fixed-width font, may break anywhere.
+        cell: makes the cell of a row.
+        number: whether it is aligned to the right and sorted by value.
+        code: whether it is set in a fixed-width font and may break anywhere.
     """
 
     title: str
@@ -48,13 +48,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its heading and its explanation.
+    """A table with its heading and caption.
 
     Attributes:
         name: of its files.
         title: a short heading.
         caption: what the numbers are.
-        columns: the first names the row.
+        columns: the first one names the row.
         data: one row per row of the table, in full precision: the CSV file.
         shown: how many rows at most are on the page; the CSV file has all.
     """
@@ -74,16 +74,16 @@ class Table:
         return f"{self.caption} The first {self.shown:,} of {len(self.data):,} rows; the CSV file has all."
 
     def rows(self) -> list[list[Cell]]:
-        """The cells of the rows on the page."""
+        """The cells of the rows that are shown on the page."""
         records: list[Row] = self.data.head(self.shown).to_dict("records")  # type: ignore[assignment]
         return [[column.cell(row) for column in self.columns] for row in records]
 
     def to_csv(self) -> str:
-        """All rows, numbers in full precision, an empty field for no value."""
+        """All rows, numbers in full precision, an empty field for a missing value."""
         return self.data.to_csv(index=False, lineterminator="\n")
 
     def to_latex(self) -> str:
-        """The table as on the page; a document that includes it needs the package booktabs."""
+        """The table as on the page; a document that includes it must load the package booktabs."""
         shown = pd.DataFrame(
             [
                 [f"{cell.text} ({cell.below})" if cell.below else cell.text for cell in row]
@@ -91,7 +91,7 @@ class Table:
             ],
             columns=[column.title for column in self.columns],
         )
-        # A class may be named over several lines; an empty line would end the paragraph in the row.
+        # A class's name may have several lines, and an empty line would end a paragraph inside the row.
         shown = shown.map(_on_one_line).rename(columns=_on_one_line)
         styler = shown.style.hide(axis="index")
         styler = styler.format(escape="latex").format_index(escape="latex", axis="columns")
@@ -158,17 +158,17 @@ def estimate(
     high: str = "ci_high",
     mark: str | None = None,
 ) -> Column:
-    """A mean, after a plus-minus sign its error, and below it its interval.
+    """A column of means, each with its error after a plus-minus sign and its interval below.
 
     Args:
         title: the column's heading.
-        digits: after the point.
-        scale: what all four are multiplied by; if a function, of the row.
+        digits: decimal places.
+        scale: what all four are multiplied by, or a function of the row that gives it.
         mean: name of the mean.
-        error: name of the deviation or standard error; None for none.
+        error: name of the deviation or standard error, or None.
         low: name of the interval's lower end.
         high: name of the interval's upper end.
-        mark: name of what is written behind the mean, such as an asterisk.
+        mark: name of what is written after the mean, such as an asterisk.
     """
 
     def cell(row: Row) -> Cell:
@@ -202,7 +202,7 @@ def interval(title: str, digits: int, low: str, high: str, *, scale: float = 1.0
 
 
 def rounded(value: float, digits: int, *, sign: bool = False) -> str:
-    """A number with a fixed count of digits, a true minus sign, and no minus before zero."""
+    """A number with a fixed number of decimal places, a true minus sign, and no minus before zero."""
     content = f"{value:{'+' if sign else ''},.{digits}f}"
     if float(content.replace(",", "")) == 0.0:
         content = content.lstrip("+-")
@@ -210,7 +210,7 @@ def rounded(value: float, digits: int, *, sign: bool = False) -> str:
 
 
 def file_name(process: str) -> str:
-    """A process's name as a part of file names and anchors; no two processes have the same."""
+    """A process's name as a part of file names and anchors; two processes never share one."""
     name = re.sub(r"[^\w+.-]+", "_", process)
     if name == process:
         return name
@@ -218,7 +218,7 @@ def file_name(process: str) -> str:
 
 
 def p_text(p: float) -> str:
-    """A probability to three digits, one too small for them as `< 0.001`."""
+    """A probability with three decimal places, or `< 0.001`."""
     if p < 0.001:
         return "< 0.001"
     return "1" if p >= 0.9995 else f"{p:.3f}"

@@ -1,4 +1,4 @@
-"""Records become tables: the runs of a store, the studies they form, and what their files say."""
+"""From records to tables: the runs of a store, the studies that they form, and the details in their files."""
 
 from analysis.runs.load import load_runs
 from analysis.runs.study import Study, find_studies, select_study

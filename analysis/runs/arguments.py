@@ -16,7 +16,7 @@ def key_values(arguments: Sequence[str], keys: Sequence[str], example: str) -> d
     Args:
         arguments: as typed.
         keys: those that the command takes.
-        example: a command that is right.
+        example: a correct command.
 
     Raises:
         RelayError: for an unknown key, a key given twice or without a value, or without runs_dir.

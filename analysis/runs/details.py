@@ -1,6 +1,6 @@
-"""What the files of a study's runs say beyond the table: epochs, predictions, origins. Each is read once.
+"""Details of a study's runs beyond the table: epochs, predictions, origins. Each file is read once.
 
-No name of a group or of a sample is read: of predictions, labels and logits only.
+No name of a group or sample is read: of the predictions, only labels and logits.
 """
 
 import csv
@@ -64,7 +64,7 @@ class Reliability:
             labels: shape (N,), in 0..C-1.
         """
         confidence, hit = _confidence(logits, labels)
-        # torchmetrics' bins: closed on the left
+        # As torchmetrics: bins include their lower edge.
         of_sample = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
         counts = np.bincount(of_sample, minlength=CALIBRATION_BINS)
         confidences = np.bincount(of_sample, weights=confidence, minlength=CALIBRATION_BINS)
@@ -77,24 +77,23 @@ class Reliability:
 
 @dataclass
 class RunDetails:
-    """What was read.
+    """What the files of a study's runs say.
 
     Attributes:
         classes: names of the target's classes.
         curves: of every run with a history, by process and data ratio.
-        matrices: confusion matrices of the runs with all training data, a row a true class, by process.
+        matrices: confusion matrices of the runs with all training data, by process; one row per true class.
         reliability: of the same runs' predictions, by process.
-        origins: how often each version, commit, machine was seen, in runs and their sources:
-            {what: {value: runs}}.
+        origins: how many runs and sources have each version, commit and machine: {what: {value: runs}}.
         evaluation_images: of each class.
         evaluation_groups: patients or objects of the evaluation set.
         groups_known: whether some of its images share a group.
-        crossing: groups, and pictures, that stand on both sides of the target's split.
-        uncommitted: runs whose code was not committed.
+        crossing: how many groups, and pictures, are on both sides of the target's split.
+        uncommitted: runs trained with changes that were not committed.
         finished: when each run ended, in ISO 8601.
         histogram_accuracy: of a linear classifier on grey-level histograms; None if it was not computed.
         without_history: folders whose history is missing or damaged.
-        without_predictions: folders of runs with all training data whose predictions are.
+        without_predictions: folders of runs with all training data whose predictions are missing or damaged.
     """
 
     classes: list[str] = field(default_factory=list)
@@ -114,18 +113,18 @@ class RunDetails:
 
     @property
     def confusion(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Counts over the seeds by process, shape (classes, classes), a row a true class."""
+        """Counts over the seeds by process, shape (classes, classes), one row per true class."""
         return {process: np.sum(matrices, axis=0) for process, matrices in self.matrices.items()}
 
 
 def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> RunDetails:
     """Read the records, histories and predictions of a study's runs, one after the other.
 
-    A file that is missing or damaged is noted, and the run counted in what its record says.
+    A missing or damaged history or predictions file is noted. The rest of the run is used.
 
     Args:
         runs: rows of `analysis.runs.load_runs`, of one study.
-        sources: rows of the runs that these came from; of them only the origins are read.
+        sources: rows of their sources, of which only the origins are read.
 
     Raises:
         RelayError: if a record is damaged or contradicts itself.
@@ -160,7 +159,7 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
 
 
 def most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Values and how often each was seen, the most frequent first, then by name."""
+    """Values with their counts, the most frequent first, equal ones by name."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -168,12 +167,12 @@ def _add_record(details: RunDetails, record: Record) -> None:
     data = record.data
     details.classes = data.classes
     details.evaluation_images = data.val_counts
-    # The worst of what the records say: an old one, which does not know of crossings, must not silence it.
+    # The worst of what the records say: an old record, which has no crossings, must not hide them.
     first = not details.finished
     details.evaluation_groups = data.val_groups if first else min(details.evaluation_groups, data.val_groups)
     groups, pictures = details.crossing
     details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
-    # Where the layout knows no patients, each image is its own group.
+    # In a data set without patients, each image is its own group.
     details.groups_known |= data.val_groups < sum(data.val_counts)
     if data.histogram_accuracy is not None and record.data_ratio == 1.0:
         details.histogram_accuracy = data.histogram_accuracy
@@ -214,7 +213,7 @@ def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def _confusion_matrix(record: Record, path: str) -> npt.NDArray[np.int64]:
-    """Counts, shape (classes, classes), a row a true class."""
+    """Counts, shape (classes, classes), one row per true class."""
     classes = len(record.data.classes)
     try:
         matrix = np.array(record.confusion_matrix, dtype=np.int64)
@@ -222,7 +221,8 @@ def _confusion_matrix(record: Record, path: str) -> npt.NDArray[np.int64]:
         matrix = np.zeros((0, 0), np.int64)
     if matrix.shape != (classes, classes) or matrix.min() < 0 or len(record.data.val_counts) != classes:
         raise RelayError(
-            f"{path}/record.json contradicts itself: its counts are not of its {classes} classes"
+            f"{path}/record.json contradicts itself: its counts are not of its {classes} classes. Remove the "
+            "folder and train the run again."
         )
     return matrix
 
@@ -230,7 +230,7 @@ def _confusion_matrix(record: Record, path: str) -> npt.NDArray[np.int64]:
 def _confidence(
     logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Largest probability of each sample, below 1, and whether its class is the label's."""
+    """The largest probability of each sample, below 1, and whether its class is the label."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     confidence = np.minimum((1.0 / shifted.sum(axis=1)).astype(np.float32), np.float32(MOST_CONFIDENT))
     hit = logits.argmax(axis=1) == labels

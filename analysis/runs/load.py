@@ -39,7 +39,7 @@ _COLUMNS = (
 
 
 def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
-    """All finished stage runs of a store, a row each, in the order of their folders.
+    """All finished stage runs of a store, one row per stage run, in the order of their folders.
 
     Args:
         runs_dir: the store.
@@ -48,7 +48,7 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
         Columns: `id` (full) and `parent` (full id, None for a run without one); `stage`; `chain`, stages from
         the first source joined by `>`; `process`, the learning process whose target the run is, or None for
         a source (see `stages.processes.process_name`; a parent that is no longer in the store counts as one
-        under the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
+        with the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
         `ratio_unit`; counts of `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`,
         `plateau_onset` (from 0) and `plateau_length`; `histogram_accuracy`; `seconds`,
         `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _last
@@ -56,7 +56,7 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
 
     Raises:
         RelayError: if a record is damaged or of another schema; names the file.
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if the folder does not exist.
     """
     folder = Path(runs_dir).expanduser()
     if not folder.is_dir():
@@ -67,7 +67,7 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
     records = {record.id: record for record, _ in found}
     rows = [_row(record, path, records) for record, path in found]
     table = pd.DataFrame(rows)
-    for name in ("parent", "process"):  # as text, pandas would turn None into NaN
+    for name in ("parent", "process"):  # otherwise pandas turns None into NaN
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
     return table
 

@@ -1,4 +1,4 @@
-"""Which rows of a table of runs the statistics take, and in which order they name processes."""
+"""Which rows of a table of runs the statistics use, and the order of processes."""
 
 from collections.abc import Iterable
 
@@ -13,15 +13,15 @@ from stages.recipe import short_id
 
 
 def metrics_of(runs: pd.DataFrame) -> list[str]:
-    """Names of the metrics that a table of runs has a representative value of, in its columns' order."""
+    """Names of the metrics for which a table of runs has a representative value, in the columns' order."""
     return [str(name).removesuffix(REPRESENTATIVE) for name in runs if str(name).endswith(REPRESENTATIVE)]
 
 
 def metric_column(runs: pd.DataFrame, metric: str) -> str:
-    """The column of a metric's representative value; `metric` may be the column's name itself.
+    """The column of a metric's representative value; `metric` may also be the column's name.
 
     Raises:
-        RelayError: if the table has none; names the metrics that it has.
+        RelayError: if the table does not have the column; names the metrics that it has.
     """
     known = metrics_of(runs)
     metric = metric.removesuffix(REPRESENTATIVE)
@@ -31,25 +31,25 @@ def metric_column(runs: pd.DataFrame, metric: str) -> str:
 
 
 def process_order(names: Iterable[object]) -> list[str]:
-    """Each name once: those with a title in `conf/process` by it, so (1) to (4), (a), (b), then by name."""
+    """Each name once: those with a title in `conf/process`, (1) to (4), (a) and (b), then others by name."""
     titles = {process.name: process.title for process in load_processes().values() if process.title}
     return sorted(set(map(str, names)), key=lambda name: (name not in titles, titles.get(name, ""), name))
 
 
 def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """The rows that are a learning process's target; sources, which have no process, are left out.
+    """The rows of targets of learning processes; sources, which have no process, are left out.
 
     Args:
-        runs: a row a stage run, as `analysis.runs.load_runs` gives it; other columns than `process` and
+        runs: one row per stage run, as `analysis.runs.load_runs` gives it; other columns than `process` and
             those in `needed` may be missing.
-        needed: columns that the caller cannot do without, nor with a row that has no value there.
+        needed: columns that must be there; rows without a value in one of them are left out.
 
     Returns:
         A copy with a new index, in the order given; `process` is text.
 
     Raises:
-        RelayError: if a needed column is missing, or if two rows have the same process, seed and data ratio.
-            They would be of two configurations, of which no average means anything.
+        RelayError: if a needed column is missing, or if two rows have the same process, seed and data ratio:
+            they have different configurations, and their average would mean nothing.
     """
     missing = [name for name in ("process", *needed) if name not in runs]
     if missing:
@@ -63,14 +63,14 @@ def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
 
 
 def whole_set_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """As `target_rows`, but only runs on the whole training set: data ratio 1, or no such column."""
+    """As `target_rows`, but only runs on the whole training set (data ratio 1, or no such column)."""
     if "data_ratio" in runs:
         runs = runs[runs["data_ratio"] == 1.0]
     return target_rows(runs, *needed)
 
 
 def refuse_several_targets(rows: pd.DataFrame) -> None:
-    """Refuse to compare runs on different targets with each other.
+    """Refuse to compare runs that have different targets.
 
     Raises:
         RelayError: if the rows have a column `stage` with more than one value.
@@ -84,7 +84,7 @@ def refuse_several_targets(rows: pd.DataFrame) -> None:
 
 
 def numbers(column: "pd.Series[float]") -> npt.NDArray[np.float64]:
-    """A column as floating-point numbers, NaN where it has no value or an infinite one."""
+    """A column as floating-point numbers, NaN where a value is missing or infinite."""
     values = np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
     return np.where(np.isfinite(values), values, np.nan)
 

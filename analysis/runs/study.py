@@ -1,9 +1,9 @@
-"""Which stage runs of a store belong together: the studies.
+"""Studies: the stage runs of a store that belong together.
 
-One store may hold the target runs of several configurations, such as two image sizes. Averaging over them
-would mean nothing, so runs are grouped by all of their recipes that is not chain, transfer rule, seed, data
-ratio or parent: a study. A run whose recipe lacks a setting fits every value of it (learning from scratch
-has no learning rate on transfer, and no sources), so that one run serves every study that asks for it.
+One store may hold the target runs of several configurations, such as two image sizes. An average over them
+would mean nothing. So runs are grouped by everything in their recipes except chain, transfer rule, seed, data
+ratio and parent: each group is a study. A run whose recipe lacks a setting fits every value of it (learning
+from scratch has no learning rate on transfer and no sources), so one run can belong to several studies.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ TARGETS_SEED = "the target's"
 
 _LENGTH_OF_ID = 8
 
-# What distinguishes the runs inside of a study. A stage's parent is compared by its own recipe instead.
+# What differs between the runs of one study. A parent is compared by its own recipe instead.
 _VARIED = ("id", "seed", "parent", "data.ratio")
 
-# Two keys of the configuration in one of the recipe: the value from random weights and that on transfer.
+# One key of the recipe for two of the configuration: the value from random weights and the one on transfer.
 _BY_START = ("optim.lr", "optim.gradient_clip")
 
 Settings = Mapping[str, str]
@@ -39,9 +39,9 @@ class Study:
 
     Attributes:
         id: 8 hex digits, from target and settings.
-        target: the stage that the chains end in.
-        settings: what all runs share, JSON values by the recipe's dotted keys; `STAGE: ` before a key that
-            differs between the stages of a chain.
+        target: the last stage of the chains.
+        settings: what all runs share, JSON values by the recipe's dotted keys; `STAGE: ` stands before a key
+            that differs between the stages of a chain.
         runs: rows of `analysis.runs.load_runs`, without the metrics that none of them has.
     """
 
@@ -52,7 +52,7 @@ class Study:
 
 
 def find_studies(runs: pd.DataFrame) -> list[Study]:
-    """Group a store's target runs by configuration, the one with most runs first.
+    """Group a store's target runs by configuration, the group with the most runs first.
 
     Args:
         runs: the table of `analysis.runs.load_runs`.
@@ -74,10 +74,10 @@ def find_studies(runs: pd.DataFrame) -> list[Study]:
 
 
 def select_study(studies: Sequence[Study], prefix: str | None) -> Study:
-    """The study with most runs, or the one whose id begins with `prefix`.
+    """The study with the most runs, or the one whose id begins with `prefix`.
 
     Raises:
-        RelayError: if there is none such, or more than one.
+        RelayError: if there is no such study, or more than one.
     """
     if prefix is None:
         return studies[0]
@@ -91,7 +91,7 @@ def select_study(studies: Sequence[Study], prefix: str | None) -> Study:
 
 
 def differences(studies: Sequence[Study]) -> dict[str, dict[str, str | None]]:
-    """Settings in which studies differ: for each key the JSON value (None: it has none) by the study's id."""
+    """Settings in which studies differ: for each key its JSON value (or None) by the study's id."""
     keys = sorted({key for study in studies for key in study.settings} | {"target"})
     table: dict[str, dict[str, str | None]] = {}
     for key in keys:
@@ -102,7 +102,7 @@ def differences(studies: Sequence[Study]) -> dict[str, dict[str, str | None]]:
 
 
 class _Lineages:
-    """The recipes of a store's runs and of the sources they come from."""
+    """The recipes of a store's runs and of their sources."""
 
     def __init__(self, runs: pd.DataFrame) -> None:
         columns = (runs[name] for name in ("id", "stage", "parent", "folder", "seed"))
@@ -110,14 +110,14 @@ class _Lineages:
         self._recipes = {run: _flat_recipe(Path(row[2])) for run, row in self._runs.items()}
 
     def source_seed(self, run: str) -> int | None:
-        """The seed of a run's parent; None where there is no parent, or its record is gone."""
+        """The seed of a run's parent; None if there is no parent, or its record is missing."""
         parent = self._runs[run][1]
         return int(self._runs[parent][3]) if parent in self._runs else None
 
     def settings(self, runs: Iterable[str]) -> list[dict[str, str]]:
         """Settings of each run: its own and those of its sources.
 
-        A key stands once where all stages of every chain agree on it, and once a stage otherwise.
+        A key is given once if all stages of every chain agree on it, and otherwise once per stage.
         """
         lineages = [self._lineage(run) for run in runs]
         differing: set[str] = set()
@@ -184,7 +184,7 @@ def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
 def _largest_compatible(
     signatures: Sequence[frozenset[tuple[str, str]]],
 ) -> list[list[frozenset[tuple[str, str]]]]:
-    """All largest sets of settings of which no two contradict each other (Bron and Kerbosch, 1973).
+    """All maximal sets of settings in which no two contradict each other (Bron and Kerbosch, 1973).
 
     Settings that agree pairwise agree as a whole, because each key has one value then.
     """
@@ -213,7 +213,7 @@ def _largest_compatible(
 def _by_source_seed(target: str, settings: Settings, rows: pd.DataFrame, lineages: _Lineages) -> list[Study]:
     """Split runs whose sources have their target's seed from those that share one source among all seeds.
 
-    A run whose source has its own seed belongs to both if that is also the shared one.
+    A run whose source has the run's own seed belongs to both if that is also the shared seed.
     """
     seeds = [lineages.source_seed(run) for run in rows["id"]]
     pairs = list(zip(rows["seed"], seeds, strict=True))
@@ -230,7 +230,7 @@ def _by_source_seed(target: str, settings: Settings, rows: pd.DataFrame, lineage
 
 def _study(target: str, settings: Settings, rows: pd.DataFrame) -> Study:
     content = json.dumps([target, dict(settings)], sort_keys=True)
-    # A source that another version trained may have metrics that these runs lack.
+    # Sources that another version trained may have metrics that these runs do not have.
     columns = [metric_column(rows, metric) for metric in metrics_of(rows)]
     rows = rows.drop(columns=[name for name in columns if rows[name].isna().all()])
     return Study(hashlib.sha256(content.encode()).hexdigest()[:_LENGTH_OF_ID], target, settings, rows)

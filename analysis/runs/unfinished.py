@@ -1,4 +1,4 @@
-"""Stage runs of a store that have no record: failed, or not finished."""
+"""Stage runs of a store without a record: failed, or not finished."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class UnfinishedRun:
         stage: its stage.
         seed: its seed; None if its recipe cannot be read.
         data_ratio: its data ratio; None if its recipe cannot be read.
-        failure: the kind of error that ended it; None if there was none (running, waiting or killed).
+        failure: the kind of error that ended it; None without an error (running, waiting or killed).
     """
 
     folder: str
@@ -28,9 +28,9 @@ class UnfinishedRun:
 
 
 def unfinished_runs(runs_dir: Path) -> list[UnfinishedRun]:
-    """Stage runs that were begun and have no record, in the order of their folders.
+    """Stage runs that were started and have no record, in the order of their folders.
 
-    Of a traceback only the kind of error is taken: its message may name an image, and so a patient.
+    Of a traceback only the kind of error is used, because its message may name an image, and so a patient.
 
     Args:
         runs_dir: the store.

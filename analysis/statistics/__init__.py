@@ -1,4 +1,4 @@
-"""What a table of runs supports: means, tests, slopes over data ratios, intervals over patients."""
+"""Statistics of a table of runs: means, tests, slopes over data ratios, intervals over patients."""
 
 from analysis.statistics.comparison import compare, pairwise
 from analysis.statistics.robustness import at_ratios, slope_tests, slopes

@@ -1,6 +1,6 @@
-"""Do learning processes differ? Means over seeds and paired tests between processes (paper, Table 1).
+"""Means over seeds and paired tests between learning processes (paper, Table 1).
 
-What the numbers can and cannot say stands in docs/statistics.md.
+What the numbers can and cannot say is in docs/statistics.md.
 """
 
 from functools import cache
@@ -29,7 +29,7 @@ _ALL_SIGNS = 13
 
 _SIGNED = ("mean_difference", "difference", "effect")  # columns that change sign with the order of a pair
 
-_DIGITS = 12  # of a difference, relative to the values that it is of
+_DIGITS = 12  # of a difference, relative to the values that were subtracted
 
 
 class MeanInterval(NamedTuple):
@@ -50,12 +50,13 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
             is a column `data_ratio`, only rows with 1.0 count. See `analysis.runs.load_runs`.
 
     Returns:
-        A row a process and metric. Columns: `process`; `metric`, without _p75; `mean`, `std` (n - 1 in the
-        denominator) and `n` of the values that are there; `ci_low`, `ci_high`, the 95% Student t interval of
-        the mean. All in the metric's own unit, fractions in [0, 1]. With one value std and interval are NaN.
+        One row per process and metric. Columns: `process`; `metric`, without _p75; `mean`, `std` (n - 1 in
+        the denominator) and `n` of the values that are there; `ci_low`, `ci_high`, the 95% Student t interval
+        of the mean. All in the metric's own unit, fractions in [0, 1]. With one value, std and interval are
+        NaN.
 
     Raises:
-        RelayError: if two rows have the same process and seed, or there is no column `process`.
+        RelayError: if two rows have the same process and seed, or the column `process` is missing.
     """
     rows = whole_set_rows(runs)
     table = []
@@ -74,14 +75,14 @@ def pairwise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
         metric: a metric's name, without _p75.
 
     Returns:
-        A row an unordered pair of processes. A pair of values is a seed that both have a value for;
+        One row per unordered pair of processes. A pair of values is a seed for which both have a value;
         differences are a minus b. Columns:
         `process_a`, `process_b`; `n`, the number of pairs; `p`, two-sided; `p_holm`, corrected by Holm's
         method for all rows of this table that could be tested (n at least 1); `effect`, the matched-pairs
-        rank-biserial correlation in [-1, 1], above 0 where a is higher (for a loss: worse);
+        rank-biserial correlation in [-1, 1], above 0 if a is higher (which is worse where lower is better);
         `mean_difference` with `ci_low` and `ci_high`, its 95% paired t interval (n at least 2);
-        `smallest_p` and `smallest_p_holm`, the smallest that p and p_holm could have come to with so many
-        pairs. What could not be computed is NaN.
+        `smallest_p` and `smallest_p_holm`, the smallest values that p and p_holm can have with so many pairs.
+        What could not be computed is NaN.
 
     Raises:
         RelayError: if the metric is unknown, two rows have the same process and seed, or the runs have
@@ -149,7 +150,8 @@ def oriented(pairs: pd.DataFrame, process: str, other: str) -> dict[str, Any]:
 def mean_interval(values: npt.NDArray[np.float64]) -> MeanInterval:
     """Mean, standard deviation and 95% Student t interval of the values that are not NaN.
 
-    The interval is mean -/+ t(0.975, n - 1) std / sqrt(n). Of no value all are NaN, of one all but the mean.
+    The interval is mean -/+ t(0.975, n - 1) std / sqrt(n). With no values all fields but n are NaN; with one,
+    all but n and the mean.
     """
     values = values[~np.isnan(values)]
     n = len(values)
@@ -163,7 +165,7 @@ def mean_interval(values: npt.NDArray[np.float64]) -> MeanInterval:
 
 @cache
 def t_quantile(freedom: int) -> float:
-    """Student's t that a 95% interval of so many degrees of freedom is wide, in standard errors."""
+    """Half the width of a 95% interval in standard errors, by Student's t with so many degrees of freedom."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
@@ -171,9 +173,9 @@ def signed_rank_p(differences: npt.NDArray[np.float64]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test, as `scipy.stats.wilcoxon(differences)` gives it.
 
     That is `zero_method="wilcox"` (zeros are dropped before ranking) and `method="auto"`: without zeros and
-    ties exact to 50 pairs; with them exact to 13 pairs, by all assignments of signs to the mid-ranks (which
-    is done here, in a hundredth of scipy's time); the normal approximation, corrected for ties, for more.
-    Differences that are all zero give 1, no differences NaN.
+    ties, exact for up to 50 pairs; with them, exact for up to 13 pairs, by all assignments of signs to the
+    mid-ranks (computed here, in a hundredth of scipy's time); for more pairs the normal approximation,
+    corrected for ties. If all differences are zero, p is 1; without differences it is NaN.
     """
     nonzero = differences[differences != 0]
     if not len(differences):
@@ -186,9 +188,8 @@ def signed_rank_p(differences: npt.NDArray[np.float64]) -> float:
     ):
         return float(stats.wilcoxon(differences).pvalue)
     ranks = stats.rankdata(np.abs(nonzero))
-    positive = (
-        np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1
-    )  # a row an assignment of signs
+    # One row per assignment of signs.
+    positive = np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks)) & 1
     possible, observed = positive @ ranks, ranks[nonzero > 0].sum()
     return float(min(1.0, 2 * min((possible <= observed).mean(), (possible >= observed).mean())))
 
@@ -196,9 +197,9 @@ def signed_rank_p(differences: npt.NDArray[np.float64]) -> float:
 def rank_biserial(differences: npt.NDArray[np.float64]) -> float:
     """Matched-pairs rank-biserial correlation (Kerby 2014), the effect size of Wilcoxon's signed-rank test.
 
-    (R+ - R-) / (R+ + R-), with the sums of the ranks of positive and of negative differences, zeros dropped:
-    1 where all differences are positive, 0 where neither side outweighs the other or all are zero, NaN for
-    no differences.
+    (R+ - R-) / (R+ + R-), with the sums of the ranks of positive and of negative differences, without zeros.
+    It is 1 if all differences are positive, 0 if both sums are equal or all differences are zero, and NaN
+    without differences.
     """
     if not len(differences):
         return np.nan
@@ -210,10 +211,10 @@ def rank_biserial(differences: npt.NDArray[np.float64]) -> float:
 def without_rounding_errors(
     differences: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Differences rounded to 12 digits of the largest of the values that they are of.
+    """Differences rounded to 12 digits of the largest of the values that were subtracted.
 
-    0.3 - 0.2 and 0.2 - 0.1 are different numbers in floating point. Without this, equal differences, which
-    are common where accuracies are multiples of 1 / N, would be ranked by their rounding errors.
+    0.3 - 0.2 and 0.2 - 0.1 are different numbers in floating point. Without rounding, equal differences,
+    which are common because accuracies are multiples of 1 / N, would be ranked by their rounding errors.
     """
     unit = float(np.abs(values).max(initial=0.0)) or 1.0
     rounded: npt.NDArray[np.float64] = np.round(differences / unit, _DIGITS) * unit
@@ -223,8 +224,8 @@ def without_rounding_errors(
 def holm(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Correct p values by Holm's step-down method (Holm 1979), in the order given.
 
-    The k-th smallest of m is multiplied by m - k + 1; none becomes smaller than one before it, nor larger
-    than 1. NaN is a test that could not be made: it stays NaN and does not count.
+    The k-th smallest of m is multiplied by m - k + 1. None becomes smaller than the one before it, or larger
+    than 1. NaN means that the test could not be made: it stays NaN and does not count.
     """
     corrected = np.full(p.shape, np.nan)
     tested = np.flatnonzero(~np.isnan(p))
@@ -240,7 +241,11 @@ def smallest_p(n: int) -> float:
 
 
 def pairs_needed(alpha: float = 0.01, tests: int = 1) -> int:
-    """The fewest pairs with which p, times the number of tests as by Holm, can be below alpha (above 0)."""
+    """The fewest pairs with which the smallest of some p values can be below alpha after Holm's correction.
+
+    Raises:
+        ValueError: if alpha is not above 0.
+    """
     if not alpha > 0:
         raise ValueError(f"alpha must be above 0, not {alpha}")
     n = 1

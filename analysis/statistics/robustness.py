@@ -1,6 +1,6 @@
-"""How much does a learning process need the target's data? Slopes over the data ratio (paper, Table 2).
+"""Slopes over the data ratio: how much a learning process needs the target's data (paper, Table 2).
 
-What the numbers can and cannot say stands in docs/statistics.md.
+What the numbers can and cannot say is in docs/statistics.md.
 """
 
 from itertools import combinations
@@ -31,21 +31,20 @@ from stages.metrics import REPRESENTATIVE, metric_of
 def slopes(runs: pd.DataFrame) -> pd.DataFrame:
     """The line metric = slope * r + intercept over the data ratio r in (0, 1], by least squares.
 
-    As `scipy.stats.linregress` over all runs of a process, a point a seed and ratio (paper, section 6.2).
-    Standard error and interval take the points as independent, which points of one seed are not; between
-    processes use `slope_tests`.
+    As `scipy.stats.linregress` over all runs of a process, one point per seed and ratio (paper, section 6.2).
+    Standard error and interval take the points as independent, but points of one seed are not. To compare
+    processes, use `slope_tests`.
 
     Args:
         runs: columns `process` (None or NaN: a source, left out), `data_ratio`, and METRIC_p75 for any
             metric. See `analysis.runs.load_runs`.
 
     Returns:
-        A row a process and metric. Columns: `process`; `metric`, without _p75; `slope`, `stderr` and
-        `intercept`, in percent where the metric is a fraction (accuracy, precision, recall, F1, calibration
-        error) and in its own unit (nats) where it is a loss; `ci_low`, `ci_high`, the slope's 95% interval
-        by Student's t with n - 2 degrees of freedom; `n` points; number of distinct `ratios` and `seeds`
-        (NaN without a column `seed`). NaN: all numbers of a line with fewer than two ratios; stderr and
-        interval of two points, through which a line always goes.
+        One row per process and metric. Columns: `process`; `metric`, without _p75; `slope`, `stderr` and
+        `intercept`, in percent if the metric is declared as a fraction, else in its own unit; `ci_low`,
+        `ci_high`, the slope's 95% interval by Student's t with n - 2 degrees of freedom; `n` points; number
+        of distinct `ratios` and `seeds` (NaN without a column `seed`). With fewer than two ratios all numbers
+        of a line are NaN; with two points stderr and interval are, because a line always goes through them.
 
     Raises:
         RelayError: if two rows have the same process, seed and ratio, or a needed column is missing.
@@ -64,20 +63,21 @@ def slopes(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def slope_tests(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Do the slopes of two learning processes differ? A paired t test, a seed an observation.
+    """Paired t tests between the slopes of two learning processes; each seed is one observation.
 
     For each seed, the slope over the ratios at which both processes have a value (at least two); a minus b.
-    Points of one seed are not independent, slopes of different seeds are.
+    Points of one seed are not independent, but slopes of different seeds are.
 
     Args:
         runs: as for `slopes`, with a column `seed`.
         metric: a metric's name, without _p75.
 
     Returns:
-        A row an unordered pair of processes. Columns: `process_a`, `process_b`; `difference`, the mean over
-        seeds of a's slope minus b's, in the unit of `slopes`; its `stderr`; `p`, two-sided, by the paired t
-        test; `p_holm`, corrected by Holm's method for all rows that could be tested; `n` seeds; `ci_low`,
-        `ci_high`, the difference's 95% interval. With fewer than two seeds all but the difference are NaN.
+        One row per unordered pair of processes. Columns: `process_a`, `process_b`; `difference`, the mean
+        over seeds of a's slope minus b's, in the unit of `slopes`; its `stderr`; `p`, two-sided, by the
+        paired t test; `p_holm`, corrected by Holm's method for all rows that could be tested; `n` seeds;
+        `ci_low`, `ci_high`, the difference's 95% interval. With fewer than two seeds, all but the difference
+        and n are NaN.
 
     Raises:
         RelayError: if the metric is unknown, two rows have the same process, seed and ratio, or the runs
@@ -121,9 +121,9 @@ def at_ratios(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
         metric: a metric's name, without _p75.
 
     Returns:
-        A row a process and ratio that it was trained at, ratios ascending. Columns: `process`, `data_ratio`,
-        `mean`, `std`, `n`, `ci_low`, `ci_high`, as `compare` gives them, in the metric's
-        own unit (fractions in [0, 1]).
+        One row per process and ratio at which it was trained, ratios ascending. Columns: `process`,
+        `data_ratio`, `mean`, `std`, `n`, `ci_low`, `ci_high`, as `compare` gives them, in the metric's own
+        unit (fractions in [0, 1]).
 
     Raises:
         RelayError: if the metric is unknown, or two rows have the same process, seed and ratio.
@@ -138,7 +138,7 @@ def at_ratios(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _in_unit(rows: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
-    """A metric's values in the unit that slopes are given in: percent for fractions."""
+    """A metric's values in the unit of slopes: percent for fractions."""
     return numbers(rows[metric_of(metric).column]) * metric_of(metric).scale
 
 
@@ -159,7 +159,7 @@ def _line(
 def _slope_differences(both: pd.DataFrame, first: str, second: str) -> npt.NDArray[np.float64]:
     """For each seed with two ratios or more, the slope of the first process minus that of the second.
 
-    Least squares is linear in the values, so it is the slope of the difference.
+    Least squares is linear in the values, so this is the slope of the difference.
     """
     found = []
     for _, of_seed in both.groupby(level="seed"):
@@ -170,7 +170,10 @@ def _slope_differences(both: pd.DataFrame, first: str, second: str) -> npt.NDArr
 
 
 def _t_test_p(difference: float, stderr: float, n: int) -> float:
-    """Two-sided p of the paired t test; NaN without an error; without spread 1 for no difference, else 0."""
+    """Two-sided p of the paired t test; NaN if the error is not known.
+
+    If all differences are equal, p is 1 for a mean of 0, and 0 otherwise.
+    """
     if stderr == 0:
         return 1.0 if difference == 0 else 0.0
     return float(2 * stats.t.sf(abs(difference) / stderr, n - 1))

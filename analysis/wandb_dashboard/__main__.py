@@ -9,7 +9,7 @@ study=NAME         logger.study of the runs, several separated by commas
 dry_run=true       write what would be sent to a file, without network or login
 out=FILE           that file, wandb-dashboard.json if left out
 
-It holds no values: W&B draws them from the runs that `callbacks.tracking` logged, whichever come later too.
+It holds no values: W&B draws them from the runs that `callbacks.tracking` logged, also those that come later.
 The statistics of a study are made of records, by `analysis.report`.
 """
 

@@ -14,6 +14,26 @@ from typing import Any
 # Okabe and Ito's colours, which colour-blind readers tell apart; without yellow, too pale on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 
+_SHARE_AS_COLOUR: dict[str, Any] = {
+    "mark": "rect",
+    "encoding": {
+        "color": {
+            "field": "share",
+            "type": "quantitative",
+            "title": "share of true class",
+            "scale": {"domain": [0, 1], "scheme": "blues"},
+            "legend": {"format": "%"},
+        }
+    },
+}
+_SHARE_AS_TEXT: dict[str, Any] = {
+    "mark": {"type": "text", "fontSize": 10},
+    "encoding": {
+        "text": {"field": "label", "type": "nominal"},
+        "color": {"condition": {"test": "datum.share > 0.5", "value": "white"}, "value": "black"},
+    },
+}
+
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -55,7 +75,7 @@ def _process(processes: Sequence[str]) -> dict[str, Any]:
 
 
 def metric_against_ratio(processes: Sequence[str]) -> Chart:
-    """A metric at each data ratio: a point a run, the mean over seeds, bars of one standard deviation.
+    """A metric at each data ratio: one point per run, the mean over seeds, bars of one standard deviation.
 
     Runs whose plateau was not reached are crosses. The paper's Figure 6 as curves.
 
@@ -102,7 +122,7 @@ def metric_against_ratio(processes: Sequence[str]) -> Chart:
 
 
 def confusion_matrices(processes: Sequence[str]) -> Chart:
-    """A confusion matrix a learning process, at the largest data ratio in view.
+    """One confusion matrix per learning process, at the largest data ratio in view.
 
     A cell is the share of its true class's images, averaged over seeds: the diagonal is the recall.
 
@@ -142,30 +162,7 @@ def confusion_matrices(processes: Sequence[str]) -> Chart:
                 "x": {"field": predicted, "type": "nominal", "sort": None, "title": "predicted class"},
                 "y": {"field": true, "type": "nominal", "sort": None, "title": "true class"},
             },
-            "layer": [
-                {
-                    "mark": "rect",
-                    "encoding": {
-                        "color": {
-                            "field": "share",
-                            "type": "quantitative",
-                            "title": "share of true class",
-                            "scale": {"domain": [0, 1], "scheme": "blues"},
-                            "legend": {"format": "%"},
-                        }
-                    },
-                },
-                {
-                    "mark": {"type": "text", "fontSize": 10},
-                    "encoding": {
-                        "text": {"field": "label", "type": "nominal"},
-                        "color": {
-                            "condition": {"test": "datum.share > 0.5", "value": "white"},
-                            "value": "black",
-                        },
-                    },
-                },
-            ],
+            "layer": [_SHARE_AS_COLOUR, _SHARE_AS_TEXT],
         },
     }
     return Chart("Confusion matrices", "confusion_matrix_table", fields, spec)

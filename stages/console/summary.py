@@ -1,4 +1,4 @@
-"""Tables for the console: what would run, and what came of it.
+"""Tables for the console: what would run, and the results.
 
 They fit 80 columns, where the names of stage runs fold; paths follow below, where a terminal can select them.
 """
@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stages.console.words import counted
 from stages.cost import cost_lines, plan_cost, recorded_speeds
 from stages.metrics import Metric, shown_in
 from stages.outcome import Outcome
@@ -23,7 +24,7 @@ _HEADINGS_AFTER = ("histo-\ngram", "seconds", "images\n/s")
 
 
 def plan_table(plan: Plan, store: Store) -> RenderableType:
-    """What is done and what would run, and what it costs: a row a stage run."""
+    """What is done, what would run and what it costs: one row per stage run."""
     to_train = plan.missing(store)
     missing = {run.id for run in to_train}
     title = Text(_plan_title(plan, len(missing)), style="bold")
@@ -42,7 +43,7 @@ def plan_table(plan: Plan, store: Store) -> RenderableType:
 
 
 def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:
-    """What came of a sweep: a row a stage run. Metrics are 75th percentiles over the plateau.
+    """The result of a sweep, one row per stage run. Metrics are 75th percentiles over the plateau.
 
     `histogram` is the accuracy of a linear classifier on grey-level histograms of the same images; a `*`
     marks a plateau that was not reached. Seed and data ratio have columns where they differ.
@@ -70,7 +71,7 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
 
 
 def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
-    """A line for each stage run that failed or was blocked: which, why, and where its traceback is."""
+    """One line per stage run that failed or was blocked: which, why, and where its traceback is."""
     lines = []
     for outcome in outcomes.values():
         if outcome.status in ("failed", "blocked"):
@@ -90,7 +91,7 @@ def _table() -> Table:
 def _plan_title(plan: Plan, missing: int) -> str:
     total = len(plan.runs)
     shared = f", {plan.unshared} if no chain shared a source" if plan.unshared > total else ""
-    return f"{_count(total, 'stage run')}{shared}: {total - missing} done, {missing} to train"
+    return f"{counted(total, 'stage run')}{shared}: {total - missing} done, {missing} to train"
 
 
 def _result_title(outcomes: Mapping[str, Outcome]) -> str:
@@ -99,11 +100,7 @@ def _result_title(outcomes: Mapping[str, Outcome]) -> str:
         counts[outcome.status] = counts.get(outcome.status, 0) + 1
     words = {"trained": "trained", "complete": "were complete", "failed": "failed", "blocked": "blocked"}
     parts = [f"{counts[status]} {word}" for status, word in words.items() if status in counts]
-    return f"{_count(len(outcomes), 'stage run')}: {', '.join(parts)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{counted(len(outcomes), 'stage run')}: {', '.join(parts)}"
 
 
 def _shown(plan: Plan) -> list[StageRun]:

@@ -164,7 +164,7 @@ def test_sources_alone_say_so(tmp_path: Path) -> None:
     [
         ({"processes": ("scratch",)}, "there is no other process to compare it with"),
         ({"seeds": [7]}, "in its only run, which gives no interval"),
-        ({"ratios": (1.0,)}, "There is one amount of training data only, so there are no slopes."),
+        ({"ratios": (1.0,)}, "There is only one amount of training data, so there are no slopes."),
         ({"ratios": (0.2, 0.4)}, "No run of this study used all training data."),
     ],
     ids=["one process", "one seed", "one ratio", "no whole set"],

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis.runs.selection import process_order
-from analysis.statistics.comparison import compare, pairs_needed, pairwise
+from analysis.statistics.comparison import compare, oriented, pairs_needed, pairwise
 from stages.errors import RelayError
 from stages.processes import Process
 
@@ -225,3 +225,20 @@ def test_the_papers_claim_needs_a_seed_more() -> None:
     assert found["smallest_p"].tolist() == [2 / 1024] * 6
     assert found["smallest_p_holm"].tolist() == pytest.approx([12 / 1024] * 6)
     assert pairs_needed(0.01, tests=6) == 11
+
+
+# the direction of a pair
+
+
+def test_a_pair_is_turned_to_the_process_that_is_asked_for() -> None:
+    """The other direction is what the test gives when the two processes swap their names."""
+    values = {"a": [0.5, 0.6, 0.7, 0.9], "b": [0.6, 0.8, 0.8, 0.8], "c": [0.1, 0.3, 0.2, 0.4]}
+    pairs = pairwise(table(**values), "accuracy")
+    swapped = pairwise(table(**values | {"a": values["b"], "b": values["a"]}), "accuracy")
+    there, back = oriented(pairs, "a", "b"), oriented(pairs, "b", "a")
+    assert back == pytest.approx(oriented(swapped, "a", "b"))
+    assert there == pytest.approx(oriented(swapped, "b", "a"))
+    assert there["mean_difference"] == pytest.approx(-0.3 / 4) and there["effect"] < 0 < back["effect"]
+    assert there["ci_low"] < there["mean_difference"] < there["ci_high"]
+    with pytest.raises(KeyError, match="no comparison of a with d"):
+        oriented(pairs, "a", "d")

@@ -1,0 +1,76 @@
+"""Caveats about the store that a report is made from: other studies, unfinished runs, unknown processes."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.report.page import Caveat
+from analysis.runs.study import Study
+from analysis.runs.unfinished import UnfinishedRun
+from stages.console.words import counted
+
+
+def other_studies_caveats(studies: Sequence[Study], chosen: Study) -> list[Caveat]:
+    """That the store holds other studies than the one on the page."""
+    if len(studies) == 1:
+        return []
+    return [
+        Caveat(
+            f"This store holds {len(studies)} studies; this page is of {chosen.id}",
+            "Their configurations differ, so their runs are not compared with each other. Provenance lists "
+            "what differs; study=ID reports another one.",
+            tuple(
+                f"{study.id}: target {study.target}, {len(study.runs)} runs"
+                + (" (this page)" if study is chosen else "")
+                for study in studies
+            ),
+        )
+    ]
+
+
+def unfinished_caveats(unfinished: Sequence[UnfinishedRun]) -> list[Caveat]:
+    """Failed and unfinished stage runs of the store, of any study."""
+    found = []
+    for failed in (True, False):
+        chosen = [run for run in unfinished if (run.failure is not None) == failed]
+        if not chosen:
+            continue
+        items = [
+            f"{run.stage}"
+            + ("" if run.seed is None else f", seed {run.seed}")
+            + ("" if run.data_ratio is None else f", {100 * run.data_ratio:g}%")
+            + (f": {run.failure}" if run.failure else "")
+            + f" ({run.folder})"
+            for run in chosen
+        ]
+        text = (
+            "They are in no table. The traceback is in failure.txt of each folder; the same command trains "
+            "them again."
+            if failed
+            else "They are running, waiting, or were killed; the same command continues them."
+        )
+        what = "failed" if failed else ("is not finished" if len(chosen) == 1 else "are not finished")
+        title = f"{counted(len(chosen), 'stage run')} of this store {what}"
+        found.append(Caveat.listing(title, text, items, serious=failed))
+    return found
+
+
+def unknown_caveats(runs: pd.DataFrame, target: str) -> list[Caveat]:
+    """Finished runs of the target that belong to no learning process.
+
+    Args:
+        runs: of the whole store.
+        target: the study's.
+    """
+    ends = runs[(runs["stage"] == target) & runs["process"].isna() & ~runs["id"].isin(set(runs["parent"]))]
+    if ends.empty:
+        return []
+    chains = sorted({f"{row.chain} ({row.transfer_rule})" for row in ends.itertuples()})
+    return [
+        Caveat.listing(
+            f"{counted(len(ends), 'finished run')} of {target} of no known process",
+            "No file in conf/process has their chain and transfer rule, so they are in no table. Write one, "
+            "or restore the file that they were trained with.",
+            [chain.replace(">", " > ") for chain in chains],
+        )
+    ]
