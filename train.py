@@ -52,7 +52,7 @@ def run_alone(config: Config) -> Outcome | None:
     Raises:
         RelayError: if the request makes no sense, or the run failed.
     """
-    from datamodules.configured import list_source
+    from datamodules.listing import list_source
     from lightning_modules.hardware import arithmetic
 
     if config.process is not None:
@@ -73,7 +73,7 @@ def run_alone(config: Config) -> Outcome | None:
 def run_job(config: Config) -> Outcome:
     """Lock the stage run's folder, look again whether it is complete, and train it if not."""
     keep_freed_memory()
-    from datamodules.configured import list_source
+    from datamodules.listing import list_source
 
     try:
         listing = list_source(source_of(config))
@@ -123,7 +123,7 @@ def train(job: Job, listing: "Listing") -> None:
         job.check_lock()
 
     with watch.Tracking(job.logger, recipe, job.chain, job.process, folder.path) as tracking:
-        history = watch.History(folder.history, job.plateau_rule, tracking.log_epoch)
+        history = watch.History(folder.history, recipe.plateau, tracking.log_epoch)
         saving = watch.ResumeCheckpoint(last, previous, config.trainer.checkpoint_seconds, before_writing)
         watchers = [history, saving, *watch.progress_of(config, data.train_images)]
         trainer = watch.build_trainer(job, watchers, checkpoints)

@@ -23,7 +23,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from torch.nn import functional
 
-from datamodules.configured import list_source, load_source, stage_data
+from datamodules.configured import load_source, stage_data
+from datamodules.listing import list_source
 from lightning_modules.hardware import arithmetic
 from lightning_modules.start import build_module
 from stages.config import Config, to_config

@@ -85,12 +85,12 @@ def write_results(
         logits=module.predictions.logits.numpy(),
         classes=images.classes,
     )
-    plateau = find_plateau(history.losses, job.plateau_rule)
+    plateau = find_plateau(history.losses, job.recipe.plateau)
     record = Record(
         schema_version=RECORD_SCHEMA,
         id=recipe.id,
         stage=recipe.stage,
-        chain=job.chain,
+        chain=list(job.chain),
         transfer=transfer,
         parent=recipe.parent,
         starting_point=starting_point,

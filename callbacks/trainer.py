@@ -23,7 +23,7 @@ def build_trainer(job: Job, callbacks: Sequence[pl.Callback], checkpoints: Atomi
     return pl.Trainer(
         accelerator=job.config.trainer.accelerator,
         devices=job.config.trainer.devices,
-        precision=job.recipe.arithmetic.precision,  # type: ignore[arg-type]  # checked by validate_config
+        precision=job.recipe.arithmetic.precision,  # type: ignore[arg-type]  # never auto
         max_epochs=job.recipe.plateau.max_epochs,
         callbacks=list(callbacks),
         # Lightning starts a run's processes itself, in a job of Slurm too, where a job is one stage run.

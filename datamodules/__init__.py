@@ -7,6 +7,6 @@ and which listing and preparing data does not need.
 from datamodules.domain import Domain, Side
 from datamodules.listing import Listing, list_source
 from datamodules.loading import load
-from datamodules.source import Source
+from stages.source import Source
 
 __all__ = ["Domain", "Listing", "Side", "Source", "list_source", "load"]

@@ -1,42 +1,22 @@
 """From the configuration's keys to the images they name."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.batches.statistics import channel_statistics
 from datamodules.domain import Domain
-from datamodules.listing import Listing
-from datamodules.listing import list_source as _list_source
+from datamodules.listing import Listing, list_source
 from datamodules.loading import load
-from datamodules.source import Source
-from stages.config import Config, SourceConfig
+from stages.config import Config
 from stages.recipe import Recipe
 from stages.record import DataRecord
 from stages.seeds import Seeds
+from stages.source import Source
 
 if TYPE_CHECKING:
     from datamodules.batches.stage_data import StageData
 
 _GIB = 1024**3
-
-
-def source_from(config: SourceConfig) -> Source:
-    """The source that a configuration describes; keys left out stay unset.
-
-    Raises:
-        RelayError: if keys are missing or do not belong together.
-    """
-    return Source(**{key: value for key, value in asdict(config).items() if value is not None})
-
-
-def list_source(config: SourceConfig) -> Listing:
-    """List a configured source, without decoding an image; hand the result on to `load_source`.
-
-    Raises:
-        RelayError: if the source is not usable.
-    """
-    return _list_source(source_from(config))
 
 
 class Listings:
@@ -45,15 +25,14 @@ class Listings:
     def __init__(self) -> None:
         self._known: dict[Source, Listing] = {}
 
-    def of(self, config: SourceConfig) -> Listing:
-        """The listing of a configured source.
+    def of(self, source: Source) -> Listing:
+        """The listing of a source.
 
         Raises:
             RelayError: if the source is not usable.
         """
-        source = source_from(config)
         if source not in self._known:
-            self._known[source] = _list_source(source)
+            self._known[source] = list_source(source)
         return self._known[source]
 
 
@@ -85,7 +64,8 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
     """
     from datamodules.batches.stage_data import StageData
 
-    mean, std = recipe.data.mean, recipe.data.std
+    mean: tuple[float, ...] | None = recipe.data.mean
+    std: tuple[float, ...] | None = recipe.data.std
     if mean is None or std is None:
         mean, std = channel_statistics(domain)
     return StageData(
@@ -95,9 +75,9 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
         image_size=recipe.data.image_size,
         mean=mean,
         std=std,
-        augment=recipe.data.augment,  # type: ignore[arg-type]  # validate_config checked it
+        augment=recipe.data.augment,
         data_ratio=recipe.data.ratio,
-        ratio_unit=recipe.data.ratio_unit,  # type: ignore[arg-type]
+        ratio_unit=recipe.data.ratio_unit,
         order_seed=seeds.order,
         subset_seed=seeds.subset,
         augment_seed=seeds.augmentation,

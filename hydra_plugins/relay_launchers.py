@@ -1,12 +1,11 @@
 """Hydra launchers for several stage runs at once: joblib, submitit (processes or Slurm), Ray.
 
 The published plugins stop waiting for a batch as soon as one of its jobs is lost, and give no job an
-accelerator of its own. These wait for every job, and say of a lost one what became of it.
+accelerator of its own. These wait for every job, and report what became of a lost one.
 """
 
 import logging
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,17 +25,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from stages.console.output import refuse
 from stages.errors import RelayError
 from stages.machine.resources import claim_accelerator, jobs_at_once
+from stages.machine.slurm import wait_for_jobs
 
 log = logging.getLogger(__name__)
 
 # For `n_jobs` in conf/hydra/launcher; evaluated only for the launcher that is chosen.
 OmegaConf.register_new_resolver("relay_jobs_at_once", jobs_at_once, replace=True)
 
-_LONGEST_PAUSE = 10.0  # seconds between two questions to Slurm
-
 
 class OwnLauncherConfigs(SearchPathPlugin):
-    """Makes `conf/hydra/launcher/` hold where published plugins have launchers of the same names.
+    """Lets `conf/hydra/launcher/` win where published plugins have launchers of the same names.
 
     Hydra 1.3 takes what a plugin stored under a file's name for the file's schema. It asks this plugin after
     all plugins have been loaded and before any configuration is.
@@ -85,7 +83,7 @@ class Job:
 
 
 class ParallelLauncher(Launcher):
-    """What the launchers below share: `_run` differs."""
+    """What the launchers below share; only `_run` differs."""
 
     needs = ""  # a package, and the extra that installs it
     extra = ""
@@ -176,7 +174,7 @@ class SubmititLocalLauncher(ParallelLauncher):
 
 
 class SubmititSlurmLauncher(ParallelLauncher):
-    """A Slurm job array. What is asked for of Slurm are submitit's parameters, without `slurm_`."""
+    """A Slurm job array. `parameters` are those of submitit's Slurm executor, without `slurm_`."""
 
     needs, extra = "submitit", "slurm"
 
@@ -193,31 +191,12 @@ class SubmititSlurmLauncher(ParallelLauncher):
         executor.update_parameters(**_plain(self._parameters))
         submitted = executor.submit_array(list(jobs))
         try:
-            self._wait(submitted)
+            wait_for_jobs({job.job_id: job.paths.result_pickle for job in submitted})
         except KeyboardInterrupt:
             array = submitted[0].job_id.split("_")[0]
             log.warning("Slurm job %s goes on without this sweep; to end it: scancel %s", array, array)
             raise
         return [_submitit_return(job, "Slurm job") for job in submitted]
-
-    def _wait(self, submitted: Sequence[Any]) -> None:
-        """Until every job has left its result or the queue.
-
-        Asked of `squeue`, because submitit asks `sacct`, which many small clusters do not have, and would
-        wait for a cancelled job for ever there. A job is given up when it is twice missing in the queue: its
-        result may be seen late on a network file system.
-        """
-        open_jobs = {job.job_id: job for job in submitted}
-        missed: set[str] = set()
-        pause = 1.0
-        while open_jobs:
-            time.sleep(pause)
-            pause = min(_LONGEST_PAUSE, 1.2 * pause)
-            queued = _queued_jobs()
-            for job_id, job in list(open_jobs.items()):
-                if job.paths.result_pickle.exists() or (queued is not None and job_id in missed - queued):
-                    del open_jobs[job_id]
-            missed = set() if queued is None else set(open_jobs) - queued
 
 
 class RayLauncher(ParallelLauncher):
@@ -273,22 +252,6 @@ def _submitit_return(job: Any, what: str) -> JobReturn:
 
 def _lost(message: str) -> JobReturn:
     return JobReturn(status=JobStatus.FAILED, _return_value=RelayError(message))
-
-
-def _queued_jobs() -> set[str] | None:
-    """The user's jobs that Slurm has not ended, or None if it does not answer."""
-    try:
-        answer = subprocess.run(
-            ["squeue", "--me", "--noheader", "--array", "--format=%i"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        log.warning("squeue does not answer: %s", error)
-        return None
-    return set(answer.stdout.split())
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

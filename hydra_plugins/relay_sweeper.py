@@ -1,9 +1,7 @@
-"""Hydra's door to the relay: `-m` turns chains into stage runs and launches one batch per depth."""
+"""Hydra's sweeper: `-m` turns chains into stage runs and launches one batch per depth."""
 
 import itertools
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,15 @@ from stages.console.summary import failure_lines, plan_table, result_table
 from stages.cost import recorded_speeds
 from stages.errors import RelayError
 from stages.machine.memory import keep_freed_memory
-from stages.machine.resources import THREAD_VARIABLES, available_cores, threads_per_job
+from stages.machine.resources import available_cores, threads_per_job, workers_environment
 from stages.outcome import Outcome
+from stages.parameters import schema
 from stages.plan import Plan, build_plan, source_of
 from stages.request import Request, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
 
-ConfigStore.instance().store(name="schema", node=Config, provider="relay")
+ConfigStore.instance().store(name="schema", node=schema(Config), provider="relay")
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="relay",
@@ -36,12 +35,12 @@ ConfigStore.instance().store(
     provider="relay",
 )
 
-# Keys that differ between the stage runs of one chain or are cheap to set without composing again.
+# Keys that differ between the stage runs of one chain, or that are set without composing again.
 _PLANNED = ("stage", "process", "seed", "source_seed", "data_ratio")
 
 
 class RelaySweeper(BasicSweeper):
-    """BasicSweeper with another idea of a job: a stage run. What runs when, `stages` decides."""
+    """BasicSweeper whose jobs are stage runs. `stages` decides what runs when."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plan and launch what was typed.
@@ -102,17 +101,17 @@ class RelaySweeper(BasicSweeper):
         settings = self.config.hydra.launcher
         if settings._target_.endswith(".BasicLauncher"):  # jobs in this process, which show their own bar
             return run_plan(plan, store, self.launcher.launch)
-        # One bar a job on one terminal would overwrite each other.
+        # The bars of several jobs on one terminal would overwrite each other.
         shared_terminal = getattr(self.launcher, "shares_terminal", False)
         execution = ["callbacks.progress=false"] if shared_terminal else []
         if threads is None and (threads := threads_per_job(settings, available_cores())) is not None:
             execution.append(f"trainer.threads={threads}")
         live = LiveLine(plan, plan.missing(store), store, recorded_speeds(plan, store))
-        with _workers_environment(threads):
+        with workers_environment(threads):
             return run_plan(plan, store, self.launcher.launch, execution=execution, watch=live.during)
 
     def _requests(self, overrides: Iterable[Override]) -> list[Request]:
-        """Every combination of what was typed, as chains. What is typed last wins, as in BasicSweeper."""
+        """Every combination of what was typed, as chains. The last of equal keys wins, as in BasicSweeper."""
         given = {override.key_or_group: override for override in overrides}
         if "stage" in given and "process" in given:
             raise RelayError("give either +stage=... (one chain) or process=..., not both")
@@ -157,30 +156,6 @@ class RelaySweeper(BasicSweeper):
         """Compose as a job will."""
         assert isinstance(self.config, DictConfig)
         return to_config(with_absolute_paths(self._loader.load_sweep_config(self.config, overrides)))
-
-
-@contextmanager
-def _workers_environment(threads: int | None) -> Iterator[None]:
-    """Let jobs in other processes find the project, from whichever folder they start, and share the cores.
-
-    The numbers of threads stand in the environment because libraries read them as they are loaded.
-    """
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", *THREAD_VARIABLES)}
-    project = str(Path(__file__).resolve().parent.parent)
-    inherited = os.environ.get("PYTHONPATH")
-    if project not in (inherited or "").split(os.pathsep):
-        os.environ["PYTHONPATH"] = project if not inherited else f"{project}{os.pathsep}{inherited}"
-    if threads is not None:
-        for name in THREAD_VARIABLES:
-            os.environ.setdefault(name, str(threads))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _settings(override: Override) -> list[str]:

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lightning_modules.metrics import Evaluation, evaluate
 from lightning_modules.transfer import TransferReport, set_train_mode, trainable_parameters
 from stages.errors import RelayError
+from stages.recipe import Optim
 from stages.seeds import derive_seed
 
 REPORT_KEY = "transfer_report"  # of a resume checkpoint
@@ -23,22 +24,6 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
     indices: Tensor
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """Stochastic gradient descent with momentum; the rate rises linearly over `warmup_steps`.
-
-    `gradient_clip` bounds the norm of the whole gradient. `fused` steps all parameters in one pass over
-    memory, which cannot be combined with the scaled gradients of float16.
-    """
-
-    lr: float
-    momentum: float
-    weight_decay: float
-    warmup_steps: int
-    gradient_clip: float | None = None
-    fused: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,17 +49,26 @@ class StageModule(pl.LightningModule):
     Args:
         network: maps (N, 3, S, S) to logits (N, classes).
         report: which parameters were kept, initialised and frozen.
-        optimisation: how to step.
+        optim: how to step.
         dropout_seed: seed of the dropout stream.
+        fused: steps all parameters in one pass over memory, which cannot be combined with the scaled
+            gradients of float16.
     """
 
     def __init__(
-        self, network: nn.Module, report: TransferReport, optimisation: Optimisation, dropout_seed: int
+        self,
+        network: nn.Module,
+        report: TransferReport,
+        optim: Optim,
+        dropout_seed: int,
+        *,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
         self.report = report
-        self.optimisation = optimisation
+        self.optim = optim
+        self.fused = fused
         self.dropout_seed = dropout_seed
         self.train_loss = float("nan")
         self.evaluation: Evaluation | None = None
@@ -133,13 +127,13 @@ class StageModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """SGD over the parameters that are not frozen, and the warm-up."""
-        settings = self.optimisation
+        settings = self.optim
         optimizer = torch.optim.SGD(
             trainable_parameters(self.network),
             lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            fused=settings.fused,
+            fused=self.fused,
         )
         if settings.warmup_steps == 0:
             return optimizer
@@ -148,8 +142,8 @@ class StageModule(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradient's norm; Lightning itself refuses to for a fused optimiser, unscaled or not."""
-        if self.optimisation.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.optimisation.gradient_clip)
+        if self.optim.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.gradient_clip)
 
     def check_finite(self) -> None:
         """Refuse to go on with a loss that is not a number.

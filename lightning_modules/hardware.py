@@ -3,9 +3,10 @@
 import torch
 
 from stages.config import Config
+from stages.recipe import MemoryFormat, Precision
 
 
-def arithmetic(config: Config) -> tuple[str, str]:
+def arithmetic(config: Config) -> tuple[Precision, MemoryFormat]:
     """Precision and memory format of a configuration, `auto` resolved for this machine.
 
     bfloat16 where the processor multiplies it natively (AVX512-BF16 or AMX; CUDA from compute capability

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightning_modules.classifier import REPORT_KEY, Optimisation, StageModule
+from lightning_modules.classifier import REPORT_KEY, StageModule
 from lightning_modules.networks import build_network
 from lightning_modules.transfer import RULES, TransferReport, apply_transfer, freeze, scratch_report
 from lightning_modules.weights import read_weights
@@ -49,15 +49,8 @@ def build_module(
         network = network.to(memory_format=torch.channels_last)
     if recipe.arithmetic.compile:
         network.compile()
-    optimisation = Optimisation(
-        lr=recipe.optim.lr,
-        momentum=recipe.optim.momentum,
-        weight_decay=recipe.optim.weight_decay,
-        warmup_steps=recipe.optim.warmup_steps,
-        gradient_clip=recipe.optim.gradient_clip,
-        fused=recipe.arithmetic.precision != "16-mixed",
-    )
-    return StageModule(network, report, optimisation, seeds.dropout)
+    fused = recipe.arithmetic.precision != "16-mixed"
+    return StageModule(network, report, recipe.optim, seeds.dropout, fused=fused)
 
 
 def _saved_report(network: nn.Module, checkpoint: Mapping[str, Any]) -> TransferReport | None:

@@ -1,299 +1,217 @@
-"""The typed configuration: every key of `conf/`, its type, its meaning and its role.
+"""The typed configuration: every key of `conf/`, declared once (see `stages.parameters`).
 
-Hydra merges the files of `conf/` into these classes, so an unknown key or a wrong type is an error before
-anything is trained. No value stands here: values are in `conf/`. A key's role decides whether it enters a
-stage run's id (see `stages.recipe`):
-
-- recipe: it can change the result;
-- execution: how and where it is computed;
-- reporting: what is shown or logged.
+Hydra merges the files of `conf/` into the schema of these classes, so an unknown key or a wrong type is an
+error before anything is trained. docs/settings.md lists the keys with their values.
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import asdict, fields
+from typing import Annotated, Any, Literal
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from annotated_types import Ge
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stages.errors import RelayError
+from stages.machine.lock import LockKind
+from stages.parameters import Number, execution, group, recipe, reporting
+from stages.plateau import PlateauRule
+from stages.recipe import (
+    Arithmetic,
+    Descent,
+    GradientClip,
+    LearningRate,
+    Model,
+    Optim,
+    Preprocessing,
+    Ratio,
+    RatioUnit,
+    Seed,
+)
+from stages.source import Source
 
-Role = Literal["recipe", "execution", "reporting"]
-
-
-def recipe() -> Any:
-    """A key that can change the result and is therefore part of the id."""
-    return field(default=MISSING, metadata={"role": "recipe"})
-
-
-def execution() -> Any:
-    """A key that says how and where to compute, never what comes out."""
-    return field(default=MISSING, metadata={"role": "execution"})
-
-
-def reporting() -> Any:
-    """A key that says what is shown or logged."""
-    return field(default=MISSING, metadata={"role": "reporting"})
-
-
-def part() -> Any:
-    """A group of keys with a class of its own."""
-    return field(default=MISSING, metadata={"role": None})
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
+WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
-@dataclass
-class SourceConfig:
-    """Where a domain's images come from and how they are read; see `datamodules.source.Source`.
-
-    Every key but `kind` may be left out. What enters the id is the data identity: a digest of the list of
-    files with their sizes, labels and groups, or of the generator's parameters, and of how they are read.
-    """
-
-    kind: str = field(default=MISSING, metadata={"role": "recipe"})
-    generator: str | None = field(default=None, metadata={"role": "recipe"})
-    classes: int | None = field(default=None, metadata={"role": "recipe"})
-    train_images: int | None = field(default=None, metadata={"role": "recipe"})
-    val_images: int | None = field(default=None, metadata={"role": "recipe"})
-    size: int | None = field(default=None, metadata={"role": "recipe"})
-    seed: int | None = field(default=None, metadata={"role": "recipe"})
-    root: str | None = field(default=None, metadata={"role": "execution"})
-    manifest: str | None = field(default=None, metadata={"role": "execution"})
-    val_fraction: float | None = field(default=None, metadata={"role": "recipe"})
-    split_seed: int | None = field(default=None, metadata={"role": "recipe"})
-    decode_size: int | None = field(default=None, metadata={"role": "recipe"})
-    window: list[float] | None = field(default=None, metadata={"role": "recipe"})
-    color: str | None = field(default=None, metadata={"role": "recipe"})
-
-
-@dataclass
+@group
 class StageConfig:
-    """Training on one domain: `conf/stage/NAME.yaml`.
+    """Training on one domain: `conf/stage/NAME.yaml`."""
 
-    `name` is the file's name. `domain` looks the images up in `data.domains`, so that one stage serves the
-    embedded, the real and the paper's data; `source` gives them here instead, for a domain of the user's.
-    """
+    name: str = recipe("The file's name.")
+    domain: str | None = execution(
+        "Looks the images up in `data.domains`, so that one stage serves the embedded, the real and the "
+        "paper's data.",
+        default=None,
+    )
+    source: Source | None = None  # instead of `domain`, for images of the user's
 
-    name: str = recipe()
-    domain: str | None = field(default=None, metadata={"role": "execution"})
-    source: SourceConfig | None = field(default=None, metadata={"role": None})
 
-
-@dataclass
+@group
 class ProcessConfig:
-    """A learning process: a named chain with a transfer rule (paper, section 6).
+    """A learning process: a named chain with a transfer rule (paper, section 6)."""
 
-    `transfer` is the target's rule; without it, `transfer=` decides. `between` is the rule of the stages
-    between the first and the target; without it, the usual one. `title` stands before the name in tables and
-    figures.
-    """
-
-    name: str = reporting()
-    title: str = field(default="", metadata={"role": "reporting"})
-    chain: list[str] = execution()
-    transfer: str | None = field(default=None, metadata={"role": "execution"})
-    between: str | None = field(default=None, metadata={"role": "execution"})
+    name: str = reporting("The file's name.")
+    title: str = reporting("Stands before the name in tables and figures.", default="")
+    chain: tuple[str, ...] = execution("Stages, the sources first, the target last.")
+    transfer: str | None = execution("The target's transfer rule; null: `transfer=` decides.", default=None)
+    between: str | None = execution(
+        "The transfer rule of the stages between the first and the target; null: the usual one.", default=None
+    )
 
 
-@dataclass
-class DataConfig:
-    """The images of each domain, and how a batch of them is made ready for the network.
+@group
+class Domains:
+    """The images of each domain, apart: see `stages.recipe.Rate`."""
 
-    `image_size` in pixels; `mean` and `std` of the three channels after division by 255, both null to take
-    them from the domain's training images; `augment` is none, flip or dihedral. A set larger than
-    `memory_limit_gb` once decoded is streamed by `workers`.
-    """
-
-    name: str = reporting()
-    domains: dict[str, SourceConfig] = part()
-    image_size: int = recipe()
-    mean: list[float] | None = recipe()
-    std: list[float] | None = recipe()
-    augment: str = recipe()
-    memory_limit_gb: float = execution()
-    workers: int = execution()
+    name: str = reporting("The file's name.")
+    domains: dict[str, Source]
 
 
-@dataclass
-class ModelConfig:
-    """The network: `alexnet` (2012, exact) or `torchvision_alexnet`.
+@group
+class DataConfig(Preprocessing, Domains):
+    """The images of each domain, and how a batch of them is made ready for the network."""
 
-    `width` is the share of every hidden layer's channels, in (0, 1]: 1 is the exact network, less is for
-    trying things out.
-    """
-
-    name: str = recipe()
-    dropout: float = recipe()
-    initialisation: str = recipe()
-    width: float = recipe()
+    memory_limit_gb: Number = execution(
+        "A set larger than this once decoded is streamed instead of held.", unit="GiB"
+    )
+    workers: Annotated[int, Ge(0)] = execution("Processes that decode ahead where a set is streamed.")
 
 
-@dataclass
+@group
 class TransferConfig:
-    """Which layers a stage keeps of its parent: feature, conv_only, reuse_fc or finetune."""
+    """Which layers a stage keeps of its parent."""
 
-    rule: str = recipe()
-
-
-@dataclass
-class OptimConfig:
-    """Stochastic gradient descent with momentum (paper, section 6).
-
-    `lr_scratch` and `gradient_clip_scratch` when the stage starts from random weights, `lr_transfer` and
-    `gradient_clip_transfer` when it starts from a parent or a checkpoint. A clip bounds the norm of the whole
-    gradient. `warmup_steps` raises the rate linearly from zero.
-    """
-
-    lr_scratch: float = recipe()
-    lr_transfer: float = recipe()
-    momentum: float = recipe()
-    weight_decay: float = recipe()
-    batch_size: int = recipe()
-    warmup_steps: int = recipe()
-    gradient_clip_scratch: float | None = recipe()
-    gradient_clip_transfer: float | None = recipe()
+    rule: str = recipe("The transfer rule.")
 
 
-@dataclass
-class TrainerConfig:
-    """The machine: precision and memory format (`auto`: what it does best), devices, threads.
+@group
+class Rates:
+    """The rates, apart: see `stages.recipe.Rate`."""
 
-    `precision`: auto, 32-true, bf16-mixed or 16-mixed; `memory_format`: auto, contiguous or channels_last.
-    `threads` null uses all cores. `checkpoint_seconds` is the least time between two resume checkpoints.
-    `keep_last`: whether the last of them stays when the run is complete.
-    """
-
-    precision: str = recipe()
-    memory_format: str = recipe()
-    compile: bool = recipe()
-    accelerator: str = execution()
-    devices: int = execution()
-    threads: int | None = execution()
-    checkpoint_seconds: float = execution()
-    keep_last: bool = execution()
+    lr_scratch: LearningRate = recipe("Learning rate of a stage that starts from random weights.")
+    lr_transfer: LearningRate = recipe("Learning rate of a stage that starts from a parent or a checkpoint.")
 
 
-@dataclass
-class PlateauConfig:
-    """When a stage has been trained long enough; see `stages.plateau.PlateauRule`."""
+@group
+class OptimConfig(Descent, Rates):
+    """Stochastic gradient descent with momentum (paper, section 6)."""
 
-    min_delta: float = recipe()
-    patience: int = recipe()
-    length: int = recipe()
-    smoothing: int = recipe()
-    max_epochs: int = recipe()
+    gradient_clip_scratch: GradientClip | None = recipe(
+        "Bound of the whole gradient's norm, from random weights; null: none."
+    )
+    gradient_clip_transfer: GradientClip | None = recipe(
+        "Bound of the whole gradient's norm, from a parent or a checkpoint; null: none."
+    )
+
+    def of_start(self, *, transferred: bool) -> Optim:
+        """The values of a run that starts from random weights, or from a parent or a checkpoint."""
+        start = "transfer" if transferred else "scratch"
+        lr, clip = getattr(self, f"lr_{start}"), getattr(self, f"gradient_clip_{start}")
+        return Optim(lr=lr, gradient_clip=clip, **shared(Descent, self))
 
 
-@dataclass
+@group
+class TrainerConfig(Arithmetic):
+    """How a stage run computes: precision, memory format, devices, threads."""
+
+    accelerator: Accelerator = execution("What computes; auto takes a GPU where there is one.")
+    devices: Annotated[int, Ge(1)] = execution("Accelerators of one stage run.")
+    threads: Annotated[int, Ge(1)] | None = execution("CPU threads; null: all cores.")
+    checkpoint_seconds: Number = execution("Least time between two resume checkpoints.", unit="s")
+    keep_last: bool = execution("Whether the last resume checkpoint stays when the run is complete.")
+
+
+@group
 class CallbacksConfig:
     """What watches the training."""
 
-    plateau: PlateauConfig = part()
-    progress: bool = reporting()
+    plateau: PlateauRule
+    progress: bool = reporting("Whether a bar shows the epoch's progress.")
 
 
-@dataclass
+@group
 class LoggerConfig:
-    """Weights & Biases: `auto` is online if logged in and offline otherwise; online, offline, disabled."""
+    """Weights & Biases."""
 
-    wandb: str = reporting()
-    project: str = reporting()
-    entity: str | None = reporting()
-    study: str = reporting()
+    wandb: WandbMode = reporting("auto is online if logged in, else offline.")
+    project: str = reporting("W&B's project.")
+    entity: str | None = reporting("W&B's user or team; null: the user's default.")
+    study: str = reporting("First half of W&B's group, STUDY/PROCESS.")
 
 
-@dataclass
+@group
 class PathsConfig:
     """Folders; relative ones are taken from where the command was typed."""
 
-    runs_dir: str = execution()
-    data_dir: str = execution()
-    cache_dir: str = execution()
-    lock: str = execution()
+    runs_dir: str = execution("The store.")
+    data_dir: str = execution("Images of the user's.")
+    cache_dir: str = execution("Decoded and generated images.")
+    lock: LockKind = execution("How a run's folder is locked; soft on NFS and Lustre.")
 
 
-@dataclass
+@group
 class JobConfig:
-    """What the sweeper tells a job; never typed by hand.
+    """What the sweeper tells a job; never typed by hand."""
 
-    `chain` is the stage's path from the first source, `parent` and `id` are stage runs' ids, `index` of
-    `count` its place in the sweep, `images_after` the images that later stage runs will train on at most.
-    """
-
-    chain: list[str] | None = execution()
-    parent: str | None = execution()
-    id: str | None = execution()
-    index: int = execution()
-    count: int = execution()
-    images_after: int = execution()
+    chain: tuple[str, ...] | None = execution("The stage's path from the first source.")
+    parent: str | None = execution("The parent's id.")
+    id: str | None = execution("The stage run's id.")
+    index: int = execution("Its place in the sweep, from 1.")
+    count: int = execution("Stage runs of the sweep.")
+    images_after: int = execution("Images that later stage runs will train on at most.", unit="images")
 
 
-@dataclass
+@group
 class Config:
-    """One stage run, as `train.py` receives it.
+    """One stage run, as `train.py` receives it."""
 
-    `source_seed` null gives the sources their target's seed. `data_ratio` is the share of the target's
-    training set, in (0, 1], counted in `ratio_unit` (patch or patient). `init_from` is a checkpoint of the
-    user's for the chain's first stage. `plan` prints what would run and stops.
-    """
-
-    stage: StageConfig | None = field(default=None, metadata={"role": None})
-    process: ProcessConfig | None = field(default=None, metadata={"role": None})
-    data: DataConfig = part()
-    model: ModelConfig = part()
-    transfer: TransferConfig = part()
-    optim: OptimConfig = part()
-    trainer: TrainerConfig = part()
-    callbacks: CallbacksConfig = part()
-    logger: LoggerConfig = part()
-    paths: PathsConfig = part()
-    job: JobConfig = part()
-    seed: int = recipe()
-    source_seed: int | None = recipe()
-    data_ratio: float = recipe()
-    ratio_unit: str = recipe()
-    init_from: str | None = recipe()
-    plan: bool = execution()
+    stage: StageConfig | None = None
+    process: ProcessConfig | None = None
+    data: DataConfig
+    model: Model
+    transfer: TransferConfig
+    optim: OptimConfig
+    trainer: TrainerConfig
+    callbacks: CallbacksConfig
+    logger: LoggerConfig
+    paths: PathsConfig
+    job: JobConfig
+    seed: Seed = recipe("Feeds initialisation, order, dropout, subset and augmentation.")
+    source_seed: Seed | None = recipe("Seed of all stages but the target; null: the target's seed.")
+    data_ratio: Ratio = recipe("Share of the target's training set.")
+    ratio_unit: RatioUnit = recipe("What the share counts.")
+    init_from: str | None = recipe(
+        "A checkpoint of the user's for the chain's first stage (Lightning's or a state dict)."
+    )
+    plan: bool = execution("Whether to print what would be trained, and stop.")
 
 
-def leaf_roles(schema: type = Config, prefix: str = "") -> dict[str, Role | None]:
-    """Role of every key of the configuration by its dotted name; a dict's entries share the name `*`.
-
-    A leaf without a role maps to None, which a test refuses.
-    """
-    roles: dict[str, Role | None] = {}
-    hints = get_type_hints(schema)
-    for entry in fields(schema):
-        name = f"{prefix}{entry.name}"
-        nested, star = _nested_class(hints[entry.name])
-        if nested is None:
-            roles[name] = entry.metadata.get("role")
-        else:
-            roles.update(leaf_roles(nested, f"{name}.*." if star else f"{name}."))
-    return roles
-
-
-def _nested_class(hint: Any) -> tuple[type | None, bool]:
-    """The configuration class inside a type hint, and whether it is the value type of a dict."""
-    if isinstance(hint, type) and is_dataclass(hint):
-        return hint, False
-    for inner in get_args(hint):
-        nested, _ = _nested_class(inner)
-        if nested is not None:
-            return nested, getattr(hint, "__origin__", None) is dict
-    return None, False
+def shared(part: type, config: Any) -> dict[str, Any]:
+    """The values of a group in a configuration that extends it, by name."""
+    return {entry.name: getattr(config, entry.name) for entry in fields(part)}
 
 
 def to_config(config: DictConfig) -> Config:
     """The typed configuration of what Hydra composed, every interpolation resolved.
 
     Raises:
-        RelayError: if a value is missing or an interpolation fails; names the key.
+        RelayError: if a value is missing or not allowed, or an interpolation fails; names the key.
     """
     plain = OmegaConf.create({key: config._get_node(key) for key in config if key != "hydra"})
     try:
-        # As plain values: merged as it is, a typed part keeps a key that `+optim.learning_rate=1` appended.
-        typed = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(plain, resolve=True))
-        result = OmegaConf.to_object(typed)
+        values = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise RelayError(f"configuration: {error}") from None
-    assert isinstance(result, Config)
-    return result
+    return Config(**_tuples(values))
+
+
+def config_document(config: Config) -> str:
+    """A configuration as `config.yaml` keeps it."""
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+
+
+def _tuples(values: Any) -> Any:
+    """Nested values with tuples for lists."""
+    if isinstance(values, dict):
+        return {name: _tuples(value) for name, value in values.items()}
+    return tuple(map(_tuples, values)) if isinstance(values, list) else values

@@ -3,7 +3,7 @@
 import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def work_of(plan: Plan, run: StageRun) -> Work:
     return Work(
         stage=recipe.stage,
         network=(recipe.model.name, recipe.model.width, recipe.data.image_size, recipe.arithmetic.precision),
-        plateau=dict(recipe.plateau),
+        plateau=asdict(recipe.plateau),
         epoch_images=plan.images[run.id],
     )
 

@@ -9,20 +9,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from stages.build import build_recipe
-from stages.config import Config, LoggerConfig
+from stages.config import Config, LoggerConfig, config_document
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
 from stages.machine.lock import RunLock
 from stages.outcome import Outcome
 from stages.plan import parent_folder
-from stages.plateau import PlateauRule
 from stages.processes import chain_rules, load_processes, process_name
 from stages.recipe import Recipe, short_id
 from stages.store import RunFolder, Store
-from stages.validate import plateau_rule, validate_config
+from stages.validate import validate_config
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +70,9 @@ class Job:
         return self.store.folder(self.recipe.stage, self.recipe.id)
 
     @property
-    def chain(self) -> list[str]:
+    def chain(self) -> tuple[str, ...]:
         """The stages from the first source to the run's own."""
-        return self.config.job.chain or [self.recipe.stage]
+        return self.config.job.chain or (self.recipe.stage,)
 
     @property
     def parent_weights(self) -> Path | None:
@@ -87,11 +84,6 @@ class Job:
     def users_weights(self) -> Path | None:
         """The checkpoint of the user's that the run starts from, or None."""
         return None if self.config.init_from is None else Path(self.config.init_from)
-
-    @property
-    def plateau_rule(self) -> PlateauRule:
-        """When the training has reached its plateau."""
-        return plateau_rule(self.config)
 
     @property
     def process(self) -> str | None:
@@ -128,7 +120,7 @@ class Job:
             folder.open_for(self.recipe)
             folder.failure.unlink(missing_ok=True)
             try:
-                write_text(folder.config, OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+                write_text(folder.config, config_document(self.config))
                 yield False
             except Exception:
                 write_text(folder.failure, traceback.format_exc())

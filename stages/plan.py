@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import Protocol
 
 from stages.build import build_recipe
-from stages.config import Config, SourceConfig
+from stages.config import Config
 from stages.errors import RelayError
 from stages.processes import USUAL_RULE, load_processes
-from stages.recipe import Recipe, short_id
+from stages.recipe import MemoryFormat, Precision, Recipe, short_id
 from stages.request import Request
+from stages.source import Source
 from stages.store import RunFolder, Store
 from stages.validate import validate_config
 
@@ -48,7 +49,7 @@ class StageRun:
     @property
     def job_config(self) -> Config:
         """The configuration of its job, where it is trained in this process."""
-        job = replace(self.config.job, id=self.id, chain=list(self.chain), parent=self.recipe.parent)
+        job = replace(self.config.job, id=self.id, chain=self.chain, parent=self.recipe.parent)
         return replace(self.config, job=job)
 
 
@@ -90,8 +91,8 @@ class Plan:
 def build_plan(
     requests: Sequence[Request],
     compose: Callable[[str, tuple[str, ...]], Config],
-    identify: Callable[[SourceConfig], DataIdentity],
-    arithmetic: Callable[[Config], tuple[str, str]],
+    identify: Callable[[Source], DataIdentity],
+    arithmetic: Callable[[Config], tuple[Precision, MemoryFormat]],
 ) -> Plan:
     """Turn chains into a graph of distinct stage runs, ids computed from the sources up.
 
@@ -118,8 +119,8 @@ class _Planner:
     def __init__(
         self,
         compose: Callable[[str, tuple[str, ...]], Config],
-        identify: Callable[[SourceConfig], DataIdentity],
-        arithmetic: Callable[[Config], tuple[str, str]],
+        identify: Callable[[Source], DataIdentity],
+        arithmetic: Callable[[Config], tuple[Precision, MemoryFormat]],
     ) -> None:
         self._compose = compose
         self._identify = identify
@@ -200,7 +201,7 @@ def check_name(stage: str, config: Config) -> None:
         )
 
 
-def source_of(config: Config) -> SourceConfig:
+def source_of(config: Config) -> Source:
     """Where the images of a configuration's stage come from.
 
     Raises:

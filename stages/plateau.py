@@ -7,37 +7,33 @@ of the learning process" as representative, without saying how either is found; 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Lt
+
+from stages.parameters import Number, group, recipe
 
 
-@dataclass(frozen=True)
+@group
 class PlateauRule:
-    """When the training loss counts as flat.
+    """When a stage has been trained long enough (the paper says "until obtaining training loss plateaus")."""
 
-    Attributes:
-        min_delta: least relative improvement of the smoothed loss that counts, in [0, 1).
-        patience: epochs without such an improvement after which the plateau has begun, at least 1.
-        length: epochs to train and evaluate from then on, at least 1.
-        smoothing: epochs in the moving average of the loss, at least 1 (1: none).
-        max_epochs: epochs after which training stops in any case, at least `length`.
-
-    Raises:
-        ValueError: for a value outside of these bounds.
-    """
-
-    min_delta: float
-    patience: int
-    length: int
-    smoothing: int
-    max_epochs: int
+    min_delta: Annotated[Number, Ge(0), Lt(1)] = recipe(
+        "Least relative improvement of the smoothed loss that counts."
+    )
+    patience: Annotated[int, Ge(1)] = recipe(
+        "Epochs without such an improvement after which the plateau has begun.", unit="epochs"
+    )
+    length: Annotated[int, Ge(1)] = recipe("Epochs trained and evaluated from then on.", unit="epochs")
+    smoothing: Annotated[int, Ge(1)] = recipe(
+        "Epochs in the moving average of the loss; 1 is none.", unit="epochs"
+    )
+    max_epochs: Annotated[int, Ge(1)] = recipe(
+        "Epochs after which training ends in any case, at least `length`.", unit="epochs"
+    )
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.min_delta < 1.0:
-            raise ValueError(f"min_delta is {self.min_delta}; it must be in [0, 1)")
-        for name in ("patience", "length", "smoothing"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if self.max_epochs < self.length:
             raise ValueError(
                 f"max_epochs ({self.max_epochs}) is less than the plateau's length ({self.length})"

@@ -1,15 +1,19 @@
 """The recipe of a stage run, and its id.
 
 A recipe is everything that can change the result. It is built once, from the typed configuration, and
-compared whole wherever a stored run is opened; its SHA-256 is the stage run's id.
+compared whole wherever a stored run is opened; its SHA-256 is the stage run's id. The configuration
+(`stages.config`) has the recipe's groups and adds what does not change a result.
 """
 
 import hashlib
 import json
-import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict
+
+from stages.parameters import Number, group, recipe
+from stages.plateau import PlateauRule
 
 # Raise it when the code changes what an equal configuration computes: every id moves then.
 RECIPE_VERSION = 1
@@ -19,86 +23,123 @@ RECIPE_VERSION = 1
 SHORT_ID = 16
 
 
-def _no_negative_zero(value: float) -> float:
-    return 0.0 if value == 0.0 else value
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+MemoryFormat = Literal["auto", "contiguous", "channels_last"]
+Augment = Literal["none", "flip", "dihedral"]
+RatioUnit = Literal["patch", "patient"]
+
+Seed = Annotated[int, Ge(0)]
+Ratio = Annotated[Number, Gt(0), Le(1)]
+LearningRate = Annotated[Number, Gt(0)]
+GradientClip = Annotated[Number, Gt(0)]
+Channels = tuple[Number, Number, Number]
+Deviations = tuple[Annotated[Number, Gt(0)], Annotated[Number, Gt(0)], Annotated[Number, Gt(0)]]
 
 
-Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_no_negative_zero)]
-
-
-class _Part(BaseModel):
-    # strict: True is not 1, "1e-5" is not a number; integers are taken as floats where a float stands
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ModelRecipe(_Part):
+@group
+class Model:
     """The network."""
 
-    name: str
-    dropout: Number
-    initialisation: str
-    width: Number
+    name: str = recipe("Which network; see docs/networks.md.")
+    dropout: Annotated[Number, Ge(0), Lt(1)] = recipe(
+        "Probability of dropping a unit at the two fully connected layers (paper, section 6)."
+    )
+    initialisation: str = recipe("How random weights are drawn.")
+    width: Annotated[Number, Gt(0), Le(1)] = recipe(
+        "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out."
+    )
 
 
-class OptimRecipe(_Part):
-    """Stochastic gradient descent; `lr` is the rate that this run uses."""
+@group
+class Descent:
+    """Stochastic gradient descent with momentum (paper, section 6), however a stage starts."""
 
-    lr: Number
-    momentum: Number
-    weight_decay: Number
-    batch_size: int
-    warmup_steps: int
-    gradient_clip: Number | None
-
-
-class DataRecipe(_Part):
-    """Which images (`digest`, see `datamodules.listing`) and how a batch of them is made ready."""
-
-    digest: str
-    image_size: int
-    mean: tuple[Number, ...] | None
-    std: tuple[Number, ...] | None
-    augment: str
-    ratio: Number
-    ratio_unit: str
+    momentum: Annotated[Number, Ge(0), Lt(1)] = recipe("Momentum of the gradient's running sum.")
+    weight_decay: Annotated[Number, Ge(0)] = recipe("Share of a weight that is added to its gradient.")
+    batch_size: Annotated[int, Ge(1)] = recipe("Images in one step, over all devices.", unit="images")
+    warmup_steps: Annotated[int, Ge(0)] = recipe(
+        "Steps over which the rate rises linearly from zero.", unit="steps"
+    )
 
 
-class ArithmeticRecipe(_Part):
-    """How numbers are rounded and added."""
+@group
+class Rate:
+    """The rate, apart: a file's keys are in the order of the classes, and it stands first."""
 
-    precision: str
-    memory_format: str
-    compile: bool
-
-
-class PlateauRecipe(_Part):
-    """When training ends."""
-
-    min_delta: Number
-    patience: int
-    length: int
-    smoothing: int
-    max_epochs: int
+    lr: LearningRate = recipe("Learning rate.")
 
 
-class Recipe(_Part):
+@group
+class Optim(Descent, Rate):
+    """Stochastic gradient descent as a run uses it: `lr` and `gradient_clip` are those of its start."""
+
+    gradient_clip: GradientClip | None = recipe("Bound of the whole gradient's norm.")
+
+
+@group
+class Preprocessing:
+    """How a batch of images is made ready for the network."""
+
+    image_size: Annotated[int, Ge(1)] = recipe("Side of the network's square input.", unit="px")
+    mean: Channels | None = recipe(
+        "Subtracted from the three channels after division by 255; null takes it from the domain's training "
+        "images. null exactly where `std` is."
+    )
+    std: Deviations | None = recipe("What the three channels are divided by then.")
+    augment: Augment = recipe(
+        "Symmetries drawn while training: flip mirrors left and right, dihedral is one of the square's eight "
+        "rotations and reflections."
+    )
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError(f"mean is {self.mean} and std {self.std}; they must be null together")
+
+
+@group
+class Identified:
+    """The digest, apart: see `Rate`."""
+
+    digest: str = recipe("Which images; see `datamodules.listing`.")
+
+
+@group
+class Data(Preprocessing, Identified):
+    """Which images, how many of them, and how a batch of them is made ready."""
+
+    ratio: Ratio = recipe("Share of the training images.")
+    ratio_unit: RatioUnit = recipe("What the share counts.")
+
+
+@group
+class Arithmetic:
+    """How numbers are rounded and added. A recipe holds what `auto` was on its machine."""
+
+    precision: Precision = recipe("auto is bf16-mixed where the machine has bfloat16, else 32-true.")
+    memory_format: MemoryFormat = recipe("auto is channels_last where convolutions are faster so.")
+    compile: bool = recipe("torch.compile: faster steps after minutes of compiling.")
+
+
+class Recipe(BaseModel):
     """All that can change a stage run's result.
 
     `parent` is the parent's full id, `init_from` the SHA-256 of a checkpoint file of the user's; `transfer`
     is None for a run that starts from random weights.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
     version: int
     stage: str
     parent: str | None
     init_from: str | None
     transfer: str | None
-    seed: int
-    model: ModelRecipe
-    optim: OptimRecipe
-    data: DataRecipe
-    arithmetic: ArithmeticRecipe
-    plateau: PlateauRecipe
+    seed: Seed
+    model: Model
+    optim: Optim
+    data: Data
+    arithmetic: Arithmetic
+    plateau: PlateauRule
 
     def canonical_json(self) -> str:
         """The recipe as JSON with sorted keys, no spaces and shortest round-trip numbers."""
@@ -132,8 +173,3 @@ def _without_legacy(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def short_id(full: str) -> str:
     """The part of an id that names its folder."""
     return full[:SHORT_ID]
-
-
-def is_ratio(value: float) -> bool:
-    """Whether a data ratio is in (0, 1]."""
-    return math.isfinite(value) and 0.0 < value <= 1.0

@@ -73,18 +73,24 @@ def run_plan(
             )
         returned: Sequence[Any] = ()
         if jobs:
-            try:
-                with watch(ready, outcomes):
-                    returned = launch(jobs, launched - len(jobs))
-            except RelayError:  # it cannot launch anything
-                raise
-            except Exception as error:  # a launcher raises whatever its workers died of
-                log.warning("The launcher reported: %s", error)
+            with watch(ready, outcomes):
+                returned = _launched(launch, jobs, launched - len(jobs))
         for run, job in zip_longest(ready, returned[: len(ready)]):
             outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run, _message(job))
             if outcomes[run.id].status == "failed":
                 log.error("Failed: %s: %s", describe(run), outcomes[run.id].message)
     return outcomes
+
+
+def _launched(launch: Launch, jobs: Sequence[Sequence[str]], first: int) -> Sequence[Any]:
+    """What the jobs returned; nothing if the launcher failed, whose jobs may have ended well."""
+    try:
+        return launch(jobs, first)
+    except RelayError:  # it cannot launch anything
+        raise
+    except Exception as error:  # a launcher raises whatever its workers died of
+        log.warning("The launcher reported: %s", error)
+        return ()
 
 
 def _parent_is_complete(plan: Plan, store: Store, run: StageRun) -> bool:

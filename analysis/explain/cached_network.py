@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.explain.arrays import DAMAGED, Arrays, read_arrays, write_arrays
 from analysis.explain.choices import Precision
-from stages.recipe import ModelRecipe, short_id
+from stages.recipe import Model, short_id
 from stages.store import RunFolder
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class CachedNetwork:
         return "bfloat16" if trained == "bf16-mixed" else "float32"
 
     @cached_property
-    def model(self) -> ModelRecipe:
+    def model(self) -> Model:
         """What the run's recipe says of the network.
 
         Raises:

@@ -7,7 +7,7 @@ from torch import nn
 from lightning_modules.networks import build_network, specification_named
 from lightning_modules.weights import read_weights
 from stages.errors import RelayError
-from stages.recipe import ModelRecipe
+from stages.recipe import Model
 from stages.store import RunFolder
 
 
@@ -51,7 +51,7 @@ def load_network(folder: Path) -> nn.Module:
     return network.eval()
 
 
-def model_of(run: RunFolder) -> ModelRecipe:
+def model_of(run: RunFolder) -> Model:
     """The network that a stage run's recipe names.
 
     Raises:
@@ -59,6 +59,6 @@ def model_of(run: RunFolder) -> ModelRecipe:
     """
     content = run.read_recipe()
     try:
-        return ModelRecipe.model_validate(content["model"])
-    except (KeyError, TypeError, ValueError) as error:
+        return Model(**content["model"])
+    except (KeyError, TypeError, RelayError) as error:
         raise RelayError(f"{run.recipe} names no network: {str(error).splitlines()[0]}") from None

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import Tensor
@@ -21,11 +21,14 @@ from datamodules.batches.loader import SideBatches
 from datamodules.batches.preprocess import Preprocess
 from datamodules.batches.resize import resize_bicubic
 from datamodules.batches.statistics import channel_statistics
-from datamodules.configured import list_source, load_source
+from datamodules.configured import load_source
 from datamodules.domain import Domain
-from stages.config import Config, SourceConfig
+from datamodules.listing import list_source
+from stages.config import Config
 from stages.errors import RelayError
+from stages.parameters import schema
 from stages.plan import source_of
+from stages.source import Source
 from stages.store import RunFolder
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -108,8 +111,8 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
     run = RunFolder(folder)
     config = _read_config(run.config)
     if cache_dir is not None:
-        config.paths.cache_dir = str(cache_dir)
-    source = cast(SourceConfig, OmegaConf.to_object(cast(Any, source_of(config))))
+        OmegaConf.update(cast(DictConfig, config), "paths.cache_dir", str(cache_dir))
+    source = Source(**cast(Any, OmegaConf.to_container(cast(Any, source_of(config)))))
     listing = list_source(source)
     data = run.read_recipe()["data"]
     if listing.digest != data["digest"]:
@@ -136,7 +139,7 @@ def _read_config(path: Path) -> Config:
     try:
         loaded = OmegaConf.load(path)
         # Not made an object: an earlier version's may lack a setting that has nothing to do with images.
-        config = cast(Config, OmegaConf.merge(OmegaConf.structured(Config), loaded))
+        config = cast(Config, OmegaConf.merge(OmegaConf.structured(schema(Config)), loaded))
         if config.stage is None or not config.data.domains:
             raise ValueError("it names no stage or no domain")
         return config

@@ -1,15 +1,13 @@
 """How do uint8 pixels become the network's input, on the device, a batch at a time?"""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from datamodules.batches.resize import resize_bicubic
 from stages.errors import RelayError
-
-Augment = Literal["none", "flip", "dihedral"]
+from stages.recipe import Augment
 
 
 class Preprocess:

@@ -6,11 +6,12 @@ import torch
 from pytorch_lightning import LightningDataModule
 
 from datamodules.batches.loader import Batch, EpochLoader, SideBatches
-from datamodules.batches.preprocess import Augment, Preprocess
+from datamodules.batches.preprocess import Preprocess
 from datamodules.batches.sampler import EpochBatches
-from datamodules.batches.subset import RatioUnit, stratified_subset
+from datamodules.batches.subset import stratified_subset
 from datamodules.domain import Domain
 from stages.errors import RelayError
+from stages.recipe import Augment, RatioUnit
 from stages.seeds import seeded_word
 
 

@@ -1,15 +1,13 @@
 """Which samples does a data ratio keep?"""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.rounding import share
 from stages.errors import RelayError
+from stages.recipe import RatioUnit
 from stages.seeds import seeded_order
 
-RatioUnit = Literal["patch", "patient"]
 _CANDIDATES = 4  # groups of each class to choose the next from: balanced, yet the seed decides
 
 

@@ -1,6 +1,6 @@
 """Contact sheets of the embedded domains: `python -m datamodules.embedded.contact_sheet OUT_DIR [NAME ...]`.
 
-Writes OUT_DIR/NAME.png for each domain, by default natural, texture and dld: a row a class with its
+Writes OUT_DIR/NAME.png for each domain, by default natural, texture and dld: one row per class with its
 name and samples of the training side, for people to judge what the networks are trained on.
 """
 
@@ -11,51 +11,40 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from datamodules.domain import Domain
+from datamodules.pixels.contact_sheet import contact_sheet
+from datamodules.pixels.window import window_to_uint8
 from stages.errors import RelayError
 
 CLASSES = {"natural": 10, "texture": 20, "dld": 7}
 """Classes of each embedded domain by default."""
 
-HU_WINDOW = (-1000.0, 400.0)
-"""Hounsfield units shown as black and as white."""
-
 _SIZES = {"natural": 96, "texture": 96, "dld": 32}
 _DRAWN = {"natural": 8, "texture": 8, "dld": 80}  # training images a class; rare patterns of dld need more
 _PIXELS = 500_000  # of all samples on a sheet; keeps the file small enough for a repository
 _LIMIT = 290_000  # bytes of a file; colours are given up until it is kept
-_GAP = 4
-_LABEL_WIDTH = 120
 
 
-def contact_sheet(domain: Domain, columns: int = 8) -> Image.Image:
+def sheet_of_domain(domain: Domain, columns: int = 8) -> Image.Image:
     """Lay out samples of the training side.
 
     Args:
-        domain: uint8 or uint16 images, or int16 in Hounsfield units, grey or RGB.
-        columns: samples a class; fewer are shown of a class that has fewer.
+        domain: Fresh from its generator.
+        columns: Samples per class; fewer are shown of a class that has fewer.
 
     Returns:
-        An RGB image, a row a class, the class's name at its left.
+        An RGB image, one row per class, the class's name at its left.
     """
-    tile = min(96, int((_PIXELS / columns / len(domain.classes)) ** 0.5))
-    step = tile + _GAP
-    size = (_LABEL_WIDTH + columns * step, len(domain.classes) * step + _GAP)
-    sheet = Image.new("RGB", size, (255, 255, 255))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    images = domain.train.images
+    images, labels = domain.train.images, domain.train.labels
     assert isinstance(images, np.ndarray)
-    for label, name in enumerate(domain.classes):
-        top = _GAP + label * step
-        draw.text((_GAP, top + tile // 2), name, fill=(0, 0, 0), font=font, anchor="lm")
-        for column, index in enumerate(np.flatnonzero(domain.train.labels == label)[:columns]):
-            sample = Image.fromarray(_visible(images[index])).convert("RGB")
-            sample = sample.resize((tile, tile), Image.Resampling.BICUBIC)
-            sheet.paste(sample, (_LABEL_WIDTH + column * step, top))
-    return sheet
+    tile = min(96, int((_PIXELS / columns / len(domain.classes)) ** 0.5))
+    rows = {
+        name: [window_to_uint8(image, None) for image in images[labels == label][:columns]]
+        for label, name in enumerate(domain.classes)
+    }
+    return contact_sheet(rows, columns, tile)
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:
@@ -67,15 +56,6 @@ def save_sheet(sheet: Image.Image, path: Path) -> None:
         if buffer.tell() <= _LIMIT:
             break
     path.write_bytes(buffer.getvalue())
-
-
-def _visible(image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """An image as bytes, shape kept."""
-    if image.dtype == np.uint8:
-        return image.astype(np.uint8)
-    low, high = HU_WINDOW if image.dtype == np.int16 else (0.0, 65535.0)
-    grey = (image.astype(np.float64) - low) / (high - low)
-    return (np.clip(grey, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def generate_domain(name: str, seed: int = 0) -> Domain:
@@ -111,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out_dir.mkdir(parents=True, exist_ok=True)
     for name in options.names or CLASSES:
-        save_sheet(contact_sheet(generate_domain(name)), options.out_dir / f"{name}.png")
+        save_sheet(sheet_of_domain(generate_domain(name)), options.out_dir / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ form tells the classes apart. Rendering is sphere tracing (Hart 1996) of signed 
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.domain import Domain, Side
+from datamodules.domain import Domain
 from datamodules.embedded.rendering import Bodies, Plane, Rows, Scene, render
 from datamodules.embedded.sampling import (
-    SPLITS,
     Draws,
     Float,
     balanced_counts,
@@ -20,6 +19,7 @@ from datamodules.embedded.sampling import (
     hsv_to_rgb,
     limit,
     sample_generators,
+    side_by_class,
 )
 from datamodules.embedded.shapes import CLUTTER, SOLIDS, Solid
 
@@ -59,16 +59,18 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
     """
     check_request("natural", len(SOLIDS), classes, (train_images, val_images), size)
     names = class_names(classes)
-    sides = (
-        _split(names, split, total, size, seed) for split, total in enumerate((train_images, val_images))
+    counts = [balanced_counts(total, classes) for total in (train_images, val_images)]
+    train, val = (
+        side_by_class(split, _images(names, split, counts[split], size, seed), names, counts[split], "object")
+        for split in range(2)
     )
-    return Domain(names, *sides)
+    return Domain(names, train, val)
 
 
-def _split(names: tuple[str, ...], split: int, total: int, size: int, seed: int) -> Side:
-    counts = balanced_counts(total, len(names))
-    images = np.empty((total, size, size, 3), np.uint8)
-    samples = []
+def _images(
+    names: tuple[str, ...], split: int, counts: tuple[int, ...], size: int, seed: int
+) -> npt.NDArray[np.uint8]:
+    images = np.empty((sum(counts), size, size, 3), np.uint8)
     place = 0
     for label, (name, count) in enumerate(zip(names, counts, strict=True)):
         for start in range(0, count, _CHUNK):
@@ -76,9 +78,7 @@ def _split(names: tuple[str, ...], split: int, total: int, size: int, seed: int)
             generators = sample_generators(seed, split, label, indices)
             images[place : place + len(indices)] = _render(SOLIDS[name], generators, size)
             place += len(indices)
-            samples += [f"{SPLITS[split]}/{name}/{index:05d}" for index in indices]
-    labels = np.repeat(np.arange(len(names), dtype=np.int64), counts)
-    return Side(images, labels, tuple(f"object/{sample}" for sample in samples), tuple(samples))
+    return images
 
 
 def _render(solid: Solid, generators: list[np.random.Generator], size: int) -> npt.NDArray[np.uint8]:

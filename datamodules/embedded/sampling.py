@@ -1,15 +1,15 @@
 """What the embedded generators share: argument checks, balanced counts, one random generator a sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from datamodules.domain import SIDES, Side
 from stages.errors import RelayError
 
 Float = npt.NDArray[np.float32]
 
-SPLITS = ("train", "val")
 MIN_SIZE = 16
 
 
@@ -43,6 +43,27 @@ def balanced_counts(total: int, classes: int) -> tuple[int, ...]:
 def sample_generators(seed: int, split: int, label: int, indices: range) -> list[np.random.Generator]:
     """One generator a sample, so that a sample does not depend on how many others are drawn."""
     return [np.random.default_rng(np.random.SeedSequence([seed, split, label, index])) for index in indices]
+
+
+def side_by_class(
+    split: int, images: npt.NDArray[np.generic], names: Sequence[str], counts: Sequence[int], group: str
+) -> Side:
+    """A side whose images lie class after class, each a group of its own.
+
+    Args:
+        split: Index of the side in `SIDES`.
+        images: (N, ...), in the order of the classes.
+        names: Of the classes.
+        counts: Images of each class.
+        group: What a group is, the beginning of its name.
+    """
+    samples = tuple(
+        f"{SIDES[split]}/{name}/{index:05d}"
+        for name, count in zip(names, counts, strict=True)
+        for index in range(count)
+    )
+    labels = np.repeat(np.arange(len(names), dtype=np.int64), counts)
+    return Side(images, labels, tuple(f"{group}/{sample}" for sample in samples), samples)
 
 
 class Draws:

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.domain import Domain, Side
+from datamodules.domain import Domain
 from datamodules.embedded.fields import SIDE
 from datamodules.embedded.materials import MATERIALS
 from datamodules.embedded.sampling import (
-    SPLITS,
     Draws,
     Float,
     balanced_counts,
     check_request,
     hsv_to_rgb,
     sample_generators,
+    side_by_class,
 )
 
 VERSION = 1
@@ -74,22 +74,18 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
     check_request("texture", len(MATERIALS), classes, totals, size)
     names = class_names(classes)
     counts = [balanced_counts(total, classes) for total in totals]
-    sides: tuple[list[npt.NDArray[np.uint8]], ...] = ([], [])
-    samples: tuple[list[str], ...] = ([], [])
+    images: tuple[list[npt.NDArray[np.uint8]], ...] = ([], [])
     for label, name in enumerate(names):
         levels = _levels(_specimen(name, label, seed), size)
         for split in range(2):
-            indices = range(counts[split][label])
-            generators = sample_generators(seed, split, label, indices)
+            generators = sample_generators(seed, split, label, range(counts[split][label]))
             conditions = _conditions(Draws(generators, 24), label, len(generators), size)
-            sides[split].append(_photographs(levels, MATERIALS[name].gloss, conditions, generators, size))
-            samples[split].extend(f"{SPLITS[split]}/{name}/{index:05d}" for index in indices)
-    splits = []
-    for split in range(2):
-        labels = np.repeat(np.arange(classes, dtype=np.int64), counts[split])
-        groups = tuple(f"condition/{sample}" for sample in samples[split])
-        splits.append(Side(np.concatenate(sides[split]), labels, groups, tuple(samples[split])))
-    return Domain(names, *splits)
+            images[split].append(_photographs(levels, MATERIALS[name].gloss, conditions, generators, size))
+    train, val = (
+        side_by_class(split, np.concatenate(images[split]), names, counts[split], "condition")
+        for split in range(2)
+    )
+    return Domain(names, train, val)
 
 
 def _specimen(name: str, label: int, seed: int) -> _Specimen:

@@ -8,8 +8,8 @@ from datamodules.listing.listing import Listing, PackedListing
 from datamodules.listing.manifest import list_manifest
 from datamodules.packing.read import read_description
 from datamodules.pixels.window import HOUNSFIELD_WINDOW, Window
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 
 
 def list_source(source: Source) -> Listing:
@@ -58,7 +58,7 @@ def _list_packed(source: Source) -> PackedListing:
 
 def _window(source: Source, dtype: str) -> Window | None:
     if dtype != "uint8":
-        return HOUNSFIELD_WINDOW if source.window is None else (source.window[0], source.window[1])
+        return source.window or HOUNSFIELD_WINDOW
     if source.window is not None:
         raise RelayError(
             f"window is {list(source.window)}, but the set {source.root} has 8-bit images; remove it"

@@ -10,8 +10,8 @@ from datamodules.files.access import is_readable
 from datamodules.files.names import IMAGE_SUFFIXES, first_and_more
 from datamodules.listing.digest import files_digest
 from datamodules.listing.listing import FileListing, ImageFile
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 
 
 def check_files(root: str, found: Iterable[tuple[str, str, os.stat_result]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from datamodules.listing.listing import ImageFile
 from datamodules.pixels.decode import DECODE_VERSION
-from datamodules.source import Source
+from stages.source import Source
 
 
 def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFile]) -> str:
@@ -20,7 +20,11 @@ def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFi
     """
     content = {
         "files": [[file.path, file.size, classes[file.label], file.group, file.side] for file in files],
-        "reading": {"decode_size": source.decode_size, "window": source.window, "color": source.color},
+        "reading": {
+            "decode_size": source.decode_size,
+            "window": source.window,
+            "color": source.color or "auto",
+        },
     }
     # Folder and manifest are one origin: the same files under the same names are the same data.
     return _digest("files", content)

@@ -11,9 +11,9 @@ from datamodules.files.walk import walk
 from datamodules.listing.check import check_files, checked_listing
 from datamodules.listing.listing import FileListing, ImageFile
 from datamodules.rounding import share
-from datamodules.source import Source
 from stages.errors import RelayError
 from stages.seeds import seeded_order
+from stages.source import Source
 
 _Found = tuple[str, str, os.stat_result]  # path below the root, location, stat
 

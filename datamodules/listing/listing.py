@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datamodules.domain import SideName
-from datamodules.source import Source
+from stages.source import Source
 
 
 @dataclass(frozen=True)

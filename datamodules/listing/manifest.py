@@ -12,8 +12,8 @@ from datamodules.files.access import existing_root
 from datamodules.files.names import first_and_more, is_image, normalised
 from datamodules.listing.check import check_files, checked_listing
 from datamodules.listing.listing import FileListing, ImageFile
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 
 _COLUMNS = ("path", "class", "group", "split")
 _SIDE_OF: dict[str, SideName] = {"train": "train", "val": "val", "test": "val", "eval": "val"}

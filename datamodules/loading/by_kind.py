@@ -12,7 +12,7 @@ from datamodules.loading.files import load_files
 from datamodules.loading.histogram import baseline
 from datamodules.loading.packed import load_packed
 from datamodules.pixels.window import Window, window_to_uint8
-from datamodules.source import Source
+from stages.source import Source
 
 
 def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) -> Domain:
@@ -49,8 +49,7 @@ def _generate(source: Source) -> Domain:
         size=source.size,
         seed=source.seed,
     )
-    window = None if source.window is None else (source.window[0], source.window[1])
-    train, val = (_as_bytes(side, window) for side in (domain.train, domain.val))
+    train, val = (_as_bytes(side, source.window) for side in (domain.train, domain.val))
     return Domain(domain.classes, train, val, histogram_accuracy=baseline(train, val))
 
 

@@ -13,9 +13,9 @@ from datamodules.loading.histogram import baseline
 from datamodules.loading.image_files import ImageFiles, read_headers
 from datamodules.pixels.decode import Header, Reading
 from datamodules.pixels.window import HOUNSFIELD_WINDOW
-from datamodules.source import Source
 from stages.errors import RelayError
 from stages.machine.resources import available_cores
+from stages.source import Source
 
 
 def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -> Domain:
@@ -67,8 +67,7 @@ def _side(listing: FileListing, name: SideName, images: ImageFiles) -> Side:
 
 def _image_files(listing: FileListing, files: list[ImageFile], shape: tuple[int, ...]) -> ImageFiles:
     source = listing.source
-    window = None if source.window is None else (source.window[0], source.window[1])
-    reading = Reading(source.decode_size, window, color=len(shape) == 3)
+    reading = Reading(source.decode_size, source.window, color=len(shape) == 3)
     return ImageFiles(tuple(file.location for file in files), reading, shape)
 
 
@@ -84,7 +83,7 @@ def _survey(listing: FileListing, threads: int) -> tuple[int, ...]:
                     f"(low, high) that becomes 0..255, {list(HOUNSFIELD_WINDOW)} for Hounsfield units."
                 )
     height, width = _common_size(source, listing.files, headers)
-    color = source.color == "rgb" or (source.color == "auto" and any(header.color for header in headers))
+    color = source.color == "rgb" or (source.color != "grey" and any(header.color for header in headers))
     return (height, width, 3) if color else (height, width)
 
 

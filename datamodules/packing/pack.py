@@ -34,7 +34,7 @@ from datamodules.packing.parts import (
     settings_digest,
     tasks,
 )
-from datamodules.packing.sheet import contact_sheet
+from datamodules.packing.sheet import sheet_of_set
 from datamodules.packing.units import Survey
 from datamodules.splits import check_split, split_by_group, split_report
 from stages.errors import RelayError
@@ -265,7 +265,7 @@ def _finish(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule
     write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
     skipped = pd.DataFrame([(problem.what, problem.why) for problem in problems], columns=["what", "why"])
     write_text(folder / SKIPPED, skipped.to_csv(index=False, lineterminator="\n"))
-    sheet = contact_sheet(folder, manifest, survey.window)
+    sheet = sheet_of_set(folder, manifest, survey.window)
     with atomic_file(folder / SHEET) as file:
         sheet.save(file, format="PNG", optimize=True)
     write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import psutil
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -15,7 +15,8 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
 
-KINDS = ("flock", "soft")
+LockKind = Literal["flock", "soft"]
+KINDS = get_args(LockKind)
 
 _HOLDER = ".holder.json"
 

@@ -3,7 +3,8 @@
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from filelock import FileLock, Timeout
 
 # Memory that a parallel stage run is allowed for: AlexNet at 224 px with a batch of 256 takes about as much.
 BYTES_A_JOB = 4 * 1024**3
+
+_PROJECT = str(Path(__file__).resolve().parents[2])
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -89,6 +92,32 @@ def threads_per_job(launcher: Mapping[str, Any], cores: int) -> int | None:
     remote = launcher.get("remote")
     given = None if remote is None else remote.get("num_cpus")
     return None if given is None else max(1, int(given))
+
+
+@contextmanager
+def workers_environment(threads: int | None) -> Iterator[None]:
+    """Let jobs in other processes find the project, from whichever folder they start, and share the cores.
+
+    The number of threads is set in the environment because libraries read it while they are loaded.
+
+    Args:
+        threads: CPU threads of each job; None leaves their number as it is.
+    """
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", *THREAD_VARIABLES)}
+    inherited = os.environ.get("PYTHONPATH")
+    if _PROJECT not in (inherited or "").split(os.pathsep):
+        os.environ["PYTHONPATH"] = _PROJECT if not inherited else f"{_PROJECT}{os.pathsep}{inherited}"
+    if threads is not None:
+        for name in THREAD_VARIABLES:
+            os.environ.setdefault(name, str(threads))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def claim_accelerator(folder: Path | None = None) -> str | None:

@@ -16,8 +16,8 @@ from datamodules.listing import list_source
 from datamodules.packing.read import read_description, read_manifest
 from datamodules.prepare import main, parse_arguments
 from datamodules.readers.find import find_readers
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_hrct import hounsfield, rectangle, write_contours, write_pairs, write_series
 from tests.helpers.fake_ilsvrc import write_archives
 from tests.helpers.fake_images import picture

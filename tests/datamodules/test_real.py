@@ -11,7 +11,7 @@ from torchvision.transforms import functional
 
 from datamodules.listing import list_source
 from datamodules.loading import load
-from datamodules.source import Source
+from stages.source import Source
 
 ROOT = os.environ.get("RELAY_REAL_DATA", "")
 pytestmark = pytest.mark.skipif(not ROOT, reason="RELAY_REAL_DATA is not set to a folder of real images")

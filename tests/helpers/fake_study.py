@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from stages.metrics import metric_of
+from stages.plateau import PlateauRule
 from stages.processes import Process, load_processes
-from stages.recipe import ArithmeticRecipe, DataRecipe, ModelRecipe, OptimRecipe, PlateauRecipe, Recipe
+from stages.recipe import Arithmetic, Data, Model, Optim, Recipe
 from stages.record import Record
 from stages.store import RunFolder, Store, recipe_document
 
@@ -107,8 +108,8 @@ class FakeStudy:
             init_from=None,
             transfer=None if parent is None else rule,
             seed=seed,
-            model=ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
-            optim=OptimRecipe(
+            model=Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
+            optim=Optim(
                 lr=0.05 if parent is None else self.lr_transfer,
                 momentum=0.9,
                 weight_decay=0.0,
@@ -116,7 +117,7 @@ class FakeStudy:
                 warmup_steps=0,
                 gradient_clip=1.0 if parent is None else None,
             ),
-            data=DataRecipe(
+            data=Data(
                 digest=self.target_digest if target else self.source_digest,
                 image_size=self.image_size,
                 mean=None,
@@ -125,8 +126,8 @@ class FakeStudy:
                 ratio=ratio,
                 ratio_unit="patch",
             ),
-            arithmetic=ArithmeticRecipe(precision="32-true", memory_format="contiguous", compile=False),
-            plateau=PlateauRecipe(
+            arithmetic=Arithmetic(precision="32-true", memory_format="contiguous", compile=False),
+            plateau=PlateauRule(
                 min_delta=0.01, patience=3, length=5, smoothing=2, max_epochs=self.epochs + 6
             ),
         )

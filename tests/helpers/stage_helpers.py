@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,11 +13,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import hydra_plugins.relay_sweeper  # noqa: F401  # stores the schema where Hydra finds it
-from stages.config import Config, SourceConfig, to_config
+from stages.config import Config, to_config
 from stages.plan import Plan, StageRun, build_plan
-from stages.recipe import ArithmeticRecipe, DataRecipe, ModelRecipe, OptimRecipe, PlateauRecipe, Recipe
+from stages.plateau import PlateauRule
+from stages.recipe import Arithmetic, Data, Model, Optim, Recipe
 from stages.record import Record
 from stages.request import Request
+from stages.source import Source
 from stages.store import Store
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -36,10 +37,16 @@ def _composed(overrides: tuple[str, ...]) -> Config:
 
 
 def composed(*overrides: str) -> Config:
-    """A typed configuration with its arithmetic resolved, to be changed at will."""
-    return copy.deepcopy(
-        _composed(("trainer.precision=32-true", "trainer.memory_format=contiguous", *overrides))
-    )
+    """A typed configuration with its arithmetic resolved."""
+    return _composed(("trainer.precision=32-true", "trainer.memory_format=contiguous", *overrides))
+
+
+def with_value(group: Any, key: str, value: Any) -> Any:
+    """A group, or a dict of groups, with another value at a dotted key."""
+    name, _, rest = key.partition(".")
+    if isinstance(group, dict):
+        return {**group, name: with_value(group[name], rest, value)}
+    return replace(group, **{name: with_value(getattr(group, name), rest, value) if rest else value})
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -51,11 +58,11 @@ def recipe(**changes: Any) -> Recipe:
         "init_from": None,
         "transfer": "feature",
         "seed": 3,
-        "model": ModelRecipe(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
-        "optim": OptimRecipe(
+        "model": Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
+        "optim": Optim(
             lr=0.0005, momentum=0.9, weight_decay=0.0, batch_size=64, warmup_steps=20, gradient_clip=None
         ),
-        "data": DataRecipe(
+        "data": Data(
             digest="b" * 64,
             image_size=64,
             mean=(0.5, 0.5, 0.5),
@@ -64,8 +71,8 @@ def recipe(**changes: Any) -> Recipe:
             ratio=0.2,
             ratio_unit="patch",
         ),
-        "arithmetic": ArithmeticRecipe(precision="32-true", memory_format="contiguous", compile=False),
-        "plateau": PlateauRecipe(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
+        "arithmetic": Arithmetic(precision="32-true", memory_format="contiguous", compile=False),
+        "plateau": PlateauRule(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
     }
     return Recipe(**(values | changes))
 
@@ -143,7 +150,7 @@ class FakeIdentity:
     train_images: int = 100
 
 
-def fake_identify(source: SourceConfig) -> FakeIdentity:
+def fake_identify(source: Source) -> FakeIdentity:
     return FakeIdentity(sha256(repr(source).encode()).hexdigest())
 
 

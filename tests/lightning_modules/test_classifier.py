@@ -15,15 +15,35 @@ from torch import Tensor, nn
 
 from callbacks import AtomicCheckpointIO
 from lightning_modules.alexnet import AlexNet
-from lightning_modules.classifier import Batch, Optimisation, StageModule
+from lightning_modules.classifier import Batch, StageModule
 from lightning_modules.transfer import RULES, TransferReport, apply_transfer, scratch_report
 from stages.errors import RelayError
+from stages.recipe import Optim
 
 # Lightning 2.6 makes a LeafSpec, which torch 2.9 and later warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
 
 CLASSES, PIXELS = 3, 4
-PLAIN = Optimisation(lr=0.1, momentum=0.0, weight_decay=0.0, warmup_steps=0)
+
+
+def optim(
+    lr: float = 0.1,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    warmup_steps: int = 0,
+    gradient_clip: float | None = None,
+) -> Optim:
+    return Optim(
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        batch_size=1,
+        warmup_steps=warmup_steps,
+        gradient_clip=gradient_clip,
+    )
+
+
+PLAIN = optim()
 Weights = Mapping[str, Tensor]
 
 
@@ -99,7 +119,7 @@ def batches(sizes: tuple[int, ...], side: int = 2, seed: int = 0) -> list[Batch]
     return made
 
 
-def linear_module(optimisation: Optimisation = PLAIN) -> StageModule:
+def linear_module(optimisation: Optim = PLAIN) -> StageModule:
     report = TransferReport("none", None, (), ("layer.weight", "layer.bias"))
     return StageModule(Linear(), report, optimisation, dropout_seed=0)
 
@@ -133,7 +153,7 @@ def same(one: Weights, two: Weights) -> bool:
 
 
 def softmax_regression(
-    data: list[Batch], optimisation: Optimisation, epochs: int
+    data: list[Batch], optimisation: Optim, epochs: int
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Weights, biases and mean losses in float64, by the formulas in the documentation of torch.optim.SGD."""
     start = Linear().layer
@@ -171,13 +191,13 @@ def softmax_regression(
     "optimisation",
     [
         PLAIN,
-        Optimisation(lr=0.1, momentum=0.9, weight_decay=0.0, warmup_steps=0),
-        Optimisation(lr=0.2, momentum=0.0, weight_decay=0.1, warmup_steps=0),
-        Optimisation(lr=0.05, momentum=0.9, weight_decay=0.01, warmup_steps=4),
+        optim(lr=0.1, momentum=0.9, weight_decay=0.0, warmup_steps=0),
+        optim(lr=0.2, momentum=0.0, weight_decay=0.1, warmup_steps=0),
+        optim(lr=0.05, momentum=0.9, weight_decay=0.01, warmup_steps=4),
     ],
     ids=["plain", "momentum", "weight decay", "all, with warm-up"],
 )
-def test_steps_are_momentum_descent_and_the_loss_is_the_mean_over_images(optimisation: Optimisation) -> None:
+def test_steps_are_momentum_descent_and_the_loss_is_the_mean_over_images(optimisation: Optim) -> None:
     train = batches((4, 4, 1))  # the last batch counts for one image, not for a third of the epoch
     module, watch = linear_module(optimisation), Watch()
     fit(module, Data(train, batches((2,))), watch)
@@ -190,7 +210,7 @@ def test_steps_are_momentum_descent_and_the_loss_is_the_mean_over_images(optimis
 
 def test_the_rate_rises_by_steps_over_the_warm_up() -> None:
     watch = Watch()
-    optimisation = Optimisation(lr=0.08, momentum=0.9, weight_decay=0.0, warmup_steps=4)
+    optimisation = optim(lr=0.08, momentum=0.9, weight_decay=0.0, warmup_steps=4)
     fit(linear_module(optimisation), Data(batches((2, 2, 2)), batches((2,))), watch)
     assert watch.rates == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.08, 0.08], rel=1e-12)
 
@@ -202,7 +222,7 @@ def test_without_warm_up_the_rate_is_constant() -> None:
 
 
 def test_warm_up_goes_on_in_a_resumed_run(tmp_path: Path) -> None:
-    optimisation = Optimisation(lr=0.08, momentum=0.9, weight_decay=0.0, warmup_steps=4)
+    optimisation = optim(lr=0.08, momentum=0.9, weight_decay=0.0, warmup_steps=4)
     data, watch = Data(batches((2, 2, 2)), batches((2,))), Watch()
     fit(linear_module(optimisation), data, saver(tmp_path / "last.ckpt"))
     fit(linear_module(optimisation), data, watch, resume=tmp_path / "last.ckpt")
@@ -221,7 +241,7 @@ def saver(path: Path, after: int = 0) -> Watch:
 
 def alexnet_module(dropout_seed: int = 5) -> StageModule:
     network = AlexNet(CLASSES, width=1 / 16, seed=1)
-    optimisation = Optimisation(lr=0.05, momentum=0.9, weight_decay=0.001, warmup_steps=2)
+    optimisation = optim(lr=0.05, momentum=0.9, weight_decay=0.001, warmup_steps=2)
     return StageModule(network, scratch_report(network), optimisation, dropout_seed)
 
 
@@ -287,7 +307,7 @@ def finetuned_module(parent: AlexNet) -> StageModule:
     report = apply_transfer(
         network, parent.state_dict(), RULES["finetune"], scheme="lecun_normal", seed=8, source="a parent"
     )
-    optimisation = Optimisation(lr=0.05, momentum=0.9, weight_decay=0.1, warmup_steps=0)
+    optimisation = optim(lr=0.05, momentum=0.9, weight_decay=0.1, warmup_steps=0)
     return StageModule(network, report, optimisation, dropout_seed=3)
 
 
@@ -312,7 +332,7 @@ def test_predictions_stand_in_the_order_of_the_set_each_image_once() -> None:
     (whole,) = batches((6,), seed=4)
     order = [[4, 1], [5, 0, 2], [3, 4]]  # image 4 twice, as where processes even out their shares
     val = [Batch(*(part[positions] for part in whole)) for positions in order]
-    module = linear_module(Optimisation(lr=0.0, momentum=0.0, weight_decay=0.0, warmup_steps=0))
+    module = linear_module(optim(lr=1e-30, momentum=0.0, weight_decay=0.0, warmup_steps=0))
     fit(module, Data(batches((2,)), val), epochs=1)
     assert module.predictions is not None and module.evaluation is not None
     assert module.predictions.index.tolist() == [0, 1, 2, 3, 4, 5]
@@ -336,7 +356,7 @@ def test_an_evaluation_forgets_the_one_before() -> None:
 
 
 def test_a_diverged_run_is_refused_at_the_end_of_its_epoch() -> None:
-    module = linear_module(Optimisation(lr=1e38, momentum=0.9, weight_decay=0.0, warmup_steps=0))
+    module = linear_module(optim(lr=1e38, momentum=0.9, weight_decay=0.0, warmup_steps=0))
     watch = Watch(lambda trainer, module: module.check_finite())
     with pytest.raises(RelayError, match=r"not finite in epoch 2.*optim\.lr_scratch.*gradient_clip"):
         fit(module, Data(batches((2,)), batches((2,))), watch, epochs=3)
@@ -354,7 +374,7 @@ def test_the_clip_bounds_the_norm_of_the_whole_gradient(clip: float | None, expe
     network = nn.Sequential(nn.Linear(1, 1))
     names = tuple(name for name, _ in network.named_parameters())
     report = TransferReport("none", None, kept=(), reinitialised=names)
-    settings = Optimisation(lr=0.1, momentum=0.0, weight_decay=0.0, warmup_steps=0, gradient_clip=clip)
+    settings = optim(lr=0.1, momentum=0.0, weight_decay=0.0, warmup_steps=0, gradient_clip=clip)
     module = StageModule(network, report, settings, dropout_seed=0)
     optimiser = module.configure_optimizers()
     # 3 and 4 in two parameters: a bound for each of them alone would leave sqrt(2)

@@ -9,7 +9,7 @@ import torch
 
 from lightning_modules.hardware import arithmetic
 from stages.config import Config, to_config
-from tests.helpers.stage_helpers import compose_dict
+from tests.helpers.stage_helpers import compose_dict, with_value
 
 CPUS = {
     "no bfloat16": {"avx2": True, "avx512_bf16": False, "amx_bf16": False},
@@ -46,9 +46,10 @@ def _machine(monkeypatch: pytest.MonkeyPatch, cpu: str, cuda: str) -> None:
 
 
 def _resolved(config: Config, accelerator: str, precision: str, memory_format: str) -> tuple[str, str]:
-    config.trainer.accelerator = accelerator
-    config.trainer.precision = precision
-    config.trainer.memory_format = memory_format
+    for name, value in (
+        ("accelerator", accelerator), ("precision", precision), ("memory_format", memory_format),
+    ):  # fmt: skip
+        config = with_value(config, f"trainer.{name}", value)
     return arithmetic(config)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import configured
-from stages.config import SourceConfig
+from datamodules import configured, list_source
+from stages.source import Source
 from tests.helpers.fake_domains import write_class_folders
 from tests.helpers.fake_images import class_folders
 from tests.helpers.relay import PROJECT, TINY, environment
@@ -46,12 +46,12 @@ def test_once_for_plan_and_sweep_and_once_in_each_job(tmp_path: Path) -> None:
 
 
 def test_equal_sources_share_a_listing(tmp_path: Path) -> None:
-    def source(seed: int) -> SourceConfig:
-        return SourceConfig(kind="folder", root=str(tmp_path), val_fraction=0.4, split_seed=seed)
+    def source(seed: int) -> Source:
+        return Source(kind="folder", root=str(tmp_path), val_fraction=0.4, split_seed=seed)
 
     class_folders(tmp_path)
     listings = configured.Listings()
     first = listings.of(source(0))
     assert listings.of(source(0)) is first
     assert listings.of(source(1)) is not first
-    assert first == configured.list_source(source(0))
+    assert first == list_source(source(0))

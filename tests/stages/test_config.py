@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import re
 import shlex
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.relay_sweeper import RelaySweeper
-from stages.config import StageConfig, to_config
+from stages.build import build_recipe
+from stages.config import Config, StageConfig, to_config
 from stages.errors import RelayError
 from stages.plan import source_of
 from stages.validate import validate_config
@@ -40,7 +42,7 @@ def values_of(config: Any, prefix: str = "") -> dict[str, Any]:
     if is_dataclass(config):
         config = vars(config)
     if not isinstance(config, dict):
-        return {prefix: config}
+        return {prefix: list(config) if isinstance(config, tuple) else config}
     return {name: value for key, inner in config.items()
             for name, value in values_of(inner, f"{prefix}.{key}".lstrip(".")).items()}  # fmt: skip
 
@@ -79,7 +81,7 @@ def test_the_groups_are_all_tried() -> None:
 def test_every_stage_has_images_in_every_data_option(data: str) -> None:
     config = composed(f"data={data}")
     for path in (CONF / "stage").glob("*.yaml"):
-        config.stage = StageConfig(**yaml.safe_load(path.read_text()))
+        config = replace(config, stage=StageConfig(**yaml.safe_load(path.read_text())))
         source = source_of(config)
         assert source is config.data.domains[path.stem]
         assert (source.root is None) == (source.kind == "embedded")
@@ -164,7 +166,7 @@ def test_unknown_keys_and_wrong_types_are_errors(override: str) -> None:
 
 @cache
 def base_config() -> DictConfig:
-    return compose_dict()
+    return compose_dict("+stage=dld", "trainer.precision=32-true", "trainer.memory_format=contiguous")
 
 
 @pytest.mark.parametrize("override", ["+stage=nothing", "process=nothing"])
@@ -214,15 +216,28 @@ def test_interpolations_follow_an_override() -> None:
     ],
 )  # fmt: skip
 def test_values_without_meaning_are_refused_by_name(override: str) -> None:
-    config = composed("+stage=dld")
-    validate_config(config)
+    config = base_config()
+    planned(to_config(config))
     key, text = override.split("=")
     *parts, leaf = key.split(".")
-    inner: Any = config
-    for part in parts:
-        inner = getattr(inner, part)
-    value = yaml.safe_load(text.replace("inf", ".inf").replace("nan", ".nan"))
-    setattr(inner, leaf, value)
+    config = copy.deepcopy(config)
+    OmegaConf.update(config, key, yaml.safe_load(text.replace("inf", ".inf").replace("nan", ".nan")))
     with pytest.raises(RelayError, match=re.escape(leaf)) as refusal:
-        validate_config(config)
+        planned(to_config(config))
     assert parts[0] in str(refusal.value) if parts else True
+
+
+def test_the_map_names_every_file_of_a_group() -> None:
+    """The comments of conf/train.yaml; a name with an asterisk stands for several."""
+    lines = re.findall(r"^  - (\w+): (\w+) +# (.*)$", (CONF / "train.yaml").read_text(), re.MULTILINE)
+    assert {group for group, _, _ in lines} >= {"data", "model", "transfer", "optim", "process", "experiment"}
+    for group, chosen, comment in lines:
+        named = [chosen, *re.findall(r"[\w*]+", comment)]
+        for path in (CONF / group).glob("*.yaml"):
+            assert any(fnmatch(path.stem, name) for name in named), f"{group}: {path.stem} is not named"
+
+
+def planned(config: Config) -> None:
+    """What a plan makes of a configuration."""
+    validate_config(config)
+    build_recipe(config, data_digest="b" * 64, parent=None)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import re
-from dataclasses import fields, make_dataclass
+from dataclasses import fields, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from datamodules.configured import list_source
+from datamodules.listing import list_source
 from stages.build import build_recipe
-from stages.config import Config, SourceConfig, execution, leaf_roles, recipe
+from stages.config import Config
+from stages.parameters import execution, parameters, recipe
 from stages.plan import source_of
-from tests.helpers.stage_helpers import composed, plan_of, request
+from stages.source import Source
+from tests.helpers.stage_helpers import composed, plan_of, request, with_value
 
 # A new key is entered here by hand: does it change the result (recipe), or not?
 GOLDEN = {
@@ -121,17 +122,21 @@ def golden() -> dict[str, str]:
 
 
 def test_every_key_has_its_role() -> None:
-    assert leaf_roles() == golden()
+    assert roles(Config) == golden()
+
+
+def roles(declared: type) -> dict[str, str | None]:
+    return {key: found and found.role for key, found in parameters(declared).items()}
 
 
 def test_a_key_without_a_role_is_found() -> None:
-    """What leaf_roles says of nested classes, dicts of them and a forgotten role."""
-    inner = make_dataclass("inner", [("b", int), ("a", int, recipe())])
+    """What `parameters` says of nested classes, dicts of them and a forgotten role."""
+    inner = make_dataclass("inner", [("b", int), ("a", int, recipe("A."))])
     outer = make_dataclass(
         "outer",
-        [("one", inner | None), ("many", dict[str, inner]), ("values", list[float], execution())],  # type: ignore[valid-type]
+        [("one", inner | None), ("many", dict[str, inner]), ("values", list[float], execution("Some."))],  # type: ignore[valid-type]
     )
-    assert leaf_roles(outer) == {
+    assert roles(outer) == {
         "one.a": "recipe", "one.b": None, "many.*.a": "recipe", "many.*.b": None, "values": "execution",
     }  # fmt: skip
 
@@ -153,44 +158,44 @@ KINDS: dict[str, tuple[str | None, float]] = {
     "scratch, all data": (None, 1.0),
 }
 SPECIAL: dict[str, Any] = {
-    "data.mean": [0.1, 0.2, 0.3], "data.std": [0.1, 0.2, 0.3], "data_ratio": 0.25,
+    "data.mean": (0.1, 0.2, 0.3), "data.std": (0.1, 0.2, 0.3), "data.augment": "flip",
+    "ratio_unit": "patient",
+    "trainer.precision": "bf16-mixed", "trainer.memory_format": "channels_last", "trainer.accelerator": "gpu",
+    "logger.wandb": "online", "paths.lock": "soft",
     "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
     "logger.entity": "lab", "source_seed": 5,
-    "stage.domain": "texture", "process.chain": ["natural"], "process.transfer": "finetune",
+    "stage.domain": "texture", "process.chain": ("natural",), "process.transfer": "finetune",
     "process.between": "conv_only",
-    "job.chain": ["natural", "dld"], "job.parent": "c" * 64, "job.id": "d" * 64,
+    "job.chain": ("natural", "dld"), "job.parent": "c" * 64, "job.id": "d" * 64,
 }  # fmt: skip
 
 
 def mutated(config: Config, key: str) -> Config:
     """The configuration with one leaf at another value of its type."""
-    config = copy.deepcopy(config)
-    *parts, leaf = key.split(".")
-    inner: Any = config
-    for part in parts:
-        inner = (
-            inner["dld"] if part == "*" else inner[part] if isinstance(inner, dict) else getattr(inner, part)
-        )
-    before = getattr(inner, leaf)
+    key = key.replace("*", "dld")
+    before: Any = config
+    for part in key.split("."):
+        before = before[part] if isinstance(before, dict) else getattr(before, part)
     if key in SPECIAL:
         after = SPECIAL[key]
     elif isinstance(before, bool):
         after = not before
-    elif isinstance(before, int | float):
-        after = before + type(before)(1)
+    elif isinstance(before, int):
+        after = before + 1
+    elif isinstance(before, float):
+        after = before / 2 or 0.5
     else:
         assert isinstance(before, str), f"{key} is {before!r}: say in SPECIAL what else it can be"
         after = f"{before}x"
     assert after != before
-    setattr(inner, leaf, after)
-    return config
+    return with_value(config, key, after)  # type: ignore[no-any-return]
 
 
 def base(kind: str) -> tuple[Config, str | None]:
     parent, ratio = KINDS[kind]
-    config = composed("+stage=dld", "process=two_stage", f"data_ratio={ratio}", "seed=4")
-    config.stage.source = SourceConfig(**vars(config.data.domains["dld"]))  # type: ignore[union-attr]
-    return config, parent
+    statistics = ("data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]")
+    config = composed("+stage=dld", "process=two_stage", f"data_ratio={ratio}", "seed=4", *statistics)
+    return with_value(config, "stage.source", config.data.domains["dld"]), parent
 
 
 def recipe_id(config: Config, parent: str | None) -> str:
@@ -224,11 +229,11 @@ def test_init_from_enters_by_content(tmp_path: Path) -> None:
     ids = [recipe_id(config, None)]
     for name, content in (("a.pth", b"1"), ("b.pth", b"2")):
         (tmp_path / name).write_bytes(content)
-        config.init_from = str(tmp_path / name)
+        config = replace(config, init_from=str(tmp_path / name))
         ids.append(recipe_id(config, None))
     assert len(set(ids)) == 3
     (tmp_path / "copy.pth").write_bytes(b"2")
-    config.init_from = str(tmp_path / "copy.pth")
+    config = replace(config, init_from=str(tmp_path / "copy.pth"))
     assert recipe_id(config, None) == ids[-1], "the path does not count"
     (tmp_path / "copy.pth").write_bytes(b"333")
     assert recipe_id(config, None) not in ids, "read again when it has changed"
@@ -251,10 +256,11 @@ def test_generated_images_move_the_id_through_their_digest(part: str, leaf: str)
     config = composed("+stage=natural")
     source = config.data.domains["natural"]
     if part == "stage.source":
-        config.stage.source = source = SourceConfig(**vars(source))  # type: ignore[union-attr]
+        config = with_value(config, "stage.source", source)
     before = list_source(source_of(config)).digest
-    value = {"generator": "texture", "classes": 9, "window": [-500.0, 100.0]}.get(leaf)
-    setattr(source, leaf, getattr(source, leaf) + 1 if value is None else value)
+    value = {"generator": "texture", "classes": 9, "window": (-500.0, 100.0)}.get(leaf)
+    changed = getattr(source, leaf) + 1 if value is None else value
+    config = with_value(config, f"{part}.{leaf}".replace("*", "natural"), changed)
     assert golden()[f"{part}.{leaf}"] == "recipe"
     assert list_source(source_of(config)).digest != before
 
@@ -273,19 +279,16 @@ def folder_of_images(root: Path) -> Path:
 
 @pytest.mark.parametrize("leaf", FILES)
 def test_files_move_the_id_through_their_digest(tmp_path: Path, leaf: str) -> None:
-    source = SourceConfig(
-        kind="folder", root=str(folder_of_images(tmp_path)), val_fraction=0.25, split_seed=0
-    )
+    source = Source(kind="folder", root=str(folder_of_images(tmp_path)), val_fraction=0.25, split_seed=0)
     before = list_source(source).digest
-    setattr(source, leaf, FILES[leaf])
-    assert list_source(source).digest != before
+    assert list_source(with_value(source, leaf, FILES[leaf])).digest != before
     assert golden()[f"stage.source.{leaf}"] == golden()[f"data.domains.*.{leaf}"] == "recipe"
 
 
 def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
     digests = {
         list_source(
-            SourceConfig(kind="folder", root=str(folder_of_images(tmp_path / name)), val_fraction=0.25)
+            Source(kind="folder", root=str(folder_of_images(tmp_path / name)), val_fraction=0.25)
         ).digest
         for name in ("here", "elsewhere")
     }
@@ -295,4 +298,4 @@ def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
 
 def test_every_source_key_was_tried() -> None:
     tried = {"classes", "train_images", "val_images", "size", "seed", "generator", "window", *FILES}
-    assert {field.name for field in fields(SourceConfig)} == tried | {"kind", "root", "manifest"}
+    assert {field.name for field in fields(Source)} == tried | {"kind", "root", "manifest"}

@@ -65,7 +65,7 @@ def test_job_overrides_compose_the_planned_run(
     run = by_chain(plan)[chain]
     config, recipe_id = recomposed(overrides_of(plan, chain, Store(tmp_path)))
     assert recipe_id == run.id == config.job.id
-    assert (config.job.chain, config.job.parent) == (list(chain), run.recipe.parent)
+    assert (config.job.chain, config.job.parent) == (chain, run.recipe.parent)
     assert (config.job.index, config.job.count, config.job.images_after) == (2, 3, 99)
     assert replace(config, job=run.config.job, paths=run.config.paths) == run.config
     assert config.paths.runs_dir == str(tmp_path)

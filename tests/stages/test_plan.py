@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.config import Config, SourceConfig
+from stages.config import Config
 from stages.errors import RelayError
 from stages.plan import describe, parent_folder, source_of
 from stages.request import Request
+from stages.source import Source
 from stages.store import Store
 from tests.helpers.stage_helpers import (
     by_chain,
@@ -213,7 +214,7 @@ def test_where_images_come_from() -> None:
     config = composed("+stage=natural")
     assert source_of(config) is config.data.domains["natural"]
     assert config.stage is not None
-    own = SourceConfig(kind="folder", root="/data")
+    own = Source(kind="folder", root="/data")
     assert source_of(replace(config, stage=replace(config.stage, source=own))) is own
     with pytest.raises(RelayError, match="no domain 'mri'; it has dld, natural, texture"):
         source_of(replace(config, stage=replace(config.stage, domain="mri")))

@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import scoreatpercentile
 
+from stages.errors import RelayError
 from stages.plateau import (
     PlateauRule,
     find_plateau,
@@ -201,6 +202,6 @@ def test_no_values_and_no_such_percentile() -> None:
      ("smoothing", 0), ("max_epochs", 2)],
 )  # fmt: skip
 def test_a_rule_without_meaning(key: str, value: float) -> None:
-    with pytest.raises(ValueError, match=key):
+    with pytest.raises(RelayError, match=key):
         rule(**{key: value})  # type: ignore[arg-type]
     rule(length=3, max_epochs=3)

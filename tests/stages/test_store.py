@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from stages.errors import RelayError
 from stages.machine.lock import RunLock
-from stages.recipe import OptimRecipe, Recipe
+from stages.recipe import Recipe
 from stages.record import Record
 from stages.store import RunFolder, Store, make_folder, recipe_document
 from tests.helpers.stage_helpers import recipe, record_content
@@ -93,10 +94,8 @@ def test_the_stored_recipe_reads_as_it_was_written(tmp_path: Path) -> None:
 )
 def test_yaml_keeps_every_value(number: float, seed: int, text: str) -> None:
     """YAML reads 1e-5, yes and 1:30 as other things than were meant, unless it is written well."""
-    optim = OptimRecipe(
-        lr=number, momentum=0.9, weight_decay=0.0, batch_size=1, warmup_steps=0, gradient_clip=None
-    )
-    document = recipe_document(recipe(optim=optim, seed=seed, stage=text))
+    data = replace(recipe().data, mean=(number, 0.0, 0.0))
+    document = recipe_document(recipe(data=data, seed=seed, stage=text))
     assert yaml.safe_load(yaml.safe_dump(document, sort_keys=False)) == document
 
 

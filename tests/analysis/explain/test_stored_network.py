@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from analysis.explain.stored_network import load_network
 from lightning_modules.networks import build_network
 from stages.errors import RelayError
-from stages.recipe import ModelRecipe
+from stages.recipe import Model
 from stages.store import recipe_document
 from tests.helpers.stage_helpers import recipe
 
@@ -24,7 +24,7 @@ CLASSES = 5
 
 def _run(folder: Path, weights: object, **model: Any) -> Path:
     values = {"name": "alexnet", "dropout": 0.5, "initialisation": "lecun_normal", "width": WIDTH}
-    of = recipe(model=ModelRecipe(**(values | model)))
+    of = recipe(model=Model(**(values | model)))
     folder.mkdir()
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe_document(of)))
     torch.save(weights, folder / "model.ckpt")

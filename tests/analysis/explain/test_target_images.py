@@ -11,19 +11,19 @@ import numpy.typing as npt
 import pytest
 import torch
 import yaml
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from analysis.explain.target_images import TargetImages, target_images
-from datamodules.configured import list_source
+from datamodules.listing import list_source
+from stages.config import config_document
 from stages.errors import RelayError
 from stages.plan import source_of
-from stages.recipe import DataRecipe
+from stages.recipe import Data
 from stages.store import recipe_document
 from tests.helpers.fake_images import write_image
-from tests.helpers.stage_helpers import composed, recipe
+from tests.helpers.stage_helpers import composed, recipe, with_value
 
 SIDE = 16
 NAMES = ("Meyer-1951", "Schmidt-1948", "Meyer-1951", "Weber-1960")
@@ -53,13 +53,13 @@ def _run(
         for key in ("generator", "classes", "train_images", "val_images", "size")
     ]
     config = composed(
-        "+stage=dld", "data.domains.dld.kind=manifest", "data.domains.dld.seed=null",
-        "data.domains.dld.manifest=manifest.csv", *off,
+        "+stage=dld", "data.domains.dld.kind=manifest", "data.domains.dld.root=elsewhere",
+        "data.domains.dld.seed=null", "data.domains.dld.manifest=manifest.csv", *off,
     )  # fmt: skip
-    config.data.domains["dld"].root = str(root)
-    config.paths.cache_dir = str(folder / "cache")
+    config = with_value(config, "data.domains.dld.root", str(root))
+    config = with_value(config, "paths.cache_dir", str(folder / "cache"))
     of = recipe(
-        data=DataRecipe(
+        data=Data(
             digest=list_source(source_of(config)).digest,
             image_size=SIDE,
             mean=mean,
@@ -71,7 +71,7 @@ def _run(
     )
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe_document(of)))
-    OmegaConf.save(OmegaConf.structured(config), folder / "config.yaml")
+    (folder / "config.yaml").write_text(config_document(config))
     return folder
 
 

@@ -20,8 +20,8 @@ from datamodules.batches.stage_data import StageData
 from datamodules.domain import Domain
 from datamodules.listing import list_source
 from datamodules.loading import load
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_images import ROWS, manifest, pixels, split_folders
 
 # Lightning 2.6 makes a LeafSpec, which torch 2.9 and later warn of.

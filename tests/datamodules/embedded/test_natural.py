@@ -139,7 +139,7 @@ def test_sheet_shows_hounsfield_units_through_the_window() -> None:
     domain = _draw(2, 2, 2, 32)
     hounsfield = np.stack([np.full((32, 32), -1000, np.int16), np.full((32, 32), 400, np.int16)])
     split = type(domain.train)(hounsfield, domain.train.labels, domain.train.groups, domain.train.samples)
-    sheet = np.asarray(contact_sheet.contact_sheet(Domain(domain.classes, split, split), columns=1))
+    sheet = np.asarray(contact_sheet.sheet_of_domain(Domain(domain.classes, split, split), columns=1))
     assert sheet[:, 150].min() == 0
     assert (sheet[110:190, 130:180] == 255).all()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datamodules.listing import list_source
-from datamodules.source import Source
+from stages.source import Source
 from tests.helpers.fake_images import (
     ROWS,
     class_folders,

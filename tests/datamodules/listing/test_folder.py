@@ -10,8 +10,8 @@ import pytest
 
 from datamodules.files.names import first_and_more
 from datamodules.listing.folder import list_folder
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_images import CLASSES, class_folders, split_folders, write_image
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from datamodules.listing.manifest import list_manifest
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_images import ROWS, manifest, write_image
 
 

@@ -14,8 +14,8 @@ from datamodules.loading import load
 from datamodules.loading.histogram import histogram_accuracy
 from datamodules.loading.image_files import ImageFiles
 from datamodules.pixels.window import window_to_uint8
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_images import fake_generator, pixels, split_folders, write_image
 
 LIMIT = 10**6

@@ -15,8 +15,8 @@ from datamodules.listing import list_source
 from datamodules.loading import load
 from datamodules.packing.pack import SplitRule, pack
 from datamodules.packing.read import PackedImages
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_units import FakeUnit, fake_survey
 from tests.helpers.relay import TINY, only_folder, run
 

@@ -264,7 +264,7 @@ def test_a_set_is_complete_only_with_its_contact_sheet(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("datamodules.packing.pack.contact_sheet", full)
+        patched.setattr("datamodules.packing.pack.sheet_of_set", full)
         with pytest.raises(RelayError, match=r"the disk of .* is full; what was read is kept"):
             packed(tmp_path, units())
     assert not (tmp_path / "set.json").exists()

@@ -15,8 +15,8 @@ from datamodules.loading import load
 from datamodules.loading.image_files import ImageFiles, read_headers
 from datamodules.pixels.decode import Reading, decode_file, read_header
 from datamodules.pixels.window import window_to_uint8
-from datamodules.source import Source
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_images import manifest, pixels, split_folders, write_image
 
 NATIVE = Reading(None, None, color=False)
