@@ -1,6 +1,11 @@
-"""What the machine does best: precision and memory format."""
+"""What the machine does best: precision and memory format.
 
-import torch
+torch is loaded where the machine has to be asked; a start that says both and finds nothing to train needs no
+torch, and saves seconds.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from stages.config import Config
 from stages.recipe import MemoryFormat, Precision
@@ -23,12 +28,27 @@ def arithmetic(config: Config) -> tuple[Precision, MemoryFormat]:
 
 
 def _uses_cuda(accelerator: str) -> bool:
+    import torch
+
     return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _native_bfloat16(accelerator: str) -> bool:
+    import torch
+
     if _uses_cuda(accelerator):
         return torch.cuda.get_device_capability()[0] >= 8
     # oneDNN's own test: it emulates bfloat16 slowly on processors without these instructions
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = _cpu_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _cpu_capabilities() -> Mapping[str, Any]:
+    import torch
+
+    if hasattr(torch.cpu, "get_capabilities"):
+        return torch.cpu.get_capabilities()
+    return {  # before torch 2.13
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+        "amx_bf16": torch.cpu._is_amx_tile_supported(),  # every processor with tiles multiplies bfloat16
+    }

@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from tests.helpers.fake_hrct import hounsfield, rectangle, write_contours, write
 from tests.helpers.fake_ilsvrc import write_archives
 from tests.helpers.fake_images import picture
 from tests.helpers.fake_textures import kth_tips
-from tests.helpers.relay import PROJECT, environment
+from tests.helpers.programs import Program, run_program
 
 
 def lungs(source: Path, patients: int = 5) -> Path:
@@ -200,19 +198,8 @@ def test_a_full_disk_is_one_message_and_the_next_start_goes_on(
 def test_ctrl_c_keeps_what_was_read(tmp_path: Path) -> None:
     source = lungs(tmp_path / "scans", patients=24)
     out = tmp_path / "set"
-    command = [
-        sys.executable,
-        "-m",
-        "datamodules.prepare",
-        "domain=dld",
-        f"source={source}",
-        f"out={out}",
-        "workers=2",
-    ]
-    started = subprocess.Popen(
-        command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    command = ["-m", "datamodules.prepare", "domain=dld", f"source={source}", f"out={out}", "workers=2"]
+    started = Program(command, before=os.setsid, merged=True)
     deadline = time.monotonic() + 120
     while not list(out.glob(".preparing/part-*.json")) and started.poll() is None:
         assert time.monotonic() < deadline
@@ -225,9 +212,7 @@ def test_ctrl_c_keeps_what_was_read(tmp_path: Path) -> None:
     assert "Traceback" not in printed
     assert "goes on from there" in printed
     assert list(out.glob(".preparing/part-*.npy")) and not (out / "set.json").exists()
-    again = subprocess.run(
-        command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=240, check=False
-    )
+    again = run_program(command)
     assert again.returncode == 0, again.stderr
     assert (out / "set.json").exists() and not (out / ".preparing").exists()
 

@@ -1,6 +1,5 @@
 """Starting `train.py` as a user does, on chains small enough for a test."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.helpers.programs import PROJECT, Program, environment, run_program
 
 # A sixteenth of AlexNet's channels on some dozens of images: a stage run takes about a second.
 TINY = (
@@ -38,12 +37,6 @@ TINY = (
 )
 
 
-def environment() -> dict[str, str]:
-    """One thread a process, and no W&B account of whoever runs the tests."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    return {**kept, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "COLUMNS": "200"}
-
-
 def command(
     *arguments: str,
     runs_dir: Path,
@@ -52,7 +45,7 @@ def command(
     last: Sequence[str] = (),
     script: Path = PROJECT / "train.py",
 ) -> list[str]:
-    """A command line of `train.py`; `last` wins over the tiny settings."""
+    """A command line of `train.py`, Python first; `last` wins over the tiny settings."""
     return [
         sys.executable,
         str(script),
@@ -71,31 +64,21 @@ def run(
     tiny: Sequence[str] = TINY,
     last: Sequence[str] = (),
     cwd: Path = PROJECT,
+    fresh: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `train.py` to its end, in another folder if asked."""
+    """Run `train.py` to its end, in another folder if asked; `fresh` starts Python itself, seconds slower."""
+    line = command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, tiny=tiny, last=last)
+    if not fresh:
+        return run_program(line[1:], cwd)
     return subprocess.run(
-        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, tiny=tiny, last=last),
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
+        line, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240, check=False
     )
 
 
-def start(
-    *arguments: str, runs_dir: Path, cache_dir: Path, last: Sequence[str] = ()
-) -> subprocess.Popen[str]:
+def start(*arguments: str, runs_dir: Path, cache_dir: Path, last: Sequence[str] = ()) -> Program:
     """Start `train.py` and go on; standard output and error are read as one."""
-    return subprocess.Popen(
-        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last),
-        cwd=PROJECT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    line = command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last)
+    return Program(line[1:], merged=True)
 
 
 def run_until(
@@ -107,22 +90,15 @@ def run_until(
     last: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Start `train.py` and send a signal as soon as a condition holds (or let it end before)."""
-    process = subprocess.Popen(
-        command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last),
-        cwd=PROJECT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    program = Program(command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last)[1:])
     deadline = time.monotonic() + 120
-    while process.poll() is None and not condition():
+    while program.poll() is None and not condition():
         assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.001)
-    if process.poll() is None:
-        process.send_signal(how)
-    stdout, stderr = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    if program.poll() is None:
+        program.send_signal(how)
+    stdout, stderr = program.communicate(timeout=120)
+    return subprocess.CompletedProcess(program.args, program.returncode, stdout, stderr)
 
 
 def folders(runs_dir: Path, stage: str) -> list[Path]:

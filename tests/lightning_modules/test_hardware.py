@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from lightning_modules.hardware import arithmetic
 from stages.config import Config, to_config
+from tests.helpers.programs import PROJECT
 from tests.helpers.stage_helpers import compose_dict, with_value
 
 CPUS = {
@@ -40,7 +43,7 @@ def config() -> Config:
 
 def _machine(monkeypatch: pytest.MonkeyPatch, cpu: str, cuda: str) -> None:
     capability = CUDA_CAPABILITIES[cuda]
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: CPUS[cpu])
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: CPUS[cpu], raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
 
@@ -65,6 +68,18 @@ def test_auto(monkeypatch: pytest.MonkeyPatch, config: Config, accelerator: str,
     assert _resolved(config, accelerator, "auto", "auto") == expected
 
 
+@pytest.mark.parametrize("cpu", CPUS)
+def test_an_earlier_torch_is_asked_otherwise(
+    monkeypatch: pytest.MonkeyPatch, config: Config, cpu: str
+) -> None:
+    _machine(monkeypatch, cpu, "none")
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    flags = CPUS[cpu]
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: flags.get("avx512_bf16", False))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: flags.get("amx_bf16", False))
+    assert _resolved(config, "cpu", "auto", "auto") == ON_CPU[cpu]
+
+
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 @pytest.mark.parametrize(("cpu", "cuda"), [("no bfloat16", "none"), ("AMX", "Hopper")])
@@ -82,3 +97,13 @@ def test_one_chosen_and_the_other_resolved(monkeypatch: pytest.MonkeyPatch, conf
     _machine(monkeypatch, "no bfloat16", "Volta")
     assert _resolved(config, "gpu", "32-true", "auto") == ("32-true", "channels_last")
     assert _resolved(config, "cpu", "bf16-mixed", "auto") == ("bf16-mixed", "channels_last")
+
+
+def test_a_start_that_says_both_loads_no_torch() -> None:
+    code = (
+        "import sys; from types import SimpleNamespace; from lightning_modules.hardware import arithmetic\n"
+        "trainer = SimpleNamespace(accelerator='auto', precision='32-true', memory_format='contiguous')\n"
+        "assert arithmetic(SimpleNamespace(trainer=trainer)) == ('32-true', 'contiguous')\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)

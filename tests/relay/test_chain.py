@@ -19,7 +19,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """A store in which the chain has been trained, its cache, and what was printed."""
     runs_dir = tmp_path_factory.mktemp("runs")
     cache_dir = tmp_path_factory.mktemp("cache")
-    done = run(*CHAIN, runs_dir=runs_dir, cache_dir=cache_dir)
+    done = run(*CHAIN, runs_dir=runs_dir, cache_dir=cache_dir, fresh=True)
     assert done.returncode == 0, done.stderr + done.stdout
     return runs_dir, cache_dir, done.stdout + done.stderr
 

@@ -3,14 +3,14 @@
 import json
 import pickle
 import resource
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.helpers.fake_domains import write_domains
-from tests.helpers.relay import PROJECT, TINY, command, environment, folders, only_folder, run
+from tests.helpers.programs import run_program
+from tests.helpers.relay import TINY, command, folders, only_folder, run
 
 # Natural diverges at once; the other stages are well.
 DIVERGING = ("optim.lr_scratch=1e30",)
@@ -155,25 +155,19 @@ def test_a_folder_that_cannot_be_written(cache_dir: Path, tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def small_files() -> None:
+    """Weights of the tiny network take more, everything else less."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+
+
 def test_a_full_disk_leaves_whole_files_and_the_next_start_goes_on(cache_dir: Path, tmp_path: Path) -> None:
     warm = run("+stage=texture", "plan=true", runs_dir=tmp_path, cache_dir=cache_dir)
     assert warm.returncode == 0
 
-    def small_files() -> None:  # weights of the tiny network take more, everything else less
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
-
-    process = subprocess.run(
-        command("+stage=texture", "-m", runs_dir=tmp_path, cache_dir=cache_dir),
-        cwd=PROJECT,
-        env=environment(),
-        preexec_fn=small_files,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert process.returncode == 1
-    assert "File too large" in process.stdout
+    line = command("+stage=texture", "-m", runs_dir=tmp_path, cache_dir=cache_dir)
+    full = run_program(line[1:], before=small_files)
+    assert full.returncode == 1
+    assert "File too large" in full.stdout
     folder = only_folder(tmp_path, "texture")
     assert not (folder / "record.json").exists()
     assert not (folder / "model.ckpt").exists()

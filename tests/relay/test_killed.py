@@ -2,23 +2,13 @@
 
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.relay import (
-    PROJECT,
-    command,
-    environment,
-    folders,
-    only_folder,
-    run,
-    run_until,
-    same_tensors,
-)
+from tests.helpers.relay import folders, only_folder, run, run_until, same_tensors, start
 
 # A checkpoint after every epoch, and enough epochs to be killed between.
 STAGE = ("+stage=texture", "callbacks.plateau.patience=4", "trainer.checkpoint_seconds=0")
@@ -125,15 +115,9 @@ def test_ctrl_c_ends_cleanly_and_the_next_start_goes_on(
 
 
 def test_two_sweeps_train_a_shared_stage_once(cache_dir: Path, tmp_path: Path) -> None:
-    lines = [
-        command("+stage=texture,dld", "-m", runs_dir=tmp_path, cache_dir=cache_dir),
-        command("+stage=texture,natural", "-m", runs_dir=tmp_path, cache_dir=cache_dir),
-    ]
     sweeps = [
-        subprocess.Popen(
-            line, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for line in lines
+        start(stages, "-m", runs_dir=tmp_path, cache_dir=cache_dir)
+        for stages in ("+stage=texture,dld", "+stage=texture,natural")
     ]
     printed = [sweep.communicate(timeout=240)[0] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], printed
@@ -144,20 +128,15 @@ def test_two_sweeps_train_a_shared_stage_once(cache_dir: Path, tmp_path: Path) -
 
 
 def test_the_folder_is_locked_while_it_trains(cache_dir: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=("callbacks.plateau.max_epochs=50",)),
-        cwd=PROJECT,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    long = ("callbacks.plateau.max_epochs=50",)
+    program = start(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=long)
     try:
         deadline = time.monotonic() + 60
         while epochs_done(tmp_path) < 1:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         holder = json.loads((only_folder(tmp_path, "texture") / ".holder.json").read_text())
-        assert holder["pid"] == process.pid
+        assert holder["pid"] == program.pid
     finally:
-        process.kill()
-        process.wait()
+        program.send_signal(signal.SIGKILL)
+        program.communicate()

@@ -1,7 +1,5 @@
 """A source's files are listed once for the plan and the sweep, and once in each job."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +9,8 @@ from datamodules import configured, list_source
 from stages.source import Source
 from tests.helpers.fake_domains import write_class_folders
 from tests.helpers.fake_images import class_folders
-from tests.helpers.relay import PROJECT, TINY, environment
+from tests.helpers.programs import PROJECT, run_program
+from tests.helpers.relay import TINY
 
 COUNTING = """
 import runpy, sys
@@ -28,11 +27,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def times_listed(folder: Path, *arguments: str, tiny: Sequence[str]) -> int:
     write_class_folders(folder / "data/texture/KTH-TIPS-grey", (".",), ".png", 70)
     program = f"import sys; sys.argv[:] = sys.argv[1:]\n{COUNTING}"
-    command = [sys.executable, "-c", program, str(PROJECT / "train.py"), *arguments, *tiny, "data=real"]
-    command += [f"paths.{name}_dir={folder / name}" for name in ("data", "runs", "cache")]
-    done = subprocess.run(
-        command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=240, check=False
-    )
+    paths = [f"paths.{name}_dir={folder / name}" for name in ("data", "runs", "cache")]
+    done = run_program(["-c", program, str(PROJECT / "train.py"), *arguments, *tiny, "data=real", *paths])
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stderr.count("LISTED")
 

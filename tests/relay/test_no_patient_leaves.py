@@ -1,7 +1,5 @@
 """Identifiers planted in tags, files' and folders' names are in nothing that is written or printed."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,8 @@ from tests.helpers.fake_hrct import (
     write_contours,
     write_series,
 )
-from tests.helpers.relay import PROJECT, TINY, environment, run
+from tests.helpers.programs import run_program
+from tests.helpers.relay import TINY, run
 
 PATIENTS = 6
 
@@ -34,10 +33,7 @@ def planted(source: Path) -> list[str]:
 
 
 def command(module: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    done = run_program(["-m", module, *arguments])
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

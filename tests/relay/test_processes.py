@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.relay import PROJECT, TINY, environment
+from tests.helpers.programs import PROJECT, run_program
+from tests.helpers.relay import TINY
 from tests.helpers.wandb_files import read_tracked
 
 OTHER = "name: a_first\nchain: [natural, texture, dld]\nbetween: conv_only\n"  # before two_stage by name
@@ -41,10 +40,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def python(project: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=project, env=environment(), capture_output=True, text=True,
-        timeout=240, check=False,
-    )  # fmt: skip
+    done = run_program(arguments, cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

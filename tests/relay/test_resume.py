@@ -2,22 +2,13 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.helpers.relay import (
-    PROJECT,
-    command,
-    environment,
-    only_folder,
-    run,
-    run_until,
-    same_tensors,
-)
+from tests.helpers.programs import run_program
+from tests.helpers.relay import command, only_folder, run, run_until, same_tensors
 
 CHAIN = ("+stage=texture,dld", "-m", "transfer=finetune", "trainer.checkpoint_seconds=0")
 LONG = ("callbacks.plateau.patience=4", "callbacks.plateau.max_epochs=5")
@@ -61,10 +52,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
 def resumed(runs_dir: Path, cache_dir: Path) -> list[Path]:
     """Go on, and say which files were read by torch, below the store."""
     typed = command(*CHAIN, runs_dir=runs_dir, cache_dir=cache_dir, last=LONG)
-    done = subprocess.run(
-        [sys.executable, "-c", TELLING, *typed[1:]], cwd=PROJECT, env=environment(), capture_output=True,
-        text=True, timeout=240, check=False,
-    )  # fmt: skip
+    done = run_program(["-c", TELLING, *typed[1:]])
     assert done.returncode == 0, done.stdout + done.stderr
     read = [line.removeprefix("read: ") for line in done.stdout.splitlines() if line.startswith("read: ")]
     return [Path(path).relative_to(runs_dir) for path in read]

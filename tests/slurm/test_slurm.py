@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from analysis.runs.load import load_runs
+from tests.helpers.programs import Program
 from tests.helpers.relay import run, same_tensors, start
 from tests.helpers.store_files import holder
 
-Sweep = subprocess.Popen[str]
 CONF = Path("/tmp/relay-slurm/slurm.conf")
 SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1")
 
@@ -59,7 +59,7 @@ def test_slurm_trains_the_same_bits(tmp_path: Path, cache_dir: Path) -> None:
     assert "3 stage runs: 3 were complete" in again.stdout
 
 
-def sweep_until(condition: Callable[[], bool], *arguments: str, runs_dir: Path, cache_dir: Path) -> Sweep:
+def sweep_until(condition: Callable[[], bool], *arguments: str, runs_dir: Path, cache_dir: Path) -> Program:
     """Start a slow sweep and wait for something to happen in its store."""
     sweep = start("-m", *arguments, *SLURM, runs_dir=runs_dir, cache_dir=cache_dir, last=SLOW)
     deadline = time.monotonic() + 120
