@@ -76,7 +76,7 @@ def is_in_python(name: str) -> bool:
     """Whether it is a module, or a name of one."""
     module, _, attribute = name.rpartition(".")
     try:
-        return find_spec(name) is not None or hasattr(importlib.import_module(module), attribute)
+        return hasattr(importlib.import_module(module), attribute) or find_spec(name) is not None
     except ModuleNotFoundError:
         return False
 
