@@ -39,8 +39,7 @@ class StageConfig:
 
     name: str = recipe("The file's name.")
     domain: str | None = execution(
-        "Looks the images up in `data.domains`, so that one stage serves the embedded, the real and the "
-        "paper's data.",
+        "The images' name in `data.domains`: one stage serves the embedded, the real and the paper's data.",
         default=None,
     )
     source: Source | None = None  # instead of `domain`, for images of the user's
@@ -72,7 +71,7 @@ class DataConfig(Preprocessing, Domains):
     """The images of each domain, and how a batch of them is made ready for the network."""
 
     memory_limit_gb: Number = execution(
-        "A set larger than this once decoded is streamed instead of held.", unit="GiB"
+        "A set that is larger once decoded is streamed by `workers` instead of held in memory.", unit="GiB"
     )
     workers: Annotated[int, Ge(0)] = execution("Processes that decode ahead where a set is streamed.")
 
@@ -114,11 +113,13 @@ class OptimConfig(Descent, Rates):
 class TrainerConfig(Arithmetic):
     """How a stage run computes: precision, memory format, devices, threads."""
 
-    accelerator: Accelerator = execution("What computes; auto takes a GPU where there is one.")
+    accelerator: Accelerator = execution("What computes; auto is a GPU where there is one.")
     devices: Annotated[int, Ge(1)] = execution("Accelerators of one stage run.")
     threads: Annotated[int, Ge(1)] | None = execution("CPU threads; null: all cores.")
     checkpoint_seconds: Number = execution("Least time between two resume checkpoints.", unit="s")
-    keep_last: bool = execution("Whether the last resume checkpoint stays when the run is complete.")
+    keep_last: bool = execution(
+        "Whether the last resume checkpoint stays when the run is complete (0.5 GB at full size)."
+    )
 
 
 @group
@@ -133,7 +134,7 @@ class CallbacksConfig:
 class LoggerConfig:
     """Weights & Biases."""
 
-    wandb: WandbMode = reporting("auto is online if logged in, else offline.")
+    wandb: WandbMode = reporting("Whether runs are sent; auto is online if logged in, else offline.")
     project: str = reporting("W&B's project.")
     entity: str | None = reporting("W&B's user or team; null: the user's default.")
     study: str = reporting("First half of W&B's group, STUDY/PROCESS.")
@@ -143,7 +144,7 @@ class LoggerConfig:
 class PathsConfig:
     """Folders; relative ones are taken from where the command was typed."""
 
-    runs_dir: str = execution("The store.")
+    runs_dir: str = execution("The store of all stage runs.")
     data_dir: str = execution("Images of the user's.")
     cache_dir: str = execution("Decoded and generated images.")
     lock: LockKind = execution("How a run's folder is locked; soft on NFS and Lustre.")

@@ -44,7 +44,7 @@ class Model:
     dropout: Annotated[Number, Ge(0), Lt(1)] = recipe(
         "Probability of dropping a unit at the two fully connected layers (paper, section 6)."
     )
-    initialisation: str = recipe("How random weights are drawn.")
+    initialisation: str = recipe("How random weights are drawn: lecun_normal, krizhevsky or caffe.")
     width: Annotated[Number, Gt(0), Le(1)] = recipe(
         "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out."
     )
@@ -115,9 +115,13 @@ class Data(Preprocessing, Identified):
 class Arithmetic:
     """How numbers are rounded and added. A recipe holds what `auto` was on its machine."""
 
-    precision: Precision = recipe("auto is bf16-mixed where the machine has bfloat16, else 32-true.")
-    memory_format: MemoryFormat = recipe("auto is channels_last where convolutions are faster so.")
-    compile: bool = recipe("torch.compile: faster steps after minutes of compiling.")
+    precision: Precision = recipe(
+        "How numbers are rounded; auto is bf16-mixed where the machine has bfloat16, else 32-true."
+    )
+    memory_format: MemoryFormat = recipe(
+        "Order of numbers in memory; auto is channels_last where convolutions are faster so."
+    )
+    compile: bool = recipe("Whether torch.compile is used: faster steps after minutes of compiling.")
 
 
 class Recipe(BaseModel):

@@ -96,7 +96,8 @@ class Source:
         taken=("embedded", "folder", "manifest", "packed"),
     )
     color: Color | None = _of(
-        "auto, and null, is rgb as soon as one file is in colour, else grey.", taken=("folder", "manifest")
+        "grey or colour; auto, and null, is rgb as soon as one file is in colour, else grey.",
+        taken=("folder", "manifest"),
     )
 
     def __post_init__(self) -> None:

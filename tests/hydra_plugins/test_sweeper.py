@@ -218,7 +218,10 @@ REFUSED_BY_THE_SWEEPER = [
     (("process=scratch", "optim.lr_scratch=0.1,inf"), "optim.lr_scratch is inf"),
     (("process=two_stage", "trainer.devices=2"), "trainer.devices=2 in a sweep"),
     (("process=scratch", "paths.runs_dir=/proc/runs"), "the folder /proc/runs cannot be written"),
-    (("process=scratch", "+optim.learning_rate=1"), "optim.learning_rate is not a key; optim has lr_scratch"),
+    (
+        ("process=scratch", "+optim.learning_rate=1"),
+        "optim.learning_rate is not a setting; optim has lr_scratch",
+    ),
     (("process=scratch", "data.domains.dld.classes=3"), "7 classes"),
 ]
 

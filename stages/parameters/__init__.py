@@ -1,0 +1,26 @@
+"""How parameters are declared, checked, described, and given to Hydra."""
+
+from stages.parameters.declare import (
+    Number,
+    Parameter,
+    execution,
+    group,
+    parameters,
+    recipe,
+    reporting,
+)
+from stages.parameters.schema import schema
+from stages.parameters.words import Says, inner_group
+
+__all__ = [
+    "Number",
+    "Parameter",
+    "Says",
+    "execution",
+    "group",
+    "inner_group",
+    "parameters",
+    "recipe",
+    "reporting",
+    "schema",
+]
