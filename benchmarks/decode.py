@@ -35,7 +35,8 @@ from torchvision.transforms import (  # type: ignore[import-untyped]
     Resize,
 )
 
-from datamodules.packing.pack import SplitRule, pack
+from datamodules.packing.finish import SplitRule
+from datamodules.packing.pack import pack
 from datamodules.packing.read import PackedImages, read_manifest
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
 

@@ -28,7 +28,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from datamodules.faults import OnError
-from datamodules.packing.pack import CompleteError, PackedSet, SplitRule, pack
+from datamodules.packing.finish import PackedSet, SplitRule
+from datamodules.packing.pack import CompleteError, pack
 from datamodules.packing.summary import print_summary
 from datamodules.readers.find import Readers, choose_reader, find_readers
 from stages.console.arguments import key_values

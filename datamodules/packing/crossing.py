@@ -1,6 +1,5 @@
 """Equal and nearly equal images of a packed set that stand on both sides of its split."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ import PIL.Image
 
 from datamodules.duplicates.find import crossing, find_duplicates
 from datamodules.faults import UnusableError
-from datamodules.packing.layout import part_name
+from datamodules.packing.read import PackedImages
 from datamodules.packing.units import Image, Whole
 from datamodules.pixels.window import window_to_uint8
 
-_OPEN_PARTS = 64
 _LARGEST = 256  # pixels of a side; a picture is compared at 64
 
 
@@ -42,19 +40,21 @@ class Crossing:
 
 
 def find_crossing(
-    folder: Path, manifest: pd.DataFrame, wholes: Sequence[Whole], *, enabled: bool
+    folder: Path, manifest: pd.DataFrame, shape: tuple[int, ...], wholes: Sequence[Whole], *, enabled: bool
 ) -> Crossing:
     """Look for pictures on both sides of a set's split.
 
     Args:
         folder: the set's.
         manifest: with the columns sample, split, part and place.
+        shape: of an image.
         wholes: what the samples were cut from, see `Survey`.
         enabled: whether to look.
     """
     if not enabled:
         return Crossing(looked=False, pictures=())
-    images = _Images(folder, manifest["part"].to_numpy(), manifest["place"].to_numpy())
+    parts, places = (manifest[name].to_numpy(np.int32) for name in ("part", "place"))
+    images = PackedImages(str(folder), parts, places, shape, None)
     names = manifest["sample"].to_numpy()
     found = crossing(find_duplicates(images), manifest["split"].to_numpy())
     pictures = [tuple(map(str, names[list(each)])) for each in found]
@@ -90,24 +90,3 @@ def _reduced(picture: Image) -> npt.NDArray[np.uint8]:
     reduced = PIL.Image.fromarray(window_to_uint8(picture, None))
     reduced.thumbnail((_LARGEST, _LARGEST), PIL.Image.Resampling.BOX)
     return np.asarray(reduced)
-
-
-class _Images:
-    """A set's images by number, as the eye sees them, mapped from their parts."""
-
-    def __init__(self, folder: Path, parts: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> None:
-        self._folder = folder
-        self._parts = parts
-        self._rows = rows
-        self._open: OrderedDict[int, npt.NDArray[np.generic]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int, /) -> npt.NDArray[np.uint8]:
-        part = int(self._parts[index])
-        if part not in self._open:
-            self._open[part] = np.load(self._folder / part_name(part), mmap_mode="r", allow_pickle=False)
-            if len(self._open) > _OPEN_PARTS:  # a system allows some thousand open files only
-                self._open.popitem(last=False)
-        return window_to_uint8(np.asarray(self._open[part][self._rows[index]]), None)

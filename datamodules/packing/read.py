@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import resource
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.packing.layout import DESCRIPTION, FORMAT, MANIFEST, part_name
-from datamodules.pixels.window import window_to_uint8
+from datamodules.pixels.window import Window, window_to_uint8
 from stages.errors import RelayError
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ class PackedImages:
     """Images of a packed set that stay on disk and are mapped when asked for; small enough for workers.
 
     Attributes:
-        root: the set's folder, or its address in a bucket.
+        root: The set's folder, or its address in a bucket.
         parts: int32, (N,), the part of each image.
         rows: int32, (N,), its row there.
-        shape: of an image: (H, W) or (H, W, 3).
+        shape: Of an image: (H, W) or (H, W, 3).
         window: (low, high) of grey values mapped to 0..255, for sets of Hounsfield units.
     """
 
@@ -36,23 +38,31 @@ class PackedImages:
     parts: npt.NDArray[np.int32]
     rows: npt.NDArray[np.int32]
     shape: tuple[int, ...]
-    window: tuple[float, float] | None
+    window: Window | None
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.rows)
 
+    def __getitem__(self, index: int, /) -> npt.NDArray[np.uint8]:
+        """One image: uint8, of `shape`.
+
+        Raises:
+            RelayError: Its part is missing or damaged.
+        """
+        return window_to_uint8(self._part(int(self.parts[index]))[self.rows[index]], self.window)
+
     def gather(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Copy some images out of their parts.
 
         Args:
-            indices: which ones.
+            indices: Which ones.
 
         Returns:
             uint8, (len(indices), *shape).
 
         Raises:
-            RelayError: if a part is missing or damaged.
+            RelayError: A part is missing or damaged.
         """
         chosen = np.asarray(indices, dtype=np.int64)
         images = np.empty((len(chosen), *self.shape), dtype=np.uint8)
@@ -65,6 +75,8 @@ class PackedImages:
 
     def _part(self, number: int) -> npt.NDArray[Any]:
         if number not in self._mapped:
+            while len(self._mapped) >= _most_mapped():
+                self._mapped.popitem(last=False)
             name = part_name(number)
             try:
                 self._mapped[number] = np.load(local_file(self.root, name), mmap_mode="r", allow_pickle=False)
@@ -72,15 +84,22 @@ class PackedImages:
                 raise RelayError(
                     f"{name} of the packed set cannot be read ({error}); prepare it again"
                 ) from None
+        self._mapped.move_to_end(number)
         return self._mapped[number]
 
     @cached_property
-    def _mapped(self) -> dict[int, npt.NDArray[Any]]:
-        return {}
+    def _mapped(self) -> OrderedDict[int, npt.NDArray[Any]]:
+        return OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the maps: a worker makes its own."""
         return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
+
+
+def _most_mapped() -> int:
+    """How many parts may be mapped at once: each holds a file open, and a process may have some only."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 4096 if allowed == resource.RLIM_INFINITY else max(8, allowed // 4)
 
 
 def read_description(root: str) -> dict[str, Any]:

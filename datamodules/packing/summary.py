@@ -7,8 +7,8 @@ from rich.table import Table
 
 from datamodules.domain import SIDES
 from datamodules.faults import Problem
+from datamodules.packing.finish import PackedSet
 from datamodules.packing.layout import SHEET, SKIPPED
-from datamodules.packing.pack import PackedSet
 from datamodules.packing.reader import Counts
 from stages.console.output import output
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from datamodules.packing.pack import SplitRule, pack
+from datamodules.packing.finish import SplitRule
+from datamodules.packing.pack import pack
 from tests.helpers.fake_images import write_image
 from tests.helpers.fake_units import FakeUnit, fake_survey
 

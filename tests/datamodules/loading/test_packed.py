@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import yaml
 from datamodules.batches.stage_data import StageData
 from datamodules.listing import list_source
 from datamodules.loading import load
-from datamodules.packing.pack import SplitRule, pack
+from datamodules.packing.finish import SplitRule
+from datamodules.packing.pack import pack
 from datamodules.packing.read import PackedImages
 from stages.errors import RelayError
 from stages.source import Source
@@ -114,6 +116,27 @@ def test_the_window_shapes_the_pixels_and_the_identity(hounsfield: Path, tmp_pat
     narrow = load(list_source(other), tmp_path, memory_limit_bytes=10**9).val.images
     assert isinstance(narrow, np.ndarray)
     assert (narrow == 0).mean() > (val_images(hounsfield, tmp_path) == 0).mean() + 0.3
+
+
+def test_more_parts_than_a_process_may_have_open_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set of the size of ILSVRC2012 has 5,000 parts; a map holds its file open."""
+    monkeypatch.setattr("datamodules.packing.parts.ONE_FILE_BYTES", 0)
+    made = [FakeUnit(number, size=8, count=2) for number in range(60)]
+    pack(fake_survey(made), tmp_path / "set", SplitRule(), on_error="raise", workers=1)
+    expected = val_images(tmp_path / "set", tmp_path / "cache", 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 40, hard))
+    try:
+        train = load(list_source(packed_source(tmp_path / "set")), tmp_path, memory_limit_bytes=0).train
+        assert isinstance(train.images, PackedImages)
+        forwards, backwards = (train.images.gather(range(len(train))[::step]) for step in (1, -1))
+        assert np.array_equal(forwards, backwards[::-1])
+        assert np.array_equal(expected, val_images(tmp_path / "set", tmp_path / "cache", 0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_8_bit_images_take_no_window(tmp_path: Path) -> None:

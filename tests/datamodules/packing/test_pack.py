@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from datamodules.faults import OnError
-from datamodules.packing.pack import CompleteError, PackedSet, SplitRule, pack
+from datamodules.packing.finish import PackedSet, SplitRule
+from datamodules.packing.pack import CompleteError, pack
 from datamodules.packing.parts import WORK, finished_part, group_hash, tasks
 from datamodules.packing.read import PackedImages, read_description, read_manifest
 from stages.errors import RelayError
@@ -264,7 +265,7 @@ def test_a_set_is_complete_only_with_its_contact_sheet(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("datamodules.packing.pack.sheet_of_set", full)
+        patched.setattr("datamodules.packing.finish.sheet_of_set", full)
         with pytest.raises(RelayError, match=r"the disk of .* is full; what was read is kept"):
             packed(tmp_path, units())
     assert not (tmp_path / "set.json").exists()

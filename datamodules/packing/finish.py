@@ -1,0 +1,203 @@
+"""Finishes a packed set: its split, what crosses it, its manifest and, last, its description."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from datamodules.faults import Problem
+from datamodules.packing.crossing import Crossing, find_crossing
+from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SHEET, SKIPPED, SPLIT
+from datamodules.packing.parts import Part, Placed, place_parts, settings_digest
+from datamodules.packing.sheet import sheet_of_set
+from datamodules.packing.units import Survey
+from datamodules.splits import check_split, split_by_group, split_report
+from stages.errors import RelayError
+from stages.machine.atomic import atomic_file, write_text
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a set without a provider's split is divided, and what may cross.
+
+    Attributes:
+        fraction: share of the samples for evaluation, in (0, 1).
+        seed: which of the possible splits.
+        allow_crossing: take groups and duplicates that stand on both sides; every report says so.
+        duplicates: look for equal and nearly equal images on both sides.
+    """
+
+    fraction: float = 0.2
+    seed: int = 0
+    allow_crossing: bool = False
+    duplicates: bool = True
+
+
+@dataclass(frozen=True)
+class PackedSet:
+    """A finished set.
+
+    Attributes:
+        folder: where it lies.
+        description: what `set.json` holds.
+        manifest: a row a sample.
+        problems: what was left out.
+        crossing: duplicates on both sides.
+        reached: of `datamodules.splits.split_report`.
+    """
+
+    folder: Path
+    description: dict[str, Any]
+    manifest: pd.DataFrame
+    problems: list[Problem]
+    crossing: Crossing
+    reached: pd.DataFrame
+
+
+def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule) -> PackedSet:
+    """Merge the parts, split them, look for what crosses, and write the manifest and the description."""
+    problems = [*survey.problems, *(Problem(**each) for part in parts for each in part.problems)]
+    filled = [(number, part) for number, part in enumerate(parts) if len(part)]
+    if not filled:
+        raise RelayError(
+            f"no image is left of the source: {len(problems)} were left out, the first: {_first(problems)}"
+        )
+    shapes = sorted({(tuple(part.shape or ()), str(part.dtype)) for _, part in filled})
+    if len(shapes) > 1:
+        listed = ", ".join(f"{shape} {dtype}" for shape, dtype in shapes)
+        raise RelayError(f"images of the source come out in several shapes: {listed}; a set has one")
+    shape, dtype = shapes[0]
+    taken = sorted({name for _, part in filled for name in part.columns} & {*COLUMNS, "provided"})
+    if taken:
+        raise RelayError(f"the reader has columns of the manifest's own names: {', '.join(taken)}")
+    manifest = _manifest([part for _, part in filled])
+    repeated = int(manifest["sample"].duplicated().sum())
+    if repeated:
+        raise RelayError(f"{repeated} samples have the name of another; this is a mistake in the reader")
+    labels, groups = manifest["class"].to_numpy(), manifest["group"].to_numpy()
+    evaluation, own = _sides(manifest, rule)
+    manifest["split"] = np.where(evaluation, "val", "train")
+    missing = sorted(set(survey.classes) - set(labels))
+    if missing:
+        raise RelayError(f"{len(missing)} of the classes have no image: {', '.join(missing[:10])}")
+    placed = place_parts(filled, folder)
+    lengths = [each.samples for each in placed]
+    manifest["part"] = np.repeat([each.number for each in placed], lengths)
+    manifest["place"] = np.concatenate([np.arange(length) for length in lengths])
+    crossing = find_crossing(folder, manifest, shape, survey.wholes, enabled=rule.duplicates)
+    if crossing.pictures and not rule.allow_crossing:
+        raise RelayError(
+            f"{len(crossing.pictures)} pictures stand, equal or nearly so, on both sides of the "
+            f"split, for instance {crossing.first}; take them out of the source, or allow them with "
+            "allow_crossing=true, and every report will say so"
+        )
+    reached = split_report(labels, groups, evaluation, asked=None if own else rule.fraction)
+    description = _description(survey, placed, manifest, rule, own=own, crossing=crossing, problems=problems)
+    description |= {"shape": shape, "dtype": dtype}
+    manifest = manifest[[*COLUMNS, *(name for name in manifest if name not in COLUMNS)]]
+    write_text(folder / MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
+    skipped = pd.DataFrame([(problem.what, problem.why) for problem in problems], columns=["what", "why"])
+    write_text(folder / SKIPPED, skipped.to_csv(index=False, lineterminator="\n"))
+    sheet = sheet_of_set(folder, manifest, survey.window)
+    with atomic_file(folder / SHEET) as file:
+        sheet.save(file, format="PNG", optimize=True)
+    write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")
+    return PackedSet(folder, description, manifest, problems, crossing, reached)
+
+
+def _manifest(parts: Sequence[Part]) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame(
+            {
+                "sample": part.names,
+                "class": part.labels,
+                "group": part.groups,
+                "provided": part.splits,
+                **part.columns,
+            }
+        )
+        for part in parts
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _sides(manifest: pd.DataFrame, rule: SplitRule) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Which samples are for evaluation, and whether that is the provider's own split."""
+    provided = manifest.pop("provided")
+    known = provided.notna()
+    labels, groups = manifest["class"].to_numpy(), manifest["group"].to_numpy()
+    if not known.any():
+        return split_by_group(labels, groups, rule.fraction, rule.seed), False
+    if not known.all():
+        raise RelayError(
+            f"{int((~known).sum())} samples are on no side of the provider's split, and others are"
+        )
+    check_split(labels, groups, provided.to_numpy(), allow_crossing=rule.allow_crossing)
+    return np.asarray(provided == "val"), True
+
+
+def _description(
+    survey: Survey,
+    placed: Sequence[Placed],
+    manifest: pd.DataFrame,
+    rule: SplitRule,
+    *,
+    own: bool,
+    crossing: Crossing,
+    problems: Sequence[Problem],
+) -> dict[str, Any]:
+    sides = manifest.groupby("group")["split"].nunique()
+    return {
+        "format": FORMAT,
+        "domain": survey.domain,
+        "reader": survey.reader,
+        "classes": sorted(survey.classes),
+        "samples": {side: int((manifest["split"] == side).sum()) for side in ("train", "val")},
+        "groups": {
+            side: int(manifest.loc[manifest["split"] == side, "group"].nunique()) for side in ("train", "val")
+        },
+        "split": {
+            "provided": own,
+            "fraction": None if own else rule.fraction,
+            "seed": None if own else rule.seed,
+        },
+        "crossing": {
+            "groups": int((sides > 1).sum()),
+            "duplicates": len(crossing.pictures),
+            "looked": crossing.looked,
+        },
+        "left_out": len(problems),
+        "notes": [*survey.notes, *_notes_on_alike(crossing)],
+        "settings": dict(survey.settings),
+        "settings_digest": settings_digest(survey),
+        "parts": [asdict(each) for each in placed],
+        "digest": _digest(manifest, placed),
+    }
+
+
+def _notes_on_alike(crossing: Crossing) -> list[str]:
+    return [
+        f"{' and '.join(titles)} show the same picture; their samples are not on both sides of the split."
+        for titles in crossing.alike
+    ]
+
+
+def _digest(manifest: pd.DataFrame, placed: Sequence[Placed]) -> str:
+    """The set's identity: pixels, names, classes, groups and sides; not its other columns."""
+    content = hashlib.sha256()
+    for each in placed:
+        content.update(f"{each.number} {each.sha256}\n".encode())
+    for row in manifest[list(COLUMNS)].itertuples(index=False):
+        content.update(("\x1f".join(map(str, row)) + "\n").encode())
+    return content.hexdigest()
+
+
+def _first(problems: Sequence[Problem]) -> str:
+    return f"{problems[0].what}: {problems[0].why}" if problems else "none"
