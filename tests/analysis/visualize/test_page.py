@@ -57,6 +57,7 @@ def _texts(path: Path) -> Iterator[str]:
         yield content.replace(b"\0", b"").decode("latin-1")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_has_what_was_computed_and_names_nobody(
     explained: ExplainedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
