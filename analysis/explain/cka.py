@@ -1,7 +1,7 @@
-"""How alike are two layers' features? Linear centred kernel alignment (Kornblith et al. 2019).
+"""Similarity of two layers' features: linear centred kernel alignment (Kornblith et al. 2019).
 
-Alignment compares which images lie near each other in the one layer and in the other. It is blind to rotation
-and scale, so that layers of any size, and of different networks, can be compared.
+Alignment compares which images are near each other in one layer and in the other. It does not depend on
+rotation and scale, so layers of any size, and of different networks, can be compared.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _BLOCK = 2**22
 """Values of the features taken to float64 at a time: 32 MiB."""
 
 _ROUNDING = 1e-12
-"""Share of a Gram matrix below which what centring leaves is rounding errors of its float64 sums."""
+"""Share of a Gram matrix; what centring leaves below it is rounding errors of the float64 sums."""
 
 
 def gram(features: Tensor) -> Tensor:
@@ -31,10 +31,10 @@ def gram(features: Tensor) -> Tensor:
         (N, N), float64, on the features' device, not centred.
 
     Raises:
-        RelayError: if there are no images, or features are NaN, infinite or too large to be squared.
+        RelayError: If there are no images, or features are NaN, infinite or too large to be squared.
     """
     if features.dim() < 1 or not len(features):
-        raise RelayError(f"features of shape {tuple(features.shape)} are of no image; give (N, ...)")
+        raise RelayError(f"features of shape {tuple(features.shape)} have no images; give (N, ...)")
     rows = features.detach().reshape(len(features), -1)
     products = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
     for block in torch.split(rows, max(1, _BLOCK // len(rows)), dim=1):
@@ -42,7 +42,7 @@ def gram(features: Tensor) -> Tensor:
         products.addmm_(exact, exact.T)
     if not bool(torch.isfinite(products).all()):
         raise RelayError(
-            "features hold NaN or infinite values; see that the weights and the images are finite"
+            "features hold NaN or infinite values; check that the weights and the images are finite"
         )
     return products
 
@@ -50,22 +50,22 @@ def gram(features: Tensor) -> Tensor:
 def layer_grams(
     network: nn.Module, images: Tensor, layers: Sequence[str], batch_size: int = 32
 ) -> dict[str, Tensor]:
-    """The Gram matrix of each layer's features, in evaluation.
+    """The Gram matrix of each layer's features, in evaluation mode.
 
-    A layer at a time, each by a forward pass that ends there: what is held at once is one layer's features
-    of all images, in their own type and on the CPU, and one batch's on the network's device.
+    One layer at a time, each by a forward pass that ends there. In memory are one layer's features of all
+    images, in their own type and on the CPU, and one batch's on the network's device.
 
     Args:
-        network: any.
+        network: Any.
         images: (N, C, H, W), as the network takes them, on its device; N at least 1.
-        layers: their names; see `analysis.explain.layers.layer_names`.
-        batch_size: images at once, at least 1.
+        layers: Their names; see `analysis.explain.layers.layer_names`.
+        batch_size: Images at once, at least 1.
 
     Returns:
         By layer name, in the order given, (N, N) as `gram` gives it, on the CPU.
 
     Raises:
-        RelayError: for an unknown layer, one that does not run, images that do not fit, or features that are
+        RelayError: For an unknown layer, one that does not run, images that do not fit, or features that are
             not finite (names the layer).
     """
     for name in layers:
@@ -82,8 +82,8 @@ def layer_grams(
 def linear_cka(first: Tensor, second: Tensor, debiased: bool = True) -> float:
     """Alignment of two layers, from their Gram matrices of the same images.
 
-    CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), Kornblith et al. 2019, Eqs. 3 and 4. `debiased` takes the
-    unbiased estimator of HSIC (Song et al. 2012, as in Nguyen et al. 2021): with far more features than
+    CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), Kornblith et al. 2019, Eqs. 3 and 4. `debiased` uses the
+    unbiased estimator of HSIC (Song et al. 2012, as in Nguyen et al. 2021): with many more features than
     images the biased one goes to 1, even for features that have nothing in common.
 
     Args:
@@ -95,10 +95,10 @@ def linear_cka(first: Tensor, second: Tensor, debiased: bool = True) -> float:
         Biased, 0 to 1. Debiased, -1 to 1, on average 0 for unrelated features. 1 for features that are equal
         up to rotation, reflection, shift and one scale. NaN, as 0 / 0, where one layer's features are
         constant over the images; debiased, also where they differ in one image only, or all images are
-        equally alike.
+        equally similar.
 
     Raises:
-        RelayError: if the matrices are not square or of different sizes, or there are too few images.
+        RelayError: If the matrices are not square or of different sizes, or there are too few images.
     """
     for matrix in (first, second):
         if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -112,7 +112,7 @@ def linear_cka(first: Tensor, second: Tensor, debiased: bool = True) -> float:
         kind = "debiased" if debiased else "biased"
         raise RelayError(f"{kind} alignment of {len(first)} images; give at least {least}")
     left, right = _centred(first, debiased), _centred(second, debiased)
-    # HSIC(K, K) is a sum of squares up to a factor that cancels, by either estimator: so a cosine.
+    # HSIC(K, K) is a sum of squares up to a factor that cancels, with either estimator: so this is a cosine.
     cosine = (left * right).sum() / (left.norm() * right.norm())
     return float(cosine.clamp(-1.0, 1.0))  # NaN stays NaN
 
@@ -132,14 +132,14 @@ def _features(network: nn.Module, images: Tensor, name: str, batch_size: int) ->
 
 
 def _centred(matrix: Tensor, debiased: bool) -> Tensor:
-    """Take row and column means off; zero where only rounding errors are left.
+    """Subtract row and column means; zero where only rounding errors are left.
 
-    Debiased, the images' products with themselves are left out, and the means made unbiased: the U-centring
-    of Szekely and Rizzo 2014, whose inner product over n (n - 3) is Song's estimator.
+    Debiased, the images' products with themselves are left out, and the means are unbiased: the U-centring of
+    Szekely and Rizzo 2014, whose inner product over n (n - 3) is Song's estimator.
     """
     matrix = matrix.to(torch.float64)
     n = len(matrix)
-    # The U-centred matrix of the centred one is the same; large means are off before anything is subtracted.
+    # The U-centred matrix of the centred one is the same, and large means are gone before the subtractions.
     centred = matrix - matrix.mean(0) - matrix.mean(1, keepdim=True) + matrix.mean()
     if debiased:
         off = centred.fill_diagonal_(0.0)

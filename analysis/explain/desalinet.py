@@ -1,20 +1,18 @@
 """Backward paths: which components of an image a layer's features come from (paper, 4.2 and appendix A.1).
 
-The forward pass is watched by hooks, which are always taken off again, and then undone module by module,
-last one first, by the rules of `analysis.explain.reverses`. No graph is kept.
+The forward pass is watched (`analysis.explain.forward_trace`) and then undone module by module, last one
+first, by the rules of `analysis.explain.reverses`. No graph is kept.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from analysis.explain.choices import Rule
-from analysis.explain.layers import Reached, evaluating, find_layer, hooked, run, tap_of
-from analysis.explain.reverses import Reverse, is_by_graph, needed_by_reverse, reverse_of
+from analysis.explain.forward_trace import ForwardTrace, is_finite
+from analysis.explain.layers import evaluating, find_layer, tap_of
 from stages.checks import is_whole
 from stages.errors import RelayError
 
@@ -40,18 +38,18 @@ def backward(
     what was set before is put back.
 
     Args:
-        network: its modules may be nested in any way.
-        images: float, (N, C, H, W), as the network takes them, on its device.
-        layer: a name of `analysis.explain.layers.layer_names`; the network's default tap if None.
-        rule: what a ReLU, a max pool and a normalisation become; see `analysis.explain.reverses`.
-        signal: what starts at the layer; the whole of its features if None.
-        batch_size: images at once, at least 1; bounds the memory.
+        network: Its modules may be nested in any way.
+        images: Float, (N, C, H, W), as the network takes them, on its device.
+        layer: A name of `analysis.explain.layers.layer_names`; the network's default tap if None.
+        rule: What a ReLU, a max pool and a normalisation become; see `analysis.explain.reverses`.
+        signal: What starts at the layer; all of its features if None.
+        batch_size: Images at once, at least 1; bounds the memory.
 
     Returns:
         A tensor shaped as `images`.
 
     Raises:
-        RelayError: for an unknown layer or rule, an operation that has no reverse (names the module), images
+        RelayError: For an unknown layer or rule, an operation that has no reverse (names the module), images
             that do not fit or are not finite, weights that are not finite, or a signal of another shape.
     """
     if not is_whole(batch_size) or batch_size < 1:
@@ -81,7 +79,7 @@ def channel(index: int) -> Callable[[Tensor], Tensor]:
     """A signal: one channel of the layer's features, from 0.
 
     Raises:
-        RelayError: when the backward path starts, if the layer has no such channel.
+        RelayError: When the backward path starts, if the layer has no such channel.
     """
 
     def select(features: Tensor) -> Tensor:
@@ -100,7 +98,7 @@ def strongest(count: int) -> Callable[[Tensor], Tensor]:
     """A signal: the `count` largest of each image's features, all others 0.
 
     Raises:
-        RelayError: when the backward path starts, if the layer has fewer features.
+        RelayError: When the backward path starts, if the layer has fewer features.
     """
 
     def select(features: Tensor) -> Tensor:
@@ -119,29 +117,15 @@ def modules_until(network: nn.Module, images: Tensor, layer: str) -> list[str]:
     """Paths of the modules that a backward path from a layer undoes, in the order in which they run.
 
     Args:
-        network: see `backward`.
-        images: one or more, (N, C, H, W).
-        layer: the last.
+        network: See `backward`.
+        images: One or more, (N, C, H, W).
+        layer: The last.
 
     Raises:
-        RelayError: as `backward`.
+        RelayError: As `backward`.
     """
     with evaluating(network), torch.no_grad():
-        return _forward(network, images.clone(), layer, "saliency", strided_as_dense=False).names
-
-
-@dataclass
-class _Trace:
-    """What ran, in order: the modules' names and reverses, and the value that flowed out of the last one.
-
-    `needed` are the tensors that the reverses need as they are now, each with its module and its version.
-    """
-
-    names: list[str]
-    reverses: list[Reverse]
-    value: Tensor
-    version: int
-    needed: list[tuple[str, Tensor, int]]
+        return ForwardTrace(network, images.clone(), layer, "saliency").names
 
 
 def path_back(
@@ -158,20 +142,19 @@ def path_back(
     Args are those of `backward`, and `strided_as_dense` that of `analysis.explain.reverses.reverse_of`.
     """
     _check_rule(rule)
-    if not _is_finite(images):
+    if not is_finite(images):
         raise RelayError("the images hold NaN or infinite values")
-    trace = _forward(
-        network, images.clone(), layer, rule, strided_as_dense
-    )  # a first layer may work in place
+    # A clone: a first layer may work in place.
+    trace = ForwardTrace(network, images.clone(), layer, rule, strided_as_dense=strided_as_dense)
     current = _started(signal, trace.value)
-    if not _is_finite(current):
+    if not is_finite(current):
         raise RelayError(
             f"what starts at {layer} holds NaN or infinite values; the images, the weights or the signal "
             "are too large"
         )
     for reverse in reversed(trace.reverses):
         current = reverse(current)
-    if not _is_finite(current):
+    if not is_finite(current):
         raise RelayError(
             f"on the way back from {layer} values became NaN or infinite; the images, the weights or the "
             "signal are too large"
@@ -182,130 +165,6 @@ def path_back(
 def _check_rule(rule: str) -> None:
     if rule not in get_args(Rule):
         raise RelayError(f"rule is {rule!r}; choose one of {', '.join(get_args(Rule))}")
-
-
-def _forward(network: nn.Module, images: Tensor, layer: str, rule: Rule, strided_as_dense: bool) -> _Trace:
-    """Run the network up to a layer and note how each module is undone.
-
-    Raises:
-        RelayError: if something has no reverse, or the layer does not run.
-    """
-    target = find_layer(network, layer)
-    names = {module: name or type(network).__name__ for name, module in network.named_modules()}
-    trace = _Trace([], [], images, images._version, [])
-    reached: list[bool] = []
-    entered: dict[nn.Module, int] = {}
-
-    def before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        given = _only(inputs, names[module], "takes")
-        _check_weights(module, names[module])
-        trace.reverses.append(_link(trace, given, names[module]))
-        _check_needed(trace, f"what is no module, before {names[module]},")
-        if not is_by_graph(module, rule):
-            return None
-        # This module alone keeps its graph: its switches, or what its derivative needs.
-        torch.set_grad_enabled(True)
-        return (given.detach().requires_grad_(),)
-
-    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
-        torch.set_grad_enabled(False)
-        given, value = inputs[0], _only((output,), names[module], "gives")
-        reverse = reverse_of(module, given, value, rule, strided_as_dense=strided_as_dense)
-        if reverse is None:
-            raise _no_reverse(module, names[module])
-        if is_by_graph(module, rule):
-            value = value.detach()  # the graph ends here
-        _check_needed(trace, names[module])
-        needed = needed_by_reverse(module, given, value, rule)
-        if needed is not None:
-            trace.needed.append((names[module], needed, needed._version))
-        trace.names.append(names[module])
-        trace.reverses.append(reverse)
-        trace.value, trace.version = value, value._version
-        return value
-
-    def enter(module: nn.Module, _inputs: Any) -> None:
-        entered[module] = len(trace.names)
-
-    def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        # One that ran none of its modules computes by itself, as attention does.
-        if entered[module] == len(trace.names) and output is not inputs[0]:
-            raise _no_reverse(module, names[module])
-
-    def at_target(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        trace.reverses.append(_link(trace, _only((output,), layer, "gives"), f"the end of {layer}"))
-        _check_needed(trace, f"what is no module, before the end of {layer},")
-        trace.value = output
-        reached.append(True)
-        raise Reached
-
-    # Modules that compute a weight, such as of spectral_norm, run inside of the layer whose weight it is.
-    weights = {
-        part for module in names if is_parametrized(module) for part in module.parametrizations.modules()
-    }
-    with hooked() as handles:
-        for module in names:
-            if module in weights:
-                continue
-            if weights.issuperset(module.children()):
-                handles.append(module.register_forward_pre_hook(before))
-                # Before hooks of others: what they change is no longer what the module gave.
-                handles.append(module.register_forward_hook(after, prepend=True))
-            else:
-                handles.append(module.register_forward_pre_hook(enter))
-                handles.append(module.register_forward_hook(leave))
-        handles.append(target.register_forward_hook(at_target))
-        run(network, images)
-    if not reached:
-        raise RelayError(f"{layer} did not run in {type(network).__name__}'s forward pass")
-    return trace
-
-
-def _check_needed(trace: _Trace, last: str) -> None:
-    """Refuse what worked in place on what the reverse of an earlier module needs."""
-    for name, tensor, version in trace.needed:
-        if tensor._version != version:
-            raise RelayError(
-                f"{last} changes in place what {name} needs for its reverse; give it inplace=False"
-            )
-
-
-def _link(trace: _Trace, given: Tensor, name: str) -> Reverse:
-    """How what came out of one module became the input of the next: as it is, or in another shape.
-
-    Raises:
-        RelayError: if anything else happened in between.
-    """
-    last, shape = trace.value, trace.value.shape  # the reverse is to keep no activation alive
-    if given._version == trace.version and (given is last or _is_view(last, given)):
-        return lambda signal: signal.reshape(shape)
-    if last._version == trace.version and _is_reshaped(last, given):
-        return lambda signal: signal.reshape(shape)
-    source = trace.names[-1] if trace.names else "the images"
-    raise RelayError(
-        f"between {source} and {name} something happens that is no module, such as a function "
-        "(torch.nn.functional.relu), a sum, a branch or a hook, and so has no reverse; make it a module, or "
-        "choose an earlier layer"
-    )
-
-
-def _is_view(last: Tensor, given: Tensor) -> bool:
-    """Whether both are the same numbers in the same order in the same memory."""
-    same = given.data_ptr() == last.data_ptr() and given.numel() == last.numel()
-    return same and given.is_contiguous() and last.is_contiguous()
-
-
-def _is_reshaped(last: Tensor, given: Tensor) -> bool:
-    """Whether one is the other flattened, which takes memory of its own for other strides only."""
-    if last.is_contiguous() or given.dim() == last.dim() or given.numel() != last.numel():
-        return False
-    return torch.equal(last.reshape(given.shape), given)
-
-
-def _only(values: tuple[Any, ...], name: str, verb: str) -> Tensor:
-    if len(values) != 1 or not isinstance(values[0], Tensor):
-        raise RelayError(f"{name} {verb} something else than one tensor, and so has no reverse")
-    return values[0]
 
 
 def _part(signal: Signal, start: int, images: int, batch_size: int) -> Signal:
@@ -334,23 +193,3 @@ def _started(signal: Signal, features: Tensor) -> Tensor:
     if started.dtype != features.dtype:
         raise RelayError(f"the signal is {started.dtype}; the layer's features are {features.dtype}")
     return started.clone()  # what comes back may be written into, what was given may not
-
-
-def _is_finite(values: Tensor) -> bool:
-    # A sum is one pass and finite only if all are; it can also overflow, so only then is each looked at.
-    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
-
-
-def _check_weights(module: nn.Module, path: str) -> None:
-    for name, value in module.state_dict().items():
-        if value.is_floating_point() and not _is_finite(value):
-            raise RelayError(
-                f"{path}.{name} holds NaN or infinite weights, so that there is nothing to map back"
-            )
-
-
-def _no_reverse(module: nn.Module, path: str) -> RelayError:
-    return RelayError(
-        f"{path}, {type(module).__name__}, has no reverse; a backward path takes convolution, ReLU, "
-        "pooling, linear, dropout, normalisation and flattening modules"
-    )

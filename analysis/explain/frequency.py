@@ -1,12 +1,12 @@
 """Frequency response of a network's features (paper, section 7.2, Eqs. 6 to 8).
 
-A reference image holds one spatial frequency in one direction. How much of it comes back along the backward
-path of the forward path says how salient that frequency is to the features.
+A reference image holds one spatial frequency in one direction. How much of it comes back after the forward
+path and then the backward path says how salient that frequency is to the features.
 
-Two things of the paper are read as they must be. Figure 8's caption sets the points (w, theta) and (w,
--theta); an image is real only for (w, theta) and (w, theta + pi), which its drawing shows. And Eq. 6
-divides by the squared norm, which gives cosines of amplitude 1, not images of "fixed norm"; `norm="unit"`
-divides by the norm.
+Two statements of the paper are corrected here. Figure 8's caption sets the points (w, theta) and (w, -theta);
+an image is real only for (w, theta) and (w, theta + pi), which is what the figure shows. And Eq. 6 divides by
+the squared norm, which gives cosines of amplitude 1, not images of "fixed norm"; `norm="unit"` divides by the
+norm.
 """
 
 import copy
@@ -33,23 +33,23 @@ def reference_image(
 
     The inverse Fourier transform of an image that is 1 at (omega, theta) and at (omega, theta + pi), both in
     polar coordinates around zero frequency, and 0 elsewhere; divided by its squared Frobenius norm (`paper`)
-    or by its norm (`unit`). Where the two points are one, at zero and at half the size along an axis or a
-    diagonal, that one is 1. So `paper` gives cosines of amplitude 1, whatever the size; off the grid, where
-    a cosine's norm depends on where it is cut off, it is that amplitude that is kept.
+    or by its norm (`unit`). Where the two points are the same, at zero and at half the size along an axis or
+    a diagonal, this point is 1. So `paper` gives cosines of amplitude 1, whatever the size; off the grid,
+    where a cosine's norm depends on where it is cut off, this amplitude is kept.
 
     Args:
-        size: height and width in pixels, at least 2.
-        omega: cycles per image, from 0 to half the size.
-        theta: direction in radians; 0 is along the columns (x), pi / 2 along the rows (y).
-        norm: see above.
+        size: Height and width in pixels, at least 2.
+        omega: Cycles per image, from 0 to half the size.
+        theta: Direction in radians; 0 is along the columns (x), pi / 2 along the rows (y).
+        norm: See above.
         directions: `grid` takes the point of the Fourier grid that is nearest to (omega, theta), `cosine`
-            that very frequency, which does not repeat at the image's edge.
+            exactly this frequency, which does not repeat at the image's edge.
 
     Returns:
         float64, (size, size).
 
     Raises:
-        RelayError: if a value is out of range or unknown.
+        RelayError: If a value is out of range or unknown.
     """
     return torch.from_numpy(wave(size, omega, theta, norm, directions))
 
@@ -72,36 +72,32 @@ def frequency_response(
     .. math:: G(\omega) = \frac{1}{|\Theta|} \sum_{\theta \in \Theta}
         \lVert (\phi^\dagger \circ \phi)(f(\omega, \theta)) \rVert_2^2
 
-    Eq. 8 is the sum. It is divided by the number of directions because that number differs: a small circle
-    passes through few points of the grid, and without the division its count would shape the curve.
+    Eq. 8 is the sum. It is divided by the number of directions because this number differs: a small circle
+    passes through few points of the grid, and without the division their number would shape the curve.
 
     Args:
-        network: see `analysis.explain.desalinet.backward`; its first layer's channels all get the same image.
-        size: height and width of the images in pixels, at least 2.
-        layer: whose features; those of the network's default tap if None.
-        rule: of the backward path.
-        norm: of the reference images, see `reference_image`.
+        network: See `analysis.explain.desalinet.backward`; its first layer's channels all get the same image.
+        size: Height and width of the images in pixels, at least 2.
+        layer: Whose features; those of the network's default tap if None.
+        rule: Of the backward path.
+        norm: Of the reference images, see `reference_image`.
         directions: `grid`, the distinct points of the Fourier grid nearest to `count` equally spaced
             directions in [0, pi); or `cosine`, these directions themselves.
-        count: of directions, at least 1.
-        precision: of the arithmetic. `bfloat16` is twice as fast on a processor that has it, and is what
+        count: Of directions, at least 1.
+        precision: Of the arithmetic. `bfloat16` is twice as fast on a processor that has it, and is what
             networks trained in `bf16-mixed` were trained in; benchmarks/README.md says what it changes.
-        batch_size: images at once, at least 1; bounds the memory.
-        on_progress: called after each batch with the number of images done and of all.
+        batch_size: Images at once, at least 1; bounds the memory.
+        on_progress: Called after each batch with the number of images done and of all.
 
     Returns:
         omega in cycles per image, 0 to size // 2, and the gain at each, both float64, (size // 2 + 1,).
 
     Raises:
-        RelayError: if a value is out of range or unknown, or the network cannot be mapped back.
+        RelayError: If a value is out of range or unknown, or the network cannot be mapped back.
     """
     check_waves(size, norm, directions)
     layer = tap_of(network, layer)
-    for name, value in (("count", count), ("batch_size", batch_size)):
-        if not is_whole(value) or value < 1:
-            raise RelayError(f"{name} is {value!r}; give a whole number, at least 1")
-    if precision not in get_args(Precision):
-        raise RelayError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")
+    _check(count, batch_size, precision)
     circles = [circle(size, omega, directions, count) for omega in range(size // 2 + 1)]
     frequencies = np.concatenate(circles)
     gains: list[Tensor] = []
@@ -121,8 +117,16 @@ def frequency_response(
     return np.arange(len(circles), dtype=np.float64), torch.stack(means).numpy()
 
 
+def _check(count: int, batch_size: int, precision: str) -> None:
+    for name, value in (("count", count), ("batch_size", batch_size)):
+        if not is_whole(value) or value < 1:
+            raise RelayError(f"{name} is {value!r}; give a whole number, at least 1")
+    if precision not in get_args(Precision):
+        raise RelayError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")
+
+
 def _copy(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy, for its own arithmetic and memory format: in channels-last, pooling is ten times as fast."""
+    """A copy with its own arithmetic and memory format: in channels-last, pooling is ten times as fast."""
     try:
         copied = copy.deepcopy(network)
     except (RuntimeError, TypeError) as error:
@@ -137,11 +141,11 @@ def input_channels(network: nn.Module, size: int) -> int:
     """Channels of the images that a network takes: those of the first convolution that runs.
 
     Args:
-        network: any.
-        size: height and width of the images in pixels.
+        network: Any.
+        size: Height and width of the images in pixels.
 
     Raises:
-        RelayError: if the network takes no such images, or no convolution is the first to take them.
+        RelayError: If the network does not take such images, or no convolution is the first to take them.
     """
     refusals: list[RelayError] = []
     entered: list[int] = []

@@ -1,8 +1,8 @@
-"""Does a map point at what the network uses? Insertion and deletion curves (Petsiuk et al. 2018, RISE).
+"""Insertion and deletion curves: does a map point at what the network uses (Petsiuk et al. 2018, RISE)?
 
-The hottest parts of an image are taken away, or shown first, and the class's probability is watched. The
-parts are tiles, not single pixels: a scatter of missing pixels is noise of a kind that networks have never
-seen, and changes their answer wherever it lies.
+The hottest parts of an image are removed, or shown first, and the class's probability is watched. The parts
+are tiles, not single pixels: scattered missing pixels are a kind of noise that networks were not trained on,
+and they change the prediction wherever they are.
 """
 
 from typing import Literal, get_args
@@ -23,18 +23,18 @@ _RANDOM_ORDERS = 3
 def tile_order(heat: Tensor, tiles: int) -> Tensor:
     """The tiles of each image by their mean heat, hottest first.
 
-    Pixel i of a side of S px is in tile floor(i tiles / S); where S is no multiple, tiles differ by a pixel.
-    The means are over the very pixels that `curve` replaces. (Adaptive pooling's bins overlap there.)
+    Pixel i of a side of S px is in tile floor(i tiles / S); where S is not a multiple, tiles differ by one
+    pixel. The means are over exactly the pixels that `curve` replaces (adaptive pooling's bins overlap).
 
     Args:
         heat: (N, H, W), finite; see `analysis.explain.sanity_checks.heat`.
-        tiles: tiles a side, 1 to the shorter side in pixels.
+        tiles: Tiles per side, 1 to the shorter side in pixels.
 
     Returns:
         (N, tiles * tiles), int64: row * tiles + column of each tile. Ties are in this order too.
 
     Raises:
-        RelayError: if the shape is not such, the heat is not finite, or there are more tiles than pixels.
+        RelayError: If the shape is another, the heat is not finite, or there are more tiles than pixels.
     """
     if heat.dim() != 3:
         raise RelayError(f"heat has shape {tuple(heat.shape)}; give (N, H, W)")
@@ -57,18 +57,18 @@ def random_orders(images: int, tiles: int, seed: int) -> Tensor:
     are.
 
     Args:
-        images: number of images N, 0 or more.
-        tiles: tiles a side, at least 1.
+        images: Number of images N, 0 or more.
+        tiles: Tiles per side, at least 1.
         seed: 0 or more.
 
     Returns:
         (N, tiles * tiles), int64, each row a permutation.
 
     Raises:
-        RelayError: if a number is out of range.
+        RelayError: If a number is out of range.
     """
     if images < 0 or tiles < 1 or seed < 0:
-        raise RelayError(f"{images} images, {tiles} tiles a side, seed {seed}; give at least 0, 1 and 0")
+        raise RelayError(f"{images} images, {tiles} tiles per side, seed {seed}; give at least 0, 1 and 0")
     orders = np.empty((images, tiles * tiles), dtype=np.int64)
     for image in range(images):
         orders[image] = seeded_order(tiles * tiles, seed, image)
@@ -84,7 +84,7 @@ def insertion_deletion(
         network: See `curve`.
         images: (N, C, H, W), see `curve`.
         heat: (N, H, W), see `tile_order`.
-        tiles: Tiles a side.
+        tiles: Tiles per side.
         steps: See `curve`.
         batch_size: Images at once, at least 1.
 
@@ -121,49 +121,36 @@ def curve(
     baseline: Tensor | float = 0.0,
     batch_size: int = 32,
 ) -> Tensor:
-    """Probability of each image's class while its tiles are taken away (deletion) or shown (insertion).
+    """Probability of each image's class while its tiles are removed (deletion) or shown (insertion).
 
-    Petsiuk et al. 2018, with tiles for pixels. `batch_size` bounds the memory, beside that of the arguments.
+    Petsiuk et al. 2018, with tiles instead of pixels. `batch_size` bounds the memory, beside that of the
+    arguments.
 
     Args:
-        network: from images to logits (N, classes); used in evaluation, and its modes put back.
+        network: From images to logits (N, classes); used in evaluation mode, and its modes put back.
         images: (N, C, H, W), as the network takes them, on its device.
-        order: (N, tiles * tiles), the tiles of each image, first the one to be taken or shown first.
+        order: (N, tiles * tiles), the tiles of each image, the one to be removed or shown first in front.
         classes: (N,), int64, the class whose probability is watched.
         mode: `deletion`, from the whole image to the baseline; `insertion`, from the baseline to the image.
-        tiles: tiles a side; see `tile_order`.
+        tiles: Tiles per side; see `tile_order`.
         steps: 1 to tiles * tiles. At step k the nearest whole number of tiles to the share k / steps.
-        baseline: what stands in place of a tile that is not shown: a number, or a tensor that broadcasts to
-            the images, such as these blurred. Of standardised images 0 is the training set's mean colour.
-        batch_size: images at once, at least 1.
+        baseline: What replaces a tile that is not shown: a number, or a tensor that broadcasts to the images,
+            such as the blurred images. For standardised images 0 is the training set's mean colour.
+        batch_size: Images at once, at least 1.
 
     Returns:
         (N, steps + 1), float64, on the CPU: softmax probabilities at shares 0, 1 / steps, ... 1.
 
     Raises:
-        RelayError: if a shape, number or mode is not such, a row of the order is no permutation, the network
-            does not take the images, or has no such class.
+        RelayError: If a shape, number or mode does not fit, a row of the order is not a permutation, the
+            network does not take the images, or has no such class.
     """
-    if mode not in get_args(Mode):
-        raise RelayError(f"mode is {mode!r}; choose one of {', '.join(get_args(Mode))}")
-    if images.dim() != 4:
-        raise RelayError(f"images have shape {tuple(images.shape)}; give (N, C, H, W)")
-    height, width = images.shape[2:]
-    _check_tiles(tiles, height, width)
-    total = tiles * tiles
-    if not 1 <= steps <= total:
-        raise RelayError(f"{steps} steps; give 1 to {total}, the number of tiles")
-    if batch_size < 1:
-        raise RelayError(f"batch_size is {batch_size}; give at least 1")
     order, classes = order.cpu(), classes.cpu()
-    _check_order(order, len(images), total)
-    if classes.shape != (len(images),) or classes.dtype != torch.int64:
-        raise RelayError(
-            f"classes are {classes.dtype} of shape {tuple(classes.shape)}; give int64, ({len(images)},)"
-        )
+    _check(images, order, classes, mode=mode, tiles=tiles, steps=steps, batch_size=batch_size)
     background = _expanded(baseline, images)
     ranks = order.argsort(dim=1)  # of each tile, its place in the order
-    tile = _tile_of(height, tiles)[:, None] * tiles + _tile_of(width, tiles)
+    tile = _tile_of(images.shape[2], tiles)[:, None] * tiles + _tile_of(images.shape[3], tiles)
+    total = tiles * tiles
     counts = [(2 * k * total + steps) // (2 * steps) for k in range(steps + 1)]  # nearest, half up
     probabilities = torch.empty(len(images), steps + 1, dtype=torch.float64)
     with evaluating(network), torch.no_grad():
@@ -184,16 +171,35 @@ def _tile_of(side: int, tiles: int) -> Tensor:
     return torch.arange(side) * tiles // side
 
 
+def _check(
+    images: Tensor, order: Tensor, classes: Tensor, *, mode: str, tiles: int, steps: int, batch_size: int
+) -> None:
+    if mode not in get_args(Mode):
+        raise RelayError(f"mode is {mode!r}; choose one of {', '.join(get_args(Mode))}")
+    if images.dim() != 4:
+        raise RelayError(f"images have shape {tuple(images.shape)}; give (N, C, H, W)")
+    _check_tiles(tiles, images.shape[2], images.shape[3])
+    if not 1 <= steps <= tiles * tiles:
+        raise RelayError(f"{steps} steps; give 1 to {tiles * tiles}, the number of tiles")
+    if batch_size < 1:
+        raise RelayError(f"batch_size is {batch_size}; give at least 1")
+    _check_order(order, len(images), tiles * tiles)
+    if classes.shape != (len(images),) or classes.dtype != torch.int64:
+        raise RelayError(
+            f"classes are {classes.dtype} of shape {tuple(classes.shape)}; give int64, ({len(images)},)"
+        )
+
+
 def _check_tiles(tiles: int, height: int, width: int) -> None:
     if not 1 <= tiles <= min(height, width):
-        raise RelayError(f"{tiles} tiles a side on {height}x{width} px; give 1 to {min(height, width)}")
+        raise RelayError(f"{tiles} tiles per side on {height}x{width} px; give 1 to {min(height, width)}")
 
 
 def _check_order(order: Tensor, images: int, total: int) -> None:
     if order.shape != (images, total):
         raise RelayError(f"the order has shape {tuple(order.shape)}; give ({images}, {total}): images, tiles")
     if not bool((order.sort(dim=1).values == torch.arange(total)).all()):
-        raise RelayError(f"the order is no permutation of the tiles 0 to {total - 1} in every row")
+        raise RelayError(f"the order is not a permutation of the tiles 0 to {total - 1} in every row")
 
 
 def _expanded(baseline: Tensor | float, images: Tensor) -> Tensor:

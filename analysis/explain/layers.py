@@ -12,7 +12,7 @@ from lightning_modules.registry import find_specification
 from stages.errors import RelayError
 
 
-class Reached(Exception):  # no error: it ends a forward pass early
+class Reached(Exception):  # not an error: it ends a forward pass early
     """The last layer of interest has run; what follows it need not."""
 
 
@@ -36,7 +36,7 @@ def tap_of(network: nn.Module, name: str | None) -> str:
     """The module that is asked for, or else the default tap of the network's specification.
 
     Raises:
-        RelayError: if none is asked for and the network has no specification.
+        RelayError: If none is asked for and the network has no specification.
     """
     if name is not None:
         return name
@@ -53,7 +53,7 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     """The module of a layer.
 
     Raises:
-        RelayError: if the network has none of that name; lists those that it has.
+        RelayError: If the network has none of that name; lists those that it has.
     """
     names = layer_names(network)
     if name not in names:
@@ -73,7 +73,7 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Run a network as in evaluation (no dropout, stored statistics); each module's mode is put back."""
+    """Run a network in evaluation mode (no dropout, stored statistics); each module's mode is put back."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
@@ -85,7 +85,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def hooked() -> Iterator[list[RemovableHandle]]:
-    """A list for the handles of hooks, all of which are taken off again, after an error too."""
+    """A list for the handles of hooks; all of these hooks are removed at the end, after an error too."""
     handles: list[RemovableHandle] = []
     try:
         yield handles
@@ -98,7 +98,7 @@ def run(network: nn.Module, images: Tensor) -> None:
     """Run a network on images until a hook raises `Reached`, or to its end.
 
     Raises:
-        RelayError: if the network does not take such images.
+        RelayError: If the network does not take such images.
     """
     try:
         network(images)
@@ -117,21 +117,21 @@ def run(network: nn.Module, images: Tensor) -> None:
 def activations(
     network: nn.Module, images: Tensor, layers: Sequence[str], *, batch_size: int = 32
 ) -> Iterator[Mapping[str, Tensor]]:
-    """Activations of some layers in evaluation, a batch of images at a time.
+    """Activations of some layers in evaluation mode, one batch of images at a time.
 
     Where a network calls a module several times, its first call counts.
 
     Args:
-        network: any.
+        network: Any.
         images: (N, C, H, W), as the network takes them.
-        layers: their names; see `layer_names`.
-        batch_size: images at once, at least 1.
+        layers: Their names; see `layer_names`.
+        batch_size: Images at once, at least 1.
 
     Yields:
         For each batch of B images, by layer name, a tensor (B, ...).
 
     Raises:
-        RelayError: for an unknown layer, one that does not run, or images that do not fit.
+        RelayError: For an unknown layer, one that does not run, or images that do not fit.
     """
     modules = {name: find_layer(network, name) for name in layers}
     found: dict[str, Tensor] = {}

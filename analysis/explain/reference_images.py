@@ -17,7 +17,7 @@ def wave(size: int, omega: float, theta: float, norm: Norm, directions: Directio
     """A single image, (size, size); see `analysis.explain.frequency.reference_image`.
 
     Raises:
-        RelayError: if a value is out of range or unknown.
+        RelayError: If a value is out of range or unknown.
     """
     check_waves(size, norm, directions)
     if not is_real(omega) or not 0 <= omega <= size / 2:
@@ -31,7 +31,7 @@ def wave(size: int, omega: float, theta: float, norm: Norm, directions: Directio
 
 
 def circle(size: int, omega: int, directions: Directions, count: int) -> Waves:
-    """Frequencies (x, y) in cycles per image on a circle, (M, 2), each once; opposite ones are the same."""
+    """Frequencies (x, y) in cycles per image on a circle, (M, 2), each once; opposite ones are equal."""
     if omega == 0:
         return np.zeros((1, 2))
     theta = np.arange(count) * (math.pi / count)
@@ -49,10 +49,10 @@ def waves(size: int, frequencies: Waves, norm: Norm) -> Waves:
     """Cosines of frequencies (M, 2), in cycles per image along x and y: (M, size, size)."""
     turns = frequencies[:, :, None] * np.arange(size)
     if (frequencies == frequencies.round()).all():
-        turns %= size  # exact angles: a whole number of turns is taken off before any rounding
+        turns %= size  # exact angles: whole turns are subtracted before any rounding
     angles = 2 * math.pi / size * turns
     (cos_x, cos_y), (sin_x, sin_y) = (part(angles).swapaxes(0, 1) for part in (np.cos, np.sin))
-    # cos(y + x): a product a pixel instead of a cosine.
+    # cos(y + x): one product per pixel instead of one cosine.
     images = cos_y[:, :, None] * cos_x[:, None, :]
     images -= sin_y[:, :, None] * sin_x[:, None, :]
     if norm == "unit":
@@ -61,10 +61,10 @@ def waves(size: int, frequencies: Waves, norm: Norm) -> Waves:
 
 
 def check_waves(size: int, norm: str, directions: str) -> None:
-    """Refuse what cannot be drawn.
+    """Refuse values with which no wave can be made.
 
     Raises:
-        RelayError: if a value is out of range or unknown.
+        RelayError: If a value is out of range or unknown.
     """
     if not is_whole(size) or size < 2:
         raise RelayError(f"size is {size!r}; give a whole number of pixels, at least 2")

@@ -1,4 +1,4 @@
-"""Curves of what was seen in networks: scaled, smoothed, their peaks and areas. Loads no torch."""
+"""Curves of networks: scaled, smoothed, their peaks and areas. Loads no torch."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ def normalised(gain: npt.ArrayLike) -> Curve:
     """A curve scaled to [0, 1] by its minimum and maximum (section 7.2); zeros if it is constant.
 
     Raises:
-        RelayError: if a value is NaN or infinite.
+        RelayError: If a value is NaN or infinite.
     """
     values = np.asarray(gain, dtype=np.float64)
     if not np.isfinite(values).all():
@@ -32,10 +32,10 @@ def smoothed(curve: npt.ArrayLike, window: int = 11) -> Curve:
 
     Args:
         curve: (N,), N at least `window`.
-        window: frequencies in the filter, odd and at least 3; the paper does not give it.
+        window: Frequencies in the filter, odd and at least 3; the paper does not give it.
 
     Raises:
-        RelayError: if the window does not fit.
+        RelayError: If the window does not fit.
     """
     values = np.asarray(curve, dtype=np.float64)
     if window < 3 or window % 2 == 0 or window > len(values):
@@ -48,9 +48,9 @@ class Peak:
     """A local maximum of a response.
 
     Attributes:
-        omega: cycles per image.
-        height: in the curve's unit.
-        prominence: how far the curve falls on its lower side before it rises higher than the peak.
+        omega: Cycles per image.
+        height: In the curve's unit.
+        prominence: How far the curve falls on its lower side before it rises higher than the peak.
     """
 
     omega: float
@@ -62,9 +62,9 @@ def peaks(omega: npt.ArrayLike, curve: npt.ArrayLike, least_prominence: float = 
     """A response's peaks, the most prominent first (scipy.signal.find_peaks; both ends may be peaks).
 
     Args:
-        omega: cycles per image, (N,), rising.
+        omega: Cycles per image, (N,), rising.
         curve: (N,).
-        least_prominence: of a peak, in the curve's unit.
+        least_prominence: Of a peak, in the curve's unit.
     """
     places, values = np.asarray(omega, dtype=np.float64), np.asarray(curve, dtype=np.float64)
     floor = values.min() - 1.0  # below the curve on both sides, so that an end can be a maximum
@@ -78,7 +78,7 @@ def peaks(omega: npt.ArrayLike, curve: npt.ArrayLike, least_prominence: float = 
 
 
 def area(curves: npt.ArrayLike) -> Curve:
-    """Area under each curve over shares 0 to 1, by the trapezium rule; small is good for deletion only.
+    """Area under each curve over shares 0 to 1, by the trapezoidal rule; small is good for deletion only.
 
     Args:
         curves: (N, steps + 1), at equal distances, steps at least 1.
@@ -87,7 +87,7 @@ def area(curves: npt.ArrayLike) -> Curve:
         (N,), the mean probability on the way, 0 to 1.
 
     Raises:
-        RelayError: if the shape is not such.
+        RelayError: If the curves have another shape.
     """
     values = np.asarray(curves, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2:

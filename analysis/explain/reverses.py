@@ -6,8 +6,8 @@
 | `saliency` (Simonyan et al. 2013; A.4 as printed) | mask | switches | true gradient |
 | `deconvnet` (Zeiler and Fergus 2014) | max(., 0) | switches | identity |
 
-The mask lets pass where the forward input was positive. A max pool's switches hand each value back to where
-it was taken from; where windows overlap and share a maximum, the values add up.
+The mask keeps what flows back where the forward input was positive. A max pool's switches hand each value
+back to where it was taken from; where windows overlap and share a maximum, the values add up.
 `torch.nn.functional.max_unpool2d` keeps one of them and is therefore not the adjoint of AlexNet's pooling
 of 3 pixels every 2. A convolution's reverse is its adjoint without the bias: the sum over output channels
 of the filters turned by 180 degrees. (The S of the paper's Eq. A.2 transposes a filter instead; only the
@@ -87,16 +87,16 @@ def reverse_of(
 ) -> Reverse | None:
     """What a layer does to a signal on its way back, after it ran forward.
 
-    What is kept of the forward pass is the least that the reverse needs, for a convolution its input's shape.
-    In evaluation mode only. A reverse may write into the signal that it is given.
+    Only what the reverse needs is kept of the forward pass, for a convolution its input's shape. In
+    evaluation mode only. A reverse may write into the signal that it is given.
 
     Args:
-        module: the layer.
-        given: its input, before any change in place; a leaf that requires gradients if `is_by_graph`.
-        output: its output, with its graph if `is_by_graph`.
-        rule: see the table above.
-        strided_as_dense: reverse convolutions of a stride by dense ones, see `_strided_convolution`: three
-            times as fast for AlexNet's first, and equal up to rounding instead of autograd's very bits.
+        module: The layer.
+        given: Its input, before any change in place; a leaf that requires gradients if `is_by_graph`.
+        output: Its output, with its graph if `is_by_graph`.
+        rule: See the table above.
+        strided_as_dense: Reverse convolutions with a stride by dense ones, see `_strided_convolution`: three
+            times as fast for AlexNet's first, and equal up to rounding instead of bit for bit.
 
     Returns:
         None for a kind of layer that has no reverse.

@@ -1,4 +1,4 @@
-"""Which images of the evaluation set are shown: by a rule, never by hand."""
+"""The rule that chooses which images of the evaluation set are shown; nobody picks them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,19 +20,19 @@ RULE = (
 def choose_samples(
     probability: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], per_class: int
 ) -> npt.NDArray[np.int64]:
-    """Images that are neither the easiest nor the hardest of their class, nor picked by anyone.
+    """Images that are neither the easiest nor the hardest of their class.
 
     Args:
         probability: (N,), of `true_class_probability`.
         labels: int64, (N,).
-        per_class: how many of each class, at least 1; all of a class that has fewer.
+        per_class: How many of each class, at least 1; all of a class that has fewer.
 
     Returns:
         int64 rows of the evaluation set, class by class, from the least probable. A class without images has
         none.
 
     Raises:
-        RelayError: if `per_class` is out of range.
+        RelayError: If `per_class` is out of range.
     """
     if per_class < 1:
         raise RelayError(f"per_class is {per_class}; give at least 1")
@@ -52,12 +52,12 @@ def true_class_probability(
     """The probability of each image's true class, summed over runs, (N,).
 
     Args:
-        folders: the stage runs that are compared; of each, `predictions.parquet` is read.
+        folders: The stage runs that are compared; of each, `predictions.parquet` is read.
         samples: N names of the evaluation set.
         labels: int64, (N,).
 
     Raises:
-        RelayError: if predictions cannot be read or are of another evaluation set.
+        RelayError: If predictions cannot be read or are of another evaluation set.
     """
     total = np.zeros(len(samples))
     for folder in folders:

@@ -1,7 +1,8 @@
-"""Do maps of an image depend on what the network has learned? The checks of Adebayo et al. 2018.
+"""Whether maps of an image depend on what the network has learned: the checks of Adebayo et al. 2018.
 
-"Sanity checks for saliency maps": the layers are drawn anew one after another, from the last to the first,
-and the maps compared with the trained network's. A map that stays the same shows the image, not the network.
+"Sanity checks for saliency maps": the layers are re-initialised one after another, from the last to the
+first, and the maps are compared with the trained network's. A map that stays the same shows the image, not
+the network.
 """
 
 import copy
@@ -17,7 +18,7 @@ from analysis.explain.desalinet import backward, modules_until
 from lightning_modules.networks import initialise_layers, layer_modules, specification
 from stages.errors import RelayError
 
-_BATCH = 32  # images whose similarity is computed at once; each takes about twenty maps
+_BATCH = 32  # images whose similarity is computed at once; each takes the memory of about twenty maps
 
 # Of the random weights; not a training's seed: its first weights are what trained ones still resemble.
 _RANDOM_WEIGHTS = 2018
@@ -27,7 +28,7 @@ _WINDOW = 11
 
 
 def heat(maps: Tensor) -> Tensor:
-    """How much each pixel counts, whatever its colour and sign: the root of the sum of squares over channels.
+    """How much each pixel counts, in any colour and sign: the root of the sum of squares over channels.
 
     Args:
         maps: (N, C, H, W), such as `analysis.explain.desalinet.backward` gives.
@@ -36,7 +37,7 @@ def heat(maps: Tensor) -> Tensor:
         (N, H, W), 0 or more.
 
     Raises:
-        RelayError: if the maps have another number of dimensions.
+        RelayError: If the maps have another number of dimensions.
     """
     if maps.dim() != 4:
         raise RelayError(f"maps have shape {tuple(maps.shape)}; give (N, C, H, W)")
@@ -55,7 +56,7 @@ def rank_similarity(first: Tensor, second: Tensor) -> Tensor:
         (N,), float64, on the CPU, -1 to 1; NaN where a map is constant.
 
     Raises:
-        RelayError: if the shapes are not such, or values are not finite.
+        RelayError: If the shapes are others, or values are not finite.
     """
     _check(first, second)
     if not first.numel():
@@ -84,7 +85,7 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
         zero.
 
     Raises:
-        RelayError: if the shapes are not such, or values are negative or not finite.
+        RelayError: If the shapes are others, or values are negative or not finite.
     """
     _check(first, second)
     if min(first.shape[1:]) < _WINDOW:
@@ -138,31 +139,31 @@ def weight_randomisation(
 def randomisations(
     network: nn.Module, layers: Sequence[str], scheme: str, seed: int
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Cascading randomisation: the network with its last layer drawn anew, then its last two, and so on.
+    """Cascading randomisation: the network with its last layer re-initialised, then its last two, and so on.
 
-    Adebayo et al. 2018. The given network is left as it is. There is one copy, which is
-    randomised further between two steps: what is needed of it is to be computed before the next is asked for.
+    Adebayo et al. 2018. The given network is left as it is. There is one copy, which is randomised further
+    between two steps: compute what is needed from it before the next step is asked for.
 
     Args:
-        network: a trained one that `build_network` made.
-        layers: names of layers of the network's specification, first to last; others stay trained.
-        scheme: see `lightning_modules.initialisation.initialise`.
-        seed: 0 or more, and not the one that the network started from: its weights after training still
-            resemble those before it, so that the copy would not be random.
+        network: A trained one that `build_network` made.
+        layers: Names of layers of the network's specification, first to last; others stay trained.
+        scheme: See `lightning_modules.initialisation.initialise_layers`.
+        seed: 0 or more, and not the one that the network started from: its weights after training are still
+            similar to those before it, so that the copy would not be random.
 
     Returns:
         An iterator over (name, copy), from the last layer to the first; in the copy this layer and all later
         ones of `layers` are freshly initialised.
 
     Raises:
-        RelayError: at once, before the first step: if a layer is unknown, repeated or out of order, the seed
+        RelayError: At once, before the first step: if a layer is unknown, repeated or out of order, the seed
             is negative, the scheme unknown or the network has no specification.
     """
     known = list(layer_modules(network))
     unknown = [name for name in layers if name not in known]
     if unknown:
         raise RelayError(
-            f"no layer {', '.join(unknown)} to draw anew; those with parameters are {', '.join(known)}"
+            f"no layer {', '.join(unknown)} to re-initialise; those with parameters are {', '.join(known)}"
         )
     ordered = [name for name in known if name in layers]
     if list(layers) != ordered:

@@ -15,13 +15,13 @@ def load_network(folder: Path) -> nn.Module:
     """Build a stage run's network from its recipe and give it its weights; in evaluation mode.
 
     Args:
-        folder: the stage run's, `runs_dir/STAGE/ID`.
+        folder: The stage run's, `runs_dir/STAGE/ID`.
 
     Returns:
-        In float32, on the processor, whatever arithmetic it was trained in.
+        In float32, on the CPU, whatever arithmetic it was trained in.
 
     Raises:
-        RelayError: if the run has no checkpoint, the file cannot be read, holds NaN or infinite weights, or
+        RelayError: If the run has no checkpoint, the file cannot be read, holds NaN or infinite weights, or
             is not of the network that the recipe names.
     """
     run = RunFolder(folder)
@@ -55,7 +55,7 @@ def model_of(run: RunFolder) -> Model:
     """The network that a stage run's recipe names.
 
     Raises:
-        RelayError: if the recipe cannot be read.
+        RelayError: If the recipe cannot be read.
     """
     content = run.read_recipe()
     try:

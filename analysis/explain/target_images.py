@@ -1,6 +1,6 @@
 """The evaluation set of a study's target, and the user's own images, as its networks take them.
 
-The only module of `analysis` that knows `datamodules`: maps need pixels, which no record holds.
+The only module of `analysis` that imports `datamodules`: maps need pixels, which no record has.
 """
 
 from collections.abc import Sequence
@@ -39,11 +39,11 @@ class TargetImages:
     """A target's evaluation set.
 
     Attributes:
-        classes: names of its classes.
+        classes: Names of its classes.
         labels: int64, (N,).
         samples: N names, as in predictions.parquet.
-        native_size: height and width of an image before it is enlarged to the network's input.
-        grey: whether images have one channel, copied to three.
+        native_size: Height and width of an image before it is enlarged to the network's input.
+        grey: Whether images have one channel, copied to three.
     """
 
     classes: tuple[str, ...]
@@ -82,7 +82,7 @@ class TargetImages:
             (N, size, size), or (N, size, size, 3) where the target's images are in colour.
 
         Raises:
-            RelayError: if there is none, or one cannot be read.
+            RelayError: If there is none, or one cannot be read.
         """
         if not folder.is_dir():
             raise RelayError(f"there is no folder {folder}; give one with images, as images=FOLDER")
@@ -102,11 +102,11 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
     """The evaluation set that a stage run was evaluated on.
 
     Args:
-        folder: the stage run's; its `config.yaml` says where the images are.
-        cache_dir: where decoded images are kept; the configuration's if None.
+        folder: The stage run's; its `config.yaml` says where the images are.
+        cache_dir: Where decoded images are kept; the configuration's if None.
 
     Raises:
-        RelayError: if the configuration or the images cannot be read, or they are not those of the recipe.
+        RelayError: If the configuration or the images cannot be read, or they are not those of the recipe.
     """
     run = RunFolder(folder)
     config = _read_config(run.config)
@@ -138,7 +138,7 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
 def _read_config(path: Path) -> Config:
     try:
         loaded = OmegaConf.load(path)
-        # Not made an object: an earlier version's may lack a setting that has nothing to do with images.
+        # Not made an object: an earlier version's may lack a setting that does not concern images.
         config = cast(Config, OmegaConf.merge(OmegaConf.structured(schema(Config)), loaded))
         if config.stage is None or not config.data.domains:
             raise ValueError("it names no stage or no domain")

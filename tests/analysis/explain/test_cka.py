@@ -81,7 +81,7 @@ def test_gram_refuses_what_is_not_finite(features: Tensor) -> None:
 
 
 def test_gram_refuses_no_images() -> None:
-    with pytest.raises(RelayError, match="of no image"):
+    with pytest.raises(RelayError, match="have no images"):
         gram(torch.empty(0, 3))
 
 

@@ -131,7 +131,7 @@ def in_place(features: Tensor) -> Tensor:
 )
 @pytest.mark.parametrize("rule", RULES)
 def test_a_function_between_modules_is_refused(function: Callable[[Tensor], Tensor], rule: Rule) -> None:
-    with pytest.raises(RelayError, match="between conv and fc something happens that is no module"):
+    with pytest.raises(RelayError, match="between conv and fc something happens that is not a module"):
         backward(Between(function), draw(2, 3, 8, 8), "fc", rule)
 
 
@@ -150,7 +150,7 @@ def test_a_function_that_keeps_the_shape_is_refused(function: Callable[[Tensor],
             features: Tensor = self.pool(function(self.conv(images)))
             return features
 
-    with pytest.raises(RelayError, match="between conv and pool something happens that is no module"):
+    with pytest.raises(RelayError, match="between conv and pool something happens that is not a module"):
         backward(Chain(), draw(2, 3, 8, 8), "pool", "saliency")
 
 
@@ -163,7 +163,7 @@ def test_a_function_is_refused_also_where_it_changes_no_value(function: Callable
     with torch.no_grad():
         chain.conv.weight.abs_()
         nn.init.ones_(chain.conv.bias)
-    with pytest.raises(RelayError, match="between conv and fc something happens that is no module"):
+    with pytest.raises(RelayError, match="between conv and fc something happens that is not a module"):
         backward(chain, draw(2, 3, 8, 8).abs(), "fc", "desalinet")
 
 
@@ -304,7 +304,7 @@ def test_a_value_that_is_changed_after_it_was_needed_is_refused() -> None:
             return normalised
 
     chain = nn.Sequential(nn.Conv2d(3, 4, 3, dtype=torch.float64), Overwriting(), nn.Identity())
-    with pytest.raises(RelayError, match=r"no module, before 2, changes in place what 1\.norm needs"):
+    with pytest.raises(RelayError, match=r"not a module, before 2, changes in place what 1\.norm needs"):
         backward(chain, draw(1, 3, 8, 8), "2", "saliency")
     assert backward(chain, draw(1, 3, 8, 8), "2", "desalinet").any()  # needs no input of a normalisation
 

@@ -201,13 +201,13 @@ def test_no_images() -> None:
         ({"mode": "removal"}, "mode is 'removal'"),
         ({"steps": 0}, "0 steps"),
         ({"steps": 5}, "5 steps; give 1 to 4"),
-        ({"tiles": 3}, "3 tiles a side on 2x2 px"),
+        ({"tiles": 3}, "3 tiles per side on 2x2 px"),
         ({"tiles": 0}, "0 tiles"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"images": torch.ones(1, 2, 2)}, r"\(1, 2, 2\)"),
         ({"images": ones(side=3)}, "does not take images"),
         ({"order": FALLING[:, :3]}, r"\(1, 3\); give \(1, 4\)"),
-        ({"order": torch.tensor([[0, 1, 2, 2]])}, "no permutation"),
+        ({"order": torch.tensor([[0, 1, 2, 2]])}, "not a permutation"),
         ({"classes": torch.tensor([1, 1])}, r"\(2,\); give int64, \(1,\)"),
         ({"classes": torch.tensor([1.0])}, "float32"),
         ({"classes": torch.tensor([2])}, "the network has 0 to 1"),
@@ -226,7 +226,7 @@ def test_what_is_refused(changes: dict[str, object], message: str) -> None:
 def test_orders_that_are_refused() -> None:
     with pytest.raises(RelayError, match=r"\(4, 4\)"):
         tile_order(torch.ones(4, 4), 2)
-    with pytest.raises(RelayError, match="5 tiles a side on 4x6 px"):
+    with pytest.raises(RelayError, match="5 tiles per side on 4x6 px"):
         tile_order(torch.ones(1, 4, 6), 5)
     with pytest.raises(RelayError, match="NaN or infinite"):
         tile_order(torch.full((1, 4, 4), math.nan), 2)
