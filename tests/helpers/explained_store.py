@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 from analysis.report.explained_study import ExplainedStudy, load_explained
 from analysis.visualize import explain, main, parse_arguments
-from datamodules.configured import list_source, load_source
+from datamodules.configured import load_source
+from datamodules.listing import list_source
 from lightning_modules.networks import build_network
+from stages.config import config_document
 from stages.plan import source_of
 from stages.store import RunFolder, Store
 from tests.helpers.fake_study import FakeStudy
 from tests.helpers.relay import folders
-from tests.helpers.stage_helpers import composed
+from tests.helpers.stage_helpers import manifest_config
 
 CLASSES = ("consolidation", "ground_glass", "normal")
 PATIENTS = ("Meyer-1951", "Schmidt-1948", "Weber-1960")
@@ -76,13 +77,7 @@ def write_store(folder: Path) -> None:
     its parent's, moved a little, so that seeds, processes and stages differ.
     """
     _write_lungs(folder / "ward-7")
-    unset = ("generator", "classes", "train_images", "val_images", "size", "seed")
-    config = composed(
-        *("+stage=dld", "data.domains.dld.kind=manifest", "data.domains.dld.manifest=manifest.csv"),
-        *(f"data.domains.dld.{key}=null" for key in unset),
-    )
-    config.data.domains["dld"].root = str(folder / "ward-7")
-    config.paths.cache_dir = str(folder / "cache")
+    config = manifest_config(folder / "ward-7", folder / "cache")
     listing = list_source(source_of(config))
     side = load_source(listing, config).val
     study = FakeStudy(
@@ -96,7 +91,7 @@ def write_store(folder: Path) -> None:
         evaluation=(side.labels, list(side.groups), list(side.samples)),
     )
     for run in study.write(folder / "runs"):
-        OmegaConf.save(OmegaConf.structured(config), run.config)
+        run.config.write_text(config_document(config))
     for run in Store(folder / "runs").complete_runs():
         _write_weights(run)
 

@@ -49,6 +49,17 @@ def with_value(group: Any, key: str, value: Any) -> Any:
     return replace(group, **{name: with_value(getattr(group, name), rest, value) if rest else value})
 
 
+def manifest_config(root: Path, cache_dir: Path) -> Config:
+    """The target's configuration where its images are those of `root/manifest.csv`."""
+    unset = ("generator", "classes", "train_images", "val_images", "size", "seed")
+    config = composed(
+        *("+stage=dld", "data.domains.dld.kind=manifest", "data.domains.dld.manifest=manifest.csv"),
+        *("data.domains.dld.root=elsewhere", *(f"data.domains.dld.{key}=null" for key in unset)),
+    )
+    config = with_value(config, "data.domains.dld.root", str(root))
+    return with_value(config, "paths.cache_dir", str(cache_dir))
+
+
 def recipe(**changes: Any) -> Recipe:
     """A recipe of a second stage."""
     values: dict[str, Any] = {

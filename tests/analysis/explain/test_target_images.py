@@ -23,7 +23,7 @@ from stages.plan import source_of
 from stages.recipe import Data
 from stages.store import recipe_document
 from tests.helpers.fake_images import write_image
-from tests.helpers.stage_helpers import composed, recipe, with_value
+from tests.helpers.stage_helpers import manifest_config, recipe
 
 SIDE = 16
 NAMES = ("Meyer-1951", "Schmidt-1948", "Meyer-1951", "Weber-1960")
@@ -48,16 +48,7 @@ def _run(
     std: tuple[float, ...] | None = (0.25,) * 3,
 ) -> Path:
     """A stage run's recipe and configuration, for images of a folder."""
-    off = [
-        f"data.domains.dld.{key}=null"
-        for key in ("generator", "classes", "train_images", "val_images", "size")
-    ]
-    config = composed(
-        "+stage=dld", "data.domains.dld.kind=manifest", "data.domains.dld.root=elsewhere",
-        "data.domains.dld.seed=null", "data.domains.dld.manifest=manifest.csv", *off,
-    )  # fmt: skip
-    config = with_value(config, "data.domains.dld.root", str(root))
-    config = with_value(config, "paths.cache_dir", str(folder / "cache"))
+    config = manifest_config(root, folder / "cache")
     of = recipe(
         data=Data(
             digest=list_source(source_of(config)).digest,
