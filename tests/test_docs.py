@@ -144,7 +144,8 @@ def test_faults_are_found() -> None:
     assert {word: list(faults(word)) for word in wrong} == {word: [said] for word, said in wrong.items()}
     right = (
         "train.py", "stages/plateau.py", "conf/process/*.yaml", "optim.lr_scratch=0.1", "callbacks.plateau",
-        "data.domains.mri.root", "analysis.report", "analysis.runs.load_runs", "process=scratch,texture",
+        "data.domains.mri.root", "analysis.report", "analysis.runs.load_runs", "analysis.runs.load.load_runs",
+        "process=scratch,texture",
         "hydra.launcher.init.address=auto", "conf/stage/NAME.yaml", "runs/*/*/wandb/offline-*", "data=paper",
     )  # fmt: skip
     assert [fault for word in right for fault in faults(word)] == []
