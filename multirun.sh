@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The whole study: learning processes (1) to (4), (a) and (b) over seeds (comparison), (1) to (4) at 20 to 100%
-# of the target's training set (robustness), what their networks see, then the page that compares them.
+# of the target's training set (robustness), the analysis of their networks, and the page that compares them.
 #
-#   ./multirun.sh                      generated images, a narrow network, 3 seeds; one took 7 min on two cores
+#   ./multirun.sh                      generated images, a narrow network, 3 seeds; one seed took 7 min on two cores
 #   ./multirun.sh real                 real images below paths.data_dir (docs/real-data.md)
 #   ./multirun.sh paper                the paper's sets, size and 10 seeds
 #   ./multirun.sh small seed=range(5)  what follows are Hydra overrides
 #
-# Typed again it trains only what is missing. PYTHON names the interpreter, by default that of .venv.
+# The same command again trains only what is missing. PYTHON is the interpreter, by default that of .venv.
 set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-$project/.venv/bin/python}
@@ -36,7 +36,7 @@ status=0
 for sweep in comparison robustness; do
   "$python" "$project/train.py" -m "experiment=[$sweep,$size]" "seed=$seeds" "paths.runs_dir=$runs_dir" "$@" ||
     status=$?
-  # Ctrl-C, or a request that makes no sense: nothing to show. Failed stage runs stand on the page.
+  # After Ctrl-C or an invalid request there is nothing to show. Failed stage runs are on the page.
   [[ $status -eq 0 || $status -eq 1 && -d $runs_dir ]] || exit "$status"
 done
 [[ " $* " == *" plan=true "* ]] && exit "$status"

@@ -1,8 +1,8 @@
-"""One job, one stage run: `python train.py +stage=NAME`. With `-m` the sweeper launches one for each.
+"""One job, one stage run: `python train.py +stage=NAME`. With `-m` the sweeper starts one job per stage run.
 
 python train.py +stage=natural,texture,dld -m            a chain
 python train.py -m process=two_stage seed='range(10)'    learning processes, seeds, data ratios
-python train.py +stage=dld init_from=alexnet.pth         one stage from a checkpoint of yours
+python train.py +stage=dld init_from=alexnet.pth         one stage from your own checkpoint
 """
 
 import logging
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> Outcome | None:
-    """Train one stage run, or find it trained. In a sweep a failure is a value, so that other jobs go on."""
+    """Train one stage run, if it is not complete. In a sweep a failure is a value: other jobs continue."""
     if config.job.id is not None:
         return run_job(to_config(config))
     try:
@@ -47,7 +47,7 @@ def main(config: DictConfig) -> Outcome | None:
 
 
 def run_alone(config: Config) -> Outcome | None:
-    """Plan and train one stage run without a sweep, and show what came of it.
+    """Plan and train one stage run without a sweep, and show the result.
 
     Raises:
         RelayError: if the request makes no sense, or the run failed.
@@ -71,7 +71,7 @@ def run_alone(config: Config) -> Outcome | None:
 
 
 def run_job(config: Config) -> Outcome:
-    """Lock the stage run's folder, look again whether it is complete, and train it if not."""
+    """Lock the folder of the stage run, check again whether it is complete, and train it if not."""
     keep_freed_memory()
     from datamodules.listing import list_source
 
@@ -95,9 +95,9 @@ def train(job: Job, listing: "Listing") -> None:
 
     Raises:
         RelayError: if the data, the parent or a checkpoint cannot be used, or the training diverges.
-        KeyboardInterrupt: if the user stopped it; the next start goes on from `last.ckpt`.
+        KeyboardInterrupt: if the user stopped it; the next start continues from `last.ckpt`.
     """
-    # Loaded here: a start that finds nothing to train, or a mistake, needs none of it.
+    # Loaded here: a start that finds nothing to train, or a mistake, does not need these.
     import torch
 
     import callbacks as watch

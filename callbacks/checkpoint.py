@@ -55,7 +55,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class _Remembering(io.RawIOBase):
-    """A file whose write errors can be asked for: torch reports a full disk as an "unexpected pos"."""
+    """A file that keeps its write error: torch reports a full disk as an "unexpected pos"."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -70,7 +70,7 @@ class _Remembering(io.RawIOBase):
 
 
 def save_whole(content: Any, path: Path) -> None:
-    """torch.save to a file that is there whole or not at all.
+    """`torch.save` to a file that exists whole or not at all.
 
     Raises:
         OSError: if it cannot be written, such as on a full disk.
@@ -88,14 +88,14 @@ def save_whole(content: Any, path: Path) -> None:
 class ResumeCheckpoint(Checkpoint):
     """Writes `last.ckpt` after an epoch, at most every `seconds`, and after the last epoch.
 
-    The one before is kept as `previous.ckpt`, should the newest turn out not to load. What a run ends with
-    does not depend on when it was saved, because every random stream restarts with the epoch.
+    The one before is kept as `previous.ckpt`, in case the newest cannot be loaded. The result of a run does
+    not depend on when it was saved, because every random stream restarts with the epoch.
 
     Args:
         last: where to write.
-        previous: where the one before goes.
+        previous: where the one before is kept.
         seconds: least time between two checkpoints.
-        before_writing: called before each one; raises if the run may not write any more or has diverged.
+        before_writing: called after each epoch; raises if the run must not write any more or has diverged.
     """
 
     def __init__(

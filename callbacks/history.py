@@ -1,4 +1,4 @@
-"""The epochs of a run: losses and metrics of each, and when the plateau ends the training."""
+"""The epochs of a run: the losses and metrics of each, and when the plateau ends the training."""
 
 import csv
 import io
@@ -33,9 +33,9 @@ class EvaluatedModule(Protocol):
 
 
 class History(Callback):
-    """Keeps a row an epoch, writes `history.csv`, and stops the training when the plateau is over.
+    """Keeps one row per epoch, writes `history.csv`, and stops the training when the plateau is over.
 
-    The rows travel in the checkpoint, so a resumed run's history is that of an uninterrupted one, whatever
+    The rows are saved in the checkpoint. So a resumed run has the history of an uninterrupted one, whatever
     `history.csv` held when the run was killed.
 
     Args:
@@ -66,7 +66,7 @@ class History(Callback):
 
     @property
     def seconds(self) -> float:
-        """Time over all attempts so far; of an interrupted one up to its last checkpoint."""
+        """Time over all attempts so far, in seconds; of an interrupted one, up to its last checkpoint."""
         return self.seconds_before + time.perf_counter() - self._attempt_began
 
     def cost(self) -> CostRecord:
@@ -80,7 +80,7 @@ class History(Callback):
         )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Do not train a run any further that was killed after its last epoch."""
+        """Do not train a run again that was killed after its last epoch."""
         trainer.should_stop = should_stop(self.losses, self._rule)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -100,7 +100,7 @@ class History(Callback):
         self.train_images += self._images_in_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch's row and decide whether to go on."""
+        """Add the row of the epoch and decide whether to continue."""
         module = cast(EvaluatedModule, pl_module)
         assert module.evaluation is not None, "every epoch is evaluated"
         self.rows.append(
@@ -112,7 +112,7 @@ class History(Callback):
         trainer.should_stop = should_stop(self.losses, self._rule)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the checkpoint carries."""
+        """What is saved in the checkpoint."""
         return {
             "rows": self.rows,
             "train_seconds": self.train_seconds,
@@ -122,7 +122,7 @@ class History(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self.rows = list(state_dict["rows"])
         self.train_seconds = state_dict["train_seconds"]
         self.train_images = state_dict["train_images"]

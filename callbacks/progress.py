@@ -1,4 +1,4 @@
-"""What a person watches: the epoch's bar, and how much of the sweep is left."""
+"""Progress for the user: the bar of the epoch, and how much of the sweep is left."""
 
 import logging
 import time
@@ -32,18 +32,18 @@ def progress_of(config: Config, epoch_images: int) -> list[Callback]:
 
 
 class SweepProgress(Callback):
-    """A bar for the epoch's batches and a line such as "stage run 2 of 3, at most about 3 min left".
+    """A bar for the batches of the epoch, with a text such as "stage run 2 of 3, at most about 3 min left".
 
-    Where there is no terminal, a line an epoch instead. The time left is an upper bound: it takes every
-    run to its `max_epochs` at the speed seen so far, and runs usually reach their plateau earlier.
+    Without a terminal, one line per epoch instead. The time left is an upper bound: it assumes that every run
+    goes to its `max_epochs` at the speed so far, but runs usually reach their plateau earlier.
 
     Args:
         stage: the stage's name.
-        index: which stage run of the sweep this is, from 1.
+        index: number of this stage run in the sweep, from 1.
         count: stage runs of the sweep.
-        epochs: epochs at most.
+        epochs: most epochs of this run.
         epoch_images: images of an epoch.
-        images_after: images that later stage runs of the sweep train on at most.
+        images_after: most images that later stage runs of the sweep train on.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SweepProgress(Callback):
             progress.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin the epoch's bar."""
+        """Reset the bar for the epoch."""
         self._images_in_epoch = 0
         if self._progress is not None and self._task is not None:
             self._progress.reset(
@@ -96,7 +96,7 @@ class SweepProgress(Callback):
             self._progress.update(self._task, advance=1, status=f"{self._place}, {self._left(trainer)}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how the epoch ended."""
+        """Log the result of the epoch."""
         module = cast(EvaluatedModule, pl_module)
         if trainer.is_global_zero and module.evaluation is not None:
             shown = metric_of(PRIMARY)
@@ -113,7 +113,7 @@ class SweepProgress(Callback):
             )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the bar away, also after an error."""
+        """Remove the bar, also after an error."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -1,4 +1,4 @@
-"""What a finished run leaves: weights, predictions, and the record, which is written last."""
+"""The files of a finished run: weights, predictions, and the record, which is written last."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

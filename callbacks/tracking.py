@@ -1,4 +1,4 @@
-"""Weights & Biases: one of its runs for a stage run, the same id whenever it is resumed.
+"""Weights & Biases: one W&B run per stage run, with the same id whenever it is resumed.
 
 Offline unless logged in. Nothing that names a patient is sent: neither samples nor groups are.
 `docs/wandb.md` lists what is sent; `analysis.wandb_dashboard` builds panels of these keys.
@@ -32,9 +32,9 @@ def wandb_mode(setting: str) -> Any:
 class Tracking:
     """A stage run's W&B run, for a `with` block; does nothing if W&B is disabled.
 
-    A W&B run has one group, but a stage run may serve many processes. The target of a process is in
-    `STUDY/PROCESS`. A source is in `STUDY/sources`: it is trained once for all chains that start with it, so
-    that under one process's name the others would seem to have none.
+    A W&B run has one group, but many processes may share a stage run. The target of a process is in
+    `STUDY/PROCESS`. A source is in `STUDY/sources`: it is trained once for all chains that start with it, and
+    in the group of one process it would be missing in the others.
 
     Args:
         settings: `logger` of the configuration.
@@ -94,11 +94,11 @@ class Tracking:
             self._run.log(dict(row), step=int(row["epoch"]))
 
     def log_record(self, record: Record) -> None:
-        """Log what the finished run came to.
+        """Log the results of the finished run.
 
-        Representative values go into W&B's summary and, as a table of one row, where panels over many runs
-        can read them; the confusion matrix is a figure over the table `confusion_matrix_table`. A run
-        without a plateau is tagged.
+        Representative values go into W&B's summary, and into a table of one row that panels over many runs
+        can read. The confusion matrix is a figure over the table `confusion_matrix_table`. A run that did not
+        reach its plateau is tagged.
         """
         if self._run is None:
             return
@@ -124,7 +124,7 @@ class Tracking:
         )
 
     def _config(self) -> dict[str, Any]:
-        """The recipe, and by what runs are found and grouped: W&B's panels group by a single key."""
+        """The recipe, and the keys to find and group runs by: W&B's panels group by a single key."""
         recipe, process = self._recipe, self._process
         return {
             **recipe.model_dump(mode="json"),
@@ -138,7 +138,7 @@ class Tracking:
         }
 
     def _confusion_matrix(self, record: Record, place: Mapping[str, Any]) -> Any:
-        """W&B's own figure of a confusion matrix, of counts: a row a true and a predicted class."""
+        """W&B's own figure of a confusion matrix: one row per true and predicted class, with its count."""
         import wandb
 
         fields = ("Actual", "Predicted", "nPredictions")  # as W&B's figure names them

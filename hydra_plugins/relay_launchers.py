@@ -49,7 +49,7 @@ class OwnLauncherConfigs(SearchPathPlugin):
 
 @dataclass
 class Job:
-    """One stage run, to be pickled and called in another process."""
+    """One stage run, pickled and called in another process."""
 
     hydra_context: HydraContext
     config: DictConfig
@@ -76,7 +76,7 @@ class Job:
         )
 
     def checkpoint(self) -> Any:
-        """What submitit queues again when Slurm's time is up; the run goes on from its last checkpoint."""
+        """What submitit queues again at the time limit; the run continues from its last checkpoint."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -125,7 +125,7 @@ class ParallelLauncher(Launcher):
 
 
 class JoblibLauncher(ParallelLauncher):
-    """`n_jobs` processes on this machine, each for many stage runs. One that is killed ends the batch."""
+    """`n_jobs` processes on this machine, each for many stage runs. If one is killed, the batch ends."""
 
     needs, extra, shares_terminal = "joblib", "slurm", True
 
@@ -142,7 +142,7 @@ class JoblibLauncher(ParallelLauncher):
 
 
 class SubmititLocalLauncher(ParallelLauncher):
-    """A process of its own for each stage run, `n_jobs` of them at once on this machine."""
+    """One process per stage run, `n_jobs` of them at once on this machine."""
 
     needs, extra = "submitit", "slurm"
 
@@ -166,7 +166,7 @@ class SubmititLocalLauncher(ParallelLauncher):
                     if process.done():
                         returned[place] = _submitit_return(running.pop(place), "process")
                 time.sleep(0.1)
-        except BaseException:  # Ctrl-C: a stage run ends as after Ctrl-C of its own
+        except BaseException:  # Ctrl-C: each stage run ends as after its own Ctrl-C
             for process in running.values():
                 process.cancel()
             raise
@@ -194,13 +194,13 @@ class SubmititSlurmLauncher(ParallelLauncher):
             wait_for_jobs({job.job_id: job.paths.result_pickle for job in submitted})
         except KeyboardInterrupt:
             array = submitted[0].job_id.split("_")[0]
-            log.warning("Slurm job %s goes on without this sweep; to end it: scancel %s", array, array)
+            log.warning("Slurm job %s continues without this sweep; to end it: scancel %s", array, array)
             raise
         return [_submitit_return(job, "Slurm job") for job in submitted]
 
 
 class RayLauncher(ParallelLauncher):
-    """A task of Ray for each stage run, on the cluster that `init` names or on one started here."""
+    """One Ray task per stage run, on the cluster that `init` names or on one started here."""
 
     needs, extra, shares_terminal = "ray", "ray", True
 
@@ -213,7 +213,7 @@ class RayLauncher(ParallelLauncher):
         if not ray.is_initialized():
             ray.init(**self._init)
         call = ray.remote(**self._remote)(_call)
-        shared = ray.put(jobs[0])  # the configuration once, and not for each of thousands of jobs
+        shared = ray.put(jobs[0])  # the configuration once, not once per job: there may be thousands
         tasks = [call.remote(shared, job.overrides, job.number) for job in jobs]
         try:
             return [_ray_return(ray, task) for task in tasks]
@@ -236,7 +236,7 @@ def _ray_return(ray: Any, task: Any) -> JobReturn:
 
 
 def _submitit_return(job: Any, what: str) -> JobReturn:
-    """What an ended job returned. Without a result submitit is not asked: it would wait for `sacct`."""
+    """What a job returned. If there is no result, submitit is not asked: it would wait for `sacct`."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:

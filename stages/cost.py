@@ -1,4 +1,4 @@
-"""What a plan costs, by the speeds that the store's finished stage runs recorded."""
+"""What a plan costs, estimated from the recorded speeds of the finished stage runs in the store."""
 
 import os
 import statistics
@@ -12,14 +12,14 @@ from stages.plan import Plan, StageRun
 from stages.record import Record, read_record
 from stages.store import RunFolder, Store
 
-# Finished runs of a stage that are read for their speed, newest first: reading thousands takes longer than
-# the better mean is worth.
+# Finished runs of a stage that are read for their speed, newest first: a better mean is not worth the time to
+# read thousands.
 MOST_RECORDS = 100
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage run's duration depends on, besides the machine.
+    """What the duration of a stage run depends on, apart from the machine.
 
     Attributes:
         stage: its name.
@@ -36,7 +36,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Sample:
-    """A finished run: its work, how many epochs it had, and the seconds of all of it, evaluation included."""
+    """A finished run: its work, its number of epochs, and its seconds with evaluation."""
 
     work: Work
     epochs: int
@@ -46,9 +46,9 @@ class Sample:
 class RecordedSpeeds:
     """Estimates durations from finished runs of the same network at the same image size.
 
-    Among them, those of the same stage are preferred, and of these the ones whose epochs are nearest in
-    images: evaluation and start-up weigh more in a short run. The number of epochs is the recorded median
-    where the plateau rule is the same and `max_epochs` elsewhere.
+    Among them, those of the same stage are preferred, and of these the ones with the nearest number of images
+    per epoch: evaluation and start-up are a larger part of a short run. The number of epochs is the recorded
+    median if the plateau rule is the same, and `max_epochs` otherwise.
     """
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
@@ -65,7 +65,7 @@ class RecordedSpeeds:
         self.count += 1
 
     def seconds(self, work: Work) -> float | None:
-        """Expected duration of a stage run in seconds, or None if no finished run is like it."""
+        """Expected duration of a stage run in seconds, or None if there is no similar finished run."""
         key = (work.stage, work.network, tuple(work.plateau.values()), work.epoch_images)
         if key not in self._estimates:
             self._estimates[key] = self._estimate(work)
@@ -88,7 +88,7 @@ class RecordedSpeeds:
 
 
 def work_of(plan: Plan, run: StageRun) -> Work:
-    """What a planned stage run's duration depends on."""
+    """What the duration of a planned stage run depends on."""
     recipe = run.recipe
     return Work(
         stage=recipe.stage,
@@ -99,15 +99,15 @@ def work_of(plan: Plan, run: StageRun) -> Work:
 
 
 def sample_of(work: Work, record: Record) -> Sample:
-    """A finished run as a sample of its planned work."""
+    """A finished run as a sample for its planned work."""
     return Sample(work, record.epochs, record.cost.seconds)
 
 
 def recorded_speeds(plan: Plan, store: Store) -> RecordedSpeeds:
-    """Speeds of the store's newest finished runs, at most `MOST_RECORDS` a stage.
+    """Speeds of the newest finished runs in the store, at most `MOST_RECORDS` per stage.
 
-    A record or recipe that cannot be read is passed over: it says nothing about speed, and whoever needs it
-    complains.
+    A record or recipe that cannot be read is skipped: it says nothing about speed, and the code that needs it
+    raises the error.
     """
     stages = {run.stage for run in plan.runs.values()}
     return RecordedSpeeds(sample for stage in sorted(_stages(store, stages)) for sample in _samples(stage))
@@ -115,9 +115,9 @@ def recorded_speeds(plan: Plan, store: Store) -> RecordedSpeeds:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Stage runs, the images they train on at most, and the seconds expected one after another.
+    """Stage runs, the most images they train on, and their expected seconds one after another.
 
-    `unknown` counts the runs for which nothing is known; `seconds` are of the others.
+    `unknown` is the number of runs without an estimate; `seconds` is the sum over the others.
     """
 
     runs: int
@@ -131,10 +131,10 @@ class Cost:
     """What a plan costs.
 
     Attributes:
-        left: what is to train now.
+        left: the runs that are missing now.
         shared: the whole plan, as if nothing were done.
-        alone: the same chains, if each trained all of its stages itself.
-        records: finished runs that the durations rest on.
+        alone: the same chains, if each of them trained all of its stages itself.
+        records: number of finished runs that the durations are estimated from.
     """
 
     left: Estimate
@@ -173,7 +173,7 @@ def cost_lines(cost: Cost) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """A duration for people, such as "about 3 min"."""
+    """A duration in words, such as "about 3 min"."""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     if seconds < 90 * 60:
@@ -207,7 +207,7 @@ def _estimate(plan: Plan, runs: Iterable[tuple[StageRun, int]], speeds: Recorded
 
 
 def _stages(store: Store, wanted: set[str]) -> Iterator[Path]:
-    """Folders of the wanted stages, or of all if none of those is there."""
+    """Folders of the wanted stages, or of all stages if none of those exists."""
     try:
         folders = [Path(entry) for entry in os.scandir(store.runs_dir) if entry.is_dir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""What became of a stage run. Jobs return their failure as a value, so that others go on."""
+"""How a stage run ended. Jobs return their failure as a value, so that others continue."""
 
 from dataclasses import dataclass
 from typing import Literal

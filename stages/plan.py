@@ -1,4 +1,4 @@
-"""The plan: chains become a graph of stage runs in which every recipe stands once."""
+"""The plan: chains become a graph of stage runs in which every recipe occurs once."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -114,7 +114,7 @@ def build_plan(
 
 
 class _Planner:
-    """Keeps what stage runs have in common, so that thousands of them are planned in seconds."""
+    """Computes what stage runs share once, so that thousands of them are planned in seconds."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ def check_chain(chain: Sequence[str]) -> None:
         raise RelayError("the chain is empty: name at least one stage, e.g. +stage=natural,texture,dld")
     for stage in chain:
         if list(chain).count(stage) > 1:
-            raise RelayError(f"stage {stage} stands twice in the chain {' -> '.join(chain)}")
+            raise RelayError(f"stage {stage} occurs twice in the chain {' -> '.join(chain)}")
 
 
 def check_name(stage: str, config: Config) -> None:
@@ -233,8 +233,8 @@ def job_overrides(
 ) -> list[str]:
     """Hydra overrides with which a job composes exactly this stage run, in any process and folder.
 
-    The job computes the id again and refuses another one, so an edit of `conf/` that reaches a queued job
-    is noticed. `execution` are further overrides, of keys that do not enter the id.
+    The job computes the id again and refuses to train another one, so it notices an edit of `conf/` that
+    was made while it was queued. `execution` are further overrides, of keys that do not enter the id.
     """
     config, recipe = run.config, run.recipe
     overrides = [
@@ -277,6 +277,6 @@ def parent_folder(store: Store, chain: Sequence[str], parent: str | None) -> Run
 
 
 def describe(run: StageRun) -> str:
-    """A stage run in one line for people."""
+    """A stage run in one line of text."""
     ratio = "" if run.recipe.data.ratio == 1.0 else f", {run.recipe.data.ratio:.0%} of the data"
     return f"{' -> '.join(run.chain)} (seed {run.recipe.seed}{ratio}, {short_id(run.id)})"

@@ -1,7 +1,7 @@
-"""The store: a folder for each stage run, `runs_dir/STAGE/ID/`.
+"""The store: one folder per stage run, `runs_dir/STAGE/ID/`.
 
-A run is complete exactly when its `record.json` is there; every other file may be there without meaning
-anything. All files are written whole or not at all (see `stages.machine.atomic`).
+A run is complete exactly when its `record.json` exists; no other file decides that. All files are written
+whole or not at all (see `stages.machine.atomic`).
 """
 
 import json
@@ -62,7 +62,7 @@ class RunFolder:
             ) from None
 
     def open_for(self, recipe: Recipe) -> None:
-        """Make the folder ready for a run, or make sure that it is that run's. Hold its lock.
+        """Prepare the folder for a run, or check that it belongs to that run. Call it with the lock held.
 
         Raises:
             RelayError: if the folder belongs to another recipe.
@@ -74,7 +74,7 @@ class RunFolder:
             write_text(self.recipe, yaml.safe_dump(recipe_document(recipe), sort_keys=False))
 
     def check(self, recipe: Recipe) -> None:
-        """Compare the stored recipe with the one expected, whole.
+        """Compare the whole stored recipe with the expected one.
 
         Raises:
             RelayError: if they differ.
@@ -86,7 +86,7 @@ class RunFolder:
             )
 
     def lock(self, kind: str, on_wait: Callable[[str], None] | None = None) -> RunLock:
-        """The folder's lock, not yet taken; makes the folder.
+        """The lock of the folder, not yet held; makes the folder.
 
         Raises:
             RelayError: if the folder cannot be written.
@@ -102,11 +102,11 @@ class Store:
         self.runs_dir = runs_dir
 
     def folder(self, stage: str, run_id: str) -> RunFolder:
-        """The folder of a stage run, whether it exists or not."""
+        """The folder of a stage run; it need not exist."""
         return RunFolder(self.runs_dir / stage / short_id(run_id))
 
     def find_record(self, stage: str, run_id: str) -> Record | None:
-        """The record of a stage run; None if the store has none that can be read."""
+        """The record of a stage run, or None if it is missing or damaged."""
         try:
             return self.folder(stage, run_id).read_record()
         except RelayError:
@@ -117,7 +117,7 @@ class Store:
         return self._folders_with("record.json")
 
     def begun_runs(self) -> Iterator[RunFolder]:
-        """Folders of all stage runs that were begun, finished ones too, in the order of their names."""
+        """Folders of all stage runs that were started, complete ones too, in the order of their names."""
         return self._folders_with("recipe.yaml")
 
     def _folders_with(self, name: str) -> Iterator[RunFolder]:

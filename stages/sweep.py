@@ -1,4 +1,4 @@
-"""Run a plan: one batch of stage runs per depth, parents first."""
+"""Runs a plan: one batch of stage runs per depth, parents first."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -24,17 +24,17 @@ def _unwatched(_: Sequence[StageRun], __: Mapping[str, Outcome]) -> AbstractCont
 def run_plan(
     plan: Plan, store: Store, launch: Launch, *, execution: Sequence[str] = (), watch: Watch = _unwatched
 ) -> dict[str, Outcome]:
-    """Train what is missing. A failed run stops its descendants only.
+    """Train what is missing. A failed run stops only its descendants.
 
-    What became of a run is read from the store and not from the launcher, because a launcher raises when
-    one of its workers dies and says nothing about the others. Where a job returned, it says why it failed.
+    How a run ended is read from the store and not from the launcher, because a launcher raises when one of
+    its workers dies and reports nothing about the others. If a job returned, its answer says why it failed.
 
     Args:
         plan: what was asked for.
         store: where it is kept.
         launch: runs jobs, each a list of Hydra overrides, given the number of the first.
         execution: Hydra overrides for every job; see `stages.plan.job_overrides`.
-        watch: what surrounds the wait for a batch, given its runs and the outcomes so far.
+        watch: a context around the wait for a batch, made from its runs and the outcomes so far.
 
     Returns:
         Every stage run's outcome by id, in the plan's order.
@@ -83,7 +83,7 @@ def run_plan(
 
 
 def _launched(launch: Launch, jobs: Sequence[Sequence[str]], first: int) -> Sequence[Any]:
-    """What the jobs returned; nothing if the launcher failed, whose jobs may have ended well."""
+    """What the jobs returned; nothing if the launcher failed, but its jobs may have succeeded."""
     try:
         return launch(jobs, first)
     except RelayError:  # it cannot launch anything

@@ -28,6 +28,6 @@ def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> d
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Arguments with `-m` before the overrides: argparse takes none after a flag that follows some."""
+    """Arguments with `-m` first: argparse refuses overrides after a flag that itself follows overrides."""
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     return [*flags[:1], *(argument for argument in arguments if argument not in flags)]

@@ -1,4 +1,4 @@
-"""A line on how a sweep stands, while its launcher waits for jobs in other processes."""
+"""The status line of a running sweep whose jobs are in other processes."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ _SHARE_OF_TIME = 0.02  # of a core, at most, for looking
 
 @dataclass(frozen=True)
 class Standing:
-    """How many of a sweep's stage runs are where, and the seconds expected until the last one's end."""
+    """How many stage runs of a sweep are in which state, and the seconds expected until the last one ends."""
 
     done: int
     running: int
@@ -44,16 +44,16 @@ class Standing:
 
 
 class LiveLine:
-    """Reads from the store how a sweep stands: a record is done, a failure file failed, a holder running.
+    """Reads the state of a sweep from the store: a record is done, a failure file failed, a holder running.
 
-    Only the batch that is being waited for is looked at: a few `stat` calls a run.
+    Only the batch that is being trained is looked at, with a few `stat` calls per run.
 
     Args:
         plan: the sweep's plan.
         missing: its runs that are to be trained.
         store: where they are kept.
-        speeds: to tell the time left; learns from every run that ends.
-        clock: seconds; a test's own.
+        speeds: to estimate the time left; learns from every run that ends.
+        clock: seconds; replaced in tests.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class LiveLine:
 
     @contextmanager
     def during(self, batch: Sequence[StageRun], outcomes: Mapping[str, Outcome]) -> Iterator[None]:
-        """Show the line while a batch is waited for, and take it away however the wait ends.
+        """Show the line while a batch is trained, and remove it however that ends.
 
         Args:
             batch: the runs that are launched now.
-            outcomes: what is known of the sweep's runs so far.
+            outcomes: the outcomes of the runs so far.
         """
         self.launched(batch, outcomes)
         ended = threading.Event()
@@ -91,7 +91,7 @@ class LiveLine:
             watcher.join()
 
     def launched(self, batch: Sequence[StageRun], outcomes: Mapping[str, Outcome]) -> None:
-        """Take note of a batch that is launched, and of what came of the batches before it."""
+        """Note which batch is launched, and how the batches before it ended."""
         statuses = [outcome.status for outcome in outcomes.values()]
         self._done = statuses.count("trained")
         self._failed = statuses.count("failed") + statuses.count("blocked")
@@ -105,7 +105,7 @@ class LiveLine:
             self._folders[run.id] = str(self._store.folder(run.stage, run.id).path)
 
     def look(self) -> Standing:
-        """How the sweep stands now."""
+        """The state of the sweep now."""
         now = self._clock()
         for run_id, run in list(self._open.items()):
             folder = self._folders[run_id]
@@ -134,11 +134,11 @@ class LiveLine:
         try:
             record = self._store.folder(run.stage, run.id).read_record()
         except RelayError:
-            return  # the sweep says so when it has ended
+            return  # the sweep reports it at its end
         self._speeds.learn(sample_of(work_of(self._plan, run), record))
 
     def _seconds_left(self, now: float) -> float | None:
-        """Expected seconds of all that is not done, shared among as many as were seen running at once."""
+        """Expected seconds of all open runs, divided by the most that were seen running at once."""
         total = 0.0
         for run in (*self._open.values(), *self._later.values()):
             seconds = self._speeds.seconds(work_of(self._plan, run))
@@ -154,8 +154,8 @@ class LiveLine:
                     self._repeat(ended, lambda standing: status.update(str(standing)))
             else:
                 self._repeat(ended, _Slowly(self._clock, console).say)
-        except Exception as error:  # the line is a comfort; the sweep goes on without it
-            log.warning("The line on how the sweep stands ended: %s: %s", type(error).__name__, error)
+        except Exception as error:  # the sweep does not need the line
+            log.warning("The status line of the sweep ended: %s: %s", type(error).__name__, error)
 
     def _repeat(self, ended: threading.Event, show: Callable[[Standing], None]) -> None:
         pause = 0.0
@@ -166,7 +166,7 @@ class LiveLine:
 
 
 class _Slowly:
-    """Prints a line a minute at most."""
+    """Prints at most one line per minute."""
 
     def __init__(self, clock: Callable[[], float], console: Console) -> None:
         self._clock, self._console = clock, console

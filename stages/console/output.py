@@ -1,4 +1,4 @@
-"""What a user reads: one clear message, and the tables."""
+"""The console: where messages, tables and bars are printed."""
 
 import logging
 import sys
@@ -11,22 +11,22 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-# Without a terminal rich assumes 80 columns; a file has room.
+# Without a terminal rich assumes 80 columns; a file has more room.
 _WIDTH_WITHOUT_TERMINAL = 150
 
 
 @cache
 def output() -> Console:
-    """The process's one console on standard output, wide enough for the tables where it is not a terminal.
+    """The one console of the process, on standard output; wide enough for the tables without a terminal.
 
-    Log messages, bars and the live line share it: only then does a message go above a bar and not into it.
+    Log messages, bars and the status line share it, so that a message is printed above a bar and not into it.
     """
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, highlight=False)
 
 
 def bar() -> Progress:
-    """A bar with its count and the time left, for a `with` block; nothing where there is no terminal."""
+    """A bar with its count and the time left, for a `with` block; nothing without a terminal."""
     console = output()
     return Progress(
         TextColumn("{task.description}"),
@@ -47,7 +47,7 @@ def log_handler() -> logging.Handler:
 
 
 def refuse(error: Exception) -> NoReturn:
-    """Print why nothing was done, and end.
+    """Print why nothing was done, and exit.
 
     Raises:
         SystemExit: with code 1.
@@ -57,7 +57,7 @@ def refuse(error: Exception) -> NoReturn:
 
 
 def silence_known_warnings() -> None:
-    """Hide warnings that Relay's dependencies cause among themselves and that no user can act on."""
+    """Hide warnings between Relay's dependencies, about which a user can do nothing."""
     # Lightning 2.6.6 under torch 2.14
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
     # Lightning, on any machine with Slurm: train.py starts a run's processes itself

@@ -1,6 +1,7 @@
 """Tables for the console: what would run, and the results.
 
-They fit 80 columns, where the names of stage runs fold; paths follow below, where a terminal can select them.
+They fit into 80 columns; the names of stage runs are folded there. Paths follow below the table, so that they
+can be selected in a terminal.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,7 +47,7 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
     """The result of a sweep, one row per stage run. Metrics are 75th percentiles over the plateau.
 
     `histogram` is the accuracy of a linear classifier on grey-level histograms of the same images; a `*`
-    marks a plateau that was not reached. Seed and data ratio have columns where they differ.
+    marks a plateau that was not reached. Seed and data ratio have columns if they differ between runs.
     """
     title = Text(_result_title(outcomes), style="bold")
     table = _table()

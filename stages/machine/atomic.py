@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that exist whole or not at all."""
 
 import os
 import secrets
@@ -12,10 +12,11 @@ TEMPORARY_SUFFIX = ".partial"
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write that replaces `path` when the block ends well, and leaves it alone otherwise.
+    """A binary file to write. It replaces `path` when the block succeeds, and is removed otherwise.
 
-    The temporary file lies in the same folder (a rename is atomic only within a filesystem), is fsynced
-    before the rename, and the folder after it, so that a power cut cannot leave an empty file under the name.
+    The temporary file is in the same folder, because a rename is atomic only within a filesystem. It is
+    fsynced before the rename, and the folder after it, so that a power cut cannot leave an empty file under
+    the name.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
@@ -42,7 +43,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed writers left behind. Call it only while holding the folder's lock."""
+    """Remove what killed writers left. Call it only while the lock of the folder is held."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
 

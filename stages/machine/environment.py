@@ -1,4 +1,4 @@
-"""Where and with what a run is trained: recorded beside the result, never part of its identity."""
+"""The environment of a run (versions, commit, machine): recorded with the result, never part of its id."""
 
 import os
 import platform
@@ -41,7 +41,7 @@ def environment(threads: int, device: str) -> OriginRecord:
 
 
 def peak_memory_bytes() -> int:
-    """Most memory that this process has held so far, in bytes."""
+    """The most memory that this process has used so far, in bytes."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource

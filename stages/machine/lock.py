@@ -1,4 +1,4 @@
-"""One process at a time works in a stage run's folder."""
+"""The lock on the folder of a stage run: one process at a time works in it."""
 
 import json
 import os
@@ -24,13 +24,14 @@ _HOLDER = ".holder.json"
 class RunLock:
     """An exclusive lock on a folder, for a `with` block.
 
-    `flock` is the kernel's lock: it ends with its holder, so a killed run never blocks the next. It is not
-    to be trusted on NFS and Lustre; there `soft` takes a file created exclusively, which filelock breaks only
-    on proof of its holder's death: the same host and no such process any more. A dead holder on another host
-    is unknown, hence taken to be alive; the message says which file to remove.
+    `flock` is the kernel's lock: it ends with its holder, so a killed run never blocks the next one. It is
+    not reliable on NFS and Lustre. There, `soft` creates a file exclusively; filelock breaks this lock only
+    if it is certain that the holder is dead: on the same host, and its process is gone. A holder on another
+    host counts as alive; the message says which file to remove if it is dead.
 
-    Beside the lock, `.holder.json` names host, boot, process and Slurm job, for people and for
-    `still_held`: whoever was declared dead but was only asleep finds another's token there.
+    Beside the lock, `.holder.json` names host, boot, process and Slurm job. It tells people who holds the
+    lock, and `still_held` whether the lock was lost: a process that was suspended for long may find another
+    token.
 
     Args:
         folder: an existing folder.
@@ -119,9 +120,9 @@ class RunLock:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether somebody works in a stage run's folder, by the file that its lock's holder leaves there.
+    """Whether a process works in the folder of a stage run, by the file that the holder of its lock writes.
 
-    A holder on this machine must be alive; one on another machine is taken to be.
+    A holder on this machine must be alive; a holder on another machine counts as alive.
     """
     holder = _read_holder(folder / _HOLDER)
     try:

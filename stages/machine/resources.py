@@ -1,4 +1,4 @@
-"""What stage runs that share a machine get of it: cores, and an accelerator each."""
+"""How stage runs share a machine: cores, threads, and one accelerator each."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-# Memory that a parallel stage run is allowed for: AlexNet at 224 px with a batch of 256 takes about as much.
+# Memory reserved for each parallel stage run: AlexNet at 224 px with a batch of 256 needs about this much.
 BYTES_A_JOB = 4 * 1024**3
 
 _PROJECT = str(Path(__file__).resolve().parents[2])
@@ -22,11 +22,11 @@ _claim: FileLock | None = None  # held to the end of the process
 
 
 def available_cores(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores that this process may use: those of its affinity, and of them what its cgroup's quota allows.
+    """Cores that this process may use: those of its affinity, limited by the quota of its cgroup.
 
     Args:
         cgroups: where the hierarchy of cgroups is mounted.
-        own: the file that says which of them this process is in.
+        own: the file that names the cgroup of this process.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for quota in map(_quota, _own_cgroups(cgroups, own)) if quota is not None]
@@ -34,7 +34,7 @@ def available_cores(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/p
 
 
 def _own_cgroups(cgroups: Path, own: Path) -> list[Path]:
-    """This process's cgroup and all above it, of version 2 and of version 1's `cpu` controller."""
+    """The cgroup of this process and all above it, for version 2 and the `cpu` controller of version 1."""
     folders = [cgroups, cgroups / "cpu"]
     try:
         lines = own.read_text().splitlines()
@@ -63,7 +63,7 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def jobs_at_once() -> int:
-    """Stage runs that suit this machine at once: one an accelerator, else one a core while memory lasts."""
+    """How many stage runs at once suit this machine: one per accelerator, else per core with memory."""
     import torch
 
     if accelerators := torch.cuda.device_count():
@@ -72,17 +72,17 @@ def jobs_at_once() -> int:
 
 
 def threads_per_job(launcher: Mapping[str, Any], cores: int) -> int | None:
-    """CPU threads of each stage run under a launcher, by its configuration (`hydra.launcher`).
+    """CPU threads of each stage run under a launcher, from its configuration (`hydra.launcher`).
 
-    `n_jobs` stage runs at once on this machine share its cores; Slurm's `cpus_per_task` and Ray's
-    `remote.num_cpus` say what each has.
+    `n_jobs` stage runs at once share the cores of this machine. `cpus_per_task` of Slurm and
+    `remote.num_cpus` of Ray are the cores of each run.
 
     Args:
         launcher: the launcher's configuration.
         cores: this machine's.
 
     Returns:
-        None where a stage run has its machine for itself, or where nothing is said.
+        None if a stage run has the machine alone, or if the configuration does not say.
     """
     if (jobs := launcher.get("n_jobs")) is not None:
         at_once = cores + 1 + jobs if jobs < 0 else jobs  # joblib's convention: -1 is all cores
@@ -121,15 +121,14 @@ def workers_environment(threads: int | None) -> Iterator[None]:
 
 
 def claim_accelerator(folder: Path | None = None) -> str | None:
-    """Give this process an accelerator that no other stage run on this machine has, as far as there are any.
+    """Give this process an accelerator that no other stage run on this machine has, if one is free.
 
-    The claim is a lock that the kernel frees at the end of the process, however it ends; where all are
-    taken, they are shared evenly. What is not claimed becomes invisible (`CUDA_VISIBLE_DEVICES`), so this
-    must come before CUDA starts. Where a scheduler has already given this process one or none, there is
-    nothing to do.
+    The claim is a lock that the kernel frees when the process ends in any way. If all accelerators are taken,
+    they are shared evenly. The others become invisible (`CUDA_VISIBLE_DEVICES`), so call this before CUDA
+    starts. If a scheduler has already given this process one accelerator or none, nothing is done.
 
     Args:
-        folder: where the locks lie; of this machine and not of the network.
+        folder: where the locks are; on this machine, not on a network drive.
 
     Returns:
         The accelerator as `CUDA_VISIBLE_DEVICES` names it, or None if there was nothing to choose.
@@ -167,7 +166,7 @@ def visible_accelerators(environment: Mapping[str, str]) -> Sequence[str]:
         return [str(number) for number in range(torch.cuda.device_count())]
     names = []
     for name in (part.strip() for part in listed.split(",")):
-        if not name or name.startswith("-"):  # CUDA's rule: the list ends at the first that is none
+        if not name or name.startswith("-"):  # CUDA's rule: the list ends at the first invalid name
             break
         names.append(name)
     return names

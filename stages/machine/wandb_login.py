@@ -1,4 +1,4 @@
-"""Weights & Biases: whether this machine has a login, and what is never sent; without network."""
+"""Weights & Biases without a network: whether this machine has a login, and what is never sent."""
 
 import netrc
 import os
@@ -18,7 +18,7 @@ def logged_in() -> bool:
 
 
 def private_settings() -> Any:
-    """`wandb.Settings` of every run that Relay logs: silent, without what names this machine or its paths."""
+    """`wandb.Settings` of every run that Relay logs: silent, without names of this machine or its paths."""
     import wandb
 
     return wandb.Settings(

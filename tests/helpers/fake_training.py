@@ -12,7 +12,6 @@ import torch
 from callbacks import History
 from stages.job import Job
 from stages.plateau import PlateauRule
-from stages.recipe import PlateauRecipe
 from tests.helpers.stage_helpers import composed, recipe
 
 # Flat from epoch 2 (0.96 and 0.95 are not a tenth below 1.0): the plateau is epochs 3 and 4.
@@ -40,7 +39,7 @@ def fake_job(runs_dir: Path) -> Job:
         "trainer.accelerator=cpu",
         *(f"callbacks.plateau.{name}={value}" for name, value in rule.items()),
     )
-    job = Job(config, recipe(plateau=PlateauRecipe(**rule)))
+    job = Job(config, recipe(plateau=RULE))
     job.folder.path.mkdir(parents=True, exist_ok=True)
     return job
 

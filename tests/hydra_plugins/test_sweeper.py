@@ -207,7 +207,7 @@ def test_a_users_own_stage_and_process(desk: Desk) -> None:
 REFUSED_BY_THE_SWEEPER = [
     ((), "nothing to train"),
     (("+stage=dld", "process=scratch"), "not both"),
-    (("+stage=natural,texture,natural",), "stage natural stands twice in the chain"),
+    (("+stage=natural,texture,natural",), "stage natural occurs twice in the chain"),
     (("+stage=[natural,dld]",), "composes to the stage dld"),
     (("process=[scratch,texture]",), "composes to the process texture"),
     (("process=scratch", "data_ratio=0.5,1.5"), "data_ratio is 1.5; it must be a number in (0, 1]"),

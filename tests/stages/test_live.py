@@ -178,7 +178,7 @@ def test_an_error_of_the_line_does_not_end_the_sweep(
     monkeypatch.setattr(line, "look", broken)
     with line.during([], {}):
         _until(lambda: bool(caplog.messages))
-    assert caplog.messages == ["The line on how the sweep stands ended: OSError: stale file handle"]
+    assert caplog.messages == ["The status line of the sweep ended: OSError: stale file handle"]
 
 
 def _text(console: Console) -> str:

@@ -185,7 +185,7 @@ def test_each_stage_is_composed_and_identified_once() -> None:
     [
         (
             request("natural", "texture", "natural"),
-            "stage natural stands twice in the chain natural -> texture",
+            "stage natural occurs twice in the chain natural -> texture",
         ),
         (request(), "the chain is empty"),
         (request("dld", ratio=0.0), r"data_ratio is 0\.0"),
