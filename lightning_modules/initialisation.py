@@ -9,7 +9,6 @@ import copy
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,6 +16,7 @@ from lightning_modules.layers import layer_modules
 from lightning_modules.registry import specification
 from lightning_modules.specification import Layer
 from stages.errors import RelayError, unknown_name
+from stages.seeds import derive_seed
 
 Initialisation = Literal["lecun_normal", "krizhevsky", "caffe"]
 
@@ -28,9 +28,7 @@ def layer_generator(name: str, seed: int) -> torch.Generator:
         name: Name of the layer, such as "conv1".
         seed: Seed of the initialisation, 0 or more.
     """
-    sequence = np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode()))
-    state = int(sequence.generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(state >> 1)  # torch's seeds are signed
+    return torch.Generator().manual_seed(derive_seed(seed, *name.encode()))
 
 
 def check_scheme(scheme: str) -> None:

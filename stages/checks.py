@@ -1,4 +1,4 @@
-"""Of which kind is an argument? numpy's scalars count as numbers, truth values do not."""
+"""Type checks for numeric arguments: numpy's scalars count as numbers, truth values do not."""
 
 import numbers
 

@@ -13,8 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stages.errors import RelayError
 from stages.machine.lock import LockKind
-from stages.parameters import Number, execution, group, recipe, reporting
+from stages.parameters import Number, execution, group, recipe, reporting, tuples
 from stages.plateau import PlateauRule
+from stages.processes import Process
 from stages.recipe import (
     Arithmetic,
     Descent,
@@ -43,19 +44,6 @@ class StageConfig:
         default=None,
     )
     source: Source | None = None  # instead of `domain`, for images of the user's
-
-
-@group
-class ProcessConfig:
-    """A learning process: a named chain with a transfer rule (paper, section 6)."""
-
-    name: str = reporting("The file's name.")
-    title: str = reporting("Stands before the name in tables and figures.", default="")
-    chain: tuple[str, ...] = execution("Stages, the sources first, the target last.")
-    transfer: str | None = execution("The target's transfer rule; null: `transfer=` decides.", default=None)
-    between: str | None = execution(
-        "The transfer rule of the stages between the first and the target; null: the usual one.", default=None
-    )
 
 
 @group
@@ -167,7 +155,7 @@ class Config:
     """One stage run, as `train.py` receives it."""
 
     stage: StageConfig | None = None
-    process: ProcessConfig | None = None
+    process: Process | None = None
     data: DataConfig
     model: Model
     transfer: TransferConfig
@@ -203,16 +191,9 @@ def to_config(config: DictConfig) -> Config:
         values = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise RelayError(f"configuration: {error}") from None
-    return Config(**_tuples(values))
+    return Config(**tuples(values))
 
 
 def config_document(config: Config) -> str:
     """A configuration as `config.yaml` keeps it."""
     return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
-
-
-def _tuples(values: Any) -> Any:
-    """Nested values with tuples for lists."""
-    if isinstance(values, dict):
-        return {name: _tuples(value) for name, value in values.items()}
-    return tuple(map(_tuples, values)) if isinstance(values, list) else values

@@ -1,13 +1,13 @@
 """Learning processes: what makes two of them differ, and which one a stage run belongs to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import yaml
 
 from stages.errors import RelayError
+from stages.parameters import execution, group, reporting, tuples
 from stages.record import Record
 
 PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
@@ -16,23 +16,20 @@ PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
 USUAL_RULE = "feature"
 
 
-@dataclass(frozen=True)
+@group
 class Process:
-    """A learning process as `conf/process/NAME.yaml` defines it.
+    """A learning process: a named chain with transfer rules (paper, section 6); `conf/process/NAME.yaml`."""
 
-    Attributes:
-        name: what it is called in tables, figures and W&B.
-        title: what stands before the name, such as "(4)"; may be empty.
-        chain: its stages, the target last.
-        transfer: the target's rule; None leaves it to `transfer=`, and stands for the usual rule.
-        between: the rule of the stages between the first and the target; None is the usual rule.
-    """
-
-    name: str
-    title: str
-    chain: tuple[str, ...]
-    transfer: str | None = None
-    between: str | None = None
+    name: str = reporting("The file's name.")
+    title: str = reporting("Stands before the name in tables and figures.", default="")
+    chain: tuple[str, ...] = execution("Stages, the sources first, the target last.")
+    transfer: str | None = execution(
+        "The target's transfer rule; null: `transfer=` decides, or else the usual rule.", default=None
+    )
+    between: str | None = execution(
+        "The transfer rule of the stages between the first and the target; null: the usual rule.",
+        default=None,
+    )
 
     @property
     def definition(self) -> tuple[tuple[str, ...], str, str]:
@@ -69,20 +66,9 @@ def load_processes(folder: Path = PROCESS_FOLDER) -> Mapping[str, Process]:
 
 def _read_process(path: Path) -> Process:
     try:
-        content = yaml.safe_load(path.read_text())
-        return Process(
-            name=str(content["name"]),
-            title=str(content.get("title", "")),
-            chain=tuple(map(str, content["chain"])),
-            transfer=_text(content.get("transfer")),
-            between=_text(content.get("between")),
-        )
-    except (TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        return Process(**tuples(yaml.safe_load(path.read_text())))
+    except (TypeError, RelayError, yaml.YAMLError) as error:
         raise RelayError(f"{path} is not a learning process: {error}") from None
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def chain_rules(

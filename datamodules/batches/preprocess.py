@@ -1,12 +1,13 @@
 """How do uint8 pixels become the network's input, on the device, a batch at a time?"""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from datamodules.batches.resize import resize_bicubic
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 from stages.recipe import Augment
 
 
@@ -44,8 +45,8 @@ class Preprocess:
             raise RelayError(f"image_size is {size}; give the side of the network's input in pixels.")
         if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
             raise RelayError(f"mean {mean} and std {std} must be three numbers each, std above 0.")
-        if augment not in ("none", "flip", "dihedral"):
-            raise RelayError(f"augment is {augment!r}; choose none, flip or dihedral.")
+        if augment not in get_args(Augment):
+            raise unknown_name("augment", augment, get_args(Augment))
         self.size = size
         self.augment = augment
         self.memory_format = memory_format

@@ -1,10 +1,12 @@
 """Which samples does a data ratio keep?"""
 
+from typing import get_args
+
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.rounding import share
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 from stages.recipe import RatioUnit
 from stages.seeds import seeded_order
 
@@ -38,8 +40,8 @@ def stratified_subset(
     """
     if not 0 < ratio <= 1:
         raise RelayError(f"data_ratio is {ratio}; give a share above 0 and up to 1, such as 0.2.")
-    if unit not in ("patch", "patient"):
-        raise RelayError(f"ratio_unit is {unit!r}; choose patch or patient.")
+    if unit not in get_args(RatioUnit):
+        raise unknown_name("ratio_unit", unit, get_args(RatioUnit))
     counts = np.bincount(labels) if len(labels) else np.zeros(1, dtype=np.int64)
     if not counts.all():
         raise RelayError(

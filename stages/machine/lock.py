@@ -12,11 +12,10 @@ from typing import Any, Literal, get_args
 import psutil
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 from stages.machine.atomic import write_text
 
 LockKind = Literal["flock", "soft"]
-KINDS = get_args(LockKind)
 
 _HOLDER = ".holder.json"
 
@@ -50,8 +49,8 @@ class RunLock:
         on_wait: Callable[[str], None] | None = None,
         poll_seconds: float = 0.5,
     ) -> None:
-        if kind not in KINDS:
-            raise RelayError(f"paths.lock is {kind!r}; it must be one of {', '.join(KINDS)}")
+        if kind not in get_args(LockKind):
+            raise unknown_name("paths.lock", kind, get_args(LockKind))
         self._folder = folder
         self._path = folder / ".lock"
         self._holder = folder / _HOLDER

@@ -8,6 +8,7 @@ from stages.parameters.declare import (
     parameters,
     recipe,
     reporting,
+    tuples,
 )
 from stages.parameters.schema import schema
 from stages.parameters.words import Says, inner_group
@@ -23,4 +24,5 @@ __all__ = [
     "recipe",
     "reporting",
     "schema",
+    "tuples",
 ]

@@ -121,3 +121,10 @@ def parameters(declared: type, prefix: str = "") -> dict[str, Parameter | None]:
         else:
             found[name] = None
     return found
+
+
+def tuples(values: Any) -> Any:
+    """Nested values as YAML gives them, with tuples for lists: a group holds nothing that can be changed."""
+    if isinstance(values, Mapping):
+        return {name: tuples(value) for name, value in values.items()}
+    return tuple(map(tuples, values)) if isinstance(values, list) else values

@@ -16,6 +16,7 @@ import hydra_plugins.relay_sweeper  # noqa: F401  # stores the schema where Hydr
 from stages.config import Config, to_config
 from stages.plan import Plan, StageRun, build_plan
 from stages.plateau import PlateauRule
+from stages.processes import Process
 from stages.recipe import Arithmetic, Data, Model, Optim, Recipe
 from stages.record import Record
 from stages.request import Request
@@ -86,6 +87,12 @@ def recipe(**changes: Any) -> Recipe:
         "plateau": PlateauRule(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
     }
     return Recipe(**(values | changes))
+
+
+def process(
+    name: str, title: str, chain: tuple[str, ...], transfer: str | None = None, between: str | None = None
+) -> Process:
+    return Process(name=name, title=title, chain=chain, transfer=transfer, between=between)
 
 
 def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dict[str, Any]:

@@ -12,12 +12,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from stages.errors import RelayError
 from stages.machine import lock as lock_module
-from stages.machine.lock import KINDS, RunLock
+from stages.machine.lock import LockKind, RunLock
 from tests.helpers.stage_helpers import PROJECT
 
 HOLDER = """
@@ -31,7 +32,7 @@ with RunLock(Path(sys.argv[1]), sys.argv[2]):
 """
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=get_args(LockKind))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stages.errors import RelayError
-from stages.processes import USUAL_RULE, Process, chain_rules, load_processes, process_name
+from stages.processes import USUAL_RULE, chain_rules, load_processes, process_name
 from stages.record import Record
-from tests.helpers.stage_helpers import PROJECT, composed, recipe, record_content
+from tests.helpers.stage_helpers import PROJECT, composed, process, recipe, record_content
 
 # The paper, section 6.
 PAPER = {
@@ -24,7 +24,7 @@ PAPER = {
 
 
 def test_the_papers_processes() -> None:
-    assert load_processes() == {name: Process(name, *definition) for name, definition in PAPER.items()}
+    assert load_processes() == {name: process(name, *definition) for name, definition in PAPER.items()}
 
 
 def test_the_name_is_the_files() -> None:
@@ -65,8 +65,8 @@ def test_lookup(chain: str, rule: str, name: str | None) -> None:
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_process_that_names_the_rule_wins_over_one_that_leaves_it_open(order: int) -> None:
     processes = [
-        Process("open", "", ("a", "b"), None),
-        Process("frozen", "", ("a", "b"), "finetune"),
+        process("open", "", ("a", "b"), None),
+        process("frozen", "", ("a", "b"), "finetune"),
     ][::order]
     named = {process.name: process for process in processes}
     assert process_name(("a", "b"), ("none", "finetune"), named) == "frozen"
@@ -75,7 +75,7 @@ def test_a_process_that_names_the_rule_wins_over_one_that_leaves_it_open(order: 
 
 
 def test_a_rule_that_only_closed_processes_have() -> None:
-    closed = {"x": Process("x", "", ("a", "b"), "finetune")}
+    closed = {"x": process("x", "", ("a", "b"), "finetune")}
     assert process_name(("a", "b"), ("none", "feature"), closed) is None
 
 
@@ -98,14 +98,14 @@ def test_the_rule_between_tells_two_processes_of_one_chain_apart(
     between: str, own: str, name: str, usual: str, other: str, order: int
 ) -> None:
     chain = ("a", "b", "c")
-    processes = [Process(usual, "", chain), Process(other, "", chain, between="conv_only")][::order]
+    processes = [process(usual, "", chain), process(other, "", chain, between="conv_only")][::order]
     found = process_name(chain, ("none", between, own), {process.name: process for process in processes})
     assert found == name.format(usual=usual, other=other)
 
 
 def test_a_rule_between_that_no_process_names() -> None:
     chain = ("a", "b", "c", "d")
-    alone = {"x": Process("x", "", chain, "finetune", "conv_only")}
+    alone = {"x": process("x", "", chain, "finetune", "conv_only")}
     assert process_name(chain, ("none", "conv_only", "conv_only", "finetune"), alone) == "x"
     assert process_name(chain, ("none", "feature", "feature", "finetune"), alone) == "x+between=feature"
     mixed = process_name(chain, ("none", "feature", "conv_only", "finetune"), alone)
@@ -114,7 +114,7 @@ def test_a_rule_between_that_no_process_names() -> None:
 
 
 def test_what_the_first_stage_starts_from_is_not_part_of_a_process() -> None:
-    processes = {"x": Process("x", "", ("a", "b"))}
+    processes = {"x": process("x", "", ("a", "b"))}
     assert process_name(("a", "b"), ("feature", "feature"), processes) == "x"
 
 
@@ -162,7 +162,7 @@ GOOD = "name: mine\ntitle: Mine\nchain: [a, b]\ntransfer: null\n"
 def test_a_users_process(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(GOOD)
     (tmp_path / "README.md").write_text("not a process")
-    assert load_processes(tmp_path) == {"mine": Process("mine", "Mine", ("a", "b"), None)}
+    assert load_processes(tmp_path) == {"mine": process("mine", "Mine", ("a", "b"), None)}
 
 
 @pytest.mark.parametrize(
@@ -207,4 +207,4 @@ def test_two_files_that_define_one_process_are_refused(
 
 def test_two_lines_are_a_process(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine\nchain: [a, b]\n")
-    assert load_processes(tmp_path) == {"mine": Process("mine", "", ("a", "b"), None)}
+    assert load_processes(tmp_path) == {"mine": process("mine", "", ("a", "b"), None)}

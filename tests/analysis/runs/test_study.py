@@ -12,9 +12,10 @@ from analysis.report.build import build_report
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies, select_study
 from stages.errors import RelayError
-from stages.processes import Process, load_processes
+from stages.processes import load_processes
 from tests.helpers.fake_study import PAPER
 from tests.helpers.report_helpers import caveat, small_study, table
+from tests.helpers.stage_helpers import process
 
 
 def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +43,7 @@ def test_processes_with_different_sources_are_one_study(tmp_path: Path) -> None:
 def test_processes_with_different_rules_between_are_one_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Process("other", "", load_processes()["two_stage"].chain, between="conv_only")
+    other = process("other", "", load_processes()["two_stage"].chain, between="conv_only")
     known = {**load_processes(), "other": other}
     for module in ("tests.helpers.fake_study", "analysis.runs.load"):
         monkeypatch.setattr(f"{module}.load_processes", lambda: known)

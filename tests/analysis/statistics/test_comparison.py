@@ -10,7 +10,7 @@ from scipy import stats
 from analysis.runs.selection import process_order
 from analysis.statistics.comparison import compare, oriented, pairs_needed, pairwise
 from stages.errors import RelayError
-from stages.processes import Process
+from tests.helpers.stage_helpers import process
 
 
 def table(**processes: list[float]) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def test_nothing_to_compare_is_an_empty_table() -> None:
 
 
 def test_a_process_without_a_title_comes_after_those_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    defined = {"aard": Process("aard", "", ("a",), None), "zebra": Process("zebra", "(5)", ("a", "b"), None)}
+    defined = {"aard": process("aard", "", ("a",), None), "zebra": process("zebra", "(5)", ("a", "b"), None)}
     monkeypatch.setattr("analysis.runs.selection.load_processes", lambda: defined)
     assert process_order(["other", "aard", "zebra"]) == ["zebra", "aard", "other"]
 
