@@ -14,7 +14,7 @@ from analysis.report.explained_sections import explained_sections, optional_file
 from analysis.report.explained_study import ExplainedStudy, all_explanations, explain_study, save_explained
 from analysis.report.page import write_files
 from analysis.report.study_report import process_labels, styles_of
-from analysis.runs.arguments import Key, help_lines, key_values, keys_of, settings_from
+from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
 from analysis.runs.load import load_runs
 from analysis.runs.study import Study, find_studies, select_study
 from analysis.wandb_dashboard.figures import log_figures
@@ -25,15 +25,11 @@ from stages.store import RunFolder
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(StudyArguments):
     """What the command takes beside the settings of the analyses, which are by the analysis's name."""
 
-    runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
     out: Annotated[
         Path | None, Key("where figures/ and tables/ go; explanations/ in the store if left out", "FOLDER")
-    ] = None
-    study: Annotated[
-        str | None, Key("which study of a store that holds several; the one with most runs if left out", "ID")
     ] = None
     cache_dir: Annotated[
         Path | None, Key("where decoded images are kept, if not where training kept them", "FOLDER")

@@ -15,6 +15,7 @@ adjoint makes `saliency` the gradient that it is in the cited works.)
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -29,6 +30,7 @@ from lightning_modules.pooling import AdaptiveAveragePool2d
 Reverse = Callable[[Tensor], Tensor]
 """From the signal at a layer's output to that at its input, of the input's shape."""
 
+_RELU = (nn.ReLU,)
 _IDENTITY = (
     nn.Identity,
     nn.Dropout,
@@ -41,7 +43,6 @@ _IDENTITY = (
 _RESHAPE = (nn.Flatten, nn.Unflatten)
 _CONVOLUTION = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _AFFINE = (
-    *_CONVOLUTION,  # those with a padding that the shorter way does not take
     nn.Linear,
     nn.ConvTranspose1d,
     nn.ConvTranspose2d,
@@ -101,34 +102,15 @@ def reverse_of(
     Returns:
         None for a kind of layer that has no reverse.
     """
-    shape = given.shape
-    reverse: Reverse | None = None
-    if _is_a(module, (nn.ReLU,)):
-        reverse = _relu(output, rule)
-    elif _is_a(module, _IDENTITY) or (_is_a(module, _NORMALISATION) and rule != "saliency"):
-        reverse = _unchanged
-    elif _is_a(module, _RESHAPE):
-        reverse = _reshaped_to(shape)
-    elif _is_a(module, _CONVOLUTION) and _is_padded_with_zeros(module):
-        if strided_as_dense and _takes_the_dense_way(module):
-            reverse = _strided_convolution(cast(nn.Conv2d, module), shape)
-        else:
-            reverse = _convolution(cast(nn.Conv2d, module), shape)
-    elif _is_a(module, _AFFINE):
-
-        def reverse(signal: Tensor) -> Tensor:
-            return _gradient(module, signal.new_zeros(shape), signal)
-
-    elif is_by_graph(module, rule):
-        reverse = _by_graph(given, output)
-    return reverse
+    step = _Step(module, given, output, rule, strided_as_dense)
+    return next((make(step) for kinds, make in _REVERSES if _is_a(module, kinds)), None)
 
 
 def needed_by_reverse(module: nn.Module, given: Tensor, output: Tensor, rule: Rule) -> Tensor | None:
     """What a layer's reverse needs as the forward pass left it, so that nothing may work in place on it."""
     if is_by_graph(module, rule):
         return given
-    return output if _is_a(module, (nn.ReLU,)) and rule != "deconvnet" else None
+    return output if _is_a(module, _RELU) and rule != "deconvnet" else None
 
 
 def is_by_graph(module: nn.Module, rule: Rule) -> bool:
@@ -145,15 +127,28 @@ def _is_a(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
     return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
 
 
-def _unchanged(signal: Tensor) -> Tensor:
-    return signal
+@dataclass(frozen=True)
+class _Step:
+    """A layer that ran; see `reverse_of`."""
+
+    module: nn.Module
+    given: Tensor
+    output: Tensor
+    rule: Rule
+    strided_as_dense: bool
 
 
-def _reshaped_to(shape: torch.Size) -> Reverse:
+def _unchanged(_step: _Step) -> Reverse:
+    return lambda signal: signal
+
+
+def _reshaped(step: _Step) -> Reverse:
+    shape = step.given.shape
     return lambda signal: signal.reshape(shape)
 
 
-def _relu(output: Tensor, rule: Rule) -> Reverse:
+def _relu(step: _Step) -> Reverse:
+    output, rule = step.output, step.rule
     if rule == "deconvnet":
         return lambda signal: signal.clamp_min_(0)
 
@@ -166,11 +161,16 @@ def _relu(output: Tensor, rule: Rule) -> Reverse:
     return reverse
 
 
-def _is_padded_with_zeros(module: nn.Module) -> bool:
-    return module.padding_mode == "zeros" and not isinstance(module.padding, str)
+def _normalisation(step: _Step) -> Reverse | None:
+    return _by_graph(step) if step.rule == "saliency" else _unchanged(step)
 
 
-def _convolution(module: nn.Conv2d, shape: torch.Size) -> Reverse:
+def _convolution(step: _Step) -> Reverse:
+    module, shape = cast(nn.Conv2d, step.module), step.given.shape
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return _affine(step)
+    if step.strided_as_dense and _takes_the_dense_way(module):
+        return _strided_convolution(module, shape)
     adjoint: Callable[..., Tensor] = {
         3: functional_adjoint.conv1d_input,
         4: functional_adjoint.conv2d_input,
@@ -215,13 +215,34 @@ def _strided_convolution(module: nn.Conv2d, shape: torch.Size) -> Reverse:
     return reverse
 
 
-def _by_graph(given: Tensor, output: Tensor) -> Reverse:
+def _affine(step: _Step) -> Reverse:
+    """The adjoint of the layer's linear part: its derivative anywhere."""
+    module, shape = step.module, step.given.shape
+
+    def reverse(signal: Tensor) -> Tensor:
+        with torch.enable_grad():
+            at = signal.new_zeros(shape).requires_grad_()
+            (gradient,) = torch.autograd.grad(module(at), at, signal)
+        return gradient
+
+    return reverse
+
+
+def _by_graph(step: _Step) -> Reverse | None:
     """The transposed derivative of a layer at its input: of a max pool, its switches."""
+    if not is_by_graph(step.module, step.rule):
+        return None  # a max pool that hands on its indices
+    given, output = step.given, step.output
     return lambda signal: torch.autograd.grad(output, given, signal)[0]
 
 
-def _gradient(module: nn.Module, at: Tensor, signal: Tensor) -> Tensor:
-    with torch.enable_grad():
-        variable = at.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(module(variable), variable, signal)
-    return gradient
+_REVERSES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[_Step], Reverse | None]], ...] = (
+    (_RELU, _relu),
+    (_IDENTITY, _unchanged),
+    (_NORMALISATION, _normalisation),
+    (_RESHAPE, _reshaped),
+    (_CONVOLUTION, _convolution),
+    (_AFFINE, _affine),
+    (_MAX_POOL, _by_graph),
+)
+"""From kinds of layers to their reverses."""

@@ -1,21 +1,26 @@
-"""A study as one page: `python -m analysis.report runs_dir=runs`.
-
-runs_dir=FOLDER   the store that train.py wrote to
-out=FOLDER        where report.html, tables/ and figures/ go; FOLDER/report in the store if left out
-study=ID          which study, if the store holds several; the one with the most runs if left out
-"""
+"""A study as one page: `python -m analysis.report runs_dir=runs`."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from analysis.report.build import build_report
 from analysis.report.page import write_report
-from analysis.runs.arguments import key_values
+from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
 from stages.console.output import output, refuse
 from stages.errors import RelayError
 
-_KEYS = ("runs_dir", "out", "study")
+
+@dataclass(frozen=True)
+class Arguments(StudyArguments):
+    """What the command takes."""
+
+    out: Annotated[
+        Path | None,
+        Key("where report.html, tables/ and figures/ go; report/ in the store if left out", "FOLDER"),
+    ] = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,10 +30,9 @@ def main(arguments: Sequence[str]) -> None:
         SystemExit: with code 1 and one message if that is not possible.
     """
     try:
-        given = key_values(arguments, _KEYS, example="python -m analysis.report runs_dir=runs")
-        runs_dir = Path(given["runs_dir"]).expanduser()
-        folder = Path(given["out"]).expanduser() if "out" in given else runs_dir / "report"
-        page = write_report(build_report(runs_dir, given.get("study")), folder)
+        example = "python -m analysis.report runs_dir=runs"
+        given = Arguments(**settings_from(key_values(arguments, keys_of(Arguments), example), Arguments))
+        page = write_report(build_report(given.runs_dir, given.study), given.out or given.runs_dir / "report")
     except (RelayError, OSError) as error:
         refuse(error)
     output().print(f"report: {page}", soft_wrap=True)
@@ -36,6 +40,6 @@ def main(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
-        output().print(__doc__)
+        output().print(f"{__doc__}\n\n{help_lines(Arguments)}", highlight=False, soft_wrap=True)
     else:
         main(sys.argv[1:])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from stages.console.arguments import key_values as arguments_by_key
 from stages.errors import RelayError
@@ -43,6 +43,18 @@ class Key:
     meaning: str
     value: str | Callable[[], str] | None = None
     wanted: str = "a whole number"
+
+
+@dataclass(frozen=True)
+class StudyArguments:
+    """Keys of every command that reads one study; each says what it writes to `out`."""
+
+    runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
+    out: Annotated[Path | None, Key("where files go", "FOLDER")] = None
+    study: Annotated[
+        str | None,
+        Key("which study, if the store holds several; the one with the most runs if left out", "ID"),
+    ] = None
 
 
 def keys_of(*groups: type) -> list[str]:
