@@ -11,10 +11,12 @@ dependency.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import pickletools
 import re
+import shlex
 import tarfile
 import warnings
 import zipfile
@@ -65,7 +67,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def _check_file(file: Path) -> bool:
-    """Refuse what can be told from outside to be no checkpoint; say whether the file is a zip archive."""
+    """Refuse files that are clearly not checkpoints; say whether the file is a zip archive."""
     try:
         if file.is_dir():
             inside = sorted(
@@ -83,9 +85,12 @@ def _check_file(file: Path) -> bool:
         raise RelayError(f"checkpoint {file} is empty (0 bytes); copy or write it again")
     if file.suffix == ".safetensors":
         raise RelayError(
-            f"checkpoint {file} is in the safetensors format, which Relay does not read (safetensors is a "
-            'dependency). Convert it where that package is installed:\n  python -c "import torch; from '
-            f"safetensors.torch import load_file; torch.save(load_file({str(file)!r}), 'weights.pt')\""
+            f"checkpoint {file} is in the safetensors format, which Relay does not read (safetensors is not "
+            "one of its dependencies). Convert it where that package is installed:\n"
+            + _command(
+                "import torch; from safetensors.torch import load_file; "
+                f'torch.save(load_file({json.dumps(str(file))}), "weights.pt")'
+            )
         )
     if start == _ZIP:
         _check_archive(file)
@@ -143,7 +148,7 @@ def _load(file: Path, *, zipped: bool) -> object:
 
 
 def _unreadable(file: Path, error: Exception, *, zipped: bool) -> RelayError:
-    """Say why `torch.load` refused a file: it asks to run code, is damaged, or is no checkpoint at all."""
+    """Say why `torch.load` refused a file: it asks to run code, is damaged, or is not a checkpoint."""
     # Of PyTorch's own names many are allowed; the one that was not is in the message of the error.
     refused = set(re.findall(r"GLOBAL ([\w.]+)", str(error)))
     found = _pickled_names(file, zipped=zipped) - _HARMLESS
@@ -154,9 +159,11 @@ def _unreadable(file: Path, error: Exception, *, zipped: bool) -> RelayError:
             f"checkpoint {file} is not trusted: besides tensors it asks for {asked}, which could run any "
             "code on this machine. Nothing of it was run. If you trust whoever made the file, save its "
             "tensors alone (this does run what is in it, so do it where the file came from):\n"
-            f"  python -c \"import torch; c = torch.load({str(file)!r}, map_location='cpu', "
-            "weights_only=False); torch.save(c.state_dict() if hasattr(c, 'state_dict') else "
-            "c.get('state_dict', c), 'weights.pt')\""
+            + _command(
+                f'import torch; c = torch.load({json.dumps(str(file))}, map_location="cpu", '
+                'weights_only=False); torch.save(c.state_dict() if hasattr(c, "state_dict") else '
+                'c.get("state_dict", c), "weights.pt")'
+            )
         )
     with file.open("rb") as stream:
         start = stream.read(40)
@@ -285,6 +292,11 @@ def _check_entries(file: Path, entries: Mapping[str, object]) -> None:
             f"checkpoint {file} has weights that are NaN or infinite: {_listed(sorted(broken))}; its "
             "training diverged, start from an earlier checkpoint"
         )
+
+
+def _command(program: str) -> str:
+    """A Python program as a line for a shell, whatever the paths in it."""
+    return f"  python -c {shlex.quote(program)}"
 
 
 def _listed(names: list[str], most: int = 10) -> str:

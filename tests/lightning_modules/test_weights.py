@@ -6,12 +6,16 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shlex
+import sys
 import tarfile
+import tomllib
 import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -195,7 +199,32 @@ def test_other_archives(tmp_path: Path) -> None:
 def test_safetensors(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     file.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    _refusal(file, "safetensors", "load_file")
+    _refusal(file, "does not read (safetensors is not one of its dependencies)", "load_file")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert not any("safetensors" in each for each in project["dependencies"])
+
+
+ODD_NAMES = ["x", "it's mine", 'a "b" $HOME `c`']
+
+
+def _advised(message: str) -> str:
+    """The program of the command in the last line, as a shell would hand it on."""
+    python, option, program = shlex.split(message.splitlines()[-1])
+    assert (python, option) == ("python", "-c")
+    return program
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_advice_for_safetensors_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / f"{name}.safetensors"
+    file.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
+    package = ModuleType("safetensors.torch")
+    package.load_file = lambda path: _tensors() if path == str(file) else {}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "safetensors", ModuleType("safetensors"))
+    monkeypatch.setitem(sys.modules, "safetensors.torch", package)
+    exec(compile(_advised(_refusal(file)), "advice", "exec"), {})
+    _same(read_weights(tmp_path / "weights.pt"), _tensors())
 
 
 def _bytes(zipped: bool) -> bytes:
@@ -313,11 +342,11 @@ def test_plain_pickle_of_protocol_four_without_strangers(tmp_path: Path) -> None
     )
 
 
-def test_the_advice_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_advice_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    file = _save(tmp_path / "x.ckpt", {"state_dict": _tensors(), "a": Settings()})
-    command = _refusal(file).split('python -c "')[1].removesuffix('"')
-    exec(compile(command, "advice", "exec"), {})
+    file = _save(tmp_path / f"{name}.ckpt", {"state_dict": _tensors(), "a": Settings()})
+    exec(compile(_advised(_refusal(file)), "advice", "exec"), {})
     _same(read_weights(tmp_path / "weights.pt"), _tensors())
 
 
