@@ -53,11 +53,11 @@ def run_alone(config: Config) -> Outcome | None:
         RelayError: if the request makes no sense, or the run failed.
     """
     from datamodules.listing import list_source
-    from lightning_modules.hardware import arithmetic
+    from lightning_modules.resolve import resolve
 
     if config.process is not None:
         raise RelayError(f"process={config.process.name} is a chain of stage runs: add -m")
-    plan = build_plan([Request.of(config)], lambda *_: config, list_source, arithmetic)
+    plan = build_plan([Request.of(config)], lambda *_: config, list_source, resolve)
     (run,) = plan.runs.values()
     store = Store(Path(config.paths.runs_dir))
     if config.plan:
@@ -141,9 +141,11 @@ def train(job: Job, listing: "Listing") -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = flags_first(sys.argv[1:])
     try:
+        sys.argv[1:] = flags_first(sys.argv[1:])
         main()
+    except RelayError as error:
+        refuse(error)
     except KeyboardInterrupt:
         log.warning("Interrupted. The same command goes on from the last checkpoint.")
         sys.exit(130)

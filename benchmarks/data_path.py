@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from datamodules.configured import load_source, stage_data
 from datamodules.listing import list_source
-from lightning_modules.hardware import arithmetic
+from lightning_modules.resolve import resolve
 from lightning_modules.start import build_module
 from stages.config import Config, to_config
 from stages.plan import build_plan, source_of
@@ -74,7 +74,7 @@ def main() -> None:
 
 def program(config: Config) -> tuple[float, float, Recipe]:
     """Train a stage run as `train.py` does; training images per second of its epochs and of all of it."""
-    plan = build_plan([Request.of(config)], lambda *_: config, list_source, arithmetic)
+    plan = build_plan([Request.of(config)], lambda *_: config, list_source, resolve)
     (run,) = plan.runs.values()
     outcome = run_job(run.job_config)
     assert outcome.status == "trained", outcome.message

@@ -10,6 +10,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 
 from stages.config import Config, to_config
@@ -17,12 +18,13 @@ from stages.console.live import LiveLine
 from stages.console.output import output, refuse
 from stages.console.summary import failure_lines, plan_table, result_table
 from stages.cost import recorded_speeds
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import available_cores, threads_per_job, workers_environment
 from stages.outcome import Outcome
 from stages.parameters import schema
-from stages.plan import Plan, build_plan, source_of
+from stages.plan import Plan, build_plan, source_of, with_rule
+from stages.processes import Process
 from stages.request import Request, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
@@ -65,12 +67,12 @@ class RelaySweeper(BasicSweeper):
         keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
         from datamodules.configured import Listings, load_source
-        from lightning_modules.hardware import arithmetic
+        from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None
         out = output()
         listings = Listings()
-        plan = build_plan(requests, self._compose_stage, listings.of, arithmetic)
+        plan = build_plan(requests, self._compose_stage, listings.of, resolve)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
         if self.config.plan:
@@ -145,17 +147,29 @@ class RelaySweeper(BasicSweeper):
                     f"process={process} composes to the process {config.process.name}: write several names "
                     "with commas and without brackets, and in conf/process/NAME.yaml name: NAME"
                 )
+            self._check_rules(config.process, overrides)
         asked = Request.of(config, chain, [text for text in overrides if not text.startswith("process.")])
         for seed, source_seed, ratio in itertools.product(seeds, source_seeds, ratios):
             yield replace(asked, seed=seed, source_seed=source_seed, data_ratio=ratio)
 
+    def _check_rules(self, process: Process, overrides: Sequence[str]) -> None:
+        """Refuse a process with a transfer rule that is not a file of `conf/transfer`, or of the user's."""
+        for key, rule in (("transfer", process.transfer), ("between", process.between)):
+            if rule is None:
+                continue
+            try:
+                self._compose(with_rule(overrides, rule))
+            except MissingConfigException as error:
+                named = f"{key} of the process {process.name}"
+                raise unknown_name(named, rule, error.options or ()) from None
+
     def _compose_stage(self, stage: str, overrides: tuple[str, ...]) -> Config:
         return self._compose([*overrides, f"+stage={stage}"])
 
-    def _compose(self, overrides: list[str]) -> Config:
+    def _compose(self, overrides: Sequence[str]) -> Config:
         """Compose as a job will."""
         assert isinstance(self.config, DictConfig)
-        return to_config(with_absolute_paths(self._loader.load_sweep_config(self.config, overrides)))
+        return to_config(with_absolute_paths(self._loader.load_sweep_config(self.config, list(overrides))))
 
 
 def _settings(override: Override) -> list[str]:

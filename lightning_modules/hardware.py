@@ -1,7 +1,6 @@
 """What the machine does best: precision and memory format.
 
-torch is loaded where the machine has to be asked; a start that says both and finds nothing to train needs no
-torch, and saves seconds.
+torch is loaded where the machine has to be asked, and not where a configuration says both.
 """
 
 from collections.abc import Mapping

@@ -7,12 +7,10 @@ from typing import Literal
 from torch import Tensor
 
 from stages.errors import RelayError
+from stages.recipe import RANGE
 
 Kind = Literal["convolution", "linear", "normalisation", "block"]
 """A block is a module with others inside, such as a residual block."""
-
-RANGE = "-"
-"""Stands between the first and the last layer of a range in a transfer rule; no layer's name has it."""
 
 
 @dataclass(frozen=True)

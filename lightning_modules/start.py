@@ -10,7 +10,8 @@ from torch import nn
 
 from lightning_modules.classifier import REPORT_KEY, StageModule
 from lightning_modules.networks import build_network
-from lightning_modules.transfer import RULES, TransferReport, apply_transfer, freeze, scratch_report
+from lightning_modules.transfer import TransferReport, apply_transfer, freeze, scratch_report
+from lightning_modules.transfer_rule import TransferRule
 from lightning_modules.weights import read_weights
 from stages.recipe import Recipe, short_id
 from stages.seeds import Seeds
@@ -66,11 +67,12 @@ def _first_weights(network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Pa
     if weights is None:
         return scratch_report(network)
     kind, source = ("parent", recipe.parent) if recipe.parent else ("init_from", recipe.init_from or "")
-    assert recipe.transfer is not None, "a recipe with a parent or a checkpoint has a transfer rule"
+    rule, layers = recipe.transfer, recipe.transfer_layers
+    assert rule is not None and layers is not None, "a run that starts from weights has a rule"
     return apply_transfer(
         network,
         read_weights(weights),
-        RULES[recipe.transfer],
+        TransferRule(rule, layers.reinitialise, layers.freeze),
         scheme=recipe.model.initialisation,
         seed=seeds.initialisation,
         source=f"{kind} {short_id(source)}",

@@ -1,8 +1,4 @@
-"""The transfer rule: which layers keep a parent's weights, which start anew, which are frozen.
-
-Paper, section 4.1: the feature extractor is kept, Fc7 and Fc8 are "cut off from their connections" and
-randomly initialised, and the whole network is trained again. Fine-tuning in this project's words trains only
-what is new.
+"""Starting a network from a parent's weights by a transfer rule.
 
 Every parameter and every persistent buffer of the network is accounted for, and every key of the checkpoint
 either goes into the network, is named by the rule, or is an error.
@@ -12,39 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.networks import initialise_layers, layer_modules, layer_parameters
+from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
-
-
-@dataclass(frozen=True)
-class TransferRule:
-    """What is done with each layer of a network that starts from a parent's weights.
-
-    Attributes:
-        name: As typed in the configuration and stored in the record.
-        reinitialised: Layers that start anew. All others keep the parent's weights.
-        frozen: Whether what is kept is left out of training.
-    """
-
-    name: str
-    reinitialised: tuple[str, ...]
-    frozen: bool
-
-
-_RULES = (
-    TransferRule("feature", ("fc7", "fc8"), frozen=False),  # section 4.1, Fig. 2
-    TransferRule("conv_only", ("fc6", "fc7", "fc8"), frozen=False),  # what the first author's code suggests
-    TransferRule("reuse_fc", ("fc8",), frozen=False),  # footnote 1: "can be reused as the initial state"
-    TransferRule("finetune", ("fc7", "fc8"), frozen=True),
-)
-RULES: Mapping[str, TransferRule] = MappingProxyType({rule.name: rule for rule in _RULES})
-"""The transfer rules by name."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +28,7 @@ class TransferReport:
         rule: Name of the transfer rule; "none" where nothing was transferred.
         source: What the weights were read from, for a person to read; None where nothing was transferred.
         kept: Parameters copied from the source.
-        reinitialised: Parameters initialised anew.
+        reinitialised: Parameters with fresh weights.
         frozen: The part of `kept` that is not trained.
         ignored: Keys of the source that the rule names and that were not used, sorted.
         kept_buffers: Persistent buffers copied from the source (running statistics of a batch normalisation).
@@ -115,7 +86,7 @@ def apply_transfer(
     Args:
         network: The network to start; its class count may differ from the parent's.
         weights: Name -> tensor, as `weights.read_weights` returns.
-        rule: One of `RULES`.
+        rule: See `transfer_rule.transfer_rule`.
         scheme: The initialisation of re-initialised layers, see `initialisation`.
         seed: The seed of that initialisation.
         source: What the weights were read from: for error messages and the report.
@@ -128,10 +99,10 @@ def apply_transfer(
             is missing, unexpected, of another shape or kind of number. The message lists all such keys.
     """
     owners = _owners(network)
-    lacking = [layer for layer in rule.reinitialised if layer not in owners.values()]
+    lacking = [layer for layer in rule.reinitialised + rule.frozen if layer not in owners.values()]
     if lacking:
         raise RelayError(
-            f"transfer rule '{rule.name}' re-initialises {', '.join(lacking)}, but the network has only "
+            f"transfer rule '{rule.name}' names {', '.join(lacking)}, but the network has only "
             f"{', '.join(dict.fromkeys(owners.values()))}; choose another rule or network"
         )
     state = network.state_dict(keep_vars=True)
@@ -148,8 +119,8 @@ def apply_transfer(
         listed = "\n  ".join(problems)
         raise RelayError(
             f"{source} does not fit the network by transfer rule '{rule.name}', which re-initialises only "
-            f"{', '.join(rule.reinitialised)}:\n  {listed}\nIs it a checkpoint of another architecture "
-            "(another `model`, other channels)? Does it hold more than the network's state dict?"
+            f"{', '.join(rule.reinitialised) or 'nothing'}:\n  {listed}\nIs it a checkpoint of another "
+            "architecture (another `model`, other channels)? Does it hold more than the network's state dict?"
         )
     initialise_layers(network, rule.reinitialised, scheme, seed)  # first: it refuses an unknown scheme
     with torch.no_grad():
@@ -163,7 +134,7 @@ def apply_transfer(
         source=source,
         kept=kept_parameters,
         reinitialised=tuple(key for key in fresh if key in parameters),
-        frozen=kept_parameters if rule.frozen else (),
+        frozen=tuple(key for key in kept_parameters if owners[key] in rule.frozen),
         ignored=tuple(sorted(ignored)),
         kept_buffers=tuple(key for key in kept if key not in parameters),
         reinitialised_buffers=tuple(key for key in fresh if key not in parameters),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages.config import Config, shared
 from stages.errors import RelayError
-from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Preprocessing, Recipe
+from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Preprocessing, Recipe, TransferLayers
 
 
 def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Recipe:
@@ -17,7 +17,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
 
     Args:
         config: the stage run's own configuration: `seed` and `data_ratio` are its own, `trainer.precision`
-            and `trainer.memory_format` no longer `auto`.
+            and `trainer.memory_format` no longer `auto`, the transfer rule's layers named one by one.
         data_digest: identity of its images.
         parent: full id of the stage run that it starts from, or None.
 
@@ -28,13 +28,18 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     arithmetic = Arithmetic(**shared(Arithmetic, config.trainer))
     assert "auto" not in (arithmetic.precision, arithmetic.memory_format), "resolve the arithmetic first"
     init_from = None if config.init_from is None else file_digest(Path(config.init_from))
+    layers = TransferLayers(**shared(TransferLayers, config.transfer))
     transferred = parent is not None or init_from is not None
+    assert not transferred or RANGE not in "".join(layers.reinitialise + layers.freeze), (
+        "resolve ranges first"
+    )
     return Recipe(
         version=RECIPE_VERSION,
         stage=config.stage.name,
         parent=parent,
         init_from=init_from,
-        transfer=config.transfer.rule if transferred else None,
+        transfer=config.transfer.name if transferred else None,
+        transfer_layers=layers if transferred else None,
         seed=config.seed,
         model=config.model,
         optim=config.optim.of_start(transferred=transferred),

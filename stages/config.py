@@ -27,6 +27,7 @@ from stages.recipe import (
     Ratio,
     RatioUnit,
     Seed,
+    TransferLayers,
 )
 from stages.source import Source
 
@@ -65,10 +66,10 @@ class DataConfig(Preprocessing, Domains):
 
 
 @group
-class TransferConfig:
-    """Which layers a stage keeps of its parent."""
+class TransferConfig(TransferLayers):
+    """Which layers a stage keeps of its parent: a transfer rule."""
 
-    rule: str = recipe("The transfer rule.")
+    name: str = recipe("The file's name.")
 
 
 @group

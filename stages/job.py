@@ -19,7 +19,6 @@ from stages.plan import parent_folder
 from stages.processes import chain_rules, load_processes, process_name
 from stages.recipe import Recipe, short_id
 from stages.store import RunFolder, Store
-from stages.validate import validate_config
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +47,8 @@ class Job:
             data_digest: identity of its images.
 
         Raises:
-            RelayError: if a value makes no sense, or the recipe is not the one that was planned.
+            RelayError: if the recipe is not the one that was planned.
         """
-        validate_config(config)
         recipe = build_recipe(config, data_digest=data_digest, parent=config.job.parent)
         if recipe.id != config.job.id:
             raise RelayError(

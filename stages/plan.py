@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -10,11 +10,10 @@ from stages.build import build_recipe
 from stages.config import Config
 from stages.errors import RelayError
 from stages.processes import USUAL_RULE, load_processes
-from stages.recipe import MemoryFormat, Precision, Recipe, short_id
+from stages.recipe import Recipe, short_id
 from stages.request import Request
 from stages.source import Source
 from stages.store import RunFolder, Store
-from stages.validate import validate_config
 
 
 class DataIdentity(Protocol):
@@ -24,6 +23,10 @@ class DataIdentity(Protocol):
     def digest(self) -> str: ...  # noqa: D102
     @property
     def train_images(self) -> int: ...  # noqa: D102
+
+
+Resolve = Callable[[Config, bool], Config]
+"""From a configuration, and whether the run starts from trained weights, to one that can be trained."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def build_plan(
     requests: Sequence[Request],
     compose: Callable[[str, tuple[str, ...]], Config],
     identify: Callable[[Source], DataIdentity],
-    arithmetic: Callable[[Config], tuple[Precision, MemoryFormat]],
+    resolve: Resolve,
 ) -> Plan:
     """Turn chains into a graph of distinct stage runs, ids computed from the sources up.
 
@@ -100,13 +103,14 @@ def build_plan(
         requests: the chains asked for.
         compose: the configuration of a stage under given overrides.
         identify: a domain's identity.
-        arithmetic: precision and memory format of a configuration, `auto` resolved for this machine.
+        resolve: a configuration as this machine trains it, what no network can do refused; see
+            `lightning_modules.resolve.resolve`.
 
     Raises:
         RelayError: for a chain or a value that makes no sense; nothing has been written then.
     """
     load_processes()  # a mistake in their files is an error now, and not when the first run is named
-    planner = _Planner(compose, identify, arithmetic)
+    planner = _Planner(compose, identify, resolve)
     for request in dict.fromkeys(requests):
         planner.add(request)
     runs = dict(sorted(planner.runs.items(), key=lambda item: item[1].depth))
@@ -120,12 +124,14 @@ class _Planner:
         self,
         compose: Callable[[str, tuple[str, ...]], Config],
         identify: Callable[[Source], DataIdentity],
-        arithmetic: Callable[[Config], tuple[Precision, MemoryFormat]],
+        resolve: Resolve,
     ) -> None:
         self._compose = compose
         self._identify = identify
-        self._arithmetic = arithmetic
-        self._configs: dict[tuple[str, tuple[str, ...]], tuple[Config, DataIdentity]] = {}
+        self._resolve = resolve
+        self._composed: dict[tuple[str, tuple[str, ...]], Config] = {}
+        self._resolved: dict[tuple[str, tuple[str, ...], bool], Config] = {}
+        self._identities: dict[tuple[str, tuple[str, ...]], DataIdentity] = {}
         self.runs: dict[str, StageRun] = {}
         self.images: dict[str, int] = {}
         self.uses: dict[str, int] = {}
@@ -135,27 +141,25 @@ class _Planner:
         parent: str | None = None
         for depth, stage in enumerate(request.chain):
             target = depth == len(request.chain) - 1
-            config, identity = self._stage(stage, request.overrides)
-            check_name(stage, config)
+            rule = request.rule if target else request.between or USUAL_RULE
+            overrides = request.overrides if rule is None else with_rule(request.overrides, rule)
+            config, identity = self._stage(stage, overrides, has_parent=depth > 0)
             seed = request.seed if target or request.source_seed is None else request.source_seed
-            rule = config.transfer.rule if request.rule is None else request.rule
             config = replace(
                 config,
                 process=None,
                 seed=seed,
                 source_seed=None,
                 data_ratio=request.data_ratio if target else 1.0,
-                transfer=replace(config.transfer, rule=rule if target else request.between or USUAL_RULE),
                 init_from=config.init_from if depth == 0 else None,
             )
-            validate_config(config)
             recipe = build_recipe(config, data_digest=identity.digest, parent=parent)
             run_id = recipe.id
             if run_id not in self.runs:
                 self.runs[run_id] = StageRun(
                     recipe=recipe,
                     config=config,
-                    overrides=request.overrides,
+                    overrides=overrides,
                     chain=request.chain[: depth + 1],
                     depth=depth,
                 )
@@ -163,15 +167,29 @@ class _Planner:
             self.uses[run_id] = self.uses.get(run_id, 0) + 1
             parent = run_id
 
-    def _stage(self, stage: str, overrides: tuple[str, ...]) -> tuple[Config, DataIdentity]:
+    def _stage(
+        self, stage: str, overrides: tuple[str, ...], *, has_parent: bool
+    ) -> tuple[Config, DataIdentity]:
         key = (stage, overrides)
-        if key not in self._configs:
-            config = self._compose(stage, overrides)
-            precision, memory_format = self._arithmetic(config)
-            trainer = replace(config.trainer, precision=precision, memory_format=memory_format)
-            config = replace(config, trainer=trainer)
-            self._configs[key] = (config, self._identify(source_of(config)))
-        return self._configs[key]
+        if key not in self._composed:
+            self._composed[key] = self._compose(stage, overrides)
+            check_name(stage, self._composed[key])
+            check_rule_name(self._composed[key], overrides)
+        transferred = has_parent or self._composed[key].init_from is not None
+        if (*key, transferred) not in self._resolved:
+            self._resolved[*key, transferred] = self._resolve(self._composed[key], transferred)
+        if key not in self._identities:
+            self._identities[key] = self._identify(source_of(self._composed[key]))
+        return self._resolved[*key, transferred], self._identities[key]
+
+
+def with_rule(overrides: Sequence[str], rule: str) -> tuple[str, ...]:
+    """Overrides with a transfer rule of `conf/transfer` in place of what they say about it.
+
+    What is typed about the transfer rule is for a target whose process leaves it open.
+    """
+    others = (text for text in overrides if not text.startswith(("transfer=", "transfer.")))
+    return (*others, f"transfer={rule}")
 
 
 def check_chain(chain: Sequence[str]) -> None:
@@ -198,6 +216,21 @@ def check_name(stage: str, config: Config) -> None:
         raise RelayError(
             f"+stage={stage} composes to the stage {config.stage.name}: write a chain with commas and "
             "without brackets, and in conf/stage/NAME.yaml name: NAME"
+        )
+
+
+def check_rule_name(config: Config, overrides: Sequence[str]) -> None:
+    """Refuse a transfer rule under another name than its file's.
+
+    Raises:
+        RelayError: naming both.
+    """
+    chosen = dict(text.split("=", 1) for text in overrides if text.startswith("transfer"))
+    wanted = chosen.get("transfer.name", chosen.get("transfer", config.transfer.name))
+    if config.transfer.name != wanted:
+        raise RelayError(
+            f"transfer={wanted} composes to the transfer rule {config.transfer.name}: in "
+            f"conf/transfer/{wanted}.yaml write name: {wanted}"
         )
 
 
@@ -240,7 +273,7 @@ def job_overrides(
     overrides = [
         *run.overrides,
         f"+stage={run.stage}",
-        f"transfer.rule={config.transfer.rule}",
+        *_layers(recipe),
         f"seed={config.seed}",
         "source_seed=null",
         f"data_ratio={config.data_ratio}",
@@ -259,6 +292,16 @@ def job_overrides(
         *execution,
     ]
     return overrides
+
+
+def _layers(recipe: Recipe) -> list[str]:
+    """The layers of a run's transfer rule as overrides: one by one, as the plan has resolved them."""
+    if recipe.transfer_layers is None:
+        return []
+    return [
+        f"transfer.{key}=[{','.join(map(_quoted, layers))}]"
+        for key, layers in asdict(recipe.transfer_layers).items()
+    ]
 
 
 def _quoted(text: str | None) -> str:

@@ -7,6 +7,7 @@ compared whole wherever a stored run is opened; its SHA-256 is the stage run's i
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -48,6 +49,29 @@ class Model:
     width: Annotated[Number, Gt(0), Le(1)] = recipe(
         "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out."
     )
+
+
+RANGE = "-"
+"""Stands between the first and the last layer of a range; no layer's name has it."""
+
+
+@group
+class TransferLayers:
+    """What a transfer rule does with layers; all others are kept and trained.
+
+    Layers are names, and ranges FIRST-LAST in the network's order. A recipe holds each layer's name.
+    """
+
+    reinitialise: tuple[str, ...] = recipe(
+        "Layers that start with fresh weights: names, or ranges FIRST-LAST."
+    )
+    freeze: tuple[str, ...] = recipe("Layers that keep their parent's weights and are not trained.")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the layers."""
+        content = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 @group
@@ -127,8 +151,9 @@ class Arithmetic:
 class Recipe(BaseModel):
     """All that can change a stage run's result.
 
-    `parent` is the parent's full id, `init_from` the SHA-256 of a checkpoint file of the user's; `transfer`
-    is None for a run that starts from random weights.
+    `parent` is the parent's full id, `init_from` the SHA-256 of a checkpoint file of the user's. `transfer`
+    is the transfer rule's name and `transfer_layers` what it does; both are None for a run that starts from
+    random weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -144,18 +169,34 @@ class Recipe(BaseModel):
     data: Data
     arithmetic: Arithmetic
     plateau: PlateauRule
+    transfer_layers: TransferLayers | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The recipe as JSON data, without keys that mean the same as before they existed."""
+        content = self.model_dump(mode="json")
+        layers = self.transfer_layers
+        if layers is None or LEGACY_RULES.get(self.transfer or "") == layers.digest:
+            del content["transfer_layers"]
+        return _without_legacy(content)
 
     def canonical_json(self) -> str:
         """The recipe as JSON with sorted keys, no spaces and shortest round-trip numbers."""
-        return json.dumps(
-            _without_legacy(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":")
-        )
+        return json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
 
     @property
     def id(self) -> str:
         """SHA-256 of the canonical JSON, 64 hex digits."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
 
+
+# In the first release a recipe held a rule's name alone. These are the digests of the layers that the rules
+# had then: at exactly these the layers are left out of the hash, so old ids stay. Never change a digest.
+LEGACY_RULES = {
+    "feature": "1370440e9dd1397c7de209a5b4d91a5006500bc7c6ecc2b0e22d3b98049130ff",
+    "conv_only": "616b6c8d72837b9dff69472d37cf4d1a753a4613c97e7e99ba708a9595af4060",
+    "reuse_fc": "cdb8454ade5de12b1462c42d0860ff51f440f29322ca2cc1e9fba87b14fdf826",
+    "finetune": "3860fe49974aa09f9c951d9b1f2e32308dd8637a1c1c7517aace524089730bf9",
+}
 
 # A recipe key added after the first release stands here with the value that means "as before it existed":
 # at exactly that value it is left out of the hash, so old ids stay. Never change a value once it stands here.

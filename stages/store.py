@@ -4,7 +4,6 @@ A run is complete exactly when its `record.json` exists; no other file decides t
 whole or not at all (see `stages.machine.atomic`).
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -127,8 +126,7 @@ class Store:
 
 def recipe_document(recipe: Recipe) -> dict[str, object]:
     """What `recipe.yaml` holds: the full id, then the recipe."""
-    content: dict[str, object] = json.loads(json.dumps(recipe.model_dump(mode="json")))
-    return {"id": recipe.id, **content}
+    return {"id": recipe.id, **recipe.document()}
 
 
 def make_folder(path: Path) -> None:

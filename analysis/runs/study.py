@@ -30,6 +30,8 @@ _VARIED = ("id", "seed", "parent", "data.ratio")
 # One key of the recipe for two of the configuration: the value from random weights and the one on transfer.
 _BY_START = ("optim.lr", "optim.gradient_clip")
 
+_LAYERS = "transfer_layers"
+
 Settings = Mapping[str, str]
 
 
@@ -108,6 +110,7 @@ class _Lineages:
         columns = (runs[name] for name in ("id", "stage", "parent", "folder", "seed"))
         self._runs = {row[0]: row[1:] for row in zip(*columns, strict=True)}
         self._recipes = {run: _flat_recipe(Path(row[2])) for run, row in self._runs.items()}
+        _tell_rules_apart(self._recipes.values())
 
     def source_seed(self, run: str) -> int | None:
         """The seed of a run's parent; None if there is no parent, or its record is missing."""
@@ -164,13 +167,32 @@ def _flat_recipe(folder: Path) -> dict[str, str]:
         return {}
     if not isinstance(content, dict):
         return {}
+    layers = content.pop("transfer_layers", None)
     start = "from random weights" if content.get("transfer") is None else "on transfer"
     flat: dict[str, str] = {}
     for key, value in _leaves(content):
         if key in _VARIED or key == "stage" or (key in ("transfer", "init_from") and value is None):
             continue
         flat[f"{key} {start}" if key in _BY_START else key] = json.dumps(value, sort_keys=True)
+    if "transfer" in flat:
+        flat[_LAYERS] = json.dumps(layers or "as in the first release", sort_keys=True)
     return flat
+
+
+def _tell_rules_apart(recipes: Iterable[dict[str, str]]) -> None:
+    """Make a setting of a transfer rule's layers where rules of one name differ in them, and only there.
+
+    Runs that are alike but for a rule of one name and other layers, edited in between, are two studies; runs
+    by two rules are two processes of one study.
+    """
+    layers: dict[str, set[str]] = {}
+    for recipe in recipes:
+        if "transfer" in recipe:
+            layers.setdefault(recipe["transfer"], set()).add(recipe[_LAYERS])
+    for recipe in recipes:
+        described = recipe.pop(_LAYERS, "")
+        if len(layers.get(recipe.get("transfer", ""), ())) > 1:
+            recipe[f"layers of transfer={json.loads(recipe['transfer'])}"] = described
 
 
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

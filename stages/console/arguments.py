@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from stages.errors import RelayError
 
+# Keys of Hydra's overrides that have another name now.
+_RENAMED = {"transfer.rule": "transfer"}
+
 
 def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> dict[str, str]:
     """The arguments by key.
@@ -28,6 +31,14 @@ def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> d
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Arguments with `-m` first: argparse refuses overrides after a flag that itself follows overrides."""
+    """Arguments with `-m` first: argparse refuses overrides after a flag that itself follows overrides.
+
+    Raises:
+        RelayError: for a key that has another name now.
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in _RENAMED:
+            raise RelayError(f"{argument}: {key} has gone; type {_RENAMED[key]}={value}")
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     return [*flags[:1], *(argument for argument in arguments if argument not in flags)]

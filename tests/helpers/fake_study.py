@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import yaml
 from stages.metrics import metric_of
 from stages.plateau import PlateauRule
 from stages.processes import Process, load_processes
-from stages.recipe import Arithmetic, Data, Model, Optim, Recipe
+from stages.recipe import Arithmetic, Data, Model, Optim, Recipe, TransferLayers
 from stages.record import Record
 from stages.store import RunFolder, Store, recipe_document
 
@@ -67,6 +67,7 @@ class FakeStudy:
     width: float = 1.0
     lr_transfer: float = 0.0005
     source_seed: int | None = None
+    layers: Mapping[str, TransferLayers] = field(default_factory=dict)
     source_digest: str = "d" * 64
     target_digest: str = "e" * 64
     evaluation: EvaluationSet | None = None
@@ -107,6 +108,7 @@ class FakeStudy:
             parent=parent,
             init_from=None,
             transfer=None if parent is None else rule,
+            transfer_layers=None if parent is None else self.layers.get(rule),
             seed=seed,
             model=Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
             optim=Optim(

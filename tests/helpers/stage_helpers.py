@@ -13,11 +13,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import hydra_plugins.relay_sweeper  # noqa: F401  # stores the schema where Hydra finds it
+from lightning_modules.resolve import resolve
 from stages.config import Config, to_config
 from stages.plan import Plan, StageRun, build_plan
 from stages.plateau import PlateauRule
 from stages.processes import Process
-from stages.recipe import Arithmetic, Data, Model, Optim, Recipe
+from stages.recipe import Arithmetic, Data, Model, Optim, Recipe, TransferLayers
 from stages.record import Record
 from stages.request import Request
 from stages.source import Source
@@ -86,7 +87,10 @@ def recipe(**changes: Any) -> Recipe:
         "arithmetic": Arithmetic(precision="32-true", memory_format="contiguous", compile=False),
         "plateau": PlateauRule(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
     }
-    return Recipe(**(values | changes))
+    values |= changes
+    if values["transfer"] is not None:
+        values.setdefault("transfer_layers", TransferLayers(reinitialise=("fc7", "fc8"), freeze=()))
+    return Recipe(**values)
 
 
 def process(
@@ -172,10 +176,6 @@ def fake_identify(source: Source) -> FakeIdentity:
     return FakeIdentity(sha256(repr(source).encode()).hexdigest())
 
 
-def fake_arithmetic(config: Config) -> tuple[str, str]:
-    return "32-true", "contiguous"
-
-
 def compose_stage(stage: str, overrides: tuple[str, ...]) -> Config:
     return composed(*overrides, f"+stage={stage}")
 
@@ -203,7 +203,7 @@ def request(
 def plan_of(
     *requests: Request, compose_with: Callable[[str, tuple[str, ...]], Config] = compose_stage
 ) -> Plan:
-    return build_plan(requests, compose_with, fake_identify, fake_arithmetic)
+    return build_plan(requests, compose_with, fake_identify, resolve)
 
 
 def by_chain(plan: Plan) -> dict[tuple[str, ...], StageRun]:

@@ -204,6 +204,35 @@ def test_a_users_own_stage_and_process(desk: Desk) -> None:
     assert re.search(r"mri: mri/[0-9a-f]{16}, to train", answer.out)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("transfer: conv_onl", "transfer of the process mine is 'conv_onl'; did you mean conv_only? It must"),
+        ("between: all", "between of the process mine is 'all'; it must be one of conv_only, feature, fine"),
+    ],
+)
+def test_a_process_with_an_unknown_rule_is_refused(desk: Desk, line: str, message: str) -> None:
+    (desk.folder / "my" / "process").mkdir(parents=True)
+    (desk.folder / "my" / "process" / "mine.yaml").write_text(f"name: mine\nchain: [natural, dld]\n{line}\n")
+    answer = desk.train("-m", "process=mine", "plan=true", f"hydra.searchpath=[file://{desk.folder}/my]")
+    assert answer.code == 1
+    assert message in " ".join(answer.err.split())
+
+
+def test_a_users_own_rule(desk: Desk) -> None:
+    (desk.folder / "my" / "transfer").mkdir(parents=True)
+    text = "name: mine\nreinitialise: [fc8]\nfreeze: [conv1]\n"
+    (desk.folder / "my" / "transfer" / "mine.yaml").write_text(text)
+    (desk.folder / "my" / "process").mkdir()
+    (desk.folder / "my" / "process" / "own.yaml").write_text(
+        "name: own\nchain: [natural, dld]\ntransfer: mine\n"
+    )
+    for typed in (("+stage=natural,dld", "transfer=mine"), ("process=own",)):
+        answer = desk.train("-m", *typed, "plan=true", f"hydra.searchpath=[file://{desk.folder}/my]")
+        assert answer.code == 0, answer.err
+        assert re.search(r"\bdld .* mine ", answer.out), answer.out
+
+
 REFUSED_BY_THE_SWEEPER = [
     ((), "nothing to train"),
     (("+stage=dld", "process=scratch"), "not both"),

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from callbacks import AtomicCheckpointIO
 from lightning_modules.alexnet import AlexNet
 from lightning_modules.classifier import Batch, StageModule
-from lightning_modules.transfer import RULES, TransferReport, apply_transfer, scratch_report
+from lightning_modules.transfer import TransferReport, apply_transfer, scratch_report
+from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
 from stages.recipe import Optim
 
@@ -302,29 +303,37 @@ def test_each_epoch_drops_other_units_and_evaluation_drops_none() -> None:
     assert not any(bool(mask.any()) for mask in evaluation)
 
 
-def finetuned_module(parent: AlexNet) -> StageModule:
+EARLY = ("conv1", "conv2", "conv3")
+FINETUNE = TransferRule("finetune", ("fc7", "fc8"), frozen=(*EARLY, "conv4", "conv5", "fc6"))
+FREEZE_EARLY = TransferRule("freeze_early", ("fc7", "fc8"), frozen=EARLY)
+
+
+def frozen_module(parent: AlexNet, rule: TransferRule) -> StageModule:
     network = AlexNet(CLASSES, width=1 / 16, seed=8)
     report = apply_transfer(
-        network, parent.state_dict(), RULES["finetune"], scheme="lecun_normal", seed=8, source="a parent"
+        network, parent.state_dict(), rule, scheme="lecun_normal", seed=8, source="a parent"
     )
     optimisation = optim(lr=0.05, momentum=0.9, weight_decay=0.1, warmup_steps=0)
     return StageModule(network, report, optimisation, dropout_seed=3)
 
 
-def test_frozen_parameters_keep_their_bits_also_when_resumed(images: Data, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", [FINETUNE, FREEZE_EARLY], ids=["finetune", "freeze_early"])
+def test_frozen_parameters_keep_their_bits_also_when_resumed(
+    images: Data, tmp_path: Path, rule: TransferRule
+) -> None:
     parent = AlexNet(7, width=1 / 16, seed=7)
     before = {name: value.clone() for name, value in parent.state_dict().items()}
-    module = finetuned_module(parent)
+    module = frozen_module(parent, rule)
     start = weights(module)
     fit(module, images, saver(tmp_path / "last.ckpt"))
-    resumed = finetuned_module(parent)
+    resumed = frozen_module(parent, rule)
     fit(resumed, images, resume=tmp_path / "last.ckpt")
     for trained in (weights(module), weights(resumed)):
         for name, value in trained.items():
-            if name.startswith(("fc7", "fc8")):
-                assert not torch.equal(value, start[name]), name
-            else:
+            if name.startswith(rule.frozen):
                 assert torch.equal(value, before[name]), name
+            else:
+                assert not torch.equal(value, start[name]), name
     assert same(weights(module), weights(resumed))
 
 

@@ -99,7 +99,7 @@ def test_one_chosen_and_the_other_resolved(monkeypatch: pytest.MonkeyPatch, conf
     assert _resolved(config, "cpu", "bf16-mixed", "auto") == ("bf16-mixed", "channels_last")
 
 
-def test_a_start_that_says_both_loads_no_torch() -> None:
+def test_saying_both_loads_no_torch() -> None:
     code = (
         "import sys; from types import SimpleNamespace; from lightning_modules.hardware import arithmetic\n"
         "trainer = SimpleNamespace(accelerator='auto', precision='32-true', memory_format='contiguous')\n"

@@ -10,33 +10,39 @@ from typing import ClassVar
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import alexnet as torchvision_alexnet
 
 from lightning_modules.alexnet import AlexNet
-from lightning_modules.networks import build_network
+from lightning_modules.networks import build_network, specification
 from lightning_modules.specification import Layer, Specification
 from lightning_modules.transfer import (
-    RULES,
     TransferReport,
-    TransferRule,
     apply_transfer,
     freeze,
     scratch_report,
     set_train_mode,
     trainable_parameters,
 )
+from lightning_modules.transfer_rule import TransferRule, transfer_rule
 from lightning_modules.weights import read_weights
 from stages.errors import RelayError
 from stages.record import TransferRecord
+from tests.helpers.stage_helpers import CONF
 
 FRESH = {  # design.md's table, written out a second time
     "feature": {"fc7", "fc8"},
     "conv_only": {"fc6", "fc7", "fc8"},
     "reuse_fc": {"fc8"},
     "finetune": {"fc7", "fc8"},
+    "freeze_early": {"fc7", "fc8"},
+}
+FROZEN = {
+    "finetune": {"conv1", "conv2", "conv3", "conv4", "conv5", "fc6"},
+    "freeze_early": {"conv1", "conv2", "conv3"},
 }
 
 
@@ -97,19 +103,24 @@ def _bits(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
+def written(name: str, network: nn.Module) -> TransferRule:
+    """The rule of conf/transfer/NAME.yaml."""
+    content = yaml.safe_load((CONF / "transfer" / f"{name}.yaml").read_text())
+    return transfer_rule(**content, network=specification(network))
+
+
 def _transfer(
     network: nn.Module, weights: Mapping[str, Tensor], rule: str | TransferRule = "feature", seed: int = 7
 ) -> TransferReport:
-    chosen = RULES[rule] if isinstance(rule, str) else rule
+    chosen = written(rule, network) if isinstance(rule, str) else rule
     return apply_transfer(network, weights, chosen, scheme="lecun_normal", seed=seed, source="parent.ckpt")
 
 
 def test_the_rules() -> None:
-    assert {name: set(rule.reinitialised) for name, rule in RULES.items()} == FRESH
-    assert {name for name, rule in RULES.items() if rule.frozen} == {"finetune"}
-    assert all(rule.name == name for name, rule in RULES.items())
-    with pytest.raises(TypeError):
-        RULES["feature"] = RULES["finetune"]  # type: ignore[index]
+    rules = {path.stem: written(path.stem, Small()) for path in (CONF / "transfer").glob("*.yaml")}
+    assert {name: set(rule.reinitialised) for name, rule in rules.items()} == FRESH
+    assert {name: set(rule.frozen) for name, rule in rules.items() if rule.frozen} == FROZEN
+    assert all(rule.name == name for name, rule in rules.items())
 
 
 @pytest.mark.parametrize("rule", FRESH)
@@ -131,7 +142,9 @@ def test_kept_bits_fresh_layers_and_report(rule: str) -> None:
         assert torch.equal(after[name], source[name]), name
     for name in report.reinitialised:
         assert after[name].shape != source[name].shape or not torch.equal(after[name], source[name]), name
-    assert report.frozen == (report.kept if rule == "finetune" else ())
+    frozen = FROZEN.get(rule, set())
+    assert report.frozen == tuple(name for name in report.kept if name.split(".")[0] in frozen)
+    assert (report.frozen == report.kept) == (rule == "finetune")
     assert {name for name, it in parameters.items() if not it.requires_grad} == set(report.frozen)
     assert [id(it) for it in trainable_parameters(child)] == [
         id(it) for name, it in parameters.items() if name not in report.frozen
@@ -253,10 +266,14 @@ def test_error_gives_both_shapes() -> None:
 def test_layer_unknown_to_the_network() -> None:
     network = _small(2)
     before = _bits(network)
-    with pytest.raises(RelayError, match=r"'mine' re-initialises fc9, but the network has only conv1, .*fc8"):
-        _transfer(network, _bits(_small(1)), TransferRule("mine", ("fc8", "fc9"), frozen=False))
+    with pytest.raises(RelayError, match=r"'mine' names fc9, but the network has only conv1, .*fc8"):
+        _transfer(network, _bits(_small(1)), TransferRule("mine", ("fc8", "fc9")))
+    with pytest.raises(RelayError, match=r"'mine' names conv9, but the network has only conv1, .*fc8"):
+        _transfer(network, _bits(_small(1)), TransferRule("mine", ("fc8",), frozen=("conv9",)))
     with pytest.raises(RelayError, match=r"model\.initialisation is 'xavier'"):
-        apply_transfer(network, _bits(_small(1)), RULES["feature"], scheme="xavier", seed=1, source="x")  # type: ignore[arg-type]
+        apply_transfer(
+            network, _bits(_small(1)), written("feature", network), scheme="xavier", seed=1, source="x"
+        )
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
 
 
@@ -322,13 +339,14 @@ def _step(network: nn.Module, optimiser: torch.optim.Optimizer, seed: int) -> No
 
 
 @pytest.mark.parametrize("everything", [True, False], ids=["all parameters", "trainable parameters"])
-def test_weight_decay_and_momentum_leave_frozen_bits(everything: bool) -> None:
+@pytest.mark.parametrize("rule", FROZEN)
+def test_weight_decay_and_momentum_leave_frozen_bits(rule: str, everything: bool) -> None:
     torch.manual_seed(0)
     network = _small(2)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     _step(network, optimiser, 0)  # leaves gradients and momentum behind
     source = _bits(_small(1))
-    report = _transfer(network, source, "finetune")
+    report = _transfer(network, source, rule)
     if not everything:
         optimiser = torch.optim.SGD(trainable_parameters(network), lr=0.1, momentum=0.9, weight_decay=0.1)
     set_train_mode(network, report)
@@ -336,10 +354,11 @@ def test_weight_decay_and_momentum_leave_frozen_bits(everything: bool) -> None:
     for seed in range(3):
         _step(network, optimiser, seed)
     after = network.state_dict()
-    for name in report.kept + report.kept_buffers:
-        assert torch.equal(after[name], source[name]), name
-    for name in report.reinitialised:
-        assert not torch.equal(after[name], before[name]), name
+    for name in after:
+        frozen = name.split(".")[0] in FROZEN[rule]
+        moving = frozen or name.endswith("num_batches_tracked")
+        assert not frozen or torch.equal(after[name], source[name]), name
+        assert moving or not torch.equal(after[name], before[name]), name
 
 
 def test_feature_transfer_trains_everything() -> None:
@@ -382,6 +401,13 @@ def test_freezing_unknown_names_changes_nothing() -> None:
         trainable_parameters(network)
 
 
+def test_modules_of_early_layers_stay_in_evaluation_mode() -> None:
+    network = _small(2)
+    set_train_mode(network, _transfer(network, _bits(_small(1)), "freeze_early"))
+    resting = {name for name, module in network.named_modules() if not module.training}
+    assert resting == {"conv1", "conv1.0", "conv1.1", "conv1.2", "conv2", "conv3"}
+
+
 def test_frozen_modules_stay_in_evaluation_mode() -> None:
     network = _small(2)
     report = _transfer(network, _bits(_small(1)), "finetune")
@@ -412,7 +438,7 @@ def test_alexnet_feature(parent: AlexNet) -> None:
     source, scheme = parent.state_dict(), "caffe"  # not the default, so that it has to be passed on
     child = AlexNet(num_classes=7, seed=5)
     fresh = AlexNet(num_classes=7, initialisation=scheme, seed=9).state_dict()
-    report = apply_transfer(child, source, RULES["feature"], scheme=scheme, seed=9, source="parent")
+    report = apply_transfer(child, source, written("feature", child), scheme=scheme, seed=9, source="parent")
     for name, tensor in child.state_dict().items():
         expected = fresh if name.startswith(("fc7", "fc8")) else source
         assert torch.equal(tensor, expected[name]), name

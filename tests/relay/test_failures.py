@@ -57,6 +57,7 @@ def test_other_chains_go_on_when_one_fails(cache_dir: Path, tmp_path: Path) -> N
         # tests/hydra_plugins/test_sweeper.py has many more, without starting a process for each
         (("+stage=nature", "-m"), "nature"),
         (("+stage=dld", "data_ratio=0"), "data_ratio is 0.0"),
+        (("+stage=dld", "-m", "transfer.rule=finetune"), "transfer.rule has gone; type transfer=finetune"),
         (("process=two_stage",), "add -m"),
         (("+stage=dld", "init_from=/nowhere/weights.pt"), "/nowhere/weights.pt"),
     ],

@@ -19,11 +19,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.relay_sweeper import RelaySweeper
+from lightning_modules.resolve import resolve
 from stages.build import build_recipe
 from stages.config import Config, StageConfig, to_config
 from stages.errors import RelayError
 from stages.plan import source_of
-from stages.validate import validate_config
 from tests.helpers.stage_helpers import CONF, compose_dict, composed
 
 GROUPS = {
@@ -50,7 +50,7 @@ def values_of(config: Any, prefix: str = "") -> dict[str, Any]:
 @pytest.mark.parametrize("options", COMBINATIONS, ids=lambda options: options["process"])
 def test_every_option_composes_to_what_its_file_says(options: dict[str, str]) -> None:
     config = to_config(compose_dict(*(f"{group}={name}" for group, name in options.items())))
-    validate_config(config)
+    resolve(config, True)
     for group, name in options.items():
         loaded = OmegaConf.load(CONF / group / f"{name}.yaml")
         tree = OmegaConf.create({"paths": vars(config.paths), group: loaded})
@@ -65,7 +65,7 @@ def test_every_option_composes_to_what_its_file_says(options: dict[str, str]) ->
 @pytest.mark.parametrize("group", ["data", "model", "process", "stage", "transfer"])
 def test_a_file_is_named_as_what_it_holds(group: str) -> None:
     for path in (CONF / group).glob("*.yaml"):
-        assert yaml.safe_load(path.read_text())["rule" if group == "transfer" else "name"] == path.stem
+        assert yaml.safe_load(path.read_text())["name"] == path.stem
 
 
 def test_the_groups_are_all_tried() -> None:
@@ -114,7 +114,7 @@ def test_an_experiments_header_command_composes(path: Path) -> None:
     swept = [f"process={name}" for name in params.get("process", "").split(",") if name]
     assert bool(chain) != bool(swept), "one chain, or processes"
     for name in chain[0].split(",") if chain else []:
-        validate_config(to_config(compose_dict(*single, f"+stage={name}")))
+        resolve(to_config(compose_dict(*single, f"+stage={name}")), True)
     for process in swept:
         assert to_config(compose_dict(*single, process)).process is not None
     written = yaml.safe_load(path.read_text())
@@ -200,14 +200,14 @@ def test_interpolations_follow_an_override() -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        "model.name=resnet", "model.initialisation=he", "transfer.rule=all", "data.augment=crop",
+        "model.name=resnet", "model.initialisation=he", "transfer.freeze=[all]", "data.augment=crop",
         "ratio_unit=image", "trainer.precision=64", "trainer.memory_format=nhwc",
         "trainer.accelerator=tpu", "logger.wandb=yes", "paths.lock=nfs", "data_ratio=0",
         "data_ratio=1.01", "data_ratio=nan", "seed=-1", "source_seed=-1",
         "model.width=0", "model.width=1.5", "model.dropout=1.0",
         "optim.lr_scratch=0", "optim.lr_scratch=inf", "optim.lr_transfer=-1", "optim.lr_transfer=nan",
         "optim.momentum=1.0", "optim.weight_decay=-1", "optim.weight_decay=inf", "optim.batch_size=0",
-        "optim.warmup_steps=-1", "data.image_size=0",
+        "optim.warmup_steps=-1", "data.image_size=0", "data.image_size=62",
         "optim.gradient_clip_scratch=0", "optim.gradient_clip_transfer=inf",
         "data.std=[1,0,1]", "data.std=[1,1]", "data.std=[inf,1,1]", "data.mean=[1]",
         "data.mean=[nan,0,0]", "data.workers=-1", "trainer.devices=0", "trainer.threads=0",
@@ -239,5 +239,7 @@ def test_the_map_names_every_file_of_a_group() -> None:
 
 def planned(config: Config) -> None:
     """What a plan makes of a configuration."""
-    validate_config(config)
+    config = resolve(config, False)
+    transfer = resolve(config, True).transfer
+    assert (transfer.reinitialise, transfer.freeze) == (("fc7", "fc8"), ())
     build_recipe(config, data_digest="b" * 64, parent=None)

@@ -53,7 +53,9 @@ GOLDEN = {
         model.dropout
         model.initialisation
         model.width
-        transfer.rule
+        transfer.name
+        transfer.reinitialise
+        transfer.freeze
         optim.lr_scratch
         optim.lr_transfer
         optim.momentum
@@ -147,10 +149,11 @@ def test_a_key_without_a_role_is_found() -> None:
 THROUGH_THE_DIGEST = {key for key in golden() if re.match(r"(stage\.source|data\.domains\.\*)\.", key)}
 THROUGH_THE_PLAN = {"source_seed"}  # it becomes the sources' seed
 # Recipe keys that change nothing in a run of one kind.
+TRANSFER = {"transfer.name", "transfer.reinitialise", "transfer.freeze"}
 WITHOUT_EFFECT = {
-    "scratch": {"optim.lr_transfer", "optim.gradient_clip_transfer", "transfer.rule"},
+    "scratch": {"optim.lr_transfer", "optim.gradient_clip_transfer", *TRANSFER},
     "transferred": {"optim.lr_scratch", "optim.gradient_clip_scratch"},
-    "scratch, all data": {"optim.lr_transfer", "optim.gradient_clip_transfer", "transfer.rule", "ratio_unit"},
+    "scratch, all data": {"optim.lr_transfer", "optim.gradient_clip_transfer", *TRANSFER, "ratio_unit"},
 }
 KINDS: dict[str, tuple[str | None, float]] = {
     "scratch": (None, 0.5),
@@ -165,7 +168,7 @@ SPECIAL: dict[str, Any] = {
     "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
     "logger.entity": "lab", "source_seed": 5,
     "stage.domain": "texture", "process.chain": ("natural",), "process.transfer": "finetune",
-    "process.between": "conv_only",
+    "process.between": "conv_only", "transfer.reinitialise": ("fc8",), "transfer.freeze": ("conv1",),
     "job.chain": ("natural", "dld"), "job.parent": "c" * 64, "job.id": "d" * 64,
 }  # fmt: skip
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from lightning_modules.resolve import resolve
 from stages.config import Config
 from stages.errors import RelayError
-from stages.plan import describe, parent_folder, source_of
+from stages.plan import build_plan, describe, parent_folder, source_of
 from stages.request import Request
 from stages.source import Source
 from stages.store import Store
@@ -150,6 +152,90 @@ def test_the_rule_is_the_targets_and_between_is_feature() -> None:
     ]
 
 
+EARLY = ("conv1", "conv2", "conv3")
+
+
+def layers_along(*requests: Request) -> list[tuple[str, tuple[str, ...], tuple[str, ...]] | None]:
+    """Rule, re-initialised and frozen layers of the stages of two_stage's chain."""
+    runs = by_chain(plan_of(*requests))
+    recipes = [runs[TWO_STAGE[: depth + 1]].recipe for depth in range(3)]
+    return [
+        None
+        if of.transfer is None or of.transfer_layers is None
+        else (of.transfer, of.transfer_layers.reinitialise, of.transfer_layers.freeze)
+        for of in recipes
+    ]
+
+
+def test_a_rules_layers_stand_one_by_one_in_the_recipe() -> None:
+    head = ("fc7", "fc8")
+    assert layers_along(request(*TWO_STAGE, rule="freeze_early", between="conv_only")) == [
+        None,
+        ("conv_only", ("fc6", *head), ()),
+        ("freeze_early", head, EARLY),
+    ]
+
+
+def test_what_is_typed_about_the_rule_is_the_targets_alone() -> None:
+    typed = ("transfer.freeze=[conv1-conv3]", "transfer.name=mine")
+    feature = ("feature", ("fc7", "fc8"), ())
+    mine = ("mine", ("fc7", "fc8"), EARLY)
+    assert layers_along(request(*TWO_STAGE, overrides=typed)) == [None, feature, mine]
+    finetune = layers_along(request(*TWO_STAGE, rule="finetune"))[-1]
+    assert layers_along(request(*TWO_STAGE, rule="finetune", overrides=typed)) == [None, feature, finetune]
+    plain, other = (by_chain(plan_of(request(*TWO_STAGE, overrides=texts))) for texts in ((), typed))
+    assert plain["natural", "texture"].id == other["natural", "texture"].id
+    assert plain[TWO_STAGE].id != other[TWO_STAGE].id
+
+
+def test_two_ways_to_write_a_rule_are_one_run() -> None:
+    def ids(*layers: str) -> set[str]:
+        return set(plan_of(request(*NATURAL, overrides=layers)).runs)
+
+    assert ids("transfer.reinitialise=[fc7-fc8]") == ids()
+    assert ids("transfer.freeze=[conv2,conv1,conv1-conv3]") == ids("transfer.freeze=[conv1-conv3]") != ids()
+
+
+def test_a_rule_under_another_name_than_its_files_is_refused() -> None:
+    def misnamed(stage: str, overrides: tuple[str, ...]) -> Config:
+        config = compose_stage(stage, overrides)
+        name = config.transfer.name.replace("finetune", "other")
+        return replace(config, transfer=replace(config.transfer, name=name))
+
+    with pytest.raises(RelayError, match=r"transfer=finetune composes to the transfer rule other: in conf"):
+        plan_of(request(*NATURAL, rule="finetune"), compose_with=misnamed)
+
+
+def test_a_run_from_random_weights_needs_no_rule_for_its_layers() -> None:
+    """So that a network whose layers `feature` does not name can be trained from scratch."""
+    unfit = ("transfer.reinitialise=[fc9]",)
+    assert plan_of(request("dld", overrides=unfit)).runs.keys() == plan_of(request("dld")).runs.keys()
+    with pytest.raises(RelayError, match="fc9"):
+        plan_of(request(*NATURAL, overrides=unfit))
+
+
+def test_what_no_network_can_do_is_refused_before_images_are_listed() -> None:
+    def never(source: object) -> NoReturn:
+        raise AssertionError("images are listed")
+
+    for override, message in (
+        ("model.name=alexnett", r"model\.name is 'alexnett'; did you mean alexnet"),
+        ("model.initialisation=he", r"model\.initialisation is 'he'; it must be one of lecun_normal, kriz"),
+        ("data.image_size=62", r"data\.image_size is 62; alexnet takes images of 63 px or more"),
+    ):
+        with pytest.raises(RelayError, match=message):
+            build_plan([request("dld", overrides=(override,))], compose_stage, never, resolve)
+    with pytest.raises(RelayError, match=r"model\.width is 0\.5; torchvision_alexnet comes in one width"):
+        plan_of(request("dld", overrides=("model=torchvision_alexnet", "model.width=0.5")))
+    for freeze, message in (
+        ("conv9", r"transfer\.freeze of the rule feature is 'conv9'; did you mean conv5"),
+        ("conv3-conv1", "write conv1-conv3"),
+        ("fc7", "both transfer"),
+    ):
+        with pytest.raises(RelayError, match=message):
+            plan_of(request(*NATURAL, overrides=(f"transfer.freeze=[{freeze}]",)))
+
+
 def test_a_users_checkpoint_is_the_first_stages_only(tmp_path: Path) -> None:
     checkpoint = tmp_path / "a.pth"
     checkpoint.write_bytes(b"1")
@@ -193,8 +279,6 @@ def test_each_stage_is_composed_and_identified_once() -> None:
         (request("dld", ratio=float("nan")), "data_ratio is nan"),
         (request("natural", "dld", seed=-1), "seed is -1"),
         (request("natural", "dld", source_seed=-2), "seed is -2"),
-        (request("natural", "dld", rule="all"), r"transfer\.rule is 'all'"),
-        (request(*TWO_STAGE, between="none"), r"transfer\.rule is 'none'"),
         (request("dld", overrides=("optim.batch_size=0",)), r"optim\.batch_size is 0"),
         (request("dld", overrides=("init_from=/absent.pth",)), r"init_from: there is no file /absent\.pth"),
     ],

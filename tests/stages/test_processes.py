@@ -153,7 +153,7 @@ def test_the_rules_of_a_chain_are_read_from_its_parents_records() -> None:
 
 
 def test_the_usual_rule_is_what_train_py_takes_by_itself() -> None:
-    assert composed("+stage=dld").transfer.rule == USUAL_RULE
+    assert composed("+stage=dld").transfer.name == USUAL_RULE
 
 
 GOOD = "name: mine\ntitle: Mine\nchain: [a, b]\ntransfer: null\n"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import stages.recipe
-from stages.recipe import Optim, Recipe, short_id
+from stages.recipe import Optim, Recipe, TransferLayers, short_id
 from tests.helpers.stage_helpers import PROJECT, recipe
 
 # Written by hand. Changing them makes every user's trained runs unfindable: raise RECIPE_VERSION instead.
@@ -186,6 +186,7 @@ OTHER_VALUES: dict[type, Any] = {
 SPECIAL: dict[str, Any] = {
     "optim.gradient_clip": 1.0, "data.augment": "flip", "data.ratio_unit": "patient",
     "arithmetic.precision": "bf16-mixed", "arithmetic.memory_format": "channels_last", "plateau.length": 5,
+    "transfer_layers.reinitialise": ("fc8",), "transfer_layers.freeze": ("conv1",),
 }  # fmt: skip
 
 
@@ -239,6 +240,43 @@ def test_a_legacy_value_is_frozen_and_not_a_default(monkeypatch: pytest.MonkeyPa
     ids = {changed("optim.gradient_clip", value).id for value in (None, 0.5, 1.0)}
     assert len(ids) == 3
     assert "gradient_clip" not in changed("optim.gradient_clip", None).canonical_json()
+
+
+# The rules of the first release, whose layers were not in a recipe.
+FIRST = {
+    "feature": (("fc7", "fc8"), ()),
+    "conv_only": (("fc6", "fc7", "fc8"), ()),
+    "reuse_fc": (("fc8",), ()),
+    "finetune": (("fc7", "fc8"), ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")),
+}
+
+
+def test_the_rules_of_the_first_release_keep_their_ids() -> None:
+    assert stages.recipe.LEGACY_RULES.keys() == FIRST.keys()
+    for name, (reinitialise, freeze) in FIRST.items():
+        layers = TransferLayers(reinitialise=reinitialise, freeze=freeze)
+        of = recipe(transfer=name, transfer_layers=layers)
+        document = TRANSFERRED.replace('"transfer":"feature"', f'"transfer":"{name}"')
+        assert of.canonical_json() == document
+        assert of.id == hashlib.sha256(document.encode()).hexdigest()
+        read = Recipe.model_validate_json(document)
+        assert (read.id, read.document()) == (of.id, of.document())
+
+
+def test_a_rule_of_other_layers_or_of_another_name_has_them_in_its_id() -> None:
+    ids = {recipe().id}
+    for name, reinitialise, freeze in (
+        ("feature", ("fc8",), ()),
+        ("feature", ("fc7", "fc8"), ("conv1",)),
+        ("finetune", ("fc7", "fc8"), ()),
+        ("mine", ("fc7", "fc8"), ()),
+    ):
+        of = recipe(transfer=name, transfer_layers=TransferLayers(reinitialise=reinitialise, freeze=freeze))
+        assert json.loads(of.canonical_json())["transfer_layers"] == {
+            "reinitialise": list(reinitialise), "freeze": list(freeze),
+        }  # fmt: skip
+        ids.add(of.id)
+    assert len(ids) == 5
 
 
 def test_no_key_is_legacy_yet() -> None:

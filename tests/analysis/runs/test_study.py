@@ -13,6 +13,7 @@ from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies, select_study
 from stages.errors import RelayError
 from stages.processes import load_processes
+from stages.recipe import TransferLayers
 from tests.helpers.fake_study import PAPER
 from tests.helpers.report_helpers import caveat, small_study, table
 from tests.helpers.stage_helpers import process
@@ -50,6 +51,27 @@ def test_processes_with_different_rules_between_are_one_study(
     small_study(processes=("two_stage", "other"), seeds=range(2), ratios=(1.0,)).write(tmp_path)
     (study,) = find_studies(load_runs(tmp_path))
     assert sorted(study.runs["process"]) == ["other", "other", "two_stage", "two_stage"]
+
+
+def test_a_rule_that_was_edited_between_is_another_study(tmp_path: Path) -> None:
+    small_study(processes=("scratch", "natural", "finetune_natural"), seeds=range(2), ratios=(1.0,)).write(
+        tmp_path
+    )
+    edited = {"feature": TransferLayers(reinitialise=("fc8",), freeze=())}
+    small_study(processes=("scratch", "natural"), seeds=range(3), ratios=(1.0,), layers=edited).write(
+        tmp_path
+    )
+    studies = find_studies(load_runs(tmp_path))
+    assert sorted(sorted(study.runs["process"].value_counts().items()) for study in studies) == [
+        [("finetune_natural", 2), ("natural", 2), ("scratch", 3)],
+        [("finetune_natural", 2), ("natural", 3), ("scratch", 3)],
+    ]
+    (key,) = {key for key, _ in set(studies[0].settings.items()) ^ set(studies[1].settings.items())}
+    assert key == "layers of transfer=feature"
+    assert {study.settings[key] for study in studies} == {
+        '"as in the first release"',
+        '{"freeze": [], "reinitialise": ["fc8"]}',
+    }
 
 
 def test_a_run_from_random_weights_serves_both_learning_rates_on_transfer(tmp_path: Path) -> None:

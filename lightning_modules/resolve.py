@@ -1,0 +1,44 @@
+"""What a configuration means for its network and this machine, settled before anything is trained."""
+
+from dataclasses import replace
+
+from lightning_modules.hardware import arithmetic
+from lightning_modules.initialisation import check_scheme
+from lightning_modules.registry import check_width, specification_named
+from lightning_modules.transfer_rule import transfer_rule
+from stages.config import Config
+from stages.errors import RelayError
+
+
+def resolve(config: Config, transferred: bool) -> Config:
+    """Resolve what depends on the network and the machine; refuse what no network can do.
+
+    Args:
+        config: A stage run's configuration.
+        transferred: Whether it starts from a parent or a checkpoint; else its transfer rule has no effect.
+
+    Returns:
+        The configuration with precision and memory format for this machine in place of `auto`, and the
+        transfer rule's layers named one by one.
+
+    Raises:
+        RelayError: The network or its initialisation is unknown, images are too small for it, it does not
+            come in this width, or the transfer rule is not one for its layers. The message says the key, the
+            value and what is allowed.
+    """
+    network = specification_named(config.model.name)
+    check_scheme(config.model.initialisation)
+    check_width(network, config.model.width)
+    if config.data.image_size < network.least_size:
+        raise RelayError(
+            f"data.image_size is {config.data.image_size}; {network.name} takes images of "
+            f"{network.least_size} px or more"
+        )
+    precision, memory_format = arithmetic(config)
+    trainer = replace(config.trainer, precision=precision, memory_format=memory_format)
+    if not transferred:
+        return replace(config, trainer=trainer)
+    written = config.transfer
+    rule = transfer_rule(written.name, written.reinitialise, written.freeze, network)
+    transfer = replace(written, reinitialise=rule.reinitialised, freeze=rule.frozen)
+    return replace(config, trainer=trainer, transfer=transfer)
