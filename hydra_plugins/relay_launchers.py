@@ -48,7 +48,7 @@ class OwnLauncherConfigs(SearchPathPlugin):
 
 
 @dataclass
-class Job:
+class RemoteJob:
     """One stage run, pickled and called in another process."""
 
     hydra_context: HydraContext
@@ -115,12 +115,14 @@ class ParallelLauncher(Launcher):
         singletons = Singleton.get_state()
         return self._run(
             [
-                Job(self.hydra_context, self.config, self.task_function, singletons, list(overrides), number)
+                RemoteJob(
+                    self.hydra_context, self.config, self.task_function, singletons, list(overrides), number
+                )
                 for number, overrides in enumerate(job_overrides, initial_job_idx)
             ]
         )
 
-    def _run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+    def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
         raise NotImplementedError
 
 
@@ -132,7 +134,7 @@ class JoblibLauncher(ParallelLauncher):
     def __init__(self, n_jobs: int) -> None:
         self._n_jobs = n_jobs
 
-    def _run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+    def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
         from joblib import Parallel, delayed
 
         returned: list[JobReturn] = Parallel(n_jobs=self._n_jobs, backend="loky", batch_size=1)(
@@ -149,7 +151,7 @@ class SubmititLocalLauncher(ParallelLauncher):
     def __init__(self, n_jobs: int, submitit_folder: str, timeout_min: int) -> None:
         self._n_jobs, self._folder, self._timeout = n_jobs, submitit_folder, timeout_min
 
-    def _run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+    def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
         import submitit
 
         executor = submitit.AutoExecutor(folder=self._folder, cluster="local")
@@ -182,7 +184,7 @@ class SubmititSlurmLauncher(ParallelLauncher):
         self._folder, self._max_num_timeout = submitit_folder, max_num_timeout
         self._parameters = parameters
 
-    def _run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+    def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
         import submitit
 
         if shutil.which("sbatch") is None:
@@ -207,7 +209,7 @@ class RayLauncher(ParallelLauncher):
     def __init__(self, init: Mapping[str, Any], remote: Mapping[str, Any]) -> None:
         self._init, self._remote = _plain(init), _plain(remote)
 
-    def _run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+    def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
         import ray
 
         if not ray.is_initialized():
@@ -223,7 +225,7 @@ class RayLauncher(ParallelLauncher):
             raise
 
 
-def _call(shared: Job, overrides: list[str], number: int) -> JobReturn:
+def _call(shared: RemoteJob, overrides: list[str], number: int) -> JobReturn:
     return replace(shared, overrides=overrides, number=number)()
 
 

@@ -15,6 +15,9 @@ PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
 # The transfer rule where nothing else is said: the paper's (section 4.1).
 USUAL_RULE = "feature"
 
+# What follows a process's name before a rule between that no process has; see `process_name`.
+BETWEEN = "+between="
+
 
 @group
 class Process:
@@ -122,7 +125,7 @@ def process_name(chain: Sequence[str], rules: Sequence[str], processes: Mapping[
                 continue
             suffixes.append(f"+{rules[-1]}")
         if any(rule != between for rule in rules[1:-1]):
-            suffixes.append(f"+between={'-'.join(dict.fromkeys(rules[1:-1]))}")
+            suffixes.append(BETWEEN + "-".join(dict.fromkeys(rules[1:-1])))
         # The fewest differences; then a process that leaves the rule between open; then the first by name.
         found.append((len(suffixes), process.between is not None, process.name, "".join(suffixes)))
     if not found:

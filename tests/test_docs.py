@@ -1,4 +1,4 @@
-"""What README.md and docs/ name exists: files, modules, settings and the choices of a group."""
+"""What README.md, docs/ and the other pages name exists: files, modules, settings, the choices of a group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stages.parameters import parameters
 from tests.helpers.stage_helpers import CONF, PROJECT
 
 PAGES = [
-    PROJECT / "README.md",
+    *sorted(PROJECT.glob("*.md")),
     *sorted((PROJECT / "docs").glob("*.md")),
     PROJECT / "benchmarks" / "README.md",
 ]

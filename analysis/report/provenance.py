@@ -9,10 +9,11 @@ from analysis.report import tables
 from analysis.report.tables import Table
 from analysis.runs.details import RunDetails, most_frequent
 from analysis.runs.study import Study, differences
+from stages.processes import BETWEEN, load_processes
 
 
 def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
-    """Chain, transfer rule and number of runs of each process."""
+    """Chain, transfer rules and number of runs of each process."""
     rows = []
     for process, label in labels.items():
         chosen = runs[runs["process"] == process]
@@ -20,7 +21,7 @@ def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
             {
                 "label": label,
                 "chain": str(chosen["chain"].iloc[0]).replace(">", " > "),
-                "transfer": chosen["transfer_rule"].iloc[0],
+                "transfer": _rules(process, chosen["transfer_rule"].iloc[0]),
                 "runs": len(chosen),
                 "seeds": chosen["seed"].nunique(),
                 "ratios": ", ".join(f"{100 * ratio:g}%" for ratio in sorted(chosen["data_ratio"].unique())),
@@ -43,6 +44,14 @@ def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
         ],
         pd.DataFrame(rows),
     )
+
+
+def _rules(process: str, target_rule: str) -> str:
+    """The target's transfer rule, and the rule of the stages between where the process has one of its own."""
+    name, _, between = process.partition(BETWEEN)
+    known = load_processes().get(name.split("+")[0])
+    between = between or (known.between if known else None) or ""
+    return f"{target_rule}, {between} between" if between else target_rule
 
 
 def settings_table(study: Study) -> Table:

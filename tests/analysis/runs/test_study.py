@@ -9,6 +9,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from analysis.report.build import build_report
+from analysis.report.provenance import process_table
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies, select_study
 from stages.errors import RelayError
@@ -46,11 +47,19 @@ def test_processes_with_different_rules_between_are_one_study(
 ) -> None:
     other = process("other", "", load_processes()["two_stage"].chain, between="conv_only")
     known = {**load_processes(), "other": other}
-    for module in ("tests.helpers.fake_study", "analysis.runs.load"):
+    for module in ("tests.helpers.fake_study", "analysis.runs.load", "analysis.report.provenance"):
         monkeypatch.setattr(f"{module}.load_processes", lambda: known)
     small_study(processes=("two_stage", "other"), seeds=range(2), ratios=(1.0,)).write(tmp_path)
     (study,) = find_studies(load_runs(tmp_path))
     assert sorted(study.runs["process"]) == ["other", "other", "two_stage", "two_stage"]
+    labels = {name: name for name in ("other", "two_stage")}
+    assert process_table(study.runs, labels).data["transfer"].tolist() == [
+        "feature, conv_only between",
+        "feature",
+    ]
+    unnamed = study.runs.replace({"process": {"other": "two_stage+between=reuse_fc"}})
+    labels = {"two_stage+between=reuse_fc": "unnamed"}
+    assert process_table(unnamed, labels).data["transfer"].tolist() == ["feature, reuse_fc between"]
 
 
 def test_a_rule_that_was_edited_between_is_another_study(tmp_path: Path) -> None:
