@@ -29,7 +29,7 @@ class Listings:
         """The listing of a source.
 
         Raises:
-            RelayError: if the source is not usable.
+            RelayError: The source is not usable.
         """
         if source not in self._known:
             self._known[source] = list_source(source)
@@ -40,7 +40,7 @@ def load_source(listing: Listing, config: Config) -> Domain:
     """A listed source's images, decoded or generated once and then read from the cache.
 
     Raises:
-        RelayError: if an image cannot be read or the cache cannot be written.
+        RelayError: An image cannot be read or the cache cannot be written.
     """
     return load(
         listing,
@@ -53,13 +53,13 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
     """The datamodule of a stage run.
 
     Args:
-        domain: its images.
-        recipe: what to make of them.
-        seeds: the run's random streams.
-        workers: processes that decode ahead where the images do not fit in memory.
+        domain: Its images.
+        recipe: What to make of them.
+        seeds: The run's random streams.
+        workers: Processes that decode ahead where the images do not fit in memory.
 
     Raises:
-        RelayError: if the data ratio leaves a class empty, or the images' own mean is asked for and they do
+        RelayError: The data ratio leaves a class empty, or the images' own mean is asked for and they do
             not fit in memory.
     """
     from datamodules.batches.stage_data import StageData

@@ -1,4 +1,4 @@
-"""How do batches come out of memory, or off the disk?"""
+"""Batches gathered from memory, or read from the disk by workers."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, cast
@@ -87,7 +87,7 @@ class EpochLoader:
         self._loader: DataLoader[Batch] | None = None
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""How do uint8 pixels become the network's input, on the device, a batch at a time?"""
+"""Preprocessing: uint8 pixels become the network's input, on the device, one batch at a time."""
 
 from collections.abc import Sequence
 from typing import get_args

@@ -1,4 +1,4 @@
-"""How is a batch resized as torch's bicubic, and quickly?"""
+"""Bicubic resizing of a batch, equal to torch's and faster where that is slow."""
 
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ def resize_bicubic(planes: Tensor, size: int) -> Tensor:
     Resizing is linear and separable: enlarging is two matrix products with the weights that torch's own
     function gives for unit impulses. On one CPU core that takes a sixth of the time for 32x32 -> 96x96, at
     the same precision (they differ by less than either differs from float64). Torch's function is used where
-    it is the quicker one, for reducing and on accelerators, and where matrix products may round to less than
+    it is faster, for reducing and on accelerators, and where matrix products may round to less than
     float32.
 
     Args:

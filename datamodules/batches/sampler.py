@@ -1,4 +1,4 @@
-"""Which samples form each batch of an epoch?"""
+"""The samples of each batch of an epoch."""
 
 from collections.abc import Iterator
 
@@ -13,14 +13,14 @@ class EpochBatches(Sampler[list[int]]):
 
     The batch size is global. Each rank takes its contiguous share of every batch, so that training on one
     device or on several sees the same batches; the first ranks take one sample more where the shares cannot
-    be equal. The last batch may be partial. One that has fewer samples than there are ranks is filled up by
-    going through its own samples again, so that every rank takes the same number of steps: whoever collects
-    predictions drops these repeats by their index. (Averaging gradients over ranks weighs samples equally
-    only where the shares are equal: choose a batch size that the number of devices divides.)
+    be equal. The last batch may be partial. One that has fewer samples than there are ranks is filled up with
+    its own samples, so that every rank takes the same number of steps: the code that collects predictions
+    drops these repeats by their index. (Averaging gradients over ranks weighs samples equally only where the
+    shares are equal: choose a batch size that the number of devices divides.)
 
     Args:
         n: Number of samples.
-        batch_size: Samples a batch, over all ranks.
+        batch_size: Samples per batch, over all ranks.
         seed: Seed of the order, non-negative.
         shuffle: Whether to shuffle; the order is 0..n-1 otherwise.
         rank: This process among the `world_size`.
@@ -38,7 +38,7 @@ class EpochBatches(Sampler[list[int]]):
         if batch_size < world_size:
             raise RelayError(
                 f"the batch size is {batch_size} for {world_size} device(s); it counts all devices together: "
-                "give at least one sample a device."
+                "give at least one sample per device."
             )
         if not 0 <= rank < world_size:
             raise RelayError(f"rank {rank} is not below the number of processes, {world_size}.")
@@ -55,7 +55,7 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches an epoch, equal on all ranks."""
+        """Batches per epoch, equal on all ranks."""
         return (self.n + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""What does Lightning get its batches from? One class for all domains; they differ in their Source."""
+"""The LightningDataModule: one class for all domains, which differ in their Source."""
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ class StageData(LightningDataModule):
 
     Args:
         domain: The domain.
-        batch_size: Training images a step, over all devices.
-        eval_batch_size: Evaluation images a step, over all devices.
+        batch_size: Training images per step, over all devices.
+        eval_batch_size: Evaluation images per step, over all devices.
         image_size: Side of the network's input in pixels.
         mean: Of the three channels, in units of 0..1.
         std: Of the three channels, in units of 0..1.
@@ -34,7 +34,7 @@ class StageData(LightningDataModule):
         order_seed: Seed of the order of samples.
         subset_seed: Seed of the subset.
         augment_seed: Seed of the symmetries.
-        workers: Processes a side that decode ahead, where the domain streams; ignored in memory.
+        workers: Processes per side that decode ahead, where the domain streams; ignored in memory.
         channels_last: Whether images are handed on in torch's channels-last memory format.
 
     Attributes:
@@ -109,7 +109,7 @@ class StageData(LightningDataModule):
 
         Args:
             batch: Images as uint8, (N, H, W) or (N, H, W, 3).
-            dataloader_idx: Unused; there is one loader a side.
+            dataloader_idx: Unused; there is one loader per side.
 
         Returns:
             The batch with images as float32, (N, 3, image_size, image_size).

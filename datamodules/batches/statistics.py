@@ -15,10 +15,10 @@ def channel_statistics(domain: Domain) -> tuple[tuple[float, ...], tuple[float, 
     """Mean and standard deviation of each of three channels over all training images, in units of 0..1.
 
     Counted exactly, from histograms of the 8-bit values. All training images count, whatever the data ratio,
-    so that every ratio sees the same inputs. Of grey images the three channels are equal.
+    so that every ratio sees the same inputs. For grey images the three channels are equal.
 
     Raises:
-        RelayError: the domain streams from disk, or all its pixels are equal.
+        RelayError: The domain streams from disk, or all its pixels are equal.
     """
     images = domain.train.images
     if not isinstance(images, np.ndarray):

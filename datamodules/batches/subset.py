@@ -1,4 +1,4 @@
-"""Which samples does a data ratio keep?"""
+"""The samples that a data ratio keeps."""
 
 from typing import get_args
 
@@ -19,7 +19,7 @@ def stratified_subset(
     """Draw a share of the samples, stratified by class and nested: 20 % is inside 40 %.
 
     Unit "patch": each class keeps round-half-up(ratio * n) of its n samples, at least one, in the order of
-    one seeded permutation a class. Unit "patient": whole groups, in one seeded order whose every beginning
+    one seeded permutation per class. Unit "patient": whole groups, in one seeded order whose every beginning
     has proportions near those of the whole, as well as whole groups allow; it starts with groups that hold
     every class, and ends where the number of samples is nearest to ratio * N.
 

@@ -1,10 +1,10 @@
-"""Which images of a set are equal, or nearly so?
+"""Finds the images of a set that are equal, or nearly so.
 
 Exact: the same pixels, by SHA-256. Near: the same picture after a small change of brightness or contrast,
 another JPEG encoding, another size or, from about 150 pixels on and without fine texture, a shift of a
 pixel or two. They are found in two steps, so that no set is compared pair by pair: a hash of 63 bits
 finds candidates, and a correlation confirms them (`datamodules.duplicates.image_hash`). Overlapping patches
-are not looked for: their group holds them.
+are not searched for: they have one group.
 """
 
 import hashlib
@@ -93,7 +93,7 @@ def find_duplicates(images: Images, *, threshold: float = 0.985) -> list[Duplica
 def crossing(
     duplicates: Sequence[Duplicate], sides: Sequence[Hashable] | npt.NDArray[Any]
 ) -> list[tuple[int, ...]]:
-    """Which images that show the same are on more than one side of a split?
+    """The images that show the same and are on more than one side of a split.
 
     Args:
         duplicates: Pairs of images.

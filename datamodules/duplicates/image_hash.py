@@ -1,4 +1,4 @@
-"""What does an image look like, in 63 bits, and how alike are two images?"""
+"""A hash of 63 bits of what an image shows, and the similarity of two images."""
 
 from collections.abc import Iterable
 from functools import lru_cache

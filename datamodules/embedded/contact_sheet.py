@@ -22,7 +22,7 @@ CLASSES = {"natural": 10, "texture": 20, "dld": 7}
 """Classes of each embedded domain by default."""
 
 _SIZES = {"natural": 96, "texture": 96, "dld": 32}
-_DRAWN = {"natural": 8, "texture": 8, "dld": 80}  # training images a class; rare patterns of dld need more
+_DRAWN = {"natural": 8, "texture": 8, "dld": 80}  # training images per class; rare patterns of dld need more
 _PIXELS = 500_000  # of all samples on a sheet; keeps the file small enough for a repository
 _LIMIT = 290_000  # bytes of a file; colours are given up until it is kept
 
@@ -62,7 +62,7 @@ def generate_domain(name: str, seed: int = 0) -> Domain:
     """A small draw of an embedded domain, enough for a sheet.
 
     Raises:
-        RelayError: if there is no such domain.
+        RelayError: There is no such domain.
     """
     if name not in CLASSES:
         raise RelayError(f"There is no embedded domain {name!r}; choose from {', '.join(CLASSES)}.")
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the sheets that the command line asks for.
 
     Raises:
-        RelayError: if a domain is unknown.
+        RelayError: A domain is unknown.
     """
     parser = argparse.ArgumentParser(description="Write contact sheets of the embedded domains.")
     parser.add_argument("out_dir", type=Path, help="folder of the sheets, made if it does not exist")

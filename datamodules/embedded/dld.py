@@ -24,7 +24,7 @@ _PAPER_COUNTS = {
     "train": (143, 609, 282, 210, 4406, 762, 5371),
     "val": (26, 46, 73, 66, 296, 65, 355),
 }
-_AT_LEAST = 2  # patches a class
+_AT_LEAST = 2  # patches per class
 
 # Patches taken from one patient's slice (of the 3 x 3 it is cut into). Rare classes give fewer, so that they
 # too come from several patients.
@@ -55,14 +55,14 @@ class _Scan:
     """What differs from patient to patient before any disease.
 
     Attributes:
-        spacing: pixel size, millimetres.
-        density: attenuation of normal parenchyma at this inspiration, HU.
-        noise: standard deviation of the noise, HU (dose).
-        grain: correlation length of the noise, pixels (reconstruction kernel).
-        blur: standard deviation of the point spread, pixels (reconstruction kernel).
-        enhancement: strength of edge enhancement (reconstruction kernel).
-        gain: scale error of the calibration, about air.
-        offset: shift error of the calibration, HU.
+        spacing: Pixel size, millimetres.
+        density: Attenuation of normal parenchyma at this inspiration, HU.
+        noise: Standard deviation of the noise, HU (dose).
+        grain: Correlation length of the noise, pixels (reconstruction kernel).
+        blur: Standard deviation of the point spread, pixels (reconstruction kernel).
+        enhancement: Strength of edge enhancement (reconstruction kernel).
+        gain: Scale error of the calibration, about air.
+        offset: Shift error of the calibration, HU.
     """
 
     spacing: float
@@ -79,7 +79,7 @@ def class_names(classes: int) -> tuple[str, ...]:
     """Names of the seven patterns, in the paper's order.
 
     Raises:
-        RelayError: if `classes` is not 7.
+        RelayError: `classes` is not 7.
     """
     if classes != len(_CLASSES):
         raise RelayError(
@@ -94,16 +94,16 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
 
     Args:
         classes: 7.
-        train_images: training patches over all classes, 14 or more, shared out in the paper's proportions.
-        val_images: evaluation patches over all classes, likewise.
-        size: side of a patch in pixels, 16 to 64; the paper's is 32. A pixel is 0.6 to 0.7 mm at any size.
+        train_images: Training patches over all classes, 14 or more, shared out in the paper's proportions.
+        val_images: Evaluation patches over all classes, likewise.
+        size: Side of a patch in pixels, 16 to 64; the paper's is 32. A pixel is 0.6 to 0.7 mm at any size.
         seed: 0 or more.
 
     Returns:
         Domain with int16 images in HU, shape (N, size, size), ordered by class; groups are patients.
 
     Raises:
-        RelayError: if an argument is out of its range.
+        RelayError: An argument is out of its range.
     """
     names = class_names(classes)
     if not 16 <= size <= 64:
@@ -136,12 +136,12 @@ def _generate_side(side: str, counts: list[int], size: int, seed: int) -> Side:
 
 
 def _class_counts(side: str, total: int) -> list[int]:
-    """Share `total` out in the paper's proportions by largest remainder, at least two a class."""
+    """Share `total` out in the paper's proportions by largest remainder, at least two per class."""
     paper = np.array(_PAPER_COUNTS[side])
     if total < _AT_LEAST * len(paper):
         raise RelayError(
             f"The embedded dld domain needs {_AT_LEAST * len(paper)} images or more on each side "
-            f"({_AT_LEAST} a class), but data.{side}_images is {total}."
+            f"({_AT_LEAST} per class), but data.{side}_images is {total}."
         )
     counts = np.full(len(paper), _AT_LEAST)
     free = np.ones(len(paper), dtype=bool)  # classes whose share is not below the minimum

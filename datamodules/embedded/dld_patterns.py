@@ -133,8 +133,8 @@ def draw(pattern: str, rng: np.random.Generator, lung: Lung, severity: float) ->
 
     Args:
         pattern: CON, GGO, HCM, RET, EMP, NOD or NOR.
-        rng: source of all randomness.
-        lung: extent, pixel size and density of the lung.
+        rng: Source of all randomness.
+        lung: Extent, pixel size and density of the lung.
         severity: 0 (mild) to 1 (severe): extent, density and size of what is drawn.
 
     Returns:

@@ -18,9 +18,9 @@ class Lung:
     """The part of a slice that is drawn.
 
     Attributes:
-        side: side of the square, pixels.
-        spacing: size of a pixel, millimetres.
-        density: attenuation of the patient's normal parenchyma at this inspiration, HU.
+        side: Side of the square, pixels.
+        spacing: Size of a pixel, millimetres.
+        density: Attenuation of the patient's normal parenchyma at this inspiration, HU.
     """
 
     side: int

@@ -23,7 +23,7 @@ def _spectral(rng: np.random.Generator, weight: npt.NDArray[np.float64]) -> Floa
 
 
 def _radius(stretch: float, angle: float) -> npt.NDArray[np.float64]:
-    """Frequency in cycles a texel; features are `stretch` times longer along `angle`, radians from x."""
+    """Frequency in cycles per texel; features are `stretch` times longer along `angle`, radians from x."""
     cosine, sine = np.cos(angle), np.sin(angle)
     along = (_FREQUENCY_X * cosine + _FREQUENCY_Y * sine) * stretch
     radius = np.hypot(along, _FREQUENCY_Y * cosine - _FREQUENCY_X * sine)

@@ -2,7 +2,7 @@
 
 Each image shows one object of its class on a floor before a wall, among shapes of no class that may
 stand before or behind it. Pose, stretch, size, position, colours, surface pattern, light, shadows
-and exposure are drawn anew for each image from the same distributions for all classes, so that only
+and exposure are drawn again for each image from the same distributions for all classes, so that only
 form tells the classes apart. Rendering is sphere tracing (Hart 1996) of signed distance functions.
 """
 
@@ -34,7 +34,7 @@ def class_names(classes: int) -> tuple[str, ...]:
     """Names of the first `classes` objects, 2 to 15.
 
     Raises:
-        RelayError: if `classes` is out of bounds.
+        RelayError: `classes` is out of bounds.
     """
     check_request("natural", len(SOLIDS), classes, (classes, classes), 96)
     return tuple(SOLIDS)[:classes]
@@ -44,18 +44,18 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
     """Render the domain.
 
     Args:
-        classes: number of objects, 2 to 15.
-        train_images: training images over all classes; counts of classes differ by one at most.
-        val_images: evaluation images over all classes.
-        size: side of the images in pixels.
-        seed: seed of everything drawn; an image depends on it, its side, class and index only.
+        classes: Number of objects, 2 to 15.
+        train_images: Training images over all classes; counts of classes differ by one at most.
+        val_images: Evaluation images over all classes.
+        size: Side of the images in pixels.
+        seed: Seed of everything drawn; an image depends on it, its side, class and index only.
 
     Returns:
-        Images of uint8, shape (N, size, size, 3), RGB; each image is its own group, for no object
+        Images of uint8, shape (N, size, size, 3), RGB; each image is its own group, since no object
         instance is drawn twice.
 
     Raises:
-        RelayError: if a number is out of bounds.
+        RelayError: A number is out of bounds.
     """
     check_request("natural", len(SOLIDS), classes, (train_images, val_images), size)
     names = class_names(classes)
@@ -147,7 +147,7 @@ def _main_body(solid: Solid, draws: Draws, count: int) -> Bodies:
 
 
 def _clutter(draws: Draws, count: int) -> list[Bodies]:
-    """A few shapes of no class in most images, around the object but not in it; a group a shape."""
+    """A few shapes of no class in most images, around the object but not in it; one group per shape."""
     size = count * _CLUTTER_PIECES
     columns = [_clutter_piece(draws, count) for _ in range(_CLUTTER_PIECES)]
     rotation, lengths, place, paint, kind = (np.concatenate(parts) for parts in zip(*columns, strict=True))

@@ -1,4 +1,4 @@
-"""What the embedded generators share: argument checks, balanced counts, one random generator a sample."""
+"""What the embedded generators share: argument checks, balanced counts, one random generator per sample."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,14 +17,14 @@ def check_request(domain: str, available: int, classes: int, totals: tuple[int, 
     """Refuse a request that a generator cannot fulfil.
 
     Args:
-        domain: name of the generator, for the message.
-        available: number of classes that the generator can draw.
-        classes: number of classes asked for.
-        totals: training and evaluation images asked for, over all classes.
-        size: side of the images in pixels.
+        domain: Name of the generator, for the message.
+        available: Number of classes that the generator can draw.
+        classes: Number of classes asked for.
+        totals: Training and evaluation images asked for, over all classes.
+        size: Side of the images in pixels.
 
     Raises:
-        RelayError: if a number is out of bounds.
+        RelayError: A number is out of bounds.
     """
     if not 2 <= classes <= available:
         raise RelayError(f"{domain}: classes={classes} is out of bounds; choose between 2 and {available}.")
@@ -41,7 +41,7 @@ def balanced_counts(total: int, classes: int) -> tuple[int, ...]:
 
 
 def sample_generators(seed: int, split: int, label: int, indices: range) -> list[np.random.Generator]:
-    """One generator a sample, so that a sample does not depend on how many others are drawn."""
+    """One generator per sample, so that a sample does not depend on how many others are drawn."""
     return [np.random.default_rng(np.random.SeedSequence([seed, split, label, index])) for index in indices]
 
 
@@ -67,10 +67,10 @@ def side_by_class(
 
 
 class Draws:
-    """Hands out one column after another of a table of uniform numbers, a row a sample.
+    """Hands out one column after another of a table of uniform numbers, one row per sample.
 
-    One call a sample to the generator and arithmetic on whole columns are far faster than one
-    call a parameter. The order of the calls is part of what a seed means.
+    One call per sample to the generator and arithmetic on whole columns are far faster than one
+    call per parameter. The order of the calls is part of what a seed means.
     """
 
     def __init__(self, generators: list[np.random.Generator], columns: int) -> None:
@@ -78,15 +78,15 @@ class Draws:
         self._columns: Iterator[Float] = iter(np.ascontiguousarray(table.T))
 
     def between(self, low: float, high: float) -> Float:
-        """Uniform numbers in [low, high), one a sample, shape (samples,)."""
+        """Uniform numbers in [low, high), one per sample, shape (samples,)."""
         return np.float32(low) + np.float32(high - low) * next(self._columns)
 
     def chance(self, probability: float) -> npt.NDArray[np.bool_]:
-        """True with this probability, one a sample, shape (samples,)."""
+        """True with this probability, one per sample, shape (samples,)."""
         return next(self._columns) < np.float32(probability)
 
     def choice(self, number: int) -> npt.NDArray[np.int64]:
-        """An integer from 0 to number - 1, one a sample, shape (samples,)."""
+        """An integer from 0 to number - 1, one per sample, shape (samples,)."""
         return np.minimum((next(self._columns) * number).astype(np.int64), number - 1)
 
 

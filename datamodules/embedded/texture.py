@@ -4,7 +4,7 @@ As in CUReT (Dana et al. 1999) each material is one physical specimen, here a pe
 with an albedo, and its images differ in the direction of the light, the viewing angle and the scale;
 each is another crop. Shading is Lambert's law with a highlight, from the height field's normals, with
 cast shadows from a few steps towards the light. Materials share a few colours, and a camera with
-automatic exposure draws brightness and contrast anew, so that structure tells the materials apart.
+automatic exposure draws brightness and contrast for each image, so that structure tells the materials apart.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from datamodules.embedded.sampling import (
 VERSION = 1
 
 _SPECIMEN = 2  # the stream of the specimens, beside the two splits
-_FIELD_OF_VIEW = 96.0  # texels across an image at scale 1, whatever its size in pixels
+_FIELD_OF_VIEW = 96.0  # texels across an image at scale 1, independent of its size in pixels
 _SHADOW_STEPS = (1.5, 3.5, 7.0, 12.0)  # texels
 _COLOURS = 5  # pairs of dark and light colours that the materials share
 
@@ -47,7 +47,7 @@ def class_names(classes: int) -> tuple[str, ...]:
     """Names of the first `classes` materials, 2 to 61.
 
     Raises:
-        RelayError: if `classes` is out of bounds.
+        RelayError: `classes` is out of bounds.
     """
     check_request("texture", len(MATERIALS), classes, (classes, classes), 96)
     return tuple(MATERIALS)[:classes]
@@ -57,18 +57,18 @@ def generate(*, classes: int, train_images: int, val_images: int, size: int, see
     """Photograph the specimens.
 
     Args:
-        classes: number of materials, 2 to 61.
-        train_images: training images over all classes; counts of classes differ by one at most.
-        val_images: evaluation images over all classes.
-        size: side of the images in pixels; the field of view does not depend on it.
-        seed: seed of everything drawn; an image depends on it, its side, class and index only.
+        classes: Number of materials, 2 to 61.
+        train_images: Training images over all classes; counts of classes differ by one at most.
+        val_images: Evaluation images over all classes.
+        size: Side of the images in pixels; the field of view does not depend on it.
+        seed: Seed of everything drawn; an image depends on it, its side, class and index only.
 
     Returns:
         Images of uint8, shape (N, size, size, 3), RGB. As in CUReT a material has one specimen, on
         both sides of the split; a group is a condition of light and view, and is used once.
 
     Raises:
-        RelayError: if a number is out of bounds.
+        RelayError: A number is out of bounds.
     """
     totals = (train_images, val_images)
     check_request("texture", len(MATERIALS), classes, totals, size)

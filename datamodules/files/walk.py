@@ -17,15 +17,15 @@ def walk(
 ) -> Iterator[tuple[str, Entry]]:
     """Files below a folder, those of a folder in the order of their names.
 
-    Names that start with a dot are left out. Symbolic links are followed, but never back into a folder they
-    stand in. What is not a folder is handed on as it is, also a link that leads nowhere.
+    Names that start with a dot are left out. Symbolic links are followed, but never back into a folder that
+    contains them. What is not a folder is yielded as it is, also a link that leads nowhere.
 
     Args:
         root: Folder that paths start from.
         top: Folder below it to begin with.
         on_unreadable: Called with a folder's location, how many folders it is below the first, and why it
             cannot be read; that folder is passed over unless it raises.
-        on_loop: Called for a link to a folder that it stands in.
+        on_loop: Called for a link to a folder that contains it.
 
     Yields:
         Path below the root, with forward slashes and in Unicode's NFC, and entry.

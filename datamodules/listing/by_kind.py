@@ -13,7 +13,7 @@ from stages.source import Source
 
 
 def list_source(source: Source) -> Listing:
-    """List a source, without decoding an image; hand the result on to `datamodules.loading.load`.
+    """List a source, without decoding an image; give the result to `datamodules.loading.load`.
 
     Raises:
         RelayError: The data cannot be trained on: see `list_folder` and `list_manifest`; there is no such

@@ -13,10 +13,10 @@ from stages.source import Source
 def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFile]) -> str:
     """The identity of image files: the sorted list of them, and how they are read.
 
-    Of each file its path below the root, size in bytes, class, group and side count. Where the root lies, in
-    which order the file system lists, times and permissions do not. Neither does the content: a file replaced
-    by another of the same name and size goes unnoticed, which is the price of not reading a whole data set
-    before each run.
+    What counts of a file is its path below the root, size in bytes, class, group and side. Where the root
+    lies, the order of the file system, times and permissions do not count. Neither does the content: a file
+    replaced by another of the same name and size is not noticed, which is the price of not reading a whole
+    data set before each run.
     """
     content = {
         "files": [[file.path, file.size, classes[file.label], file.group, file.side] for file in files],

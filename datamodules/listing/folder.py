@@ -22,7 +22,7 @@ def list_folder(source: Source) -> FileListing:
     """List the images of a folder source.
 
     Class folders may hold folders; files of unknown suffix and names that start with a dot are ignored.
-    Symbolic links are followed, but never back into a folder they stand in. Each image is its own group:
+    Symbolic links are followed, but never back into a folder that contains them. Each image is its own group:
     folders do not say which images show the same patient or object, a manifest does.
 
     Raises:

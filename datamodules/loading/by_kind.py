@@ -19,7 +19,7 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
     """Generate or decode a domain once, or find what an earlier run cached.
 
     Images that fit into the limit are decoded to uint8 and cached; a larger set is surveyed (headers only)
-    and streams from its files, where an image that cannot be decoded is found when it is read. Of a prepared
+    and streams from its files, where an image that cannot be decoded is found when it is read. For a packed
     set the cache keeps what takes long to compute, not the pixels. Generated domains are always in memory.
     Safe to call from several processes at once: one works, the others wait.
 

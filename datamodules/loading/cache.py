@@ -64,7 +64,7 @@ class DomainCache:
     ) -> Domain:
         """What is cached; built and published first where there is nothing, or not `enough`.
 
-        Of several processes one builds, the others wait for it.
+        One of several processes builds, the others wait for it.
 
         Args:
             enough: Whether what is cached serves the caller.

@@ -27,10 +27,10 @@ def histogram_accuracy(
 
     Args:
         train_images: uint8, shape (N, H, W), or (N, H, W, 3), which is reduced to luma (ITU-R BT.601).
-        train_labels: shape (N,); two classes or more.
+        train_labels: Shape (N,); two classes or more.
         val_images: uint8, shape (M, H', W') or (M, H', W', 3).
-        val_labels: shape (M,).
-        bins: number of equal bins over 0 to 255.
+        val_labels: Shape (M,).
+        bins: Number of equal bins over 0 to 255.
 
     Returns:
         Share of the evaluation images classified correctly, 0 to 1; the same at every call.

@@ -1,4 +1,4 @@
-"""Equal and nearly equal images of a packed set that stand on both sides of its split."""
+"""Equal and nearly equal images of a packed set that are on both sides of its split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class Crossing:
     """What crosses.
 
     Attributes:
-        looked: whether anyone looked.
-        pictures: names of the samples that show one picture, a tuple for each picture that is on both sides;
+        looked: Whether anyone looked.
+        pictures: Names of the samples that show one picture, a tuple for each picture that is on both sides;
             titles where the samples were cut from several wholes that show one.
-        alike: titles of wholes that show one picture without being on both sides, a tuple for each.
+        alike: Titles of wholes that show one picture without being on both sides, a tuple for each.
     """
 
     looked: bool
@@ -45,11 +45,11 @@ def find_crossing(
     """Look for pictures on both sides of a set's split.
 
     Args:
-        folder: the set's.
-        manifest: with the columns sample, split, part and place.
-        shape: of an image.
-        wholes: what the samples were cut from, see `Survey`.
-        enabled: whether to look.
+        folder: The set's.
+        manifest: With the columns sample, split, part and place.
+        shape: Of an image.
+        wholes: What the samples were cut from, see `Survey`.
+        enabled: Whether to look.
     """
     if not enabled:
         return Crossing(looked=False, pictures=())

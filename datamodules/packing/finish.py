@@ -27,10 +27,10 @@ class SplitRule:
     """How a set without a provider's split is divided, and what may cross.
 
     Attributes:
-        fraction: share of the samples for evaluation, in (0, 1).
-        seed: which of the possible splits.
-        allow_crossing: take groups and duplicates that stand on both sides; every report says so.
-        duplicates: look for equal and nearly equal images on both sides.
+        fraction: Share of the samples for evaluation, in (0, 1).
+        seed: Which of the possible splits.
+        allow_crossing: Accept groups and duplicates that are on both sides; every report says so.
+        duplicates: Look for equal and nearly equal images on both sides.
     """
 
     fraction: float = 0.2
@@ -44,12 +44,12 @@ class PackedSet:
     """A finished set.
 
     Attributes:
-        folder: where it lies.
-        description: what `set.json` holds.
-        manifest: a row a sample.
-        problems: what was left out.
-        crossing: duplicates on both sides.
-        reached: of `datamodules.splits.split_report`.
+        folder: Where it lies.
+        description: What `set.json` holds.
+        manifest: One row per sample.
+        problems: What was left out.
+        crossing: Duplicates on both sides.
+        reached: What the split reached, from `datamodules.splits.split_report`.
     """
 
     folder: Path
@@ -79,13 +79,13 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
     manifest = _manifest([part for _, part in filled])
     repeated = int(manifest["sample"].duplicated().sum())
     if repeated:
-        raise RelayError(f"{repeated} samples have the name of another; this is a mistake in the reader")
+        raise RelayError(f"{repeated} samples have the name of another; this is an error in the reader")
     labels, groups = manifest["class"].to_numpy(), manifest["group"].to_numpy()
     evaluation, own = _sides(manifest, rule)
     manifest["split"] = np.where(evaluation, "val", "train")
     missing = sorted(set(survey.classes) - set(labels))
     if missing:
-        raise RelayError(f"{len(missing)} of the classes have no image: {', '.join(missing[:10])}")
+        raise RelayError(f"{len(missing)} of the classes are without images: {', '.join(missing[:10])}")
     placed = place_parts(filled, folder)
     lengths = [each.samples for each in placed]
     manifest["part"] = np.repeat([each.number for each in placed], lengths)
@@ -93,13 +93,13 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
     crossing = find_crossing(folder, manifest, shape, survey.wholes, enabled=rule.duplicates)
     if crossing.pictures and not rule.allow_crossing:
         raise RelayError(
-            f"{len(crossing.pictures)} pictures stand, equal or nearly so, on both sides of the "
+            f"{len(crossing.pictures)} pictures are, equal or nearly so, on both sides of the "
             f"split, for instance {crossing.first}; take them out of the source, or allow them with "
             "allow_crossing=true, and every report will say so"
         )
     reached = split_report(labels, groups, evaluation, asked=None if own else rule.fraction)
     description = _description(survey, placed, manifest, rule, own=own, crossing=crossing, problems=problems)
-    description |= {"shape": shape, "dtype": dtype}
+    description |= {"shape": list(shape), "dtype": dtype}
     manifest = manifest[[*COLUMNS, *(name for name in manifest if name not in COLUMNS)]]
     write_text(folder / MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
     write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
@@ -137,7 +137,7 @@ def _sides(manifest: pd.DataFrame, rule: SplitRule) -> tuple[npt.NDArray[np.bool
         return split_by_group(labels, groups, rule.fraction, rule.seed), False
     if not known.all():
         raise RelayError(
-            f"{int((~known).sum())} samples are on no side of the provider's split, and others are"
+            f"{int((~known).sum())} samples have no side in the provider's split, and others have one"
         )
     check_split(labels, groups, provided.to_numpy(), allow_crossing=rule.allow_crossing)
     return np.asarray(provided == "val"), True

@@ -1,14 +1,14 @@
 """Names of a packed set's files."""
 
 FORMAT = 1
-"""Of `set.json`; raised when the layout changes."""
+"""The format of `set.json`; raised when the layout changes."""
 
 DESCRIPTION = "set.json"
 """Written last: there exactly when the set is complete."""
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("sample", "class", "group", "split", "part", "place")
-"""Of the manifest, before those of the reader; `place` is the image's in its part."""
+"""Columns of the manifest, before those of the reader; `place` is the image's row in its part."""
 
 SKIPPED = "skipped.csv"
 SPLIT = "split.csv"

@@ -34,16 +34,16 @@ def pack(
     """Prepare a surveyed source; goes on where an earlier, killed preparation stopped.
 
     Args:
-        survey: of the source.
-        folder: the set's; made if it is not there.
-        rule: of the split.
-        on_error: whether a file that cannot be used ends the preparation or is left out.
-        workers: processes, at least 1; one reads in this process.
-        on_progress: called after each unit.
+        survey: Of the source.
+        folder: The set's; made if it is not there.
+        rule: Of the split.
+        on_error: Whether a file that cannot be used ends the preparation or is left out.
+        workers: Processes, at least 1; one reads in this process.
+        on_progress: Called after each unit.
 
     Raises:
-        CompleteError: if the folder holds this set already.
-        RelayError: if a file cannot be used and is not to be skipped, nothing is left, groups or duplicates
+        CompleteError: The folder holds this set already.
+        RelayError: A file cannot be used and is not to be skipped, nothing is left, groups or duplicates
             cross the split, the folder holds another set, or another process prepares it.
     """
     if not survey.units:

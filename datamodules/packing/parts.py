@@ -1,7 +1,7 @@
-"""Parts of a packed set while it is made: one a unit, written whole, found again after a kill.
+"""Parts of a packed set while it is made: one per unit, written whole, found again after a kill.
 
-In the end a set of ordinary size is one array file. Of a larger one each part is a file, because to write it
-all once more would take as much disk again.
+In the end a set of ordinary size is one array file. In a larger one each part stays a file, because writing
+all of it once more would need the same space on the disk again.
 """
 
 import hashlib
@@ -37,12 +37,12 @@ class Task:
     """A unit for a worker.
 
     Attributes:
-        unit: what to read.
-        number: its place in the survey.
-        folder: the set's.
-        settings: digest of what shapes the samples, and of the salt.
-        salt: of the groups' hashes.
-        on_error: see `OnError`.
+        unit: What to read.
+        number: Its place in the survey.
+        folder: The set's.
+        settings: Digest of what shapes the samples, and of the salt.
+        salt: Of the groups' hashes.
+        on_error: See `OnError`.
     """
 
     unit: Unit
@@ -68,15 +68,15 @@ class Part:
     """A finished part: columns of the manifest, without pixels.
 
     Attributes:
-        key: of its unit.
-        fingerprint: of its unit's files.
-        settings: digest of what shaped the samples, and of the salt.
-        names, labels, groups, splits: a value a sample; groups are hashes.
-        columns: further columns, a value a sample.
-        shape: of an image; None for a part without samples.
-        dtype: of the pixels; None likewise.
-        sha256: of the pixels' file; None likewise.
-        problems: what was left out.
+        key: Of its unit.
+        fingerprint: Of its unit's files.
+        settings: Digest of what shaped the samples, and of the salt.
+        names, labels, groups, splits: One value per sample; groups are hashes.
+        columns: Further columns, one value per sample.
+        shape: Of an image; None for a part without samples.
+        dtype: Of the pixels; None likewise.
+        sha256: Of the pixels' file; None likewise.
+        problems: What was left out.
     """
 
     key: str
@@ -102,9 +102,9 @@ class Placed:
     """An array file of a finished set.
 
     Attributes:
-        number: in its name.
-        samples: how many it holds.
-        sha256: of the file.
+        number: In its name.
+        samples: How many it holds.
+        sha256: Of the file.
     """
 
     number: int
@@ -116,7 +116,7 @@ def tasks(survey: Survey, folder: Path, on_error: OnError) -> list[Task]:
     """A task for each unit of a survey."""
     # Names of files need not be UTF-8.
     salt = hashlib.sha256(b"relay groups\0" + survey.secret.encode("utf-8", "surrogateescape")).digest()
-    # Groups of parts that were hashed with different salts could not be told to be the same patient.
+    # Groups of parts that were hashed with different salts could not be recognised as the same patient.
     settings = hashlib.sha256(f"{settings_digest(survey)} {survey.reader}".encode() + salt).hexdigest()
     return [Task(unit, number, folder, settings, salt, on_error) for number, unit in enumerate(survey.units)]
 
@@ -147,7 +147,7 @@ def run_task(task: Task) -> Part:
     """Read a unit and write its part: pixels first, what is known of them after.
 
     Raises:
-        RelayError: if a file cannot be used and is not to be skipped, or images differ in shape.
+        RelayError: A file cannot be used and is not to be skipped, or images differ in shape.
     """
     samples, problems = task.unit.read(task.on_error)
     shape = dtype = digest = None
@@ -163,11 +163,11 @@ def run_task(task: Task) -> Part:
 
 
 def place_parts(parts: Sequence[tuple[int, Part]], folder: Path) -> list[Placed]:
-    """Put the pixels of all parts where the finished set has them: into one file, or each into its own.
+    """Put the pixels of all parts where the finished set keeps them: into one file, or each into its own.
 
     Args:
-        parts: those that have samples, of one shape and type, with their units' numbers.
-        folder: the set's.
+        parts: Those that have samples, of one shape and type, with their units' numbers.
+        folder: The set's.
 
     Returns:
         The set's array files, in the order of the samples.
@@ -195,7 +195,7 @@ def place_parts(parts: Sequence[tuple[int, Part]], folder: Path) -> list[Placed]
 def _save(
     file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Iterable[npt.NDArray[Any]]
 ) -> None:
-    """An array file from pieces along its first axis. numpy.save does not say so where a disk is full."""
+    """An array file from pieces along its first axis. numpy.save does not report a full disk."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     for piece in pieces:

@@ -106,7 +106,7 @@ def read_description(root: str) -> dict[str, Any]:
     """What `set.json` of a packed set holds.
 
     Raises:
-        RelayError: if there is none, or it is of another format.
+        RelayError: There is none, or it is of another format.
     """
     try:
         content: dict[str, Any] = json.loads(Path(local_file(root, DESCRIPTION)).read_text())
@@ -127,7 +127,7 @@ def read_manifest(root: str) -> "pd.DataFrame":
     """A packed set's manifest: sample, class, group, split, part, place.
 
     Raises:
-        RelayError: if it cannot be read.
+        RelayError: It cannot be read.
     """
     import pandas as pd  # half a second that a plan does without
 
@@ -147,8 +147,8 @@ def local_file(root: str, name: str) -> str:
     It goes to the folder that RELAY_FETCHED names, ~/.cache/relay/fetched if unset.
 
     Raises:
-        RelayError: if the bucket's protocol needs a package that is not installed.
-        OSError: if there is no such file.
+        RelayError: The bucket's protocol needs a package that is not installed.
+        OSError: There is no such file.
     """
     if "://" not in root:
         return str(Path(root).expanduser() / name)

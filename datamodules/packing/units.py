@@ -1,8 +1,8 @@
-"""What a reader of a provider's files hands on: pieces of work, and the samples in them.
+"""What a reader of a provider's files gives to the packer: pieces of work, and the samples in them.
 
 A reader surveys a source without decoding pixels and divides it into units, such as some hundred image files
 or one series of slices. Units are read in worker processes, any number at a time, and each is written whole,
-so that a preparation that was killed goes on with the units that are missing.
+so that a preparation that was killed continues with the units that are missing.
 """
 
 from collections.abc import Mapping
@@ -25,18 +25,18 @@ class Sample:
 
     Attributes:
         image: uint8, (H, W) or (H, W, 3); or int16 Hounsfield units, (H, W). All of a set have one shape.
-        label: its class.
-        group: patient or physical object, as the source names it. It is stored as a salted hash only.
-        name: unique in the set and equal on every machine, without anything that identifies a patient;
+        label: Its class.
+        group: Patient or physical object, as the source names it. It is stored as a salted hash only.
+        name: Unique in the set and equal on every machine, without anything that identifies a patient;
             `{group}` in it becomes the group's hash.
-        split: the provider's own side, or None where there is none.
-        columns: what else the manifest says of it, such as slice, ROI, row, column; nothing that identifies a
+        split: The provider's own side, or None where there is none.
+        columns: What else the manifest says of it, such as slice, ROI, row, column; nothing that identifies a
             patient. Other names than those of `datamodules.packing.layout.COLUMNS`.
     """
 
     image: Image
     label: str
-    group: str = field(repr=False)  # no message or traceback is to show it
+    group: str = field(repr=False)  # no message or traceback may show it
     name: str
     split: SideName | None = None
     columns: Mapping[str, Value] = field(default_factory=dict)
@@ -46,8 +46,8 @@ class Unit(Protocol):
     """A piece of work; small enough to be pickled and sent to a worker.
 
     Attributes:
-        key: unique in the survey and equal on every machine; holds no identifier.
-        fingerprint: changes when its files do (their sizes and times of change).
+        key: Unique in the survey and equal on every machine; holds no identifier.
+        fingerprint: Changes when its files do (their sizes and times of change).
     """
 
     @property
@@ -62,7 +62,7 @@ class Unit(Protocol):
         """Decode the unit's samples, in an order that is equal on every machine.
 
         Raises:
-            RelayError: if a file cannot be used and `on_error` is `raise`; names it as `Problem.what` does.
+            RelayError: A file cannot be used and `on_error` is `raise`; names it as `Problem.what` does.
         """
         ...
 
@@ -73,8 +73,8 @@ class Whole(Protocol):
     Cut from two copies of it that differ in size or place, samples do not show the same; the copies do.
 
     Attributes:
-        name: unique in the survey; names of its samples are `{group}/NAME-...`.
-        title: what messages call it, without anything that identifies a patient.
+        name: Unique in the survey; names of its samples are `{group}/NAME-...`.
+        title: What messages call it, without anything that identifies a patient.
     """
 
     @property
@@ -89,7 +89,7 @@ class Whole(Protocol):
         """Decode it.
 
         Raises:
-            UnusableError: if it cannot be decoded.
+            UnusableError: It cannot be decoded.
         """
         ...
 
@@ -99,19 +99,19 @@ class Survey:
     """A source, listed but not decoded.
 
     Attributes:
-        domain: natural, texture or dld.
-        classes: names, sorted; labels are among them.
-        units: in an order that is equal on every machine.
-        problems: what was left out while listing.
-        notes: what the user should know, such as a count that differs from the paper's.
-        settings: what shapes the samples (sizes, window, classes asked for), JSON values; enters the set's
+        domain: As the reader declares it.
+        classes: Names, sorted; labels are among them.
+        units: In an order that is equal on every machine.
+        problems: What was left out while listing.
+        notes: What the user should know, such as a count that differs from the paper's.
+        settings: What shapes the samples (sizes, window, classes asked for), JSON values; enters the set's
             identity.
-        wholes: the pictures that samples are cut from, empty where each sample is one of its own; looked
-            through for duplicates beside the samples.
+        wholes: The pictures that samples are cut from, empty where each sample is one of its own; searched
+            for duplicates as the samples are.
         window: Hounsfield units that the contact sheet shows as black and white; None: the usual ones.
         reader: Name of the reader, for the set's description; empty where it was not chosen by name.
-        secret: text that only someone with the source's own files can know, such as the sorted list of its
-            paths and sizes; salts the hashes of the groups, and is never stored.
+        secret: Text that only someone with the source's own files can know, such as the sorted list of its
+            paths and sizes; it salts the hashes of the groups, and is never stored.
     """
 
     domain: str

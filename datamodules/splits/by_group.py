@@ -55,10 +55,7 @@ def split_by_group(
         >>> split_by_group(["a", "a", "a", "a"], [1, 1, 2, 2], 0.5, seed=0).sum()
         np.int64(2)
     """
-    if not is_real(fraction) or not 0 < fraction < 1:
-        raise RelayError(f"fraction is {fraction}; give a share above 0 and below 1, such as 0.2.")
-    if not is_whole(seed) or seed < 0:
-        raise RelayError(f"seed is {seed!r}; give a whole number of 0 or more.")
+    _check_arguments(fraction, seed)
     table = group_table(labels, groups)
     group_counts = np.diff(table.counts.tocsc().indptr)
     lonely = group_counts == 1
@@ -76,12 +73,22 @@ def split_by_group(
         evaluation[problem.groups] = chosen
         missing += lacking
     if missing and impossible == "raise":
-        names = first_and_more(sorted(str(table.classes[label]) for label in missing))
-        raise RelayError(
-            f"no split by group was found that has class {names} on both sides: the classes' groups overlap "
-            "too much. Add groups, leave the class out, or allow it with impossible='report'."
-        )
+        raise _impossible(sorted(str(table.classes[label]) for label in missing))
     return evaluation[table.group_of]
+
+
+def _impossible(names: list[str]) -> RelayError:
+    return RelayError(
+        f"no split by group was found that has class {first_and_more(names)} on both sides: the classes' "
+        "groups overlap too much. Add groups, leave the class out, or allow it with impossible='report'."
+    )
+
+
+def _check_arguments(fraction: float, seed: int) -> None:
+    if not is_real(fraction) or not 0 < fraction < 1:
+        raise RelayError(f"fraction is {fraction}; give a share above 0 and below 1, such as 0.2.")
+    if not is_whole(seed) or seed < 0:
+        raise RelayError(f"seed is {seed!r}; give a whole number of 0 or more.")
 
 
 def _problems(

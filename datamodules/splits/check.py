@@ -30,12 +30,13 @@ def check_split(
         How many groups are on both sides; 0 unless `allow_crossing`.
 
     Raises:
-        RelayError: Groups are on both sides (their number is told, never their names), a side is unknown or
-            has no samples, a class has no training samples, or as `split_by_group` about labels and groups.
+        RelayError: Groups are on both sides (the message has their number, never their names), a side is
+            unknown or has no samples, a class has no training samples, or as `split_by_group` about labels
+            and groups.
     """
     table = group_table(labels, groups)
     if len(sides) != len(table.group_of):
-        raise RelayError(f"{len(sides)} sides for {len(table.group_of)} samples; give one side a sample.")
+        raise RelayError(f"{len(sides)} sides for {len(table.group_of)} samples; give one side per sample.")
     unknown = sum(side not in ("train", "val") for side in sides)
     if unknown:
         raise RelayError(f"{unknown} samples have a side that is neither train nor val; name it so.")

@@ -29,9 +29,9 @@ def split_report(
         asked: The share that was asked for; NaN in the table where it is None.
 
     Returns:
-        A row a class, sorted by class, and a last one, `(all)`. Columns: class, train_samples, val_samples,
-        train_groups, val_groups, crossing_groups (on both sides), share (of the samples, for evaluation),
-        asked, note (empty, or why a class misses a side).
+        One row per class, sorted by class, and a last one, `(all)`. Columns: class, train_samples,
+        val_samples, train_groups, val_groups, crossing_groups (on both sides), share (of the samples, for
+        evaluation), asked, note (empty, or why a class misses a side).
 
     Raises:
         RelayError: As `split_by_group` about labels and groups; `is_evaluation` has another length.
@@ -41,7 +41,7 @@ def split_report(
     if held_out.shape != (len(table.group_of),):
         raise RelayError(
             f"is_evaluation has shape {held_out.shape}, there are {len(table.group_of)} samples; "
-            "give one value a sample."
+            "give one value per sample."
         )
     rows = []
     every = np.ones(len(table.group_of), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Which whole groups bring every class nearest to its share?"""
+"""The search for the whole groups that bring every class nearest to its share."""
 
 from dataclasses import dataclass
 

@@ -250,7 +250,7 @@ def test_a_slice_that_is_on_both_sides_in_another_size_is_found(
     arguments = ["domain=dld", f"source={tmp_path / 'in'}", "labels={1: GGO, 2: CON}"]
     with pytest.raises(SystemExit):
         main([*arguments, f"out={tmp_path / 'one'}", "workers=1"])
-    assert "1 pictures stand, equal or nearly so, on both sides" in " ".join(capsys.readouterr().err.split())
+    assert "1 pictures are, equal or nearly so, on both sides" in " ".join(capsys.readouterr().err.split())
     said = prepared(*arguments, f"out={tmp_path / 'two'}", "allow_crossing=true", capsys=capsys)
     assert "1 pictures, equal or nearly so" in said
     assert read_description(str(tmp_path / "two"))["crossing"]["duplicates"] == 1

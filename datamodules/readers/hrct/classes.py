@@ -1,4 +1,4 @@
-"""Which of the paper's seven patterns is a provider's label, and is this the paper's set?"""
+"""The paper's seven patterns by a provider's labels, and the paper's counts to compare a set with."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -69,7 +69,7 @@ def checked_class_map(class_map: ClassMap) -> dict[str, str | None]:
     """The map with its labels as `plain_label` writes them.
 
     Raises:
-        RelayError: Two spellings of a label have different classes, or there is no class at all.
+        RelayError: Two spellings of a label have different classes, or there are no classes.
     """
     plain: dict[str, str | None] = {}
     for label, name in class_map.items():
@@ -77,7 +77,7 @@ def checked_class_map(class_map: ClassMap) -> dict[str, str | None]:
         if plain.setdefault(key, name) != name:
             raise RelayError(f"class_map gives {label!r} two classes, {plain[key]!r} and {name!r}; keep one.")
     if not any(plain.values()):
-        raise RelayError("class_map has no class; give at least one label a class, such as healthy: NOR.")
+        raise RelayError("class_map has no class; give at least one label its class, such as healthy: NOR.")
     return plain
 
 
@@ -88,8 +88,8 @@ def compare_with_paper(counts: Mapping[str, tuple[int, int]]) -> tuple[str, ...]
         counts: Class -> patches for training and for evaluation.
 
     Returns:
-        One sentence a differing class, or one sentence that all agree; nothing where the classes are not the
-        seven patterns or the set's size differs by more than a quarter.
+        One sentence per differing class, or one sentence that all agree; nothing where the classes are not
+        the seven patterns or the set's size differs by more than a quarter.
     """
     size = sum(sum(sides) for sides in counts.values())
     size_of_paper = sum(sum(sides) for sides in PAPER_COUNTS.values())

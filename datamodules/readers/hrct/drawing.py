@@ -1,4 +1,4 @@
-"""Which pixels of a slice belong to which region of interest?"""
+"""Regions of interest drawn onto the pixels of a slice."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -87,7 +87,7 @@ def read_mask(location: str, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
     with _opened(location) as image:
         if image.mode not in GREY_16_BIT | {"1", "L", "P", "I"}:
             raise UnusableError(
-                f"its mask has pixels of mode {image.mode}; save one whole number a pixel (grey or palette)"
+                f"its mask has pixels of mode {image.mode}; save one whole number per pixel (grey or palette)"
             )
         if image.format == "JPEG":
             raise UnusableError("its mask is a JPEG file, which blurs labels; save it as PNG or TIFF")

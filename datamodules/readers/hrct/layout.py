@@ -1,4 +1,4 @@
-"""Which folders of a source hold slices, and what lies beside them?
+"""Finds the folders of a source that hold slices, and the contours, boxes and masks beside them.
 
 Accepted are `PATIENT/[FOLDER/...]` with DICOM files or image slices, contours (`*.txt`), boxes (`*.csv`) and
 masks (in a folder `masks`) beside them; slices in a folder `Imgs` with masks of equal names in a folder `GT`
@@ -63,7 +63,7 @@ class SliceFolder:
         path: Below the source; not printed.
         patient: The first folder below the source (and below the split's folder); not printed.
         side: The provider's split.
-        independent: Whether each slice stands for itself, of a patient of its own.
+        independent: Whether each slice is taken as one of a patient of its own.
         dicom: DICOM files.
         images: Image slices in the order of their names, numbers in them counted as numbers.
         masks: Label masks by the stem of their slice, None where there is no folder of masks.
@@ -96,7 +96,7 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
         The folders, sorted by path, and text that only someone with the files can know: paths and sizes.
 
     Raises:
-        RelayError: The source is no folder that can be read, or its split lacks a side.
+        RelayError: The source is not a folder that can be read, or its split lacks a side.
     """
     if not source.is_dir():
         raise RelayError("source is not a folder that exists; set it to the folder of the patients.")
@@ -224,7 +224,7 @@ def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
         lost.append(f"a folder that cannot be read ({error.strerror})")
 
     def loop() -> None:
-        lost.append("a link to a folder that it stands in")
+        lost.append("a link to a folder that contains it")
 
     for path, entry in walk(source, on_unreadable=unreadable, on_loop=loop):
         try:
@@ -235,7 +235,7 @@ def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
         if stat.S_ISREG(status.st_mode):
             yield SourceFile(path, entry.path, status.st_size, status.st_mtime_ns)
     for what in sorted(set(lost)):
-        faults.add("source", f"it holds {what}, {lost.count(what)} in all; mend or remove it")
+        faults.add("source", f"it holds {what}, {lost.count(what)} in all; fix or remove it")
 
 
 def _natural(path: str) -> list[tuple[int, int, str]]:

@@ -1,4 +1,4 @@
-"""How is an HRCT set cut into patches?"""
+"""The options of the HRCT reader."""
 
 import math
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class HrctOptions:
             paper's 32 pixels are about 20 mm, 0.625 mm a pixel.
         window: Hounsfield units that training maps to black and to white; the stored patches keep theirs.
         class_map: A provider's label -> class; None leaves its regions out. Capitals, spaces, hyphens and
-            underscores make no difference. Anything else in a set is an unknown label.
+            underscores do not matter. Anything else in a set is an unknown label.
         labels: A mask's value -> class or label of `class_map`; None leaves the value out. Needed for masks.
         patient: What tells patients apart in DICOM: the tag PatientID, or the first folder below the source
             (for sets whose PatientID is a placeholder). Files without that tag go by the folder.

@@ -1,4 +1,4 @@
-"""In which order do the slices of a series lie, and are they all there?"""
+"""The order of the slices of a series, and whether all of them are there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Ordered:
     """A series in order.
 
     Attributes:
-        headers: One a slice.
+        headers: One per slice.
         unnumbered: Why it is not known which slice is number 1, or that some are missing; empty where it is,
             from image numbers or because the direction was asked for.
     """
@@ -56,8 +56,8 @@ def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordere
     twice = sum(step < _SAME_PLACE for step in steps)
     if twice:
         raise UnusableError(
-            f"{twice} of its {len(headers)} slices stand where another one stands; remove the copies, and "
-            "divide what was taken twice into folders with a series number of their own"
+            f"{twice} of its {len(headers)} slices are where another one is; remove the copies, and "
+            "divide what was scanned twice into folders with a series number of their own"
         )
     usual = float(np.median(steps))
     gaps = [place for place, step in enumerate(steps, start=1) if step > _GAP * usual]

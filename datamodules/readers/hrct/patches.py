@@ -1,4 +1,4 @@
-"""Which patches of an annotated CT volume show one lung pattern?"""
+"""Patches of an annotated CT volume that show one lung pattern."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ def extract_patches(
 ) -> tuple[npt.NDArray[Any], Integers, Integers]:
     """Cut square patches that lie in a region of one label (paper, section 5.1: 32x32 pixels).
 
-    A window is kept for label k where at least `coverage` of its pixels have label k. Windows stand on a
-    grid that starts at pixel (0, 0) of each slice, whatever the regions, so that a patch's place does not
-    depend on how a region was drawn; windows that would leave the slice are not taken. A pixel can be in
+    A window is kept for label k where at least `coverage` of its pixels have label k. Windows lie on a
+    grid that starts at pixel (0, 0) of each slice, so that a patch's place does not depend on how a region
+    was drawn; windows that would leave the slice are not taken. A pixel can be in
     several patches. With a coverage above one half a window can have one label only; otherwise it is kept
     once, for the label of the larger share, and for the smaller label where two shares are equal.
 
@@ -43,7 +43,7 @@ def extract_patches(
     positions, labels, _ = find_patches(mask, size, stride, coverage)
     if slices.shape != np.shape(mask):
         raise RelayError(
-            f"the volume has shape {slices.shape}, its mask {np.shape(mask)}; a mask has one label a pixel."
+            f"the volume has shape {slices.shape}, its mask {np.shape(mask)}; a mask has one label per pixel."
         )
     return cut_patches(slices, positions, size), positions, labels
 
@@ -95,7 +95,7 @@ def cut_patches(volume: npt.NDArray[Any], positions: Integers, size: int) -> npt
 
 
 def _largest_shares(plane: npt.NDArray[Any], size: int, stride: int) -> tuple[Integers, Integers]:
-    """Of each window of the grid: the pixels of its most frequent label above 0, and that label (0: none)."""
+    """For each window of the grid: pixels of its most frequent label above 0, and that label (0: none)."""
     height, width = plane.shape
     down, across = max((height - size) // stride + 1, 0), max((width - size) // stride + 1, 0)
     largest = np.zeros((down, across), np.int64)

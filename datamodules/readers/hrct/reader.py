@@ -1,12 +1,11 @@
-"""HRCT lungs: which series, regions and classes does a source hold?
+"""The reader of HRCT of the lungs: series of slices with regions, cut into patches.
 
-Layouts are those of `hrct_layout`. One unit is one series, or one slice where each slice is of a patient of
+Layouts are those of `layout`. One unit is one series, or one slice where each slice is of a patient of
 its own. What messages call "folder 3" is the third folder with slices in the order of their paths, "slice 5"
 the fifth from the series' first end, so that no name has to be printed: names of files and folders can be
 names of patients.
 """
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ from datamodules.faults import Faults, OnError
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import checked_class_map, compare_with_paper
-from datamodules.readers.hrct.layout import SourceFile, find_slice_folders
+from datamodules.readers.hrct.groups import group_of, notes_on_groups, patient_tags, read_groups
+from datamodules.readers.hrct.layout import SliceFolder, SourceFile, find_slice_folders
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.regions import Drawn, find_regions
 from datamodules.readers.hrct.series import Series, find_series
@@ -51,27 +51,10 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             "source has no slices; expected PATIENT/... with DICOM files or image slices, or Imgs and GT."
         )
     class_map = checked_class_map(options.class_map)
-    groups = _groups(options.groups)
-    series: list[tuple[Series, Drawn]] = []
-    passed_over = 0
-    for folder in folders:
-        found = find_series(folder, options, faults)
-        passed_over += found.passed_over
-        series += zip(found.usable, find_regions(folder, found, class_map, faults), strict=True)
-    tags = _tags(series)
-    grouped = []
-    for one, drawn in series:
-        group = _group(one, groups, tags)
-        if group is None:
-            faults.add(
-                one.title,
-                "it has no PatientID, and beside it lie series of several patients; name its patient in a "
-                "file and set groups to it, or set patient=folder",
-            )
-        else:
-            grouped.append((one, drawn, group))
-    notes = [*_notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]
-    secret += "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items()))
+    groups = read_groups(options.groups)
+    series, passed_over = _series(folders, options, class_map, faults)
+    grouped = list(_grouped(series, groups, faults))
+    notes = [*notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]
     usable = _with_regions(grouped, options, faults, notes)
     faults.settle()
     if not usable:
@@ -80,30 +63,62 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             "the layouts of contours, boxes and masks."
         )
     _check_depths(usable)
-    mask_classes = options.mask_classes()
-    names = {name for _, drawn, _ in usable for _, name in drawn.regions}
-    if any(drawn.masks for _, drawn, _ in usable):
-        names |= {name for name in mask_classes.values() if name is not None}
-    classes = tuple(sorted(names))
+    classes = _classes(usable, options)
     units = tuple(
         _unit(number, one, drawn, group, classes, options)
         for number, (one, drawn, group) in enumerate(usable, start=1)
     )
-    eight_bit = usable[0][0].eight_bit
     return Survey(
         domain=READER.domain,
         classes=classes,
         units=units,
         problems=tuple(faults.problems),
         notes=tuple(notes),
-        settings=_settings(options, class_map, eight_bit),
-        secret=secret,
+        settings=_settings(options, class_map, usable[0][0].eight_bit),
+        secret=secret + "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items())),
         wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),
         window=options.window,
     )
 
 
 _Grouped = tuple[Series, Drawn, str]
+
+
+def _series(
+    folders: Sequence[SliceFolder], options: HrctOptions, class_map: dict[str, str | None], faults: Faults
+) -> tuple[list[tuple[Series, Drawn]], int]:
+    """The series of all folders with what was drawn on them, and how many files hold no slice."""
+    series: list[tuple[Series, Drawn]] = []
+    passed_over = 0
+    for folder in folders:
+        found = find_series(folder, options, faults)
+        passed_over += found.passed_over
+        series += zip(found.usable, find_regions(folder, found, class_map, faults), strict=True)
+    return series, passed_over
+
+
+def _grouped(
+    series: Sequence[tuple[Series, Drawn]], groups: Mapping[str, str], faults: Faults
+) -> Iterator[_Grouped]:
+    """The series whose patient is known, with it."""
+    tags = patient_tags([one for one, _ in series])
+    for one, drawn in series:
+        group = group_of(one, groups, tags)
+        if group is None:
+            faults.add(
+                one.title,
+                "it has no PatientID, and beside it lie series of several patients; name its patient in a "
+                "file and set groups to it, or set patient=folder",
+            )
+        else:
+            yield one, drawn, group
+
+
+def _classes(usable: list[_Grouped], options: HrctOptions) -> tuple[str, ...]:
+    names = {name for _, drawn, _ in usable for _, name in drawn.regions}
+    if any(drawn.masks for _, drawn, _ in usable):
+        names |= {name for name in options.mask_classes().values() if name is not None}
+    return tuple(sorted(names))
 
 
 def _with_regions(
@@ -159,8 +174,8 @@ def _notes(grouped: list[_Grouped], passed_over: int, options: HrctOptions) -> l
     alone = sum(one.folder.independent and group == one.patient for one, _, group in grouped)
     if alone:
         notes.append(
-            f"{alone} slices name no patient: each is a group of its own, and nothing keeps slices of one "
-            "patient on one side of a split. Name patients in a file and set groups to it."
+            f"{alone} slices do not name a patient: each is a group of its own, and nothing keeps slices of "
+            "one patient on one side of a split. Name patients in a file and set groups to it."
         )
     folders = {one.folder.patient for one, _, _ in grouped}
     if options.patient == "tag" and len(folders) > 1 and len({group for _, _, group in grouped}) == 1:
@@ -223,85 +238,6 @@ def _fingerprint(files: Iterable[SourceFile]) -> str:
     for file in files:
         digest.update(f"{file.size} {file.modified}\n".encode())
     return digest.hexdigest()
-
-
-def _tags(series: Sequence[tuple[Series, Drawn]]) -> dict[str, set[str]]:
-    """PatientIDs by patient's folder."""
-    tags: dict[str, set[str]] = {one.folder.patient: set() for one, _ in series}
-    for one, _ in series:
-        if one.dicom and one.patient != one.folder.patient:
-            tags[one.folder.patient].add(one.patient)
-    return tags
-
-
-def _group(one: Series, groups: Mapping[str, str], tags: Mapping[str, set[str]]) -> str | None:
-    """Who a series shows; None where that is not known.
-
-    One without a PatientID is of the patient that the others of its folder name: a patient whose tag is
-    missing in some files must not become two.
-
-    Raises:
-        RelayError: The file of groups gives its slices several.
-    """
-    named = {groups[path] for path in _slice_paths(one) if path in groups}
-    if len(named) > 1:
-        raise RelayError(
-            f"the file that groups names gives slices of {one.title} {len(named)} groups; a series is of one "
-            "patient."
-        )
-    if named or one.folder.path in groups:
-        return named.pop() if named else groups[one.folder.path]
-    others = tags[one.folder.patient]
-    if one.patient == one.folder.patient and others:
-        return next(iter(others)) if len(others) == 1 else None
-    return one.patient or "source"
-
-
-def _slice_paths(one: Series) -> Iterator[str]:
-    """By which a file of groups may name its slices."""
-    for file in one.slices:
-        yield file.path
-        yield file.path.rpartition(".")[0]
-
-
-def _notes_on_groups(series: Sequence[Series], groups: dict[str, str]) -> list[str]:
-    """What of a file of groups, and of the source, has no counterpart."""
-    if not groups:
-        return []
-    known = [{*_slice_paths(one), one.folder.path} for one in series]
-    unused = len(groups.keys() - set[str]().union(*known))
-    if unused == len(groups):
-        raise RelayError(
-            f"none of the {unused} paths in the file that groups names is a slice or folder of the source; "
-            "write them as PATIENT/slices, with forward slashes and without a leading one."
-        )
-    unnamed = sum(paths.isdisjoint(groups) for paths in known)
-    notes = []
-    if unused:
-        notes.append(f"{unused} of {len(groups)} paths in the file of groups are not in the source.")
-    if unnamed:
-        notes.append(f"{unnamed} series are not in the file of groups and keep the groups that they have.")
-    return notes
-
-
-def _groups(location: Path | None) -> dict[str, str]:
-    if location is None:
-        return {}
-    try:
-        with open(location, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise RelayError("groups names a file that cannot be read; set it to a CSV file.") from None
-    if not rows:
-        raise RelayError("groups names a file without rows; write the columns path and group, a row a path.")
-    groups: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
-        path, group = row.get("path"), row.get("group")
-        if not path or not group:
-            raise RelayError(f"the file that groups names has no path or no group in line {line}.")
-        if groups.setdefault(path.strip(), group.strip()) != group.strip():
-            raise RelayError(f"the file that groups names gives the path of line {line} two groups.")
-    return groups
 
 
 def _settings(options: HrctOptions, class_map: dict[str, str | None], eight_bit: bool) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Which regions were drawn on a series, and which of them can be used?"""
+"""The regions that were drawn on a series, checked."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

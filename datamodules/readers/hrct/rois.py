@@ -1,4 +1,4 @@
-"""Which regions of interest does a provider's file hold?
+"""Regions of interest from a provider's files.
 
 Regions come as MedGIFT's text contours (millimetres), as boxes in a CSV file (pixels), or as label masks.
 Slices are numbered from 1, in all of them, in messages and in manifests.
@@ -84,13 +84,13 @@ def read_contours(location: str) -> ContourFile:
         elif key == "nb_points_on_contour":
             count = _whole(value, at)
             if not label or slice_number is None:
-                raise UnusableError(f"line {at}: a contour stands before the first label or slice_number")
+                raise UnusableError(f"line {at}: a contour comes before the first label or slice_number")
             points = tuple(_point(lines, at + place) for place in range(count))
             found.append((label, slice_number, points))
             at += count
             if at < len(lines) and _is_point(lines[at]):
                 raise UnusableError(
-                    f"line {at + 1}: a point more than the {count} that nb_points_on_contour says; mend the "
+                    f"line {at + 1}: a point more than the {count} that nb_points_on_contour says; fix the "
                     "number"
                 )
     if not found:
@@ -127,7 +127,7 @@ def read_boxes(location: str) -> tuple[Region, ...]:
     Its columns are slice (from 1), top, left, height, width (pixels) and label, in any order.
 
     Raises:
-        UnusableError: It cannot be read, is empty, lacks a column or has a value that is no number.
+        UnusableError: It cannot be read, is empty, lacks a column or has a value that is not a number.
     """
     reader = csv.DictReader(_text(location).splitlines(), skipinitialspace=True)
     columns = [str(name).strip().lower() for name in reader.fieldnames or ()]

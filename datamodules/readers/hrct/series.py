@@ -1,4 +1,4 @@
-"""Which series of slices lie in a folder, and can they be used?"""
+"""The series of slices in a folder, checked."""
 
 import re
 from collections import defaultdict
@@ -25,9 +25,9 @@ class Series:
         shape: (H, W) of each.
         spacing: mm between rows and between columns, None where it is not known.
         dicom: Whether its files are DICOM.
-        eight_bit: Whether its values are no Hounsfield units.
+        eight_bit: Whether its values are 8-bit grey levels instead of Hounsfield units.
         unnumbered: Why it is not known which slice is number 1; empty where it is.
-        first: Number of its first slice: 1, or its place in the folder where each slice stands for itself.
+        first: Number of its first slice: 1, or its place in the folder where each slice is a series.
         uid: SeriesInstanceUID; not printed.
         patient: Who it shows, as the source names them; not printed.
     """
@@ -62,7 +62,7 @@ class FolderSeries:
     Attributes:
         usable: The series that patches can be cut from.
         refused: SeriesInstanceUIDs of the others; not printed.
-        passed_over: How many DICOM files are no images.
+        passed_over: How many DICOM files are not images.
     """
 
     usable: tuple[Series, ...]
@@ -75,7 +75,7 @@ def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fo
 
     Args:
         folder: The folder.
-        options: Order, spacing, and what tells patients apart.
+        options: Order, spacing, and what identifies patients.
         faults: Takes what cannot be used.
     """
     if folder.dicom and folder.images:
@@ -170,7 +170,7 @@ def _of_images(folder: SliceFolder, options: HrctOptions, faults: Faults) -> lis
 
 
 def _unnumbered(files: Sequence[SourceFile], options: HrctOptions) -> str:
-    """Why image slices cannot be told by number: the last ones in their names should count from 1 or 0."""
+    """Why image slices cannot be numbered: the last ones in their names should count from 1 or 0."""
     last = [re.findall(r"\d+", file.stem)[-1:] for file in files]
     if not all(last):
         return ""  # names without numbers: their order is all there is

@@ -1,7 +1,7 @@
-"""How does a DICOM file become a slice in Hounsfield units?
+"""DICOM files as slices in Hounsfield units.
 
 Only the tags named here are read from a file. What is raised or returned never holds a tag's value that could
-tell who the patient is, and pydicom's own warnings and log lines, which can, are kept from being seen.
+identify the patient, and pydicom's own warnings and log lines, which can, are kept from being seen.
 """
 
 import logging
@@ -37,7 +37,7 @@ _PIXEL_TAGS = (
 class SliceHeader:
     """One DICOM file before its pixels are decoded.
 
-    What could tell who the patient is, is not printed.
+    What could identify the patient is not printed.
 
     Attributes:
         location: The file.
@@ -79,10 +79,10 @@ def read_slice_header(location: str) -> SliceHeader | None:
     """Read what orders a file's slice.
 
     Returns:
-        The header; None for a DICOM object that is no image, such as a report.
+        The header; None for a DICOM object that is not an image, such as a report.
 
     Raises:
-        UnusableError: It is no DICOM file, or is damaged.
+        UnusableError: It is not a DICOM file, or is damaged.
     """
     data = _read(location, _HEADER_TAGS, stop_before_pixels=True)
     try:
@@ -140,7 +140,7 @@ def _read(location: str, tags: Sequence[str], stop_before_pixels: bool = False) 
             return dcmread(location, specific_tags=list(tags), stop_before_pixels=stop_before_pixels)
     except InvalidDicomError:
         raise UnusableError(
-            "it is no DICOM file, whatever its name says; copy it again or remove it"
+            "it is not a DICOM file, although its name says so; copy it again or remove it"
         ) from None
     except OSError as error:
         reason = error.strerror or "it ends early"
@@ -206,7 +206,7 @@ def _faults(data: Any) -> list[str]:
             "remove it"
         )
     if int(data.get("NumberOfFrames") or 1) > 1:
-        faults.append("it holds several frames; convert enhanced CT to one file a slice")
+        faults.append("it holds several frames; convert enhanced CT to one file per slice")
     if int(data.get("SamplesPerPixel") or 1) > 1:
         faults.append("it is a colour image, such as a screenshot, without Hounsfield units")
     if _numbers(data.get("RescaleSlope"), 1) is None or _numbers(data.get("RescaleIntercept"), 1) is None:

@@ -1,4 +1,4 @@
-"""How does a series with regions become patches?"""
+"""A series with regions, cut into patches."""
 
 from dataclasses import dataclass, field
 from typing import cast
@@ -71,7 +71,7 @@ class SeriesUnit:
         """Cut the patches of the series.
 
         Slices without regions are not decoded. Regions that hold no patch, and pixels in regions of two
-        classes, are reported whatever `on_error` is: drawing them was no mistake.
+        classes, are reported for any `on_error`: drawing them was not a mistake.
 
         Returns:
             Samples in the order of slice, row and column, with the columns slice (from 1), roi, row, column

@@ -52,7 +52,7 @@ def check_checksums(source: Path) -> None:
 
 
 class TrainArchive:
-    """`ILSVRC2012_img_train.tar`: an archive of one archive a class.
+    """`ILSVRC2012_img_train.tar`: an archive of one archive per class.
 
     The inner archives are not compressed, so that each image lies at a known place of the outer file.
 
@@ -62,7 +62,7 @@ class TrainArchive:
     """
 
     layout: Layout = "archive"
-    missing = 0  # the devkit's counts say it, a class at a time
+    missing = 0  # the devkit's counts say it, for each class
     ignored = 0  # every member is taken for an image
 
     def __init__(self, location: Path) -> None:

@@ -1,8 +1,8 @@
 """The classes of ILSVRC2012, and to which of them each validation image belongs.
 
 The devkit says both: `data/meta.mat` and `data/ILSVRC2012_validation_ground_truth.txt`. Folders made from the
-set by others often have a file `classes.txt` instead: a line a class, its WNID and its name. Kaggle's copy
-has such lines in `LOC_synset_mapping.txt`, and the validation images' classes in `LOC_val_solution.csv`.
+set by others often have a file `classes.txt` instead: one line per class with its WNID and its name. Kaggle's
+copy has such lines in `LOC_synset_mapping.txt`, and the validation images' classes in `LOC_val_solution.csv`.
 """
 
 import csv
@@ -38,7 +38,7 @@ class ClassNames:
         terms: WNID -> the synset's terms, such as "great white shark", "white shark".
         train_images: WNID -> number of training images; empty where the source does not say.
         validation: WNID of each validation image in the order of their numbers; empty likewise.
-        complete: whether all classes of the set are named: then those that have no images are missing.
+        complete: Whether all classes of the set are named: then those that have no images are missing.
     """
 
     terms: Mapping[str, tuple[str, ...]]
@@ -115,7 +115,7 @@ def chosen_classes(asked: Sequence[str], names: ClassNames, present: Sequence[st
         present: WNIDs for which there are images, on any side.
 
     Raises:
-        RelayError: A class that was asked for is unknown, stands for several synsets or comes twice, or fewer
+        RelayError: A class that was asked for is unknown, means several synsets or is named twice, or fewer
             than two are left.
     """
     known = sorted(set(names.terms) | set(present))
@@ -142,7 +142,7 @@ def _class_asked_for(name: str, names: ClassNames, known: Sequence[str]) -> str:
     if len(found) > 1:
         raise RelayError(f"classes: {name!r} is {' and '.join(found)}; ask for one of them by its WNID.")
     if not found:
-        hint = "" if names.terms else " There is no devkit beside the images: ask by WNID."
+        hint = "" if names.terms else " There is no devkit beside the images: name classes by WNID."
         raise RelayError(
             f"classes: {name!r} is neither the WNID nor a term of one of the {len(known)} classes.{hint}"
         )

@@ -1,4 +1,4 @@
-"""Which images lie in ILSVRC2012's extracted folders, `train/WNID/*.JPEG` and `val/[WNID/]*.JPEG`?"""
+"""Lists the images in ILSVRC2012's extracted folders, `train/WNID/*.JPEG` and `val/[WNID/]*.JPEG`."""
 
 import os
 import stat
@@ -15,7 +15,7 @@ from stages.errors import RelayError
 
 
 class ClassFolders:
-    """A folder a class.
+    """One folder per class.
 
     Attributes:
         location: The side's folder.

@@ -16,7 +16,7 @@ from stages.errors import RelayError
 
 
 class ImageEntry(NamedTuple):
-    """An image, not opened; a class's are held at a time.
+    """An image, not opened; those of one class are held at a time.
 
     Attributes:
         file: Its name, without folders.
@@ -78,7 +78,7 @@ class PackedEntries:
         return [os.fsdecode(name) for name in self.files.split(b"\0")[:-1]]
 
     def content_digest(self) -> bytes:
-        """SHA-256 of names and classes: equal on every machine, for archives and folders, mended or not."""
+        """SHA-256 of names and classes: equal on every machine, for archives and folders."""
         return self._digest(self.labels, self.places)
 
     def file_digest(self) -> bytes:

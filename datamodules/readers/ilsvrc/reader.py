@@ -54,7 +54,7 @@ class _Listed(Protocol):
         layout: How the images lie there.
         classes: WNIDs, sorted.
         missing: How many validation images of the ground truth are not there.
-        ignored: Number of files that are no images by their suffix.
+        ignored: Number of files that are not images by their suffix.
     """
 
     @property

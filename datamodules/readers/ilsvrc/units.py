@@ -24,7 +24,7 @@ class ImageUnit:
         fingerprint: Changes when its files do.
         side: The provider's.
         location: The archive, or the side's folder.
-        layout: How the images lie there: in an archive, in a folder a class, or side by side.
+        layout: How the images lie there: in an archive, in one folder per class, or side by side.
         classes: WNIDs, for the labels.
         entries: Where the images lie.
         size: Side in pixels to which they are resized and cropped.

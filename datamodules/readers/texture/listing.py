@@ -77,11 +77,11 @@ def list_textures(source: Path, faults: Faults) -> list[TextureImage]:
     """List the images of a source, by class, scale and condition, and what cannot be one.
 
     Folders may hold folders; names that start with a dot are ignored, and so are files that are not images.
-    Links are followed, but never back into a folder they stand in.
+    Links are followed, but never back into a folder that contains them.
 
     Args:
         source: The provider's folder.
-        faults: Takes the files that look like images and are none.
+        faults: Takes the files that look like images and are not.
     """
     images: list[TextureImage] = []
     for number, (path, entry) in enumerate(sorted(_walk(source)), start=1):
@@ -200,7 +200,7 @@ def _called(path: str, number: int) -> str:
 
 
 def _without_repeats(images: list[TextureImage], faults: Faults) -> list[TextureImage]:
-    """One image a class, scale and condition, sorted; the first path is kept."""
+    """One image per class, scale and condition, sorted; the first path is kept."""
     first: dict[tuple[str, str, int, str], TextureImage] = {}
     for image in sorted(images, key=lambda image: image.path):
         key = (image.layout, image.label, image.scale, image.condition)

@@ -1,8 +1,8 @@
-"""What are the 61 materials of CUReT called, and the ten of KTH-TIPS?
+"""Names of the 61 materials of CUReT, and of the ten of KTH-TIPS.
 
 CUReT numbers its samples 1 to 61; the names are those of Dana, van Ginneken, Nayar and Koenderink,
 "Reflectance and Texture of Real-World Surfaces", ACM TOG 18(1), 1999. 29 to 32 show samples 2, 11, 12
-and 14 from nearer. KTH-TIPS carries the same numbers for ten of the materials.
+and 14 from a smaller distance. KTH-TIPS carries the same numbers for ten of the materials.
 """
 
 CURET_MATERIALS: tuple[str, ...] = (

@@ -70,7 +70,7 @@ def resized(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np
 
     Args:
         image: Grey or RGB.
-        box: left, top, right, bottom in pixels.
+        box: Left, top, right, bottom in pixels.
         size: Side of the result.
     """
     return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)

@@ -19,7 +19,7 @@ from stages.errors import RelayError
 
 _VERSION = 1  # raise it when pixels, names or groups change
 _FILES_A_UNIT = 200
-_CONDITIONS = {"columbia": 205, "oxford": 92, "kth-tips": 81}  # images a class, as published
+_CONDITIONS = {"columbia": 205, "oxford": 92, "kth-tips": 81}  # images per class, as published
 _TOGETHER = ("condition", "scale", "none")
 
 
@@ -75,7 +75,7 @@ class TextureUnit:
     def read(self, on_error: OnError) -> tuple[list[Sample], list[Problem]]:
         """Decode the images.
 
-        Images of the full release that show too little of the material are left out whatever `on_error` says:
+        Images of the full release that show too little of the material are left out for any `on_error`:
         that is the usual selection, not a fault.
 
         Raises:
@@ -125,7 +125,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
     """List a texture database.
 
     Args:
-        source: A folder in one of the layouts of `texture_listing`.
+        source: A folder in one of the layouts of `listing`.
         options: How it is read.
         on_error: Whether a file that cannot be used, or a missing class, ends the survey or is left out.
 

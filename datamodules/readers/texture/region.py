@@ -1,4 +1,4 @@
-"""Where in a picture of the full CUReT release is the material?
+"""Finds the material in a picture of the full CUReT release.
 
 The sample lies before a dark background, as a square that shrinks and leans with the viewing angle.
 """
@@ -13,7 +13,7 @@ from scipy import ndimage
 _SMOOTH = 4.0  # pixels: bridges the texture's own dark places
 _STRAIGHT = 6.0  # pixels: straightens the edge, where dark places of the texture bite into it
 _MARGIN = 3  # pixels left out along the region's edge, which smoothing moves
-_FLAT = 4.0  # grey levels between sample and background below which there is no sample to be seen
+_FLAT = 4.0  # grey levels between sample and background below which no sample is visible
 _LEVELS = 256
 
 

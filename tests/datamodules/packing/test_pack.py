@@ -231,7 +231,7 @@ def test_one_picture_on_both_sides_is_an_error_unless_allowed(tmp_path: Path) ->
         FakeUnit(0, constant=True, size=32, count=2, split="train"),
         FakeUnit(1, constant=True, size=32, count=2, split="val"),
     ]
-    with pytest.raises(RelayError, match="2 pictures stand, equal or nearly so, on both sides"):
+    with pytest.raises(RelayError, match="2 pictures are, equal or nearly so, on both sides"):
         packed(tmp_path / "a", made)
     done = packed(tmp_path / "b", made, SplitRule(allow_crossing=True))
     assert done.description["crossing"] == {"groups": 0, "duplicates": 2, "looked": True}
@@ -254,7 +254,7 @@ def test_nothing_to_prepare_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RelayError, match="1 of the classes have no image: NOR"):
+    with pytest.raises(RelayError, match="1 of the classes are without images: NOR"):
         packed(tmp_path, [FakeUnit(number, count=1) for number in range(4)])
 
 
@@ -299,13 +299,13 @@ def test_what_was_read_is_kept_when_the_set_is_refused_at_its_end(tmp_path: Path
         )
         for number in range(6)
     ]
-    with pytest.raises(RelayError, match="pictures stand, equal or nearly so, on both sides"):
+    with pytest.raises(RelayError, match="pictures are, equal or nearly so, on both sides"):
         packed(tmp_path / "set", made)
     packed(tmp_path / "set", made, SplitRule(allow_crossing=True))
     assert [int(line) for line in log.read_text().split()] == list(range(6))
     packed(tmp_path / "whole", made, SplitRule(allow_crossing=True))
     assert content(tmp_path / "set") == content(tmp_path / "whole")
-    with pytest.raises(RelayError, match="pictures stand"):
+    with pytest.raises(RelayError, match="pictures are"):
         packed(tmp_path / "less", made)
     packed(tmp_path / "less", made[:4], SplitRule(allow_crossing=True))
     packed(tmp_path / "four", made[:4], SplitRule(allow_crossing=True))

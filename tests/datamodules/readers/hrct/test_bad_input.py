@@ -52,17 +52,17 @@ BAD: dict[str, tuple[Break, str, bool, int]] = {
     ),
     "a slice twice": (
         lambda f: write_series(f, VOLUME[:1], first_name=50),
-        "stand where another one stands",
+        "are where another one is",
         True,
         0,
     ),
     "a text file named .dcm": (
         lambda f: (f / "x.dcm").write_text("DOE"),
-        "file 7 of folder 1: .*no DICOM file",
+        "file 7 of folder 1: .*not a DICOM file",
         True,
         6,
     ),
-    "an empty file": (lambda f: (f / "x.dcm").touch(), "file 7 of folder 1: .*no DICOM file", True, 6),
+    "an empty file": (lambda f: (f / "x.dcm").touch(), "file 7 of folder 1: .*not a DICOM file", True, 6),
     "missing rescale tags": (
         lambda f: write_series(f, VOLUME, changes={2: {"RescaleSlope": None}}),
         "1 of its 6 files cannot be used, the first since it has no rescale slope",
@@ -151,7 +151,7 @@ BAD: dict[str, tuple[Break, str, bool, int]] = {
     ),
     "a cyclic link": (
         lambda f: (f / "loop").symlink_to(f),
-        "a link to a folder that it stands in, 1 in all",
+        "a link to a folder that contains it, 1 in all",
         True,
         6,
     ),

@@ -121,7 +121,7 @@ def test_masks_of_another_size_or_in_colour_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableError, match="its mask has 4 x 6 pixels, the slice 6 x 4"):
         read_mask(str(tmp_path / "a.png"), (6, 4))
     Image.new("RGB", (6, 4)).save(tmp_path / "b.png")
-    with pytest.raises(UnusableError, match="mode RGB; save one whole number a pixel"):
+    with pytest.raises(UnusableError, match="mode RGB; save one whole number per pixel"):
         read_mask(str(tmp_path / "b.png"), (4, 6))
     Image.new("L", (6, 4)).save(tmp_path / "c.jpg")
     with pytest.raises(UnusableError, match="JPEG"):

@@ -89,7 +89,7 @@ def test_a_contour_file_of_another_spacing_is_refused(tmp_path: Path) -> None:
         (" \r\n\n", "it is empty"),
         ("Patient: DOE\nSeries: 1.2.3\n", "holds no contour"),
         ("SpacingX: 0.6\0", "not a text file"),
-        ("nb_points_on_contour: 3\n1 1\n", "line 1: a contour stands before the first label"),
+        ("nb_points_on_contour: 3\n1 1\n", "line 1: a contour comes before the first label"),
         (HEAD + "nb_points_on_contour: 4\n1 1\n2 2\n", "it ends inside a contour"),
         (HEAD + "nb_points_on_contour: 3\n1 1\n2 DOE\n3 3\n", "line 7: a number is expected"),
         (HEAD + "nb_points_on_contour: 3\n1 1\n2 2\nlabel: DOE\n", "line 8: a number is expected"),

@@ -150,7 +150,7 @@ BAD_SERIES: list[tuple[str, Write, str]] = [
      r"slices are missing: behind slice 3 of 5, .* step is 2.50 mm, the usual one 1.25 mm \(1 such gaps\)"),
     ("a slice twice", lambda folder: [*write_series(folder, hounsfield(4)),
                                       *write_series(folder, hounsfield(1), first_name=50)],
-     "1 of its 5 slices stand where another one stands"),
+     "1 of its 5 slices are where another one is"),
     ("no position", lambda folder: changed(folder, {"ImagePositionPatient": None}),
      "1 of its 3 slices have no position"),
     ("two directions",
@@ -214,7 +214,7 @@ def test_files_without_one_slice_in_hounsfield_units_are_refused(
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"", "no DICOM file"), (b"name;DOE\n" * 40, "no DICOM file"), 
+    (b"", "not a DICOM file"), (b"name;DOE\n" * 40, "not a DICOM file"), 
     (bytes(128) + b"DICM" + b"\xff" * 60, "header is damaged"),
 ])  # fmt: skip
 def test_files_that_are_no_dicom_are_refused(tmp_path: Path, content: bytes, message: str) -> None:

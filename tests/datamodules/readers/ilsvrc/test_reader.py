@@ -124,7 +124,7 @@ def test_classes_that_cannot_be_told_are_an_error(
 
 
 def test_names_need_something_that_names(folders: Path) -> None:
-    with pytest.raises(RelayError, match="There is no devkit beside the images: ask by WNID"):
+    with pytest.raises(RelayError, match="There is no devkit beside the images: name classes by WNID"):
         survey(folders, IlsvrcOptions(classes=("tench", "crane")), "raise")
     (folders / "classes.txt").write_text("n01440764 tench\n\nn02012849 water_crane\n")
     found = survey(folders, IlsvrcOptions(classes=("tench", "water crane"), size=16), "raise")
