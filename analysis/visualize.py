@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from analysis.report.explained_sections import explained_sections, optional_files
 from analysis.report.explained_study import ExplainedStudy, all_explanations, explain_study, save_explained
 from analysis.report.page import write_files
-from analysis.report.study_report import process_labels, styles_of
+from analysis.report.processes import process_labels, styles_of
 from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
 from analysis.runs.load import load_runs
 from analysis.runs.study import Study, find_studies, select_study

@@ -22,6 +22,7 @@ from analysis.report.explained_study import ExplainedStudy, all_explanations
 from analysis.report.explanation import Context
 from analysis.report.figures import Picture, ProcessStyle
 from analysis.report.page import Section
+from analysis.report.processes import process_labels, styles_of
 from analysis.report.study_tables import Labels
 
 _NOT_ANALYSED = (
@@ -52,12 +53,7 @@ def explained_sections(
     analyses = all_explanations()
     if explained is None:
         return [Section(analyses[0].name, analyses[0].title, [_NOT_ANALYSED])]
-    processes = [name for name in labels if name in explained.facts.processes]
-    context = Context(
-        explained.facts,
-        {name: labels[name] for name in processes},
-        {name: styles[name] for name in processes},
-    )
+    context = _context(explained, labels, styles)
     file = runs_dir / FOLDER / f"figures-{explained.facts.study}.npz"
     kept, drawn = _kept(file), False
     sections = []
@@ -84,6 +80,16 @@ def explained_sections(
 def optional_files() -> list[str]:
     """Figures and tables, without suffix, that are not made for every study."""
     return [name for analysis in all_explanations() for name in analysis.optional]
+
+
+def _context(explained: ExplainedStudy, labels: Labels, styles: Mapping[str, ProcessStyle]) -> Context:
+    """Labels and styles of the processes that were explained, also where their runs are gone since."""
+    gone = process_labels([name for name in explained.facts.processes if name not in labels])
+    labels, styles = {**labels, **gone}, {**styles, **styles_of(gone)}
+    names = [name for name in labels if name in explained.facts.processes]
+    return Context(
+        explained.facts, {name: labels[name] for name in names}, {name: styles[name] for name in names}
+    )
 
 
 def _about_runs(explained: ExplainedStudy, runs: int | None) -> list[str]:

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def explain_study(
                     network,
                     images,
                     settings[analysis.name],
-                    lambda done, total, what=what: on_progress(what, done, total),  # type: ignore[misc]
+                    partial(on_progress, what),
                 )
     facts = StudyFacts(
         study=study.id,

@@ -18,8 +18,9 @@ from analysis.report import (
 from analysis.report.caveats import study_caveats
 from analysis.report.explained_sections import explained_sections
 from analysis.report.explained_study import load_explained
-from analysis.report.figures import ProcessStyle, process_styles
+from analysis.report.figures import ProcessStyle
 from analysis.report.page import Caveat, Report, Section
+from analysis.report.processes import process_labels, styles_of
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
 from analysis.runs.details import Cell, RunDetails, read_details
@@ -28,7 +29,6 @@ from analysis.runs.study import Study
 from analysis.statistics.comparison import compare, pairwise
 from analysis.statistics.robustness import at_ratios, slope_tests, slopes
 from stages.metrics import PRIMARY, Place, shown_in
-from stages.processes import load_processes
 
 
 def study_report(
@@ -101,20 +101,6 @@ def study_report(
         sentences=sentences.process_sentences(comparison, primary_pairs, labels),
         sections=[section for section in sections if section is not None],
     )
-
-
-def process_labels(names: Sequence[str]) -> dict[str, str]:
-    """The label of each process on the page: its title, as in the paper, and its name."""
-    known = load_processes()
-    return {name: f"{known[name].title} {name}".strip() if name in known else name for name in names}
-
-
-def styles_of(labels: Labels) -> dict[str, ProcessStyle]:
-    """A style for each process; those of conf/process have the same style in every report."""
-    known = process_order(load_processes())
-    names = [*known, *(name for name in labels if name not in known)]
-    styles = process_styles([(name, labels.get(name, name)) for name in names])
-    return {name: styles[name] for name in labels}
 
 
 def _by_metric(

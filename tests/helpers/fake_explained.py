@@ -18,7 +18,7 @@ from analysis.report.explanations.frequencies_figures import FrequencySummary
 from analysis.report.explanations.layers_figures import LayerSummary
 from analysis.report.explanations.maps_summary import MapSummary, Shown
 from analysis.report.page import Section
-from analysis.report.study_report import process_labels, styles_of
+from analysis.report.processes import process_labels, styles_of
 
 CLASSES = ("CON", "GGO", "HCM")
 SIZE, FREQUENCIES, TILES = 16, 33, 4

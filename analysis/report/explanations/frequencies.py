@@ -1,8 +1,8 @@
 """Which spatial frequencies the features respond to (paper, section 7.2, Figures 8 and 10)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -83,34 +83,23 @@ class Frequencies(Explanation[FrequencySettings, FrequencySummary]):
         on_progress: OnProgress,
     ) -> Arrays:
         """The gain at each frequency, and the stride of the first layer."""
-        precision = _precision(network, settings)
-        layer = settings.layer or network.specification.default_tap
-
-        def compute() -> Arrays:
-            from analysis.explain.frequency import frequency_response
-
-            _, gain = frequency_response(
-                network.network,
-                images.size,
-                layer,
-                settings.rule,
-                norm=settings.norm,
-                directions=settings.directions,
-                count=settings.count,
-                precision=precision,
-                on_progress=on_progress,
-            )
-            return {"gain": gain}
-
-        asked = {
-            "layer": layer,
+        # Names and values are those of the arguments of `frequency_response`.
+        asked: dict[str, Any] = {
+            "layer": settings.layer or network.specification.default_tap,
             "rule": settings.rule,
             "size": images.size,
             "norm": settings.norm,
             "directions": settings.directions,
             "count": settings.count,
-            "precision": precision,
+            "precision": _precision(network, settings),
         }
+
+        def compute() -> Arrays:
+            from analysis.explain.frequency import frequency_response
+
+            _, gain = frequency_response(network.network, **asked, on_progress=on_progress)
+            return {"gain": gain}
+
         gain = network.cached("response", asked, compute, {"gain"})["gain"]
         return {"gain": gain, "stride": network.first_layer()["stride"]}
 
@@ -189,15 +178,7 @@ def peaks_data(summary: FrequencySummary, context: Context) -> pd.DataFrame:
                 place = "beyond the target's band"
             if alias is not None and peak.omega > alias:
                 place = f"{place}, {summary['first_layer']} aliases".removeprefix(", ")
-            rows.append(
-                {
-                    "process": process,
-                    "omega": peak.omega,
-                    "height": peak.height,
-                    "prominence": peak.prominence,
-                    "where": place,
-                }
-            )
+            rows.append({"process": process, **asdict(peak), "where": place})
     return pd.DataFrame(rows, columns=["process", "omega", "height", "prominence", "where"])
 
 

@@ -15,7 +15,7 @@ from analysis.report import explained_sections
 from analysis.report.explained_study import ExplainedStudy, all_explanations, load_explained, save_explained
 from analysis.report.figures import ProcessStyle
 from analysis.report.page import Section
-from analysis.report.study_report import process_labels, styles_of
+from analysis.report.processes import process_labels, styles_of
 from tests.helpers.fake_explained import fake_explained
 
 Labels = dict[str, str]

@@ -117,6 +117,14 @@ def test_a_process_that_was_not_explained_is_not_among_the_maps(store: Path) -> 
     assert checks["process"].tolist() == ["scratch"]
 
 
+def test_a_process_whose_runs_are_gone_is_still_explained(store: Path) -> None:
+    seeds = {**SEEDS, "natural": (0,), "own": (1,)}
+    save_explained(fake_explained(seeds, _study(store)), store)
+    _page(store)
+    checks = pd.read_csv(store / "report" / "tables" / "map_checks.csv")
+    assert set(checks["process"]) == set(seeds)
+
+
 WITHOUT_TORCH = """
 import sys
 from pathlib import Path
