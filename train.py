@@ -116,7 +116,7 @@ def train(job: Job, listing: "Listing") -> None:
     checkpoints = watch.AtomicCheckpointIO()
     last, previous = folder.last_checkpoint, folder.previous_checkpoint
     start = starting_point([last, previous], job.parent_weights, job.users_weights, checkpoints.loads)
-    module = build_module(recipe, seeds, len(data.classes), start.weights, checkpoints.kept)
+    module = build_module(recipe, seeds, data.train_counts, start.weights, checkpoints.kept)
 
     def before_writing() -> None:
         module.check_finite()

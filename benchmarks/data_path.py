@@ -87,7 +87,7 @@ def bare(config: Config, recipe: Recipe, epochs: int) -> float:
     """Images per second of the training step alone, on one epoch's batches made ready beforehand."""
     seeds = Seeds.of(recipe.seed)
     data = stage_data(load_source(list_source(source_of(config)), config), recipe, seeds, workers=0)
-    module = build_module(recipe, seeds, len(data.classes), None)
+    module = build_module(recipe, seeds, data.train_counts, None)
     network, optimiser = module.network.train(), module.configure_optimizers()
     if isinstance(optimiser, dict):
         optimiser = optimiser["optimizer"]

@@ -1,0 +1,1 @@
+"""Networks, their layers and first weights, transfer, and the LightningModule that trains them."""

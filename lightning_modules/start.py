@@ -1,6 +1,6 @@
 """A stage run's LightningModule: the network with its first weights, by the transfer rule."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from stages.seeds import Seeds
 def build_module(
     recipe: Recipe,
     seeds: Seeds,
-    classes: int,
+    train_counts: Sequence[int],
     weights: Path | None,
     checkpoint: Mapping[str, Any] = MappingProxyType({}),
 ) -> StageModule:
@@ -29,7 +29,7 @@ def build_module(
     Args:
         recipe: the stage run's recipe.
         seeds: its random streams.
-        classes: number of classes of its domain.
+        train_counts: number of training images of each class; there are as many outputs.
         weights: the file of weights that it starts from, or None for random weights.
         checkpoint: the resume checkpoint that will be loaded into the module. If it holds the transfer
             report, `weights` is not read. Checkpoints of earlier versions do not.
@@ -39,7 +39,7 @@ def build_module(
     """
     network = build_network(
         recipe.model.name,
-        num_classes=classes,
+        num_classes=len(train_counts),
         dropout=recipe.model.dropout,
         initialisation=recipe.model.initialisation,
         width=recipe.model.width,

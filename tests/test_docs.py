@@ -83,7 +83,7 @@ def is_in_python(name: str) -> bool:
 
 def is_placeholder(word: str) -> bool:
     """Whether it has a part that the reader replaces, such as NAME, or that a shell does."""
-    return re.search(r"\b[A-Z][A-Z_]+\b|\$|\.\.\.", word) is not None
+    return re.search(r"(?<![A-Za-z])[A-Z][A-Z_]+(?![a-z])|\$|\.\.\.", word) is not None
 
 
 def faults(word: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The page of a study: its tables, figures, sentences and caveats (`python -m analysis.report`)."""

@@ -1,0 +1,1 @@
+"""Generators of natural objects, textures and lung patterns: images without a download."""

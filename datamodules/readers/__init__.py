@@ -1,0 +1,1 @@
+"""Readers of providers' files, one package for each provider, found by name."""

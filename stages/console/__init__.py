@@ -1,0 +1,1 @@
+"""What a person types and reads: arguments, messages, tables, the line of a running sweep."""
