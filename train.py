@@ -101,7 +101,7 @@ def train(job: Job, listing: "Listing") -> None:
     import torch
 
     import callbacks as watch
-    from datamodules.configured import data_record, load_source, stage_data
+    from datamodules.from_config import data_record, load_source, stage_data
     from lightning_modules.start import build_module
 
     config, recipe, folder = job.config, job.recipe, job.folder

@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from torch.nn import functional
 
-from datamodules.configured import load_source, stage_data
+from datamodules.from_config import load_source, stage_data
 from datamodules.listing import list_source
 from lightning_modules.resolve import resolve
 from lightning_modules.start import build_module

@@ -66,7 +66,7 @@ class RelaySweeper(BasicSweeper):
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
         keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
-        from datamodules.configured import Listings, load_source
+        from datamodules.from_config import Listings, load_source
         from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None

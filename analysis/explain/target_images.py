@@ -21,17 +21,18 @@ from datamodules.batches.loader import SideBatches
 from datamodules.batches.preprocess import Preprocess
 from datamodules.batches.resize import resize_bicubic
 from datamodules.batches.statistics import channel_statistics
-from datamodules.configured import load_source
 from datamodules.domain import Domain
+from datamodules.faults import UnusableError
+from datamodules.files.names import IMAGE_SUFFIXES, is_image
+from datamodules.from_config import load_source
 from datamodules.listing import list_source
+from datamodules.pixels.image_file import open_image, quiet_pillow
 from stages.config import Config
 from stages.errors import RelayError
 from stages.parameters import schema
 from stages.plan import source_of
 from stages.source import Source
 from stages.store import RunFolder
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ class TargetImages:
         """
         if not folder.is_dir():
             raise RelayError(f"there is no folder {folder}; give one with images, as images=FOLDER")
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+        files = sorted(file for file in folder.iterdir() if is_image(file.name))
         if not files:
-            raise RelayError(f"{folder} has no images ({', '.join(_SUFFIXES)})")
+            raise RelayError(f"{folder} has no images ({', '.join(IMAGE_SUFFIXES)})")
         read = [_read(file, number, grey=self.grey) for number, file in enumerate(files, start=1)]
         prepared = torch.cat([self._preprocess(torch.from_numpy(pixels)[None]) for pixels in read])
         side = (self.size, self.size)
@@ -151,16 +152,14 @@ def _read_config(path: Path) -> Config:
 
 def _read(file: Path, number: int, *, grey: bool) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(file) as image:
+        with quiet_pillow(), open_image(str(file)) as image:
             if image.mode.startswith(("I", "F")):
-                raise RelayError(
-                    f"image {number} of {file.parent} has more than 8 bits a channel; window it to 8 bits "
-                    "first, as the target's images were"
+                raise UnusableError(
+                    "it has more than 8 bits per channel; window it to 8 bits first, as the target's were"
                 )
             converted: Any = image.convert("L" if grey else "RGB")
             return np.array(converted, dtype=np.uint8)  # a copy that torch may write to
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except UnusableError as error:
         raise RelayError(
-            f"image {number} of {file.parent}, in the order of names, cannot be read: "
-            f"{str(error).replace(str(file), 'the file')}"
+            f"image {number} of {file.parent}, in the order of names, cannot be read: {error}"
         ) from None

@@ -62,8 +62,7 @@ def checked_listing(
     """
     ordered = tuple(sorted(files, key=lambda file: file.path))
     if not ordered:
-        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-        raise RelayError(f"{root}: no images found; known suffixes are {suffixes}.")
+        raise RelayError(f"{root}: no images found; known suffixes are {' '.join(IMAGE_SUFFIXES)}.")
     if len(classes) < 2:
         raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
     for side, word in zip(SIDES, ("training", "evaluation"), strict=True):

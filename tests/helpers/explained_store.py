@@ -18,7 +18,7 @@ from PIL import Image
 
 from analysis.report.explained_study import ExplainedStudy, load_explained
 from analysis.visualize import explain, main, parse_arguments
-from datamodules.configured import load_source
+from datamodules.from_config import load_source
 from datamodules.listing import list_source
 from lightning_modules.networks import build_network
 from stages.config import config_document

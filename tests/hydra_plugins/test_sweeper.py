@@ -22,7 +22,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-import datamodules.configured
+import datamodules.from_config
 from stages.outcome import Outcome
 from stages.record import Record
 from stages.source import Source
@@ -93,7 +93,7 @@ def desk(
     launcher = sys.modules["hydra._internal.core_plugins.basic_launcher"].BasicLauncher
     monkeypatch.setattr(launcher, "launch", launch)
     monkeypatch.setattr(
-        datamodules.configured, "load_source", lambda listing, _: prepared.append(listing.source)
+        datamodules.from_config, "load_source", lambda listing, _: prepared.append(listing.source)
     )
     yield Desk(tmp_path, train, jobs, prepared)
     GlobalHydra.instance().clear()

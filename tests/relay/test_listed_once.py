@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import configured, list_source
+from datamodules import from_config, list_source
 from stages.source import Source
 from tests.helpers.fake_domains import write_class_folders
 from tests.helpers.fake_images import class_folders
@@ -46,7 +46,7 @@ def test_equal_sources_share_a_listing(tmp_path: Path) -> None:
         return Source(kind="folder", root=str(tmp_path), val_fraction=0.4, split_seed=seed)
 
     class_folders(tmp_path)
-    listings = configured.Listings()
+    listings = from_config.Listings()
     first = listings.of(source(0))
     assert listings.of(source(0)) is first
     assert listings.of(source(1)) is not first

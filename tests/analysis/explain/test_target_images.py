@@ -292,5 +292,5 @@ def test_a_truncated_own_image_is_refused(grey: TargetImages, tmp_path: Path) ->
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
 def test_more_than_8_bits_are_refused_and_not_clipped(grey: TargetImages, tmp_path: Path, mode: str) -> None:
     folder = _own(tmp_path / "own", ("a.png", _flat("L", 7)), ("b.tif", _flat(mode, 300)))
-    with pytest.raises(RelayError, match=r"image 2 of .* has more than 8 bits a channel; window it"):
+    with pytest.raises(RelayError, match=r"image 2 of .* it has more than 8 bits per channel; window it"):
         grey.own_images(folder)
