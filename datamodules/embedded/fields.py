@@ -6,8 +6,6 @@ from scipy.spatial import cKDTree
 
 from datamodules.embedded.sampling import Float
 
-Grid = npt.NDArray[np.float64]
-
 SIDE = 256
 """Side of a field in texels; a power of two."""
 

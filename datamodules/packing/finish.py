@@ -48,16 +48,12 @@ class PackedSet:
         description: What `set.json` holds.
         manifest: One row per sample.
         problems: What was left out.
-        crossing: Duplicates on both sides.
-        reached: What the split reached, from `datamodules.splits.split_report`.
     """
 
     folder: Path
     description: dict[str, Any]
     manifest: pd.DataFrame
     problems: list[Problem]
-    crossing: Crossing
-    reached: pd.DataFrame
 
 
 def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule) -> PackedSet:
@@ -109,7 +105,7 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
     with atomic_file(folder / SHEET) as file:
         sheet.save(file, format="PNG", optimize=True)
     write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")
-    return PackedSet(folder, description, manifest, problems, crossing, reached)
+    return PackedSet(folder, description, manifest, problems)
 
 
 def _manifest(parts: Sequence[Part]) -> pd.DataFrame:
