@@ -23,6 +23,7 @@ from pydantic import AfterValidator, AllowInfNan, ConfigDict, GetCoreSchemaHandl
 from pydantic_core import CoreSchema
 
 from stages.errors import RelayError
+from stages.parameters.schema import SCHEMA, Schema
 from stages.parameters.words import allowed, inner_group, refusal
 
 Role = Literal["recipe", "execution", "reporting"]
@@ -94,6 +95,7 @@ def group(declared: type[T]) -> type[T]:
             raise RelayError(refusal(error, made, values)) from None
 
     made.__init__ = __init__
+    setattr(made, SCHEMA, Schema())
     return made  # type: ignore[no-any-return]
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import pickle
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, replace
 from typing import Annotated, Any, Literal, get_type_hints
 
+import cloudpickle
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, ValidationError
 
+from stages.config import Config
 from stages.errors import RelayError
 from stages.parameters import Number, Says, execution, group, parameters, recipe, reporting, schema, tuples
-from tests.helpers.stage_helpers import composed, with_value
+from tests.helpers.stage_helpers import PROJECT, composed, with_value
 
 
 @group
@@ -131,3 +136,16 @@ def test_hydra_gets_a_schema_that_omegaconf_knows() -> None:
         OmegaConf.merge(empty, {"one": {"lwo": 1}})
     with pytest.raises(ValidationError, match="'two' of type 'str' could not be converted to Integer"):
         OmegaConf.merge(empty, {"count": "two"})
+
+
+def test_a_schema_is_the_same_class_in_another_process() -> None:
+    """A launcher pickles it; a copy by value would lose `dataclasses.MISSING`, which is known by identity."""
+    for pickled in (pickle.dumps(schema(Config)), cloudpickle.dumps(schema(Config))):
+        assert pickle.loads(pickled) is schema(Config)
+    code = (
+        "import pickle, sys; from dataclasses import MISSING, fields; made = pickle.load(sys.stdin.buffer); "
+        "assert next(entry for entry in fields(made) if entry.name == 'seed').default is MISSING"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], input=cloudpickle.dumps(schema(Config)), cwd=PROJECT, check=True
+    )
