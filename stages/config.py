@@ -59,7 +59,7 @@ class Domains:
 class DataConfig(Preprocessing, Domains):
     """The images of each domain, and how a batch of them is made ready for the network."""
 
-    memory_limit_gb: Number = execution(
+    memory_limit_gb: Annotated[Number, Ge(0)] = execution(
         "A set that is larger once decoded is streamed by `workers` instead of held in memory.", unit="GiB"
     )
     workers: Annotated[int, Ge(0)] = execution("Processes that decode ahead where a set is streamed.")
@@ -105,7 +105,9 @@ class TrainerConfig(Arithmetic):
     accelerator: Accelerator = execution("What computes; auto is a GPU where there is one.")
     devices: Annotated[int, Ge(1)] = execution("Accelerators of one stage run.")
     threads: Annotated[int, Ge(1)] | None = execution("CPU threads; null: all cores.")
-    checkpoint_seconds: Number = execution("Least time between two resume checkpoints.", unit="s")
+    checkpoint_seconds: Annotated[Number, Ge(0)] = execution(
+        "Least time between two resume checkpoints.", unit="s"
+    )
     keep_last: bool = execution(
         "Whether the last resume checkpoint stays when the run is complete (0.5 GB at full size)."
     )

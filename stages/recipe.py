@@ -45,7 +45,7 @@ class Model:
     dropout: Annotated[Number, Ge(0), Lt(1)] = recipe(
         "Probability of dropping a unit at the two fully connected layers (paper, section 6)."
     )
-    initialisation: str = recipe("How random weights are drawn: lecun_normal, krizhevsky or caffe.")
+    initialisation: str = recipe("How random weights are drawn; see `lightning_modules.initialisation`.")
     width: Annotated[Number, Gt(0), Le(1)] = recipe(
         "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out."
     )

@@ -183,6 +183,7 @@ def test_a_setting_that_came_later_is_not_missed(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", _set(tmp_path / "ward", 1))
     content = yaml.safe_load((run / "config.yaml").read_text())
     del content["callbacks"], content["trainer"], content["data"]["workers"]
+    content["transfer"] = {"layers": "a setting that is no more"}
     (run / "config.yaml").write_text(yaml.safe_dump(content))
     assert len(target_images(run).samples) == 4
 
