@@ -4,9 +4,10 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from stages.config import Config, shared
+from stages.config import Config
 from stages.errors import RelayError
-from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Preprocessing, Recipe, TransferLayers
+from stages.parameters import part_of
+from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Recipe, TransferLayers
 
 
 def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Recipe:
@@ -25,10 +26,10 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         RelayError: if `init_from` is not a file.
     """
     assert config.stage is not None, "a stage run has a stage"
-    arithmetic = Arithmetic(**shared(Arithmetic, config.trainer))
+    arithmetic = part_of(Arithmetic, config.trainer)
     assert "auto" not in (arithmetic.precision, arithmetic.memory_format), "resolve the arithmetic first"
     init_from = None if config.init_from is None else file_digest(Path(config.init_from))
-    layers = TransferLayers(**shared(TransferLayers, config.transfer))
+    layers = part_of(TransferLayers, config.transfer)
     transferred = parent is not None or init_from is not None
     assert not transferred or RANGE not in "".join(layers.reinitialise + layers.freeze), (
         "resolve ranges first"
@@ -43,11 +44,12 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         seed=config.seed,
         model=config.model,
         optim=config.optim.of_start(transferred=transferred),
-        data=Data(
+        data=part_of(
+            Data,
+            config.data,
             digest=data_digest,
             ratio=config.data_ratio,
             ratio_unit=config.ratio_unit if config.data_ratio < 1.0 else "patch",
-            **shared(Preprocessing, config.data),
         ),
         arithmetic=arithmetic,
         plateau=config.callbacks.plateau,

@@ -4,8 +4,8 @@ Hydra merges the files of `conf/` into the schema of these classes, so an unknow
 error before anything is trained. docs/settings.md lists the keys with their values.
 """
 
-from dataclasses import asdict, fields
-from typing import Annotated, Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stages.errors import RelayError
 from stages.machine.lock import LockKind
-from stages.parameters import Number, execution, group, recipe, reporting, tuples
+from stages.parameters import Number, execution, group, part_of, recipe, reporting, tuples
 from stages.plateau import PlateauRule
 from stages.processes import Process
 from stages.recipe import (
@@ -95,7 +95,7 @@ class OptimConfig(Descent, Rates):
         """The values of a run that starts from random weights, or from a parent or a checkpoint."""
         start = "transfer" if transferred else "scratch"
         lr, clip = getattr(self, f"lr_{start}"), getattr(self, f"gradient_clip_{start}")
-        return Optim(lr=lr, gradient_clip=clip, **shared(Descent, self))
+        return part_of(Optim, self, lr=lr, gradient_clip=clip)
 
 
 @group
@@ -176,11 +176,6 @@ class Config:
         "A checkpoint of the user's for the chain's first stage (Lightning's or a state dict)."
     )
     plan: bool = execution("Whether to print what would be trained, and stop.")
-
-
-def shared(part: type, config: Any) -> dict[str, Any]:
-    """The values of a group in a configuration that extends it, by name."""
-    return {entry.name: getattr(config, entry.name) for entry in fields(part)}
 
 
 def to_config(config: DictConfig) -> Config:

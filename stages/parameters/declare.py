@@ -16,7 +16,7 @@ into, the recipe and docs/settings.md come from the same fields. No value stands
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_origin, get_type_hints
 
 import pydantic
 from pydantic import AfterValidator, AllowInfNan, ConfigDict, GetCoreSchemaHandler, ValidationError
@@ -123,6 +123,12 @@ def parameters(declared: type, prefix: str = "") -> dict[str, Parameter | None]:
         else:
             found[name] = None
     return found
+
+
+def part_of(part: type[T], whole: object, **own: Any) -> T:
+    """A group with values of its own, and all others from another group that has them, too."""
+    names = [entry.name for entry in fields(cast(Any, part)) if entry.name not in own]
+    return part(**{name: getattr(whole, name) for name in names}, **own)
 
 
 def tuples(values: Any) -> Any:
