@@ -42,16 +42,16 @@ class StageModule(pl.LightningModule):
     beginning sees what an uninterrupted one sees.
 
     Attributes:
-        train_loss: mean cross-entropy over the images of the last epoch, in nats; the same in every process.
-        evaluation: the metrics after it.
-        predictions: the logits that they were computed on.
+        train_loss: Mean cross-entropy over the images of the last epoch, in nats; the same in every process.
+        evaluation: The metrics after it.
+        predictions: The logits that they were computed on.
 
     Args:
-        network: maps (N, 3, S, S) to logits (N, classes).
-        report: which parameters were kept, initialised and frozen.
-        optim: how to step.
-        dropout_seed: seed of the dropout stream.
-        fused: steps all parameters in one pass over memory, which cannot be combined with the scaled
+        network: Maps (N, 3, S, S) to logits (N, classes).
+        report: Which parameters were kept, initialised and frozen.
+        optim: How to step.
+        dropout_seed: Seed of the dropout stream.
+        fused: Steps all parameters in one pass over memory, which cannot be combined with the scaled
             gradients of float16.
     """
 
@@ -149,7 +149,7 @@ class StageModule(pl.LightningModule):
         """Refuse to go on with a loss that is not a number.
 
         Raises:
-            RelayError: naming the epoch and what to try.
+            RelayError: Naming the epoch and what to try.
         """
         if not torch.isfinite(self._loss_sum):
             raise RelayError(

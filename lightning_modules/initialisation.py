@@ -7,7 +7,7 @@ what a transfer rule needs when it re-initialises some layers and keeps others.
 
 import copy
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -16,16 +16,15 @@ from lightning_modules.layers import layer_modules
 from lightning_modules.registry import specification
 from lightning_modules.specification import Layer
 from stages.errors import RelayError, unknown_name
+from stages.recipe import Initialisation
 from stages.seeds import derive_seed
-
-Initialisation = Literal["lecun_normal", "krizhevsky", "caffe"]
 
 
 def layer_generator(name: str, seed: int) -> torch.Generator:
     """Random generator on the CPU for the layer `name`, independent of every other layer's.
 
     Args:
-        name: Name of the layer, such as "conv1".
+        name: Name of the layer.
         seed: Seed of the initialisation, 0 or more.
     """
     return torch.Generator().manual_seed(derive_seed(seed, *name.encode()))
@@ -87,7 +86,7 @@ def initialise(module: nn.Module, layer: Layer, scheme: str, seed: int) -> None:
     Args:
         module: The layer's module. On the meta device no weight is drawn.
         layer: Its description. The module itself draws from the stream of the layer's name, a module inside
-            it from the stream of the two names, such as "layer1.0.conv1".
+            it from the stream of the layer's name and its own path, with a dot between.
         scheme: See above.
         seed: 0 or more. Numbers are drawn on the CPU in the weight's logical order, so that device and
             memory format do not change them.

@@ -32,8 +32,8 @@ def layer_parameters(network: nn.Module) -> dict[str, tuple[str, ...]]:
     """The full names of each layer's parameters and persistent buffers, as in `network.state_dict()`.
 
     Returns:
-        Such as {"conv1": ("conv1.weight", "conv1.bias"), ...}, in the order in which the layers run; each key
-        of the state dict in exactly one layer.
+        By the layer's name, in the order in which the layers run; each key of the state dict in exactly one
+        layer.
 
     Raises:
         RelayError: A key of the state dict belongs to no layer or to several, a layer has no parameter, or

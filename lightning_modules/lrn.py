@@ -29,19 +29,19 @@ class LocalResponseNorm(nn.Module):
     the first and the last channel. Arguments, defaults and values are those of
     `torch.nn.LocalResponseNorm`. Krizhevsky et al. 2012, section 3.3, do not divide alpha by n.
 
-    Shapes: input (N, C, *) with at least three dimensions; the output has the input's shape, dtype and
+    Shapes: Input (N, C, *) with at least three dimensions; the output has the input's shape, dtype and
     memory format. bfloat16 and float16 are computed in float32 and rounded once, at the end, also under
     autocast (`torch.nn.LocalResponseNorm` returns float32 there).
 
     Args:
-        size: number of neighbouring channels in a window, at least 1; may exceed the number of channels.
-        alpha: multiplicative factor, divided by `size`.
+        size: Number of neighbouring channels in a window, at least 1; may exceed the number of channels.
+        alpha: Multiplicative factor, divided by `size`.
         beta: exponent.
-        k: additive constant.
+        k: Additive constant.
 
     Raises:
         ValueError: `size` is below 1, or the input has fewer than three dimensions.
-        TypeError: the input is not a floating-point tensor.
+        TypeError: The input is not a floating-point tensor.
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:

@@ -12,7 +12,7 @@ class Evaluation:
     """Metrics of a whole evaluation set.
 
     Attributes:
-        metrics: by name, those of `stages.metrics` that are computed from outputs and defined on this set.
+        metrics: By name, those of `stages.metrics` that are computed from outputs and defined on this set.
         confusion_matrix: counts, one row per true class and one column per predicted class.
     """
 

@@ -14,7 +14,7 @@ class AdaptiveAveragePool2d(nn.Module):
     Shapes: (N, C, H, W) -> (N, C, output_size, output_size).
 
     Args:
-        output_size: height and width of the output, at least 1.
+        output_size: Height and width of the output, at least 1.
     """
 
     def __init__(self, output_size: int) -> None:
@@ -39,7 +39,7 @@ def bins(size: int, output_size: int) -> Tensor:
     """Means over bins as a matrix of shape (output_size, size), float64; each row adds up to 1.
 
     Bin i covers floor(i size / output_size) up to, not including, ceil((i + 1) size / output_size), as in
-    `torch.nn.AdaptiveAvgPool2d`: bins overlap where size is no multiple, and repeat where it is less.
+    `torch.nn.AdaptiveAvgPool2d`: bins overlap where the size is not a multiple, and repeat where it is less.
     """
     matrix = torch.zeros(output_size, size, dtype=torch.float64, device="cpu")
     for i in range(output_size):

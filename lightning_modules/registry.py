@@ -8,9 +8,15 @@ from typing import Protocol, cast
 
 from torch import nn
 
-from lightning_modules.specification import Specification
+from lightning_modules.specification import Kind, Specification
 from stages.errors import RelayError, unknown_name
 
+_MODULES: dict[Kind, type[nn.Module] | tuple[type[nn.Module], ...]] = {
+    "convolution": nn.Conv2d,
+    "linear": nn.Linear,
+    "normalisation": (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm),
+    "block": nn.Module,
+}
 _PACKAGE = "lightning_modules.networks"
 
 
@@ -68,7 +74,8 @@ def build_network(
         (N, num_classes). `specification` gives its description.
 
     Raises:
-        RelayError: An argument is out of range or unknown.
+        RelayError: An argument is out of range or unknown, or the file describes modules that its network
+            does not have.
     """
     file = _file(name)
     check_width(file.SPECIFICATION, width)
@@ -76,7 +83,21 @@ def build_network(
     network = file.build(num_classes, dropout=dropout, initialisation=initialisation, seed=seed, **scaled)
     if find_specification(network) != file.SPECIFICATION:
         network.specification = file.SPECIFICATION  # type: ignore[assignment]  # torch thinks of modules only
+    _check_modules(network, file.SPECIFICATION)
     return network
+
+
+def _check_modules(network: nn.Module, described: Specification) -> None:
+    modules = dict(network.named_modules())
+    kinds: dict[str, Kind | None] = {path: None for path in described.taps.values()}
+    for path, kind in (kinds | {layer.path: layer.kind for layer in described.layers}).items():
+        wanted = nn.Module if kind is None else _MODULES[kind]
+        if not isinstance(modules.get(path), wanted):
+            found = type(modules[path]).__name__ if path in modules else "nothing"
+            raise RelayError(
+                f"lightning_modules/networks/{described.name}.py describes {path} as {kind or 'a tap'}, but "
+                f"in the network it is {found}"
+            )
 
 
 def check_width(network: Specification, width: float) -> None:

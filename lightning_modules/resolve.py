@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from lightning_modules.hardware import arithmetic
-from lightning_modules.initialisation import check_scheme
 from lightning_modules.registry import check_width, specification_named
 from lightning_modules.transfer_rule import transfer_rule
 from stages.config import Config
@@ -22,12 +21,11 @@ def resolve(config: Config, transferred: bool) -> Config:
         transfer rule's layers named one by one.
 
     Raises:
-        RelayError: The network or its initialisation is unknown, images are too small for it, it does not
+        RelayError: The network is unknown, images are too small for it, it does not
             come in this width, or the transfer rule is not one for its layers. The message says the key, the
             value and what is allowed.
     """
     network = specification_named(config.model.name)
-    check_scheme(config.model.initialisation)
     check_width(network, config.model.width)
     if config.data.image_size < network.least_size:
         raise RelayError(

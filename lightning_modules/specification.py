@@ -10,7 +10,7 @@ from stages.errors import RelayError
 from stages.recipe import RANGE
 
 Kind = Literal["convolution", "linear", "normalisation", "block"]
-"""A block is a module with others inside, such as a residual block."""
+"""A block is any other module, most often one with others inside, such as a residual block."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Layer:
     """One layer with parameters, as transfer rules, tables and figures name it.
 
     Attributes:
-        name: Such as "conv1" or "layer1.0".
+        name: As people know it. It may have dots.
         path: Of its module in the network, such as "features.0".
         kind: What that module is.
         tap: The tap where its features are taken, after its activation; None for a layer without, such as

@@ -27,15 +27,15 @@ def build_module(
     """The module of a stage run, ready to fit.
 
     Args:
-        recipe: the stage run's recipe.
-        seeds: its random streams.
-        train_counts: number of training images of each class; there are as many outputs.
-        weights: the file of weights that it starts from, or None for random weights.
-        checkpoint: the resume checkpoint that will be loaded into the module. If it holds the transfer
+        recipe: The stage run's recipe.
+        seeds: Its random streams.
+        train_counts: Number of training images of each class; there are as many outputs.
+        weights: The file of weights that it starts from, or None for random weights.
+        checkpoint: The resume checkpoint that will be loaded into the module. If it holds the transfer
             report, `weights` is not read. Checkpoints of earlier versions do not.
 
     Raises:
-        RelayError: if the checkpoint cannot be read or does not fit the network.
+        RelayError: If the checkpoint cannot be read or does not fit the network.
     """
     network = build_network(
         recipe.model.name,

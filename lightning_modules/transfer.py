@@ -190,8 +190,8 @@ def set_train_mode(network: nn.Module, report: TransferReport) -> None:
     """`network.train()`, but every module all of whose parameters are frozen is in evaluation mode.
 
     A frozen batch normalisation must not gather new running statistics, nor a frozen block drop activations:
-    what the frozen part computes would change although its parameters do not. Dropout that stands outside
-    such modules (between fc6 and fc7, say) regularises what is trained and stays on.
+    what the frozen part computes would change although its parameters do not. Dropout outside of such
+    modules regularises what is trained and stays on.
     """
     network.train()
     frozen = set(report.frozen)

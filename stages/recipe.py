@@ -26,6 +26,7 @@ SHORT_ID = 16
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
+Initialisation = Literal["lecun_normal", "krizhevsky", "caffe"]
 Augment = Literal["none", "flip", "dihedral"]
 RatioUnit = Literal["patch", "patient"]
 
@@ -41,11 +42,13 @@ Deviations = tuple[Annotated[Number, Gt(0)], Annotated[Number, Gt(0)], Annotated
 class Model:
     """The network."""
 
-    name: str = recipe("Which network; see docs/networks.md.")
+    name: str = recipe("Which network: a file of lightning_modules/networks.")
     dropout: Annotated[Number, Ge(0), Lt(1)] = recipe(
         "Probability of dropping a unit at the two fully connected layers (paper, section 6)."
     )
-    initialisation: str = recipe("How random weights are drawn; see `lightning_modules.initialisation`.")
+    initialisation: Initialisation = recipe(
+        "How random weights are drawn; see `lightning_modules.initialisation`."
+    )
     width: Annotated[Number, Gt(0), Le(1)] = recipe(
         "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out."
     )

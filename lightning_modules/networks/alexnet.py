@@ -5,11 +5,12 @@ from typing import ClassVar, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.initialisation import Initialisation, initialise_layers
+from lightning_modules.initialisation import initialise_layers
 from lightning_modules.lrn import LocalResponseNorm
 from lightning_modules.pooling import AdaptiveAveragePool2d
 from lightning_modules.specification import Layer, Specification
 from stages.errors import RelayError
+from stages.recipe import Initialisation
 
 SPECIFICATION = Specification(
     name="alexnet",
@@ -54,20 +55,20 @@ class AlexNet(nn.Module):
     n = 5, alpha = 1e-4, beta = 0.75; as printed, alpha is not divided by n, hence torch's alpha is 5e-4.
     Smaller or larger images reach fc6 through `adapt`, an average pool to 6x6, the identity at 224 px.
 
-    Shapes: images (N, in_channels, H, W) with H and W at least 63 px -> logits (N, num_classes).
+    Shapes: Images (N, in_channels, H, W) with H and W at least 63 px -> logits (N, num_classes).
 
     Args:
-        num_classes: number of outputs.
-        in_channels: channels of the images.
-        dropout: probability of dropping a unit after relu6 and relu7, in [0, 1].
-        initialisation: see `lightning_modules.initialisation.initialise`.
+        num_classes: Number of outputs.
+        in_channels: Channels of the images.
+        dropout: Probability of dropping a unit after relu6 and relu7, in [0, 1].
+        initialisation: See `lightning_modules.initialisation.initialise`.
         normalisation: `lrn`, or, to compare, `torch_lrn` (torch's own layer) or `none`.
-        width: share of the channels and units of every hidden layer, in (0, 1]; 1 is the network of 2012.
+        width: Share of the channels and units of every hidden layer, in (0, 1]; 1 is the network of 2012.
             Each layer keeps an even number of them, for its two groups.
-        seed: of the initial weights, each layer's its own stream; drawn from torch's generator if None.
+        seed: Of the initial weights, each layer's its own stream; drawn from torch's generator if None.
 
     Raises:
-        RelayError: an argument is out of range or unknown; in the forward pass, the images have another
+        RelayError: An argument is out of range or unknown; in the forward pass, the images have another
             number of channels or are smaller than 63 px.
     """
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torchvision.models import AlexNet as _AlexNet  # type: ignore[import-untyped]
 
-from lightning_modules.initialisation import Initialisation, initialise_layers
+from lightning_modules.initialisation import initialise_layers
 from lightning_modules.pooling import AdaptiveAveragePool2d
 from lightning_modules.specification import Layer, Specification
 from stages.errors import RelayError
+from stages.recipe import Initialisation
 
 SPECIFICATION = Specification(
     name="torchvision_alexnet",
@@ -51,17 +52,17 @@ class TorchvisionAlexNet(_AlexNet):  # type: ignore[misc]
     alexnet-owt-7be5be79.pth, loads as it is. `specification` says which of its modules is conv1 to fc8.
     Nothing is ever downloaded. Dropout stands before fc6 and fc7, and ReLUs work in place, as in torchvision.
 
-    Shapes: images (N, 3, H, W) with H and W at least 63 px -> logits (N, num_classes). 61,100,840 parameters
+    Shapes: Images (N, 3, H, W) with H and W at least 63 px -> logits (N, num_classes). 61,100,840 parameters
     at 1000 classes.
 
     Args:
-        num_classes: number of outputs.
-        dropout: probability of dropping an input of fc6 and fc7, in [0, 1].
-        initialisation: see `lightning_modules.initialisation.initialise`.
-        seed: of the initial weights, each layer's its own stream; drawn from torch's generator if None.
+        num_classes: Number of outputs.
+        dropout: Probability of dropping an input of fc6 and fc7, in [0, 1].
+        initialisation: See `lightning_modules.initialisation.initialise`.
+        seed: Of the initial weights, each layer's its own stream; drawn from torch's generator if None.
 
     Raises:
-        RelayError: an argument is out of range or unknown; in the forward pass, the images have another
+        RelayError: An argument is out of range or unknown; in the forward pass, the images have another
             number of channels than 3 or are smaller than 63 px.
     """
 

@@ -199,7 +199,7 @@ def test_a_sum_that_overflows_gives_zero_as_torchs():
         ),
     ],
 )
-@pytest.mark.filterwarnings("default")  # the compiler's own deprecations are not ours to mend
+@pytest.mark.filterwarnings("default")  # the compiler's own deprecations are not ours to fix
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_compiled_without_a_graph_break(backend, dtype):
     torch._dynamo.reset()

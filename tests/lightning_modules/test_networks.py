@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 import lightning_modules.networks
+from analysis.explain.cka import layer_grams
 from analysis.explain.layers import layer_names
+from analysis.explain.sanity_checks import randomisations
 from lightning_modules.initialisation import initialise
 from lightning_modules.networks import (
     build_network,
@@ -23,9 +26,15 @@ from lightning_modules.networks import (
     specification,
     specification_named,
 )
+from lightning_modules.resolve import resolve
 from lightning_modules.specification import Layer, Specification
+from lightning_modules.start import build_module
+from lightning_modules.transfer import set_train_mode, trainable_parameters
+from stages.build import build_recipe
 from stages.errors import RelayError
+from stages.seeds import Seeds
 from tests.helpers.networks import resnet18
+from tests.helpers.stage_helpers import composed
 
 KINDS = {
     "convolution": nn.Conv2d,
@@ -42,14 +51,14 @@ def with_resnet18(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lightning_modules.networks, "__path__", folders)
 
 
-@pytest.fixture(params=["alexnet", "torchvision_alexnet", "resnet18"])
+@pytest.fixture(params=[*network_names(), "resnet18"])
 def name(request: pytest.FixtureRequest, with_resnet18: None) -> str:
     chosen: str = request.param
     return chosen
 
 
 def test_the_networks() -> None:
-    assert network_names() == ("alexnet", "torchvision_alexnet")
+    assert {"alexnet", "torchvision_alexnet"} <= set(network_names())
 
 
 def shapes_only(name: str) -> nn.Module:
@@ -129,14 +138,15 @@ def test_copies_of_a_network_keep_their_specification(name: str) -> None:
     assert specification(copy.deepcopy(network)) == specification(network)
 
 
-def test_first_convolution(name: str) -> None:
+@pytest.mark.parametrize(("name", "size"), [("alexnet", 11), ("torchvision_alexnet", 11), ("resnet18", 7)])
+def test_first_convolution(with_resnet18: None, name: str, size: int) -> None:
     found = first_convolution(shapes_only(name))
-    assert (found.in_channels, found.kernel_size[0]) == (3, 7 if name == "resnet18" else 11)
+    assert (found.in_channels, found.kernel_size) == (3, (size, size))
 
 
 def test_a_network_that_is_not_scalable_comes_in_one_width(with_resnet18: None) -> None:
     with pytest.raises(
-        RelayError, match=r"model\.width is 0\.5; resnet18 comes in one width.*model=alexnet$"
+        RelayError, match=r"model\.width is 0\.5; resnet18 comes in one width.*choose model=alexnet"
     ):
         build_network("resnet18", 3, width=0.5)
 
@@ -145,7 +155,7 @@ def test_unknown_names_are_answered_with_similar_ones() -> None:
     with pytest.raises(RelayError, match=r"model\.name is 'alexnett'; did you mean alexnet"):
         specification_named("alexnett")
     with pytest.raises(
-        RelayError, match=r"model\.name is 'vgg'; it must be one of alexnet, torchvision_alexnet"
+        RelayError, match=r"model\.name is 'vgg'; it must be one of alexnet, .*torchvision_alexnet"
     ):
         build_network("vgg", 3)
 
@@ -253,3 +263,73 @@ def test_a_layer_without_parameters_is_not_one() -> None:
     network.specification = described  # type: ignore[assignment]
     with pytest.raises(RelayError, match="tiny: layer norm has no parameters"):
         layer_parameters(network)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": "bn1"}, r"resnet18\.py describes bn1 as convolution, but in the network it is BatchNorm2d"),
+        ({"path": "conv9"}, r"resnet18\.py describes conv9 as convolution, but in the network it is nothing"),
+    ],
+)
+def test_a_description_of_other_modules_is_refused(
+    with_resnet18: None, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], message: str
+) -> None:
+    module = __import__("lightning_modules.networks.resnet18", fromlist=["SPECIFICATION"])
+    first, *others = resnet18.SPECIFICATION.layers
+    wrong = replace(resnet18.SPECIFICATION, layers=(replace(first, **changes), *others[1:]))
+    monkeypatch.setattr(module, "SPECIFICATION", wrong)
+    monkeypatch.setattr(module, "build", lambda *_, **__: ResNet(BasicBlock, [2, 2, 2, 2]))
+    with torch.device("meta"), pytest.raises(RelayError, match=message):
+        build_network("resnet18", 2)
+
+
+# --- a new network, from its file to a child and to its analysis -------------------------------------------
+
+
+def test_a_new_network_is_trained_transferred_and_analysed(with_resnet18: None, tmp_path: Path) -> None:
+    typed = ("+stage=dld", "model.name=resnet18", "transfer.name=mine", "transfer.reinitialise=[layer4.1-fc]")
+    config = resolve(composed(*typed, "transfer.freeze=[conv1-layer1.1]"), True)
+    frozen = ("conv1", "bn1", "layer1.0", "layer1.1")
+    assert (config.transfer.reinitialise, config.transfer.freeze) == (("layer4.1", "fc"), frozen)
+    with pytest.raises(RelayError, match=r"data\.image_size is 31; resnet18 takes images of 32 px or more"):
+        resolve(composed(*typed, "data.image_size=31"), False)
+    with pytest.raises(RelayError, match=r"reinitialise of the rule feature is 'fc7'; did you mean fc\?"):
+        resolve(composed("+stage=dld", "model.name=resnet18"), True)
+
+    recipes = [build_recipe(config, data_digest="b" * 64, parent=parent) for parent in (None, "a" * 64)]
+    parent = build_module(recipes[0], Seeds.of(1), (1, 1, 1), None)
+    with torch.no_grad():
+        for _ in range(2):  # its normalisations have seen something
+            parent.network.train()(images(8))
+    weights = tmp_path / "model.ckpt"
+    torch.save(parent.network.state_dict(), weights)
+
+    child = build_module(recipes[1], Seeds.of(2), (1, 1, 1, 1, 1), weights)
+    fresh = {name for name in child.report.reinitialised if name.startswith(("layer4.1.", "fc."))}
+    assert fresh == set(child.report.reinitialised)
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    buffers = {f"layer4.1.bn{number}.{kind}" for number in (1, 2) for kind in statistics}
+    assert set(child.report.reinitialised_buffers) == buffers
+    before = tensors(parent.network)
+    optimiser = torch.optim.SGD(trainable_parameters(child.network), lr=0.1)
+    set_train_mode(child.network, child.report)
+    nn.functional.cross_entropy(child.network(images(4)), torch.arange(4)).backward()
+    optimiser.step()
+    for key, value in child.network.state_dict().items():
+        kept = value.shape == before[key].shape and torch.equal(value, before[key])
+        assert kept == key.startswith(tuple(f"{layer}." for layer in frozen)), key
+
+    taps = list(specification(child.network).feature_taps.values())
+    grams = layer_grams(child.network, images(4), taps)
+    assert (
+        list(grams)
+        == taps
+        == ["relu", *(f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1))]
+    )
+    steps = randomisations(child.network, ["layer4.0", "fc"], "lecun_normal", seed=9)
+    assert [name for name, _ in steps] == ["fc", "layer4.0"]
+
+
+def images(count: int) -> Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))

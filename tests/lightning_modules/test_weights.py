@@ -144,7 +144,7 @@ def test_home_and_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     _same(read_weights("~/x.pt"), _tensors())
 
 
-# What is no checkpoint.
+# What is not a checkpoint.
 
 
 def test_missing_and_folder(tmp_path: Path) -> None:

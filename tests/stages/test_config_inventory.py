@@ -162,7 +162,7 @@ KINDS: dict[str, tuple[str | None, float]] = {
 }
 SPECIAL: dict[str, Any] = {
     "data.mean": (0.1, 0.2, 0.3), "data.std": (0.1, 0.2, 0.3), "data.augment": "flip",
-    "ratio_unit": "patient",
+    "ratio_unit": "patient", "model.initialisation": "caffe",
     "trainer.precision": "bf16-mixed", "trainer.memory_format": "channels_last", "trainer.accelerator": "gpu",
     "logger.wandb": "online", "paths.lock": "soft",
     "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,

@@ -184,6 +184,7 @@ OTHER_VALUES: dict[type, Any] = {
     type(None): "c" * 64,
 }
 SPECIAL: dict[str, Any] = {
+    "model.initialisation": "caffe",
     "optim.gradient_clip": 1.0, "data.augment": "flip", "data.ratio_unit": "patient",
     "arithmetic.precision": "bf16-mixed", "arithmetic.memory_format": "channels_last", "plateau.length": 5,
     "transfer_layers.reinitialise": ("fc8",), "transfer_layers.freeze": ("conv1",),
