@@ -2,30 +2,18 @@
 
 python -m datamodules.prepare domain=dld source=FILES out=SET
 
-domain=NAME                  the set's domain, see the readers below
-reader=NAME                  what reads the files; the domain's usual reader if left out
-source=FOLDER                the files as the provider ships them
-out=FOLDER                   where the set goes; give it to training as {kind: packed, root: OUT}
-fraction=0.2                 share of the samples for evaluation, where the provider has no split of its own
-seed=0                       which split
-on_error=raise               raise: stop at a file that cannot be used; skip: leave it out and list it
-allow_crossing=false         accept groups and duplicates that are on both sides of the split
-duplicates=true              look for equal and nearly equal images on both sides
-workers=N                    processes; all cores if left out
-
-Each reader has keys of its own: `python -m datamodules.prepare domain=dld --help`. Stopped by Ctrl-C or
-a power cut, the same command goes on with what is missing.
+Stopped by Ctrl-C or a power cut, the same command goes on with what is missing.
 """
 
-import inspect
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
+from textwrap import fill
+from typing import Annotated, Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from annotated_types import Ge
 
 from datamodules.faults import OnError
 from datamodules.packing.finish import PackedSet, SplitRule
@@ -36,52 +24,50 @@ from stages.console.arguments import key_values
 from stages.console.output import bar, output, refuse
 from stages.errors import RelayError
 from stages.machine.resources import available_cores
+from stages.parameters import execution, group, parameters, tuples
+
+_NEEDED = ("domain", "reader", "source", "out")
 
 
-@dataclass
-class PrepareConfig:
-    """What the command takes, as KEY=VALUE; see this module's docstring."""
+@group
+class PrepareConfig(SplitRule):
+    """What the command takes, whatever the reader."""
 
-    domain: str
-    reader: str
-    source: str
-    out: str
-    fraction: float = 0.2
-    seed: int = 0
-    on_error: OnError = "raise"
-    allow_crossing: bool = False
-    duplicates: bool = True
-    workers: int = field(default_factory=available_cores)
+    domain: str = execution("The set's domain, see the readers below.")
+    reader: str = execution("What reads the files; the domain's usual reader if left out.")
+    source: str = execution("Folder with the files as the provider ships them.")
+    out: str = execution("Where the set goes; give it to training as {kind: packed, root: OUT}.")
+    on_error: OnError = execution(
+        "raise stops at a file that cannot be used; skip leaves it out and lists it.", default="raise"
+    )
+    workers: Annotated[int, Ge(1)] | None = execution("Processes; null: all cores.", default=None)
 
 
 def parse_arguments(arguments: Sequence[str], readers: Readers) -> tuple[PrepareConfig, Any]:
     """KEY=VALUE arguments: those of the command, and those of the reader.
 
     Raises:
-        RelayError: An unknown domain, reader or key, a value of another type, or a missing one.
+        RelayError: An unknown domain, reader or key, a value that is not allowed, or a missing one.
     """
     given = key_values(arguments)
     domain = given.get("domain", "")
     reader = choose_reader(readers, domain, given.get("reader"))
-    given["reader"] = reader
-    own = {each.name for each in fields(PrepareConfig)}
-    known = own | {each.name for each in fields(readers[reader].options)}
-    unknown = sorted(set(given) - known)
+    own, of_reader = parameters(PrepareConfig), parameters(readers[reader].options)
+    unknown = sorted(given.keys() - own.keys() - of_reader.keys())
     if unknown:
         raise RelayError(
             f"{unknown[0]!r} is not a key of domain={domain} reader={reader}; "
-            f"there are {', '.join(sorted(known))}"
+            f"there are {', '.join(sorted({*own, *of_reader}))}"
         )
     for key in ("source", "out"):
         if key not in given:
             raise RelayError(
                 f"{key} is missing: python -m datamodules.prepare domain={domain} source=IN out=OUT"
             )
-    config: PrepareConfig = _typed(PrepareConfig, {key: value for key, value in given.items() if key in own})
-    options = _typed(readers[reader].options, {key: value for key, value in given.items() if key not in own})
-    if not 0 < config.fraction < 1 or config.workers < 1:
-        raise RelayError("fraction must lie between 0 and 1, and workers be 1 or more")
-    return config, options
+    values: dict[str, Any] = {key: text if key in _NEEDED else _value(text) for key, text in given.items()}
+    values["reader"] = reader
+    config = PrepareConfig(**{key: value for key, value in values.items() if key in own})
+    return config, readers[reader].options(**{key: value for key, value in values.items() if key not in own})
 
 
 def prepare_set(config: PrepareConfig, options: Any, readers: Readers) -> PackedSet:
@@ -93,7 +79,6 @@ def prepare_set(config: PrepareConfig, options: Any, readers: Readers) -> Packed
     source = Path(config.source).expanduser()
     if not source.exists():
         raise RelayError(f"there is no {source}; give the provider's files as source=FOLDER")
-    rule = SplitRule(config.fraction, config.seed, config.allow_crossing, config.duplicates)
     with bar() as progress:
         task = progress.add_task("listing", total=None)
         survey = readers[config.reader].survey(source, options, config.on_error)
@@ -101,9 +86,9 @@ def prepare_set(config: PrepareConfig, options: Any, readers: Readers) -> Packed
         return pack(
             replace(survey, reader=config.reader),
             Path(config.out).expanduser(),
-            rule,
+            config,
             on_error=config.on_error,
-            workers=config.workers,
+            workers=config.workers or available_cores(),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
 
@@ -131,29 +116,42 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(130)
 
 
-def _typed(kind: type[Any], given: Mapping[str, str]) -> Any:
-    """A dataclass from text: each value is YAML, as in train.py's configuration, of its field's type."""
+def _value(text: str) -> Any:
+    """A value from its text, which is YAML as in train.py's configuration."""
     try:
-        return TypeAdapter(kind).validate_python({key: yaml.safe_load(value) for key, value in given.items()})
+        return tuples(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise RelayError(f"a value is not YAML: {str(error).splitlines()[0]}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RelayError(f"{where} is {first['input']!r}: {first['msg']}") from None
 
 
 def _help(arguments: Sequence[str], readers: Readers) -> str:
     """The command's keys and its readers; of the domain or reader that is named, the reader's keys too."""
     given = dict(argument.partition("=")[::2] for argument in arguments)
-    lines = [str(__doc__), "Readers:"]
+    lines = [
+        str(__doc__),
+        *_described(PrepareConfig),
+        "",
+        "Readers; each has keys of its own, see --help with it:",
+    ]
     for name, reader in sorted(readers.items(), key=lambda item: item[1].domain):
         usual = ", the usual one" if reader.usual else ""
         lines.append(f"  domain={reader.domain} reader={name}{usual}: {reader.title}")
     for name, reader in readers.items():
         if given.get("reader") == name or ("reader" not in given and given.get("domain") == reader.domain):
-            lines.append(f"\nKeys of reader={name}:\n{inspect.getdoc(reader.options)}")
+            lines += ["", f"Keys of reader={name}:", *_described(reader.options)]
     return "\n".join(lines)
+
+
+def _described(group: type) -> Iterator[str]:
+    """Each key of a group with its default and meaning, and what is allowed."""
+    found = parameters(group)
+    for entry in sorted(fields(group), key=lambda entry: entry.default is not MISSING):
+        about = found[entry.name]
+        assert about is not None
+        default = "" if entry.default is MISSING else yaml.safe_dump(entry.default, default_flow_style=True)
+        key = f"{entry.name}={default.removesuffix(chr(10)).removesuffix('...').strip()}"
+        text = f"{about.meaning} ({'; '.join(filter(None, (about.unit, about.allowed)))})"
+        yield fill(text, 110, initial_indent=f"  {key:<26}", subsequent_indent=" " * 28)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from annotated_types import Ge, Gt, Lt
 
 from datamodules.faults import Problem
 from datamodules.packing.crossing import Crossing, find_crossing
@@ -20,23 +21,22 @@ from datamodules.packing.units import Survey
 from datamodules.splits import check_split, split_by_group, split_report
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, write_text
+from stages.parameters import Number, group, recipe
 
 
-@dataclass(frozen=True)
+@group
 class SplitRule:
-    """How a set without a provider's split is divided, and what may cross.
+    """How a set without a provider's split is divided, and what may cross."""
 
-    Attributes:
-        fraction: Share of the samples for evaluation, in (0, 1).
-        seed: Which of the possible splits.
-        allow_crossing: Accept groups and duplicates that are on both sides; every report says so.
-        duplicates: Look for equal and nearly equal images on both sides.
-    """
-
-    fraction: float = 0.2
-    seed: int = 0
-    allow_crossing: bool = False
-    duplicates: bool = True
+    fraction: Annotated[Number, Gt(0), Lt(1)] = recipe(
+        "Share of the samples for evaluation, where the provider has no split of its own.", default=0.2
+    )
+    seed: Annotated[int, Ge(0)] = recipe("Which split.", default=0)
+    allow_crossing: bool = recipe(
+        "Accept groups and duplicates that are on both sides of the split; every report says so.",
+        default=False,
+    )
+    duplicates: bool = recipe("Look for equal and nearly equal images on both sides.", default=True)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ class Reader(Generic[_Options]):
     Attributes:
         domain: Domain of the sets that are made with it.
         title: What it reads, in a few words for the help.
-        options: A dataclass with a default for each field, which are the reader's own keys on the command
-            line; its docstring is their help.
+        options: A group of parameters (`stages.parameters`) with defaults: the reader's own keys on the
+            command line.
         survey: Lists a source without decoding it. Given the provider's folder, the options and what to do
             with files that cannot be used; raises RelayError where the source cannot be used.
         usual: Whether it reads the domain's files unless another reader is asked for.

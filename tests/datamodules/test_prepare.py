@@ -132,9 +132,9 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
         (["domain=dld", "source=x", "out=y", "labels={1: [}"], "a value is not YAML"),
         (
             ["domain=dld", "source=x", "out=y", "on_error=ignore"],
-            "should be 'raise' or 'skip'",
+            "on_error is 'ignore'; it must be one of raise, skip",
         ),
-        (["domain=dld", "source=x", "out=y", "fraction=1"], "fraction must lie between 0 and 1"),
+        (["domain=dld", "source=x", "out=y", "fraction=1"], "fraction is 1; it must be a number in (0, 1)"),
         (["domain=dld", "source=x", "out=y", "out=z"], "out is given twice"),
         (["domain=dld", "source"], "'source' is not KEY=VALUE"),
     ],

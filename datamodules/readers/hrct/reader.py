@@ -14,7 +14,7 @@ from pathlib import Path
 from datamodules.faults import Faults, OnError
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
-from datamodules.readers.hrct.classes import checked_class_map, compare_with_paper
+from datamodules.readers.hrct.classes import compare_with_paper
 from datamodules.readers.hrct.groups import group_of, notes_on_groups, patient_tags, read_groups
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile, find_slice_folders
 from datamodules.readers.hrct.options import HrctOptions
@@ -42,7 +42,6 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         RelayError: An option cannot be followed, there is nothing to cut, some slices have Hounsfield units
             and some not, or something cannot be used and `on_error` is `raise`.
     """
-    options.check()
     faults = Faults(on_error)
     folders, secret = find_slice_folders(source.expanduser(), faults)
     if not folders:
@@ -50,7 +49,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         raise RelayError(
             "source has no slices; expected PATIENT/... with DICOM files or image slices, or Imgs and GT."
         )
-    class_map = checked_class_map(options.class_map)
+    class_map = options.plain_class_map()
     groups = read_groups(options.groups)
     series, passed_over = _series(folders, options, class_map, faults)
     grouped = list(_grouped(series, groups, faults))

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from pydantic import Strict
 
 from datamodules.domain import SideName
 from datamodules.faults import Faults, OnError
@@ -16,9 +17,10 @@ from datamodules.packing.units import Survey, Unit
 from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchive, check_checksums
 from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
 from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders
-from datamodules.readers.ilsvrc.images import ImageEntry, PackedEntries, Packer, image_name
-from datamodules.readers.ilsvrc.units import ImageUnit, Layout
+from datamodules.readers.ilsvrc.images import PackedEntries, Packer, image_name
+from datamodules.readers.ilsvrc.units import ImageUnit
 from stages.errors import RelayError
+from stages.parameters import execution, group, recipe
 
 DECODER_VERSION = 1
 """Part of a set's settings; raise it when the pixels that `datamodules.pixels.jpeg` makes change."""
@@ -29,45 +31,25 @@ _KAGGLE = "ILSVRC/Data/CLS-LOC"
 _SIDES: tuple[SideName, SideName] = ("train", "val")
 
 
-@dataclass(frozen=True)
+@group
 class IlsvrcOptions:
-    """How ILSVRC2012 is read.
+    """How ILSVRC2012 is read."""
 
-    Attributes:
-        classes: WNIDs, or terms of synsets such as "tench"; none for all.
-        size: Side of the images in pixels: the shorter side is resized to it, then the centre is cropped.
-        checksums: Whether the archives are compared with the published MD5 sums, which takes minutes.
-        images_per_unit: Images that are read as one piece of work.
-    """
+    classes: Annotated[tuple[str, ...], Strict(False)] = recipe(
+        "WNIDs, or terms of synsets such as tench; none for all.", default=()
+    )
+    size: Annotated[int, Ge(1), Le(4096)] = recipe(
+        "Side of the images: the shorter side is resized to it, then the centre is cropped.",
+        unit="px",
+        default=224,
+    )
+    checksums: bool = execution(
+        "Whether the archives are compared with the published MD5 sums, which takes minutes.", default=False
+    )
+    images_per_unit: Annotated[int, Ge(1)] = recipe("Images that are read as one piece of work.", default=256)
 
-    classes: tuple[str, ...] = ()
-    size: int = 224
-    checksums: bool = False
-    images_per_unit: int = 256
 
-
-class _Listed(Protocol):
-    """A side of the set, as an archive or a folder.
-
-    Attributes:
-        location: The file or folder.
-        layout: How the images lie there.
-        classes: WNIDs, sorted.
-        missing: How many validation images of the ground truth are not there.
-        ignored: Number of files that are not images by their suffix.
-    """
-
-    @property
-    def location(self) -> Path: ...
-    @property
-    def layout(self) -> Layout: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def missing(self) -> int: ...
-    @property
-    def ignored(self) -> int: ...
-    def images(self, classes: tuple[str, ...]) -> Iterator[tuple[str, list[ImageEntry]]]: ...
+_Listed = TrainArchive | ValArchive | ClassFolders | FlatFolder
 
 
 def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
@@ -80,12 +62,11 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
     Kaggle's copy is read as it unpacks: folders below `ILSVRC/Data/CLS-LOC`, and its two `LOC_` files.
 
     Raises:
-        RelayError: An option is out of range; a side is missing; an archive has a wrong checksum, is cut
+        RelayError: A side is missing; an archive has a wrong checksum, is cut
             short or damaged or has paths that leave its folder; the devkit is damaged; a class is unknown,
             missing or empty; or an image cannot be used (zero bytes, a broken link) or is missing and
             `on_error` is `raise`.
     """
-    _check_options(options)
     source = Path(existing_root(str(source)))
     if options.checksums:
         check_checksums(source)
@@ -120,13 +101,6 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
         settings,
         content.hexdigest(),
     )
-
-
-def _check_options(options: IlsvrcOptions) -> None:
-    if not 1 <= options.size <= 4096:
-        raise RelayError(f"size is {options.size} pixels; set it to 1 to 4096, such as 224.")
-    if options.images_per_unit < 1:
-        raise RelayError(f"images_per_unit is {options.images_per_unit}; set it to 1 or more, such as 256.")
 
 
 def _listed(source: Path, side: SideName, names: ClassNames) -> _Listed:

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
+from pydantic import Strict
 
 from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.files.names import first_and_more
@@ -16,34 +19,46 @@ from datamodules.readers.texture.names import CURET_MATERIALS, KTH_TIPS_MATERIAL
 from datamodules.readers.texture.pixels import decoded, file_bytes, resized
 from datamodules.readers.texture.region import textured_square
 from stages.errors import RelayError
+from stages.parameters import Says, group, recipe
 
 _VERSION = 1  # raise it when pixels, names or groups change
 _FILES_A_UNIT = 200
 _CONDITIONS = {"columbia": 205, "oxford": 92, "kth-tips": 81}  # images per class, as published
-_TOGETHER = ("condition", "scale", "none")
+
+Together = Literal["condition", "scale", "none"]
+Materials = Annotated[
+    tuple[Annotated[int, Ge(1), Le(len(CURET_MATERIALS))], ...],
+    Strict(False),
+    Says(f"a list of numbers of samples, 1 to {len(CURET_MATERIALS)}"),
+]
 
 
-@dataclass(frozen=True)
+@group
 class TextureOptions:
-    """How a texture database is read.
+    """How a texture database is read."""
 
-    Attributes:
-        size: Side of the samples in pixels; bicubic, from the largest centred square (the full release: from
-            the largest square inside the material).
-        color: Whether samples have three channels; grey is ITU-R 601-2 luma.
-        together: What the split keeps on one side: `condition`, all images of one viewing and lighting
-            condition, of every material (KTH-TIPS: pose and light, at every scale); `scale`, all images of
-            one of KTH-TIPS' scales; `none`, each image on its own.
-        least: Pixels that the side of the material's square must have in the full release; 200 leaves 92 of
-            the 205 conditions in the providers' usual selection.
-        materials: Numbers of the CUReT samples to take, of KTH-TIPS too; all where it is empty.
-    """
-
-    size: int = 224
-    color: bool = False
-    together: str = "condition"
-    least: int = 200
-    materials: list[int] = field(default_factory=list)
+    size: Annotated[int, Ge(1), Le(4096)] = recipe(
+        "Side of the samples; bicubic, from the largest centred square (the full release: from the largest "
+        "square inside the material).",
+        unit="px",
+        default=224,
+    )
+    color: bool = recipe("Whether samples have three channels; grey is ITU-R 601-2 luma.", default=False)
+    together: Together = recipe(
+        "What the split keeps on one side: condition, all images of one viewing and lighting condition, of "
+        "every material (KTH-TIPS: pose and light, at every scale); scale, all images of one of KTH-TIPS' "
+        "scales; none, each image on its own.",
+        default="condition",
+    )
+    least: Annotated[int, Ge(1)] = recipe(
+        "Least side of the material's square in the full release; 200 leaves 92 of the 205 conditions in the "
+        "providers' usual selection.",
+        unit="px",
+        default=200,
+    )
+    materials: Materials = recipe(
+        "Numbers of the CUReT samples to take, of KTH-TIPS too; none for all.", default=()
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class TextureUnit:
     images: tuple[TextureImage, ...]
     size: int
     color: bool
-    together: str
+    together: Together
     least: int
 
     @property
@@ -133,10 +148,9 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
         The survey; units of 200 images.
 
     Raises:
-        RelayError: An option is out of range, the source is not a folder, has no images of a known layout or
+        RelayError: The source is not a folder, has no images of a known layout or
             of several; with `on_error="raise"` also the first file that cannot be used, and missing classes.
     """
-    _check_options(options)
     if not source.is_dir():
         raise RelayError("the source is not a folder; give the folder that holds the class folders or zips.")
     faults = Faults(on_error)
@@ -176,18 +190,6 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
         },
         secret="\n".join(sorted(image.path for image in images)),
     )
-
-
-def _check_options(options: TextureOptions) -> None:
-    if not 1 <= options.size <= 4096:
-        raise RelayError(f"size is {options.size}; give the side of the samples in pixels, such as 224.")
-    if options.together not in _TOGETHER:
-        raise RelayError(f"together is {options.together!r}; choose one of {', '.join(_TOGETHER)}.")
-    if options.least < 1:
-        raise RelayError(f"least is {options.least}; give a number of pixels of 1 or more, such as 200.")
-    wrong = [number for number in options.materials if not 1 <= number <= len(CURET_MATERIALS)]
-    if wrong:
-        raise RelayError(f"materials has {wrong[0]}; CUReT's samples are 1 to {len(CURET_MATERIALS)}.")
 
 
 def _check_one_database(images: list[TextureImage], options: TextureOptions, faults: Faults) -> None:
@@ -241,7 +243,7 @@ def _notes(images: list[TextureImage]) -> list[str]:
     return notes
 
 
-def _group(image: TextureImage, together: str) -> str:
+def _group(image: TextureImage, together: Together) -> str:
     if together == "none":
         return _name(image)
     return f"scale {image.scale}" if together == "scale" else f"condition {image.condition}"

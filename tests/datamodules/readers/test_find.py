@@ -24,17 +24,12 @@ import numpy as np
 
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Sample, Survey
+from stages.parameters import group, recipe
 
 
-@dataclass(frozen=True)
+@group
 class Options:
-    """Options of the reader of arrays.
-
-    Attributes:
-        brighter: Hounsfield units that are added.
-    """
-
-    brighter: int = 0
+    brighter: int = recipe("Hounsfield units that are added.", default=0)
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ def test_the_help_lists_readers_and_the_keys_of_those_asked_for(
     assert "Keys of reader" not in shown
     main(["domain=dld", "--help"])
     shown = capsys.readouterr().out
-    assert "brighter: Hounsfield units that are added." in shown and "mm_per_pixel" in shown
+    assert "brighter=0" in shown and "Hounsfield units that are added." in shown and "mm_per_pixel" in shown
     main(["domain=dld", "reader=arrays", "--help"])
     shown = capsys.readouterr().out
     assert "brighter" in shown and "mm_per_pixel" not in shown

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
+from datamodules.prepare import parse_arguments
+from datamodules.readers.find import find_readers
 from datamodules.readers.texture.names import CURET_MATERIALS, KTH_TIPS_MATERIALS
 from datamodules.readers.texture.reader import TextureOptions, survey
 from datamodules.readers.texture.region import textured_square
@@ -223,8 +224,8 @@ def test_counts_that_differ_from_the_published_ones_are_noted(tmp_path: Path) ->
 
 
 def test_the_options_can_be_given_on_a_command_line() -> None:
-    given = OmegaConf.from_dotlist(["size=64", "materials=[1,2]", "together=scale"])
-    merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TextureOptions), given))
+    arguments = ["domain=texture", "source=x", "out=y", "size=64", "materials=[1,2]", "together=scale"]
+    _, merged = parse_arguments(arguments, find_readers())
     assert merged == TextureOptions(size=64, materials=[1, 2], together="scale")
 
 
