@@ -147,8 +147,8 @@ class RelaySweeper(BasicSweeper):
                     f"process={process} composes to the process {config.process.name}: write several names "
                     "with commas and without brackets, and in conf/process/NAME.yaml name: NAME"
                 )
-            self._check_rules(config.process, overrides)
-        asked = Request.of(config, chain, [text for text in overrides if not text.startswith("process.")])
+            self._check_rules(config.process, _without_process(overrides))
+        asked = Request.of(config, chain, _without_process(overrides))
         for seed, source_seed, ratio in itertools.product(seeds, source_seeds, ratios):
             yield replace(asked, seed=seed, source_seed=source_seed, data_ratio=ratio)
 
@@ -170,6 +170,11 @@ class RelaySweeper(BasicSweeper):
         """Compose as a job will."""
         assert isinstance(self.config, DictConfig)
         return to_config(with_absolute_paths(self._loader.load_sweep_config(self.config, list(overrides))))
+
+
+def _without_process(overrides: Iterable[str]) -> list[str]:
+    """Overrides of a stage: keys of the process, which the request has taken, are not among them."""
+    return [text for text in overrides if not text.startswith("process.")]
 
 
 def _settings(override: Override) -> list[str]:

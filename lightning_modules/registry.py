@@ -42,6 +42,11 @@ def network_names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
 
 
+def default_taps() -> tuple[str, ...]:
+    """The default taps of all networks, each once."""
+    return tuple(dict.fromkeys(specification_named(name).default_tap for name in network_names()))
+
+
 def specification_named(name: str) -> Specification:
     """The specification of the network that `model.name` names; nothing is built.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lightning_modules.registry import find_specification
+from lightning_modules.registry import default_taps, find_specification
 from stages.errors import RelayError
 
 
@@ -35,18 +35,25 @@ def layer_names(network: nn.Module) -> dict[str, str]:
 def tap_of(network: nn.Module, name: str | None) -> str:
     """The module that is asked for, or else the default tap of the network's specification.
 
+    A network without a specification has the default tap of a known network if one of its modules has that
+    name.
+
     Raises:
-        RelayError: If none is asked for and the network has no specification.
+        RelayError: If none is asked for and there is no default.
     """
     if name is not None:
         return name
     described = find_specification(network)
-    if described is None:
-        raise RelayError(
-            f"{type(network).__name__} has no specification and so no default layer; give one of its layers, "
-            f"{', '.join(layer_names(network)) or 'none'}"
-        )
-    return described.default_tap
+    if described is not None:
+        return described.default_tap
+    names = layer_names(network)
+    for tap in default_taps():
+        if tap in names:
+            return tap
+    raise RelayError(
+        f"{type(network).__name__} has no specification and so no default layer; give one of its layers, "
+        f"{', '.join(names) or 'none'}"
+    )
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:

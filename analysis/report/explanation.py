@@ -65,9 +65,9 @@ class Context:
 
 
 def _default_taps() -> str:
-    from lightning_modules.networks import network_names, specification_named  # loads torch
+    from lightning_modules.registry import default_taps  # loads torch
 
-    return "|".join(dict.fromkeys(specification_named(name).default_tap for name in network_names()))
+    return "|".join(default_taps())
 
 
 @dataclass(frozen=True)

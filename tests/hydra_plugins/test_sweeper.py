@@ -219,6 +219,16 @@ def test_a_process_with_an_unknown_rule_is_refused(desk: Desk, line: str, messag
     assert message in " ".join(answer.err.split())
 
 
+@pytest.mark.parametrize("key", ["between", "transfer"])
+def test_a_process_s_rule_is_typed(desk: Desk, key: str) -> None:
+    """Its own rule moves the ids from the stage on that has it."""
+    usual = list(desk.train("-m", "process=two_stage", "plan=true").states())
+    answer = desk.train("-m", "process=two_stage", f"process.{key}=conv_only", "plan=true")
+    assert answer.code == 0, answer.err
+    same = [one == other for one, other in zip(answer.states(), usual, strict=True)]
+    assert same == [True, key == "transfer", False]
+
+
 def test_a_users_own_rule(desk: Desk) -> None:
     (desk.folder / "my" / "transfer").mkdir(parents=True)
     text = "name: mine\nreinitialise: [fc8]\nfreeze: [conv1]\n"

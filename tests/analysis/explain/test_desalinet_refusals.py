@@ -1,5 +1,6 @@
 """Networks that have no backward path are refused, and the message names what matters."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
@@ -314,3 +315,9 @@ def test_a_layer_that_never_runs_is_named() -> None:
     chain.spare = nn.ReLU()
     with pytest.raises(RelayError, match="spare did not run in Between's forward pass"):
         backward(chain, draw(2, 3, 8, 8), "spare")
+
+
+def test_a_network_without_a_specification_has_the_default_layer_of_a_known_one() -> None:
+    named = nn.Sequential(OrderedDict(conv1=nn.Conv2d(3, 4, 3), relu1=nn.ReLU(), pool5=nn.MaxPool2d(2)))
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(backward(named, images), backward(named, images, layer="pool5"))
