@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from stages.config import Config, to_config
 from stages.console.arguments import flags_first
-from stages.console.output import output, refuse, silence_known_warnings
+from stages.console.output import output, refuse
 from stages.console.summary import plan_table, result_table
 from stages.errors import RelayError
 from stages.job import Job, failure
@@ -105,7 +105,6 @@ def train(job: Job, listing: "Listing") -> None:
     from lightning_modules.start import build_module
 
     config, recipe, folder = job.config, job.recipe, job.folder
-    silence_known_warnings()
     threads = config.trainer.threads or available_cores()
     torch.set_num_threads(threads)
     seeds = Seeds.of(recipe.seed)

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from callbacks.checkpoint import AtomicCheckpointIO
+from stages.console.output import silence_known_warnings
 from stages.job import Job
 
 
@@ -19,6 +20,7 @@ def build_trainer(job: Job, callbacks: Sequence[pl.Callback], checkpoints: Atomi
         callbacks: what watches it.
         checkpoints: how resume checkpoints are written and read.
     """
+    silence_known_warnings()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # banners and tips
     return pl.Trainer(
         accelerator=job.config.trainer.accelerator,

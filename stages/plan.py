@@ -1,8 +1,7 @@
 """The plan: chains become a graph of stage runs in which every recipe occurs once."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -252,66 +251,6 @@ def source_of(config: Config) -> Source:
             f"stage {stage.name}: data={config.data.name} has no domain {stage.domain!r}; it has {known}"
         )
     return config.data.domains[stage.domain]
-
-
-def job_overrides(
-    plan: Plan,
-    run: StageRun,
-    store: Store,
-    *,
-    index: int,
-    count: int,
-    images_after: int,
-    execution: Sequence[str] = (),
-) -> list[str]:
-    """Hydra overrides with which a job composes exactly this stage run, in any process and folder.
-
-    The job computes the id again and refuses to train another one, so it notices an edit of `conf/` that
-    was made while it was queued. `execution` are further overrides, of keys that do not enter the id.
-    """
-    config, recipe = run.config, run.recipe
-    overrides = [
-        *run.overrides,
-        f"+stage={run.stage}",
-        *_layers(recipe),
-        f"seed={config.seed}",
-        "source_seed=null",
-        f"data_ratio={config.data_ratio}",
-        f"trainer.precision={recipe.arithmetic.precision}",
-        f"trainer.memory_format={recipe.arithmetic.memory_format}",
-        f"init_from={_quoted(config.init_from)}",
-        f"paths.runs_dir={_quoted(str(store.runs_dir))}",
-        f"paths.data_dir={_quoted(config.paths.data_dir)}",
-        f"paths.cache_dir={_quoted(config.paths.cache_dir)}",
-        f"job.chain=[{','.join(run.chain)}]",
-        f"job.parent={recipe.parent or 'null'}",
-        f"job.id={run.id}",
-        f"job.index={index}",
-        f"job.count={count}",
-        f"job.images_after={images_after}",
-        *execution,
-    ]
-    return overrides
-
-
-def _layers(recipe: Recipe) -> list[str]:
-    """The layers of a run's transfer rule as overrides: one by one, as the plan has resolved them."""
-    if recipe.transfer_layers is None:
-        return []
-    return [
-        f"transfer.{key}=[{','.join(map(_quoted, layers))}]"
-        for key, layers in asdict(recipe.transfer_layers).items()
-    ]
-
-
-def _quoted(text: str | None) -> str:
-    """A string as Hydra's override grammar quotes it."""
-    if text is None:
-        return "null"
-    # Hydra takes a backslash for itself, except in front of a quote.
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return f"'{escaped}{chr(92) * trailing}'"
 
 
 def parent_folder(store: Store, chain: Sequence[str], parent: str | None) -> RunFolder | None:

@@ -7,8 +7,9 @@ from itertools import zip_longest
 from typing import Any
 
 from stages.errors import RelayError
+from stages.job_overrides import job_overrides
 from stages.outcome import Outcome
-from stages.plan import Plan, StageRun, describe, job_overrides
+from stages.plan import Plan, StageRun, describe
 from stages.store import RunFolder, Store
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def run_plan(
         plan: what was asked for.
         store: where it is kept.
         launch: runs jobs, each a list of Hydra overrides, given the number of the first.
-        execution: Hydra overrides for every job; see `stages.plan.job_overrides`.
+        execution: Hydra overrides for every job; see `stages.job_overrides`.
         watch: a context around the wait for a batch, made from its runs and the outcomes so far.
 
     Returns:
@@ -62,7 +63,6 @@ def run_plan(
             launched += 1
             jobs.append(
                 job_overrides(
-                    plan,
                     run,
                     store,
                     index=launched,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from stages.build import build_recipe
 from stages.config import Config, to_config
-from stages.plan import Plan, job_overrides, source_of
+from stages.job_overrides import job_overrides
+from stages.plan import Plan, source_of
 from stages.request import Request
 from stages.store import Store
 from tests.helpers.stage_helpers import by_chain, compose_dict, compose_stage, fake_identify, plan_of, request
@@ -28,7 +29,7 @@ def recomposed(overrides: list[str]) -> tuple[Config, str]:
 
 
 def overrides_of(plan: Plan, chain: tuple[str, ...], store: Store) -> list[str]:
-    return job_overrides(plan, by_chain(plan)[chain], store, index=2, count=3, images_after=99)
+    return job_overrides(by_chain(plan)[chain], store, index=2, count=3, images_after=99)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_job_overrides_compose_the_planned_run(
 def test_the_overrides_of_a_job_do_not_sweep(tmp_path: Path) -> None:
     plan = plan_of(request(*TWO_STAGE, ratio=0.2))
     for run in plan.runs.values():
-        texts = job_overrides(plan, run, Store(tmp_path / "a,b"), index=1, count=1, images_after=0)
+        texts = job_overrides(run, Store(tmp_path / "a,b"), index=1, count=1, images_after=0)
         assert not any(
             parsed.is_sweep_override() for parsed in OverridesParser.create().parse_overrides(texts)
         )

@@ -1,0 +1,75 @@
+"""Hydra overrides with which a job composes the stage run that was planned."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from stages.plan import StageRun
+from stages.recipe import Recipe
+from stages.store import Store
+
+
+def job_overrides(
+    run: StageRun,
+    store: Store,
+    *,
+    index: int,
+    count: int,
+    images_after: int,
+    execution: Sequence[str] = (),
+) -> list[str]:
+    """Hydra overrides with which a job composes exactly this stage run, in any process and folder.
+
+    The job computes the id again and refuses to train another one, so it notices an edit of `conf/` that
+    was made while it was queued.
+
+    Args:
+        run: a planned stage run.
+        store: where it is kept.
+        index: its number in the sweep, from 1.
+        count: number of stage runs in the sweep.
+        images_after: most images that later stage runs train on.
+        execution: more overrides, of keys that are not part of the id.
+    """
+    config, recipe = run.config, run.recipe
+    return [
+        *run.overrides,
+        f"+stage={run.stage}",
+        *_layers(recipe),
+        f"seed={config.seed}",
+        "source_seed=null",
+        f"data_ratio={config.data_ratio}",
+        f"trainer.precision={recipe.arithmetic.precision}",
+        f"trainer.memory_format={recipe.arithmetic.memory_format}",
+        f"init_from={_quoted(config.init_from)}",
+        f"paths.runs_dir={_quoted(str(store.runs_dir))}",
+        f"paths.data_dir={_quoted(config.paths.data_dir)}",
+        f"paths.cache_dir={_quoted(config.paths.cache_dir)}",
+        f"job.chain=[{','.join(run.chain)}]",
+        f"job.parent={recipe.parent or 'null'}",
+        f"job.id={run.id}",
+        f"job.index={index}",
+        f"job.count={count}",
+        f"job.images_after={images_after}",
+        *execution,
+    ]
+
+
+def _layers(recipe: Recipe) -> list[str]:
+    """The layers of a run's transfer rule as overrides: one by one, as the plan has resolved them."""
+    if recipe.transfer_layers is None:
+        return []
+    return [
+        f"transfer.{key}=[{','.join(map(_quoted, layers))}]"
+        for key, layers in asdict(recipe.transfer_layers).items()
+    ]
+
+
+def _quoted(text: str | None) -> str:
+    """A string as Hydra's override grammar quotes it."""
+    if text is None:
+        return "null"
+    # Hydra takes a backslash for itself, except in front of a quote.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{chr(92) * trailing}'"
