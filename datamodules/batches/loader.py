@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from datamodules.batches.sampler import EpochBatches
 from datamodules.domain import Side
@@ -109,7 +110,14 @@ class EpochLoader:
             yield result
 
     def close(self) -> None:
-        """Stop the workers; they start again when batches are asked for."""
+        """Stop the workers; they start again when batches are asked for.
+
+        Not left to the garbage collector: after an error it finds the queues closed, and each worker keeps it
+        waiting for five seconds.
+        """
+        iterator = None if self._loader is None else self._loader._iterator
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            iterator._shutdown_workers()
         self._loader = None
 
     def _start_workers(self) -> DataLoader[Batch]:

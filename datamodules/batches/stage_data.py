@@ -119,6 +119,10 @@ class StageData(LightningDataModule):
             seed = seeded_word(self._augment_seed, self.trainer.current_epoch)
         return batch._replace(images=self._preprocess(batch.images, seed, batch.indices))
 
+    def on_exception(self, exception: BaseException) -> None:
+        """Stop the workers: after an error Lightning does not call `teardown`."""
+        self.teardown("fit")
+
     def teardown(self, stage: str) -> None:
         """Stop the workers."""
         for loader in self._loaders:

@@ -202,9 +202,11 @@ def test_damaged_file_found_by_a_worker_is_one_clear_error(tmp_path: Path) -> No
     domain = prepared(tmp_path, limit=0)
     path = tmp_path / "data" / "train" / "brick" / "004.png"
     path.write_bytes(path.read_bytes()[:50])
+    before = set(child_processes())
     for workers in (0, 1):
         with pytest.raises(RelayError, match=r"^image .*brick.004\.png cannot be read: [^\n]*$"):
             fit(tmp_path, stage_data(domain, workers=workers), 1)
+        assert set(child_processes()) <= before, "workers end with an error too"
 
 
 def test_workers_end_with_the_fit(tmp_path: Path) -> None:
