@@ -3,6 +3,10 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -14,3 +18,33 @@ sys.dont_write_bytecode = False
 # A shell starts what runs in its background with SIGINT ignored, and its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+COLLECTED = pytest.StashKey[set[Path]]()
+STARTS_PROGRAMS = [Path(__file__).parent / name for name in ("relay", "slurm", "analysis/visualize")]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark whole folders slow, and begin with their files: no process ends alone with a long one."""
+    config.stash[COLLECTED] = {item.path for item in items}
+    places = [[folder in item.path.parents for folder in STARTS_PROGRAMS] for item in items]
+    for item, place in zip(items, places, strict=True):
+        if any(place):
+            item.add_marker(pytest.mark.slow)
+    items[:] = [
+        item for _, item in sorted(zip(places, items, strict=True), key=lambda pair: pair[0], reverse=True)
+    ]
+
+
+@pytest.fixture
+def collected(request: pytest.FixtureRequest) -> set[Path]:
+    """Files in which tests were found, whatever is then deselected."""
+    return request.config.stash[COLLECTED]
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_torch_as_before() -> Iterator[None]:
+    """A trainer leaves deterministic algorithms switched on, for whatever test comes next."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.use_deterministic_algorithms(False)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from rich.console import Console
 
 import callbacks.progress
 from callbacks import SweepProgress, progress_of
@@ -100,8 +101,8 @@ def test_only_the_first_process_reports(
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Standard output is a terminal; the process's one console is made anew for it and after it."""
-    values = {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1", "COLUMNS": "160", "TERM": "xterm"}
-    for name, value in values.items():
+    monkeypatch.setattr(Console, "is_terminal", True)
+    for name, value in {"COLUMNS": "160", "TERM": "xterm"}.items():
         monkeypatch.setenv(name, value)
     output.cache_clear()
     yield

@@ -195,6 +195,7 @@ def test_a_full_disk_is_one_message_and_the_next_start_goes_on(
     assert (tmp_path / "set" / "set.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_read(tmp_path: Path) -> None:
     source = lungs(tmp_path / "scans", patients=24)
     out = tmp_path / "set"

@@ -104,6 +104,7 @@ def chains(jobs: list[list[str]]) -> list[str]:
     return [text.removeprefix("job.chain=") for job in jobs for text in job if text.startswith("job.chain=")]
 
 
+@pytest.mark.slow
 def test_the_plan_of_table_2_as_a_user_types_it(tmp_path: Path) -> None:
     """A process of its own, started in another folder: 23 of 40 stage runs, and nothing is written."""
     command = [sys.executable, str(PROJECT / "train.py"), *TABLE_2, "plan=true", "-m"]

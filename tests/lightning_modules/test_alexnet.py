@@ -250,6 +250,7 @@ def test_layers_without_a_scheme_are_refused():
         initialise(nn.ReLU(), AlexNet.specification.layers[0], "caffe", 0)
 
 
+@pytest.mark.slow
 def test_two_runs_from_one_seed_end_with_the_same_bits(network):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

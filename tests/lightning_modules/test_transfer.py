@@ -451,6 +451,7 @@ def test_alexnet_feature(parent: AlexNet) -> None:
     assert sum(sizes[name] for name in report.reinitialised) == 16_781_312 + 7 * 4097
 
 
+@pytest.mark.slow
 def test_from_a_file_and_torchvision(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -108,7 +108,9 @@ die()
 
 
 @pytest.mark.parametrize(
-    ("moment", "left"), [("while writing", OLD), ("before the rename", OLD), ("after", NEW)]
+    ("moment", "left"),
+    [("while writing", OLD), ("before the rename", OLD), ("after", NEW)],
+    ids=["while writing", "before the rename", "after"],  # not the bytes
 )
 def test_a_killed_writer(tmp_path: Path, moment: str, left: bytes) -> None:
     path = tmp_path / "file"

@@ -26,6 +26,7 @@ def test_there_are_experiments() -> None:
     assert {"paper", "real", *EMBEDDED} == set(EXPERIMENTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_runs_for_a_moment(experiment: str, tmp_path: Path) -> None:
     """Those on generated images are only planned: test_multirun runs them."""

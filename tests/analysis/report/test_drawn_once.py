@@ -18,6 +18,8 @@ from analysis.report.page import Section
 from analysis.report.processes import process_labels, styles_of
 from tests.helpers.fake_explained import fake_explained
 
+pytestmark = pytest.mark.slow
+
 Labels = dict[str, str]
 Styles = dict[str, ProcessStyle]
 NAMES = ["frequencies", "layers", "maps"]

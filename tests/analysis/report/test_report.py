@@ -21,6 +21,8 @@ from analysis.runs.arguments import key_values
 from stages.errors import RelayError
 from tests.helpers.report_helpers import small_study
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = re.compile(r"PATIENT|slice-")
 
 

@@ -20,6 +20,8 @@ from tests.helpers.fake_explained import fake_explained, fake_shown
 from tests.helpers.relay import PROJECT, environment
 from tests.helpers.report_helpers import small_study
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = re.compile(r"PATIENT|slice-")
 SEEDS = {"scratch": (0, 1, 2), "two_stage": (0, 1, 2)}
 

@@ -27,9 +27,12 @@ from stages.record import Record
 from tests.helpers.stage_helpers import PROJECT, recipe, record_content
 from tests.helpers.wandb_files import Tracked, away, read_tracked
 
-pytestmark = pytest.mark.filterwarnings(  # wandb-workspaces 0.4.13 under pydantic 2
-    "ignore:Pydantic V1 style:pydantic.warnings.PydanticDeprecatedSince20"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(  # wandb-workspaces 0.4.13 under pydantic 2
+        "ignore:Pydantic V1 style:pydantic.warnings.PydanticDeprecatedSince20"
+    ),
+]
 
 STUDIES = ["comparison", "robustness"]
 

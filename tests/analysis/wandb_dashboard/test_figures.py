@@ -23,6 +23,8 @@ from tests.helpers.fake_explained import fake_explained
 from tests.helpers.report_helpers import small_study
 from tests.helpers.wandb_files import Tracked, away, read_tracked
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = ("PATIENT", "slice-", "Meyer-1951", "predictions")
 FIGURES = {
     "explanations/randomisation",

@@ -196,6 +196,7 @@ def prepare_in_process(root: str, cache_dir: str, barrier: Any, results: Any) ->
     results.put((int(np.asarray(domain.train.images).sum()), os.stat(only_cache(Path(cache_dir))).st_ino))
 
 
+@pytest.mark.slow
 def test_concurrent_processes_build_once(tmp_path: Path) -> None:
     split_folders(tmp_path / "data", train=30)
     context = multiprocessing.get_context("spawn")

@@ -152,6 +152,7 @@ def test_a_folder_that_is_no_set_is_named(tmp_path: Path) -> None:
         list_source(packed_source(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_papers_data_are_prepared_sets(hounsfield: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dld").symlink_to(hounsfield)

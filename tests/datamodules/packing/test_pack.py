@@ -73,6 +73,7 @@ def test_the_split_is_by_group_near_what_was_asked_and_described(tmp_path: Path)
     assert description["notes"] == ["a note"]
 
 
+@pytest.mark.slow
 def test_the_same_source_gives_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
     packed(tmp_path / "one", units())
     packed(tmp_path / "two", units(), workers=2)
@@ -125,11 +126,13 @@ def test_a_bad_file_stops_the_preparation_or_is_listed(tmp_path: Path) -> None:
     assert skipped.to_numpy().tolist() == [["slice 2 of unit 9", "it is truncated"]]
 
 
+@pytest.mark.slow
 def test_a_bad_file_stops_workers_too(tmp_path: Path) -> None:
     with pytest.raises(RelayError, match="slice 2 of unit 3 is truncated"):
         packed(tmp_path, [FakeUnit(number, bad=number == 3) for number in range(6)], workers=2)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "kill").touch()
     made = [FakeUnit(number, killed_by=str(tmp_path / "kill") if number == 3 else "") for number in range(6)]

@@ -119,6 +119,7 @@ def test_what_does_not_fit_is_refused(arguments: dict[str, object], message: str
         extract_patches(**(usual | arguments))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_volume_of_300_slices_takes_seconds() -> None:
     mask = np.zeros((300, 512, 512), np.uint8)
     for label in range(1, 5):

@@ -123,6 +123,7 @@ def test_a_truncated_bmp_is_named(pictures: Path) -> None:
     refused(pictures, "its pixels cannot be decoded", what="terrycloth (sample 03), condition 01-01", left=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [2, 3, 5000])
 def test_a_damaged_compressed_file_is_named(tmp_path: Path, keep: int) -> None:
     root = curet(tmp_path / SECRET, "bmp.Z", conditions=["01-01"], side=100)
@@ -137,6 +138,7 @@ def test_a_file_that_is_not_compressed_is_named(tmp_path: Path) -> None:
     refused(root, "it is not a file of Unix compress, or damaged", left=2)
 
 
+@pytest.mark.slow
 def test_a_compressed_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datamodules.readers.texture.pixels.MOST_BYTES", 1_000_000)
     root = curet(tmp_path / SECRET, "bmp.Z", conditions=["01-01"], side=100)

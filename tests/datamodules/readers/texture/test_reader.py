@@ -38,6 +38,7 @@ def grey(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.array(Image.fromarray(pixels).convert("L"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["bmp", "bmp.Z", "zip", "zip of .Z"])
 def test_the_full_release_comes_out_alike_in_every_form(tmp_path: Path, form: str) -> None:
     expected, _ = read_all(
