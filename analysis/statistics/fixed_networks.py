@@ -1,0 +1,213 @@
+"""Intervals for other patients, of networks that stay as they are.
+
+Neither seeds nor training images vary. Accuracy, macro F1 and their differences: the
+delete-one-patient jackknife with Student's quantile at Kish's effective number of patients minus 1, on the
+logit scale for levels. Resampling patients instead (percentile, BCa, bootstrap-t) covers less with few of
+them. What each covers: benchmarks/coverage.md.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from analysis.statistics.by_patient import (
+    classes_by_group,
+    correct_by_group,
+    jackknife_variance,
+    kish,
+    leave_one_out,
+    leave_one_out_f1,
+)
+from analysis.statistics.comparison import CONFIDENCE
+from analysis.statistics.intervals import (
+    Array,
+    Interval,
+    logit_ends,
+    no_interval,
+    plain_ends,
+    t_quantile,
+)
+from stages.checks import is_whole
+from stages.errors import RelayError
+
+_TAIL = (1 - CONFIDENCE) / 2
+
+
+def patients_accuracy(correct: Any, groups: Any) -> Interval:
+    """Accuracy of fixed networks on other patients: share of correct images.
+
+    Variance: jackknife over patients; logit scale; (sum n)^2 / sum n^2 - 1 degrees of freedom for patients
+    of n images. If all images are right, or all wrong, the ends are those of Clopper and Pearson with as many
+    independent observations as Kish's number of patients.
+
+    Args:
+        correct: 0 or 1, or mean correctness, shape (images,) or (..., images): the mean is judged.
+        groups: patient of each image, shape (images,), hashable names.
+
+    Returns:
+        Without interval for a single patient, or where every patient has the same share, below 1 and above 0.
+
+    Raises:
+        RelayError: for NaN, values outside of [0, 1], or shapes that do not fit.
+    """
+    sums, sizes = correct_by_group(correct, groups, "correct", None)
+    value, without = _accuracy(sums, sizes)
+    number = float(kish(sizes))
+    if len(sizes) > 1 and value in (0.0, 1.0):
+        low, high = clopper_pearson(np.asarray(value), np.asarray(number))
+        return Interval(value, float(low), float(high), number - 1)
+    return _interval(value, without, number - 1, level=True)
+
+
+def patients_difference(a: Any, b: Any, groups: Any) -> Interval:
+    """Accuracy of networks a minus that of networks b on other patients, both fixed.
+
+    Variance: jackknife over patients of the difference; degrees of freedom as `patients_accuracy`.
+
+    Args:
+        a: as `patients_accuracy`.
+        b: the same of the other networks, which may be another number of them.
+        groups: patient of each image, shape (images,).
+
+    Returns:
+        Without interval for a single patient, or where every patient has the same difference.
+
+    Raises:
+        RelayError: as `patients_accuracy`.
+    """
+    first, sizes = correct_by_group(a, groups, "a", None)
+    second, _ = correct_by_group(b, groups, "b", None)
+    value, without = _accuracy(first, sizes)
+    other, without_other = _accuracy(second, sizes)
+    return _interval(value - other, without - without_other, float(kish(sizes)) - 1, level=False)
+
+
+def patients_macro_f1(labels: Any, predicted: Any, groups: Any) -> Interval:
+    """Macro F1 of fixed networks on other patients, over the classes that have images.
+
+    Variance: jackknife over patients; logit scale; degrees of freedom as `patients_accuracy`. A class that
+    one patient alone holds leaves the mean together with that patient, which makes the interval wider.
+
+    Args:
+        labels: true class of each image, whole numbers from 0, shape (images,).
+        predicted: predicted classes, shape (images,) or (..., images): the mean over networks is judged.
+        groups: patient of each image, shape (images,).
+
+    Returns:
+        Without interval for a single patient, or if macro F1 is 0 or 1.
+
+    Raises:
+        RelayError: for classes that are not whole numbers of 0 or more, or shapes that do not fit.
+    """
+    images, hits, predictions = classes_by_group(labels, predicted, groups)
+    value, without = _f1(images, hits, predictions)
+    return _interval(value, without, float(kish(images.sum(axis=1))) - 1, level=True)
+
+
+def patients_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> Interval:
+    """Macro F1 of networks a minus that of networks b on other patients, both fixed.
+
+    Variance: jackknife over patients of the difference; degrees of freedom as `patients_accuracy`.
+
+    Args:
+        labels: true class of each image, shape (images,).
+        a: classes predicted by networks a, shape (images,) or (..., images).
+        b: classes predicted by networks b.
+        groups: patient of each image, shape (images,).
+
+    Returns:
+        Without interval for a single patient, or if leaving patients out changes nothing.
+
+    Raises:
+        RelayError: as `patients_macro_f1`.
+    """
+    first, second = classes_by_group(labels, a, groups), classes_by_group(labels, b, groups)
+    value, without = _f1(*first)
+    other, without_other = _f1(*second)
+    dof = float(kish(first[0].sum(axis=1))) - 1
+    return _interval(value - other, without - without_other, dof, level=False)
+
+
+def patients_recall(labels: Any, predicted: Any, groups: Any, label: int) -> Interval:
+    """Recall of a class of fixed networks on other patients, by Korn and Graubard (1998).
+
+    Clopper and Pearson's ends for p = recall at the effective number of images
+    p (1 - p) / V * (t(0.975, N - 1) / t(0.975, dof))^2, at most N. N: images of the class; V: jackknife
+    variance over the patients that have it; dof: Kish's number of them minus 1. Where recall is 0 or 1 there
+    is no V: the effective number is that of the class's patients.
+
+    Args:
+        labels: true class of each image, whole numbers from 0, shape (images,).
+        predicted: predicted classes, shape (images,) or (..., images): the mean over networks is judged.
+        groups: patient of each image, shape (images,).
+        label: the class.
+
+    Returns:
+        Without an estimate if the class has no image; without interval if a single patient holds it.
+
+    Raises:
+        RelayError: as `patients_macro_f1`, or if the class is not a whole number of 0 or more.
+    """
+    if not is_whole(label) or label < 0:
+        raise RelayError(f"the class is {label!r}; give its number, from 0.")
+    images, hits, _ = classes_by_group(labels, predicted, groups)
+    if label >= images.shape[1] or not images[:, label].any():
+        return no_interval(np.nan)
+    holds = images[:, label] > 0
+    sizes = images[holds, label]
+    sums = hits[..., holds, label].reshape(-1, len(sizes)).mean(axis=0)
+    value = float(sums.sum() / sizes.sum())
+    if len(sizes) < 2:
+        return no_interval(value)
+    low, high = korn_graubard(sums, sizes)
+    return Interval(value, float(low), float(high), float(kish(sizes)) - 1)
+
+
+def korn_graubard(sums: Array, sizes: Array) -> tuple[Array, Array]:
+    """Ends of a fraction's interval over groups, see `patients_recall`.
+
+    Args:
+        sums: correct images of each group, shape (..., groups).
+        sizes: images of each group, same shape; groups without an image do not count.
+
+    Returns:
+        Lower and upper ends, shape (...).
+    """
+    groups = (sizes > 0).sum(axis=-1)
+    value, without = leave_one_out(sums, sizes)
+    off = np.where(sizes > 0, without - value[..., None], 0.0)
+    off -= np.where(sizes > 0, off.sum(axis=-1, keepdims=True) / groups[..., None], 0.0)
+    variance = (groups - 1) / groups * (off**2).sum(axis=-1)
+    images = sizes.sum(axis=-1)
+    known = (variance > 0) & (value > 0) & (value < 1)
+    shrink = (t_quantile(images - 1) / t_quantile(kish(sizes) - 1)) ** 2
+    effective = value * (1 - value) / np.where(known, variance, 1.0) * shrink
+    return clopper_pearson(value, np.where(known, np.minimum(effective, images), groups))
+
+
+def clopper_pearson(fraction: Array, number: Array) -> tuple[Array, Array]:
+    """Ends of Clopper and Pearson's (1934) interval of a fraction of `number` observations."""
+    right, wrong = fraction * number, (1 - fraction) * number
+    low = stats.beta.ppf(_TAIL, np.where(right > 0, right, 1.0), wrong + 1)
+    high = stats.beta.ppf(1 - _TAIL, right + 1, np.where(wrong > 0, wrong, 1.0))
+    return np.where(right > 0, low, 0.0), np.where(wrong > 0, high, 1.0)
+
+
+def _accuracy(sums: Array, sizes: Array) -> tuple[float, Array]:
+    """Accuracy, the mean over all axes before the last, and the same without each group, shape (groups,)."""
+    value, without = leave_one_out(sums.reshape(-1, len(sizes)).mean(axis=0), sizes)
+    return float(value), without
+
+
+def _f1(images: Array, hits: Array, predictions: Array) -> tuple[float, Array]:
+    """Macro F1, the mean over all axes before the last two, and the same without each group."""
+    runs = (-1, *images.shape)
+    value, without = leave_one_out_f1(images, hits.reshape(runs), predictions.reshape(runs))
+    return float(value.mean()), without.mean(axis=0)
+
+
+def _interval(value: float, without: Array, dof: float, *, level: bool) -> Interval:
+    at, variance, quantile = np.asarray(value), jackknife_variance(without), t_quantile(dof)
+    low, high = logit_ends(at, variance, quantile) if level else plain_ends(at, variance, quantile, 1.0)
+    return Interval(value, float(low), float(high), dof) if np.isfinite(low) else no_interval(value)

@@ -1,0 +1,213 @@
+"""Intervals for other seeds and other patients at once.
+
+A value of each seed and patient varies with the seed, with the patient and with both together. With V_s the
+variance of the mean over seeds, V_p the jackknife variance over patients and V_sp that of what neither
+explains, the estimate varies by V_s + V_p - V_sp, because V_s and V_p both contain V_sp (two-way analysis of
+variance; two-way clustering, Cameron, Gelbach and Miller 2011). Student's quantile is the mean of the
+components' quantiles, weighted by the components (Cochran 1964): with three seeds Satterthwaite's degrees of
+freedom, themselves estimated, are too many. What each covers, and the alternatives: benchmarks/coverage.md.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.statistics.by_patient import (
+    classes_by_group,
+    correct_by_group,
+    jackknife_variance,
+    kish,
+    leave_one_out,
+    leave_one_out_f1,
+)
+from analysis.statistics.intervals import (
+    Array,
+    Interval,
+    dof_of_quantile,
+    logit_ends,
+    no_interval,
+    plain_ends,
+    t_quantile,
+)
+from stages.errors import RelayError
+
+DIFFERENCE, LEVEL = 1.0, 0.5
+"""The share of V_sp that is taken off. All of it is right for differences. A level near 1 has its smallest
+standard errors where it is highest by chance; with half of V_sp the interval covers as often as it says."""
+
+
+class Components(NamedTuple):
+    """Variance of a mean over seeds and patients, by where it comes from. All of shape (...).
+
+    Attributes:
+        estimate: mean over seeds of the value on all patients.
+        seeds: variance of the mean over seeds, s^2 / S, which contains `both`.
+        patients: jackknife variance over patients of the mean over seeds, which contains `both`.
+        both: variance of what neither seeds nor patients explain.
+    """
+
+    estimate: Array
+    seeds: Array
+    patients: Array
+    both: Array
+
+
+def two_way_difference(a: Any, b: Any, groups: Any) -> Interval:
+    """Accuracy of process a minus that of b, for other seeds and other patients.
+
+    The differences of equal seeds are taken first: equal rows of a and b share their seed. See
+    `combined` for the formula.
+
+    Args:
+        a: 0 or 1, or mean correctness over the plateau's epochs, shape (seeds, images).
+        b: the same of the other process, same shape.
+        groups: patient of each image, shape (images,), hashable names.
+
+    Returns:
+        The interval is cut at -1 and 1. There is none for one seed, for one patient, or if all seeds and
+        patients have the same difference.
+
+    Raises:
+        RelayError: for NaN, values outside of [0, 1], or shapes that do not fit.
+    """
+    first, sizes = correct_by_group(a, groups, "a", 2)
+    second, _ = correct_by_group(b, groups, "b", 2)
+    _refuse_other_seeds(first, second)
+    return _interval(*leave_one_out(first - second, sizes), float(kish(sizes)) - 1, level=False)
+
+
+def two_way_level(a: Any, groups: Any) -> Interval:
+    """Accuracy of a process, for other seeds and other patients, on the logit scale.
+
+    Args:
+        a: 0 or 1, or mean correctness over the plateau's epochs, shape (seeds, images).
+        groups: patient of each image, shape (images,), hashable names.
+
+    Returns:
+        The interval is within 0 and 1. There is none for one seed, for one patient, if all images are right
+        or all are wrong, or if all seeds and patients have the same accuracy.
+
+    Raises:
+        RelayError: as `two_way_difference`.
+    """
+    sums, sizes = correct_by_group(a, groups, "a", 2)
+    return _interval(*leave_one_out(sums, sizes), float(kish(sizes)) - 1, level=True)
+
+
+def two_way_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> Interval:
+    """Macro F1 of process a minus that of b, for other seeds and other patients.
+
+    Args:
+        labels: true class of each image, whole numbers from 0, shape (images,).
+        a: predicted classes, shape (seeds, images) or (seeds, epochs, images): the epochs' mean is judged.
+        b: the same of the other process, same seeds.
+        groups: patient of each image, shape (images,).
+
+    Returns:
+        As `two_way_difference`, over the classes that have images.
+
+    Raises:
+        RelayError: as `two_way_difference`, or for classes that are not whole numbers of 0 or more.
+    """
+    first, dof = _f1_by_seed(labels, a, groups)
+    second, _ = _f1_by_seed(labels, b, groups)
+    _refuse_other_seeds(first[1], second[1])
+    return _interval(first[0] - second[0], first[1] - second[1], dof, level=False)
+
+
+def two_way_macro_f1_level(labels: Any, a: Any, groups: Any) -> Interval:
+    """Macro F1 of a process, for other seeds and other patients, on the logit scale.
+
+    Args:
+        labels: true class of each image, whole numbers from 0, shape (images,).
+        a: predicted classes, shape (seeds, images) or (seeds, epochs, images).
+        groups: patient of each image, shape (images,).
+
+    Returns:
+        As `two_way_level`, over the classes that have images.
+
+    Raises:
+        RelayError: as `two_way_macro_f1_difference`.
+    """
+    values, dof = _f1_by_seed(labels, a, groups)
+    return _interval(*values, dof, level=True)
+
+
+def components(value: Array, without: Array) -> Components:
+    """Split the variance of a mean over seeds.
+
+    Args:
+        value: of each seed on all patients, shape (..., seeds), two seeds or more.
+        without: the same without each patient, shape (..., seeds, patients), two patients or more.
+    """
+    seeds = value.shape[-1]
+    by_patient = without - value[..., None]
+    shared = by_patient.mean(axis=-2)
+    return Components(
+        estimate=value.mean(axis=-1),
+        seeds=value.var(axis=-1, ddof=1) / seeds,
+        patients=jackknife_variance(shared),
+        both=jackknife_variance(by_patient - shared[..., None, :]).sum(axis=-1) / (seeds * (seeds - 1)),
+    )
+
+
+def combined(parts: Components, dof_seeds: Array, dof_patients: Array, share: float) -> tuple[Array, Array]:
+    """Variance and Student's quantile for seeds and patients together.
+
+    V = V_s + V_p - share V_sp, at least the larger of V_s and V_p; q = (v_s t_s + v_p t_p + V_sp t_sp) /
+    (v_s + v_p + V_sp) with v_s = max(V_s - V_sp, 0), v_p likewise, t_s and t_p Student's quantiles at the
+    degrees of freedom of seeds and patients and t_sp that at their product. The interval is
+    estimate -/+ q sqrt(V).
+
+    Args:
+        parts: shape (...).
+        dof_seeds: number of seeds minus 1.
+        dof_patients: Kish's number of patients minus 1.
+        share: of V_sp to take off, see `DIFFERENCE` and `LEVEL`.
+
+    Returns:
+        V and q, shape (...); where V is 0 q is NaN.
+    """
+    _, seeds, patients, both = parts
+    variance = np.maximum(seeds + patients - share * both, np.maximum(seeds, patients))
+    own_seeds, own_patients = np.maximum(seeds - both, 0.0), np.maximum(patients - both, 0.0)
+    total = own_seeds + own_patients + both
+    weighted = own_seeds * t_quantile(dof_seeds) + both * t_quantile(np.multiply(dof_seeds, dof_patients))
+    weighted = weighted + own_patients * t_quantile(dof_patients)
+    return variance, weighted / np.where(total > 0, total, np.nan)
+
+
+def _interval(value: Array, without: Array, dof_patients: float, *, level: bool) -> Interval:
+    seeds, patients = without.shape
+    estimate = value.mean()
+    if seeds < 2 or patients < 2:
+        return no_interval(float(estimate))
+    parts = components(value, without)
+    dof = np.asarray(seeds - 1.0), np.asarray(dof_patients)
+    variance, quantile = combined(parts, *dof, LEVEL if level else DIFFERENCE)
+    low, high = (
+        logit_ends(estimate, variance, quantile) if level else plain_ends(estimate, variance, quantile, 1.0)
+    )
+    if not np.isfinite(low):
+        return no_interval(float(estimate))
+    return Interval(float(estimate), float(low), float(high), dof_of_quantile(float(quantile)))
+
+
+def _f1_by_seed(labels: Any, predicted: Any, groups: Any) -> tuple[tuple[Array, Array], float]:
+    """Macro F1 of each seed, without each patient, and the patients' degrees of freedom."""
+    if np.ndim(predicted) not in (2, 3):
+        raise RelayError(
+            f"predicted has shape {np.shape(predicted)}; give (seeds, images) or (seeds, epochs, images)."
+        )
+    images, hits, predictions = classes_by_group(labels, predicted, groups)
+    value, without = leave_one_out_f1(images, hits, predictions)
+    if np.ndim(predicted) == 3:
+        value, without = value.mean(axis=1), without.mean(axis=1)
+    return (value, without), float(kish(images.sum(axis=1))) - 1
+
+
+def _refuse_other_seeds(first: Array, second: Array) -> None:
+    if first.shape != second.shape:
+        raise RelayError(
+            f"a has {first.shape[0]} seeds, b {second.shape[0]}; give both the same seeds, in the same order."
+        )

@@ -1,0 +1,149 @@
+"""The plateau of the training loss: the epochs over which metrics are summarised.
+
+To take the place of the rule in `stages.plateau`. The paper (section 6) trains "until obtaining training loss
+plateaus" without saying how one is found; this is our reading. `benchmarks/plateau.py` measures it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stages.plateau import PlateauRule, smoothed
+
+__all__ = ["Plateau", "PlateauRule", "chance_loss", "find_plateau", "plateau_onset", "should_stop"]
+
+BEGUN = 0.05
+"""The fall has begun where the smoothed loss is below the loss of chance by more than this share of it."""
+
+_RESTLESS = 2.0  # standard errors of the smoothed loss that may hide in a fall that does not count
+_MOST_PATIENCE = 3  # times the rule's: so far a restless loss is waited for
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The epochs over which metrics are summarised.
+
+    Attributes:
+        onset: first epoch of the plateau, counted from 0.
+        length: number of its epochs.
+        reached: False if `max_epochs` ended the training first; then these are its last epochs.
+        learning: False if the mean loss of these epochs is not below the loss of chance by more than `BEGUN`
+            of it: the network has learned nothing, or has lost what it had learned. Such a plateau is never
+            reached.
+    """
+
+    onset: int
+    length: int
+    reached: bool
+    learning: bool
+
+    @property
+    def epochs(self) -> range:
+        """The plateau's epochs."""
+        return range(self.onset, self.onset + self.length)
+
+
+def chance_loss(counts: Sequence[float]) -> float:
+    """Cross-entropy of predicting the class frequencies for every image, in nats: -sum_c p_c log p_c.
+
+    With class weights, give the sums of the weights: balanced weights make it the logarithm of the number of
+    classes.
+
+    Args:
+        counts: training images of each class, or the sums of their weights; 0 or more.
+
+    Raises:
+        ValueError: if there is no image, or a count is negative or not finite.
+    """
+    total = math.fsum(counts)
+    if not (math.isfinite(total) and total > 0 and min(counts) >= 0):
+        raise ValueError(f"the counts {list(counts)} are not those of classes with images")
+    return -math.fsum(count / total * math.log(count / total) for count in counts if count > 0)
+
+
+def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> int | None:
+    """First epoch of the plateau, or None as long as the loss falls or has not begun to.
+
+    The epoch after the one at which the smoothed loss has, for `patience` epochs running, not fallen below
+    the best before by more than `min_delta` of its whole fall so far, which is the fall from the loss of
+    chance. Epochs at which the fall has not begun (`BEGUN`) do not count, so that neither a start without
+    learning nor a collapse to chance is a plateau.
+
+    A restless loss is waited for longer, because by chance it may not fall for some epochs: for
+    patience * 2 e / (min_delta * fall) epochs if that is more, at most 3 times the patience. e is the
+    standard error of the smoothed loss, from the second differences of the last 2 * patience losses (a
+    straight line has none; of independent noise of standard deviation s their mean square is 6 s^2).
+
+    All of it is relative to the fall: multiplying losses and chance by a number changes nothing. The onset
+    depends on losses up to it only: a later improvement does not undo it.
+
+    Args:
+        losses: training loss of each epoch, finite.
+        rule: what counts as flat.
+        chance: loss of predicting the class frequencies (`chance_loss`). Without it the first loss is taken
+            for it, which calls a network that starts near its floor `not learning`: give it where known.
+
+    Raises:
+        ValueError: if a loss is not finite, or the loss of chance not a finite number above 0.
+    """
+    start = _start(losses, chance)
+    best, waited = math.inf, 0
+    for epoch, value in enumerate(smoothed(losses, rule.smoothing)):
+        fall = start - value
+        if fall <= BEGUN * start:
+            best, waited = math.inf, 0
+        elif best == math.inf or value < best - rule.min_delta * fall:
+            best, waited = value, 0
+        else:
+            waited += 1
+            if waited >= _patience(losses[: epoch + 1], rule, fall):
+                return epoch + 1
+    return None
+
+
+def should_stop(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> bool:
+    """Whether training ends after the epochs whose losses are given; arguments as `plateau_onset`."""
+    onset = plateau_onset(losses, rule, chance=chance)
+    return len(losses) >= rule.max_epochs or (onset is not None and len(losses) >= onset + rule.length)
+
+
+def find_plateau(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> Plateau:
+    """The plateau of a finished training; arguments as `plateau_onset`.
+
+    Raises:
+        ValueError: if there is no epoch, or as `plateau_onset`.
+    """
+    if not losses:
+        raise ValueError("no epoch was trained, so there is no plateau")
+    onset = plateau_onset(losses, rule, chance=chance)
+    full = onset is not None and len(losses) >= onset + rule.length
+    length = min(rule.length, len(losses))
+    first = onset if full and onset is not None else len(losses) - length
+    start = _start(losses, chance)
+    mean = math.fsum(losses[first : first + length]) / length
+    learning = start - mean > BEGUN * start
+    return Plateau(onset=first, length=length, reached=full and learning, learning=learning)
+
+
+def _start(losses: Sequence[float], chance: float | None) -> float:
+    """The loss from which the fall is measured; 0 where there is no loss yet."""
+    if not all(math.isfinite(loss) for loss in losses):
+        raise ValueError("a training loss is not finite")
+    if chance is None:
+        return losses[0] if losses else 0.0
+    if not (math.isfinite(chance) and chance > 0):
+        raise ValueError(f"the loss of chance is {chance}; it must be a finite number above 0")
+    return chance
+
+
+def _patience(losses: Sequence[float], rule: PlateauRule, fall: float) -> float:
+    """Epochs to wait without a fall that counts; more if the loss is restless."""
+    recent = losses[-max(3, 2 * rule.patience) :]
+    triples = zip(recent, recent[1:], recent[2:], strict=False)
+    bends = [after - 2 * here + before for before, here, after in triples]
+    if not any(bends):
+        return rule.patience
+    noise = math.sqrt(math.fsum(bend * bend for bend in bends) / len(bends) / 6 / rule.smoothing)
+    if _RESTLESS * noise >= _MOST_PATIENCE * rule.min_delta * fall:
+        return rule.patience * _MOST_PATIENCE
+    return rule.patience * max(1.0, _RESTLESS * noise / (rule.min_delta * fall))
