@@ -117,6 +117,25 @@ def kish(sizes: Array) -> Array:
     return np.asarray(sizes.sum(axis=-1) ** 2 / (sizes**2).sum(axis=-1), dtype=np.float64)
 
 
+def patients_dof(sizes: Array, *, level: bool) -> Array:
+    """Degrees of freedom of a jackknife variance over patients of unequal size.
+
+    For a difference Kish's number minus 1. For a level the harmonic mean of that and (sum n^2)^2 / sum n^4,
+    which is Satterthwaite's for patients of equal variance: levels move with the largest patients where these
+    are harder or easier than others. For patients of equal size both are close to their number minus 1.
+
+    Args:
+        sizes: images of each patient, shape (..., patients).
+        level: for a level, otherwise for a difference.
+    """
+    dof = kish(sizes) - 1
+    if not level:
+        return dof
+    squares = sizes**2
+    inverse = 1 / np.maximum(dof, 1e-9) + 1 / kish(squares)
+    return np.asarray(2 / inverse, dtype=np.float64)
+
+
 def leave_one_out(sums: Array, sizes: Array) -> tuple[Array, Array]:
     """A ratio of sums over groups, on all groups and with each group left out.
 

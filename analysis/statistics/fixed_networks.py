@@ -1,11 +1,11 @@
 """Intervals for other patients, of networks that stay as they are.
 
-Neither seeds nor training images vary. Accuracy, macro F1 and their differences: the
-delete-one-patient jackknife with Student's quantile at Kish's effective number of patients minus 1, on the
-logit scale for levels. Resampling patients instead (percentile, BCa, bootstrap-t) covers less with few of
-them. What each covers: benchmarks/coverage.md.
+Neither seeds nor training images vary. Accuracy, macro F1 and their differences: delete-one-patient jackknife
+with Student's quantile, on the logit scale for levels. Resampling patients instead (percentile, BCa,
+bootstrap-t) covers less if there are few. What each covers: benchmarks/coverage.md.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from analysis.statistics.by_patient import (
     kish,
     leave_one_out,
     leave_one_out_f1,
+    patients_dof,
 )
 from analysis.statistics.comparison import CONFIDENCE
 from analysis.statistics.intervals import (
@@ -33,12 +34,13 @@ from stages.errors import RelayError
 
 _TAIL = (1 - CONFIDENCE) / 2
 
+Ends = tuple[Array, Array, Array]
+
 
 def patients_accuracy(correct: Any, groups: Any) -> Interval:
     """Accuracy of fixed networks on other patients: share of correct images.
 
-    Variance: jackknife over patients; logit scale; (sum n)^2 / sum n^2 - 1 degrees of freedom for patients
-    of n images. If all images are right, or all wrong, the ends are those of Clopper and Pearson with as many
+    Variance: jackknife over patients; logit scale; degrees of freedom as `patients_dof`. If all images are right, or all wrong, the ends are those of Clopper and Pearson with as many
     independent observations as Kish's number of patients.
 
     Args:
@@ -53,17 +55,13 @@ def patients_accuracy(correct: Any, groups: Any) -> Interval:
     """
     sums, sizes = correct_by_group(correct, groups, "correct", None)
     value, without = _accuracy(sums, sizes)
-    number = float(kish(sizes))
-    if len(sizes) > 1 and value in (0.0, 1.0):
-        low, high = clopper_pearson(np.asarray(value), np.asarray(number))
-        return Interval(value, float(low), float(high), number - 1)
-    return _interval(value, without, number - 1, level=True)
+    return _interval(value, without, sizes, accuracy_ends)
 
 
 def patients_difference(a: Any, b: Any, groups: Any) -> Interval:
     """Accuracy of networks a minus that of networks b on other patients, both fixed.
 
-    Variance: jackknife over patients of the difference; degrees of freedom as `patients_accuracy`.
+    Variance: jackknife over patients of the difference; degrees of freedom as `patients_dof`.
 
     Args:
         a: as `patients_accuracy`.
@@ -80,13 +78,13 @@ def patients_difference(a: Any, b: Any, groups: Any) -> Interval:
     second, _ = correct_by_group(b, groups, "b", None)
     value, without = _accuracy(first, sizes)
     other, without_other = _accuracy(second, sizes)
-    return _interval(value - other, without - without_other, float(kish(sizes)) - 1, level=False)
+    return _interval(value - other, without - without_other, sizes, difference_ends)
 
 
 def patients_macro_f1(labels: Any, predicted: Any, groups: Any) -> Interval:
     """Macro F1 of fixed networks on other patients, over the classes that have images.
 
-    Variance: jackknife over patients; logit scale; degrees of freedom as `patients_accuracy`. A class that
+    Variance: jackknife over patients; logit scale; degrees of freedom as `patients_dof`. A class that
     one patient alone holds leaves the mean together with that patient, which makes the interval wider.
 
     Args:
@@ -102,13 +100,13 @@ def patients_macro_f1(labels: Any, predicted: Any, groups: Any) -> Interval:
     """
     images, hits, predictions = classes_by_group(labels, predicted, groups)
     value, without = _f1(images, hits, predictions)
-    return _interval(value, without, float(kish(images.sum(axis=1))) - 1, level=True)
+    return _interval(value, without, images.sum(axis=1), level_ends)
 
 
 def patients_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> Interval:
     """Macro F1 of networks a minus that of networks b on other patients, both fixed.
 
-    Variance: jackknife over patients of the difference; degrees of freedom as `patients_accuracy`.
+    Variance: jackknife over patients of the difference; degrees of freedom as `patients_dof`.
 
     Args:
         labels: true class of each image, shape (images,).
@@ -125,8 +123,7 @@ def patients_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> In
     first, second = classes_by_group(labels, a, groups), classes_by_group(labels, b, groups)
     value, without = _f1(*first)
     other, without_other = _f1(*second)
-    dof = float(kish(first[0].sum(axis=1))) - 1
-    return _interval(value - other, without - without_other, dof, level=False)
+    return _interval(value - other, without - without_other, first[0].sum(axis=1), difference_ends)
 
 
 def patients_recall(labels: Any, predicted: Any, groups: Any, label: int) -> Interval:
@@ -162,6 +159,35 @@ def patients_recall(labels: Any, predicted: Any, groups: Any, label: int) -> Int
         return no_interval(value)
     low, high = korn_graubard(sums, sizes)
     return Interval(value, float(low), float(high), float(kish(sizes)) - 1)
+
+
+def difference_ends(value: Array, without: Array, sizes: Array) -> Ends:
+    """Ends of a difference of fractions, and the degrees of freedom.
+
+    Args:
+        value: on all patients, shape (...).
+        without: without each patient, shape (..., patients).
+        sizes: images of each patient, shape (..., patients).
+
+    Returns:
+        Lower ends, upper ends and degrees of freedom, shape (...).
+    """
+    dof = patients_dof(sizes, level=False)
+    return *plain_ends(value, jackknife_variance(without), t_quantile(dof), 1.0), dof
+
+
+def level_ends(value: Array, without: Array, sizes: Array) -> Ends:
+    """Ends of a fraction, on the logit scale; arguments as `difference_ends`."""
+    dof = patients_dof(sizes, level=True)
+    return *logit_ends(value, jackknife_variance(without), t_quantile(dof)), dof
+
+
+def accuracy_ends(value: Array, without: Array, sizes: Array) -> Ends:
+    """As `level_ends`; where the value is 0 or 1, Clopper and Pearson's ends of Kish's number of patients."""
+    low, high, dof = level_ends(value, without, sizes)
+    certain = ((value <= 0) | (value >= 1)) & (without.shape[-1] > 1)
+    least, most = clopper_pearson(value, kish(sizes))
+    return np.where(certain, least, low), np.where(certain, most, high), dof
 
 
 def korn_graubard(sums: Array, sizes: Array) -> tuple[Array, Array]:
@@ -207,7 +233,8 @@ def _f1(images: Array, hits: Array, predictions: Array) -> tuple[float, Array]:
     return float(value.mean()), without.mean(axis=0)
 
 
-def _interval(value: float, without: Array, dof: float, *, level: bool) -> Interval:
-    at, variance, quantile = np.asarray(value), jackknife_variance(without), t_quantile(dof)
-    low, high = logit_ends(at, variance, quantile) if level else plain_ends(at, variance, quantile, 1.0)
-    return Interval(value, float(low), float(high), dof) if np.isfinite(low) else no_interval(value)
+def _interval(
+    value: float, without: Array, sizes: Array, ends: Callable[[Array, Array, Array], Ends]
+) -> Interval:
+    low, high, dof = ends(np.asarray(value), without, sizes)
+    return Interval(value, float(low), float(high), float(dof)) if np.isfinite(low) else no_interval(value)

@@ -16,9 +16,9 @@ from analysis.statistics.by_patient import (
     classes_by_group,
     correct_by_group,
     jackknife_variance,
-    kish,
     leave_one_out,
     leave_one_out_f1,
+    patients_dof,
 )
 from analysis.statistics.intervals import (
     Array,
@@ -73,7 +73,7 @@ def two_way_difference(a: Any, b: Any, groups: Any) -> Interval:
     first, sizes = correct_by_group(a, groups, "a", 2)
     second, _ = correct_by_group(b, groups, "b", 2)
     _refuse_other_seeds(first, second)
-    return _interval(*leave_one_out(first - second, sizes), float(kish(sizes)) - 1, level=False)
+    return _interval(*leave_one_out(first - second, sizes), sizes, level=False)
 
 
 def two_way_level(a: Any, groups: Any) -> Interval:
@@ -91,7 +91,7 @@ def two_way_level(a: Any, groups: Any) -> Interval:
         RelayError: as `two_way_difference`.
     """
     sums, sizes = correct_by_group(a, groups, "a", 2)
-    return _interval(*leave_one_out(sums, sizes), float(kish(sizes)) - 1, level=True)
+    return _interval(*leave_one_out(sums, sizes), sizes, level=True)
 
 
 def two_way_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> Interval:
@@ -109,10 +109,10 @@ def two_way_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> Int
     Raises:
         RelayError: as `two_way_difference`, or for classes that are not whole numbers of 0 or more.
     """
-    first, dof = _f1_by_seed(labels, a, groups)
-    second, _ = _f1_by_seed(labels, b, groups)
-    _refuse_other_seeds(first[1], second[1])
-    return _interval(first[0] - second[0], first[1] - second[1], dof, level=False)
+    first, without, sizes = _f1_by_seed(labels, a, groups)
+    second, without_second, _ = _f1_by_seed(labels, b, groups)
+    _refuse_other_seeds(without, without_second)
+    return _interval(first - second, without - without_second, sizes, level=False)
 
 
 def two_way_macro_f1_level(labels: Any, a: Any, groups: Any) -> Interval:
@@ -129,8 +129,7 @@ def two_way_macro_f1_level(labels: Any, a: Any, groups: Any) -> Interval:
     Raises:
         RelayError: as `two_way_macro_f1_difference`.
     """
-    values, dof = _f1_by_seed(labels, a, groups)
-    return _interval(*values, dof, level=True)
+    return _interval(*_f1_by_seed(labels, a, groups), level=True)
 
 
 def components(value: Array, without: Array) -> Components:
@@ -162,7 +161,7 @@ def combined(parts: Components, dof_seeds: Array, dof_patients: Array, share: fl
     Args:
         parts: shape (...).
         dof_seeds: number of seeds minus 1.
-        dof_patients: Kish's number of patients minus 1.
+        dof_patients: of the patients, see `patients_dof`.
         share: of V_sp to take off, see `DIFFERENCE` and `LEVEL`.
 
     Returns:
@@ -177,24 +176,35 @@ def combined(parts: Components, dof_seeds: Array, dof_patients: Array, share: fl
     return variance, weighted / np.where(total > 0, total, np.nan)
 
 
-def _interval(value: Array, without: Array, dof_patients: float, *, level: bool) -> Interval:
-    seeds, patients = without.shape
-    estimate = value.mean()
-    if seeds < 2 or patients < 2:
-        return no_interval(float(estimate))
+def ends(value: Array, without: Array, sizes: Array, *, level: bool) -> tuple[Array, Array, Array]:
+    """Both ends of the interval for seeds and patients, and Student's quantile; NaN where there is none.
+
+    Args:
+        value: of each seed on all patients, shape (..., seeds), two seeds or more.
+        without: the same without each patient, shape (..., seeds, patients), two patients or more.
+        sizes: images of each patient, shape (..., patients).
+        level: a fraction, on the logit scale; otherwise a difference of fractions.
+    """
     parts = components(value, without)
-    dof = np.asarray(seeds - 1.0), np.asarray(dof_patients)
-    variance, quantile = combined(parts, *dof, LEVEL if level else DIFFERENCE)
-    low, high = (
-        logit_ends(estimate, variance, quantile) if level else plain_ends(estimate, variance, quantile, 1.0)
-    )
+    dof_seeds, dof_patients = np.asarray(value.shape[-1] - 1.0), patients_dof(sizes, level=level)
+    variance, quantile = combined(parts, dof_seeds, dof_patients, LEVEL if level else DIFFERENCE)
+    if level:
+        return *logit_ends(parts.estimate, variance, quantile), quantile
+    return *plain_ends(parts.estimate, variance, quantile, 1.0), quantile
+
+
+def _interval(value: Array, without: Array, sizes: Array, *, level: bool) -> Interval:
+    estimate = float(value.mean())
+    if min(without.shape) < 2:
+        return no_interval(estimate)
+    low, high, quantile = ends(value, without, sizes, level=level)
     if not np.isfinite(low):
-        return no_interval(float(estimate))
-    return Interval(float(estimate), float(low), float(high), dof_of_quantile(float(quantile)))
+        return no_interval(estimate)
+    return Interval(estimate, float(low), float(high), dof_of_quantile(float(quantile)))
 
 
-def _f1_by_seed(labels: Any, predicted: Any, groups: Any) -> tuple[tuple[Array, Array], float]:
-    """Macro F1 of each seed, without each patient, and the patients' degrees of freedom."""
+def _f1_by_seed(labels: Any, predicted: Any, groups: Any) -> tuple[Array, Array, Array]:
+    """Macro F1 of each seed, the same without each patient, and the patients' images."""
     if np.ndim(predicted) not in (2, 3):
         raise RelayError(
             f"predicted has shape {np.shape(predicted)}; give (seeds, images) or (seeds, epochs, images)."
@@ -203,7 +213,7 @@ def _f1_by_seed(labels: Any, predicted: Any, groups: Any) -> tuple[tuple[Array, 
     value, without = leave_one_out_f1(images, hits, predictions)
     if np.ndim(predicted) == 3:
         value, without = value.mean(axis=1), without.mean(axis=1)
-    return (value, without), float(kish(images.sum(axis=1))) - 1
+    return value, without, images.sum(axis=1)
 
 
 def _refuse_other_seeds(first: Array, second: Array) -> None:
