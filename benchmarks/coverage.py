@@ -82,14 +82,14 @@ SECTIONS: dict[str, Section] = {
 """Title, remark, simulation, and studies of each combination."""
 
 
-def quick(replicates: int = 400) -> list[Cell]:
+def quick(replicates: int = 200) -> list[Cell]:
     """A part of the table in seconds, without methods that are only compared."""
     usual = dict(list(WORLDS.items())[:2])
     cells = list(of_studies.seeds_and_patients(usual, (10, 40), (5, 10), replicates, compared=False))
     cells += of_studies.patients_only(usual, (20, 40), replicates)
     cells += of_seeds.levels((5, 10), replicates)
     cells += of_seeds.slopes((5, 10), replicates)
-    cells += of_seeds.single_tests((8, 10), replicates)
+    cells += of_seeds.single_tests((10,), replicates)
     cells += of_seeds.many_pairs(
         ["6 equal processes, normal", "3 equal, 3 better by 2 sd"], (8,), replicates // 2
     )

@@ -79,7 +79,7 @@ def group_folds(
     if rare:
         raise RelayError(
             f"{folds} folds, but fewer groups of class {first_and_more(rare)}; every fold must hold every "
-            f"class: give at most {holders.min()} folds, or leave the class out."
+            "class: give fewer folds, or leave the class out."
         )
     found = _partition(_Search(counts, int(folds)), int(seed))
     if found is None:

@@ -7,6 +7,7 @@ plateaus" without saying how one is found; this is our reading. `benchmarks/plat
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from stages.plateau import PlateauRule, smoothed
 
@@ -17,6 +18,7 @@ BEGUN = 0.05
 
 _RESTLESS = 2.0  # standard errors of the smoothed loss that may hide in a fall that does not count
 _MOST_PATIENCE = 3  # times the rule's: so far a restless loss is waited for
+_QUARTILE = 0.6745  # the median of absolute values of a standard normal variable
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float |
 
     A restless loss is waited for longer, because by chance it may not fall for some epochs: for
     patience * 2 e / (min_delta * fall) epochs if that is more, at most 3 times the patience. e is the
-    standard error of the smoothed loss, from the second differences of the last 2 * patience losses (a
-    straight line has none; of independent noise of standard deviation s their mean square is 6 s^2).
+    standard error of the smoothed loss, from the second differences of the last 2 * patience losses: a
+    straight line has none, and those of independent noise have 6 times its variance. Their median is taken,
+    as one steep fall is no unrest.
 
     All of it is relative to the fall: multiplying losses and chance by a number changes nothing. The onset
     depends on losses up to it only: a later improvement does not undo it.
@@ -140,10 +143,10 @@ def _patience(losses: Sequence[float], rule: PlateauRule, fall: float) -> float:
     """Epochs to wait without a fall that counts; more if the loss is restless."""
     recent = losses[-max(3, 2 * rule.patience) :]
     triples = zip(recent, recent[1:], recent[2:], strict=False)
-    bends = [after - 2 * here + before for before, here, after in triples]
-    if not any(bends):
+    bends = [abs(after - 2 * here + before) for before, here, after in triples]
+    if not bends:
         return rule.patience
-    noise = math.sqrt(math.fsum(bend * bend for bend in bends) / len(bends) / 6 / rule.smoothing)
-    if _RESTLESS * noise >= _MOST_PATIENCE * rule.min_delta * fall:
+    noise = median(bends) / _QUARTILE / math.sqrt(6 * rule.smoothing)
+    if _RESTLESS * noise > _MOST_PATIENCE * rule.min_delta * fall:
         return rule.patience * _MOST_PATIENCE
-    return rule.patience * max(1.0, _RESTLESS * noise / (rule.min_delta * fall))
+    return rule.patience * max(1.0, _RESTLESS * noise / (rule.min_delta * fall)) if noise else rule.patience

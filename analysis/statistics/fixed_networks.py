@@ -40,8 +40,9 @@ Ends = tuple[Array, Array, Array]
 def patients_accuracy(correct: Any, groups: Any) -> Interval:
     """Accuracy of fixed networks on other patients: share of correct images.
 
-    Variance: jackknife over patients; logit scale; degrees of freedom as `patients_dof`. If all images are right, or all wrong, the ends are those of Clopper and Pearson with as many
-    independent observations as Kish's number of patients.
+    Variance: jackknife over patients; logit scale; degrees of freedom as `patients_dof`. If all images are
+    right, or all wrong, the ends are those of Clopper and Pearson with as many independent observations as
+    Kish's number of patients.
 
     Args:
         correct: 0 or 1, or mean correctness, shape (images,) or (..., images): the mean is judged.

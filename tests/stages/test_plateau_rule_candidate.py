@@ -1,0 +1,191 @@
+"""The new plateau rule: by hand, written a second time, and on curves of which the onset is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.plateau_rule_candidate import (
+    PlateauRule,
+    chance_loss,
+    find_plateau,
+    plateau_onset,
+    should_stop,
+)
+
+CHANCE_24 = math.log(24)
+
+
+def rule(
+    min_delta: float = 0.1, patience: int = 2, length: int = 3, smoothing: int = 1, max_epochs: int = 60
+) -> PlateauRule:
+    return PlateauRule(
+        min_delta=min_delta, patience=patience, length=length, smoothing=smoothing, max_epochs=max_epochs
+    )
+
+
+USUAL = rule(0.01, patience=4, length=4, smoothing=2)
+
+
+@pytest.mark.parametrize(
+    ("losses", "onset"),
+    [
+        ([], None),
+        ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0], None),  # flat before the fall has begun
+        ([1.0, 0.96, 0.96, 0.96, 0.96], None),  # a fall of 4% of chance is none
+        ([1.0, 0.5, 0.5, 0.5], None),  # two epochs without, but the bend at the start is taken for unrest
+        ([1.0, 0.5, 0.5, 0.5, 0.5], 5),
+        ([0.5, 0.5, 0.5, 0.5], 3),  # below chance from the first epoch on
+        ([0.5, 0.45, 0.4, 0.35, 0.3, 0.25], None),  # 0.05 of 0.5 to 0.75 is no tenth; it falls on
+        ([0.5, 0.46, 0.46, 0.46, 0.46], 3),  # 0.04 of 0.54 is less than a tenth
+        ([0.5, 0.44, 0.44, 0.44, 0.44], 4),  # 0.06 of 0.56 is more
+        ([0.5, 0.5, 1.0, 0.5, 0.5, 0.5], None),  # lost again: counting starts anew
+        ([2.0, 3.0, 4.0, 5.0], None),
+        ([0.0, 0.0, 0.0], 3),  # nothing left to fall
+    ],
+)
+def test_onset_by_hand(losses: list[float], onset: int | None) -> None:
+    assert plateau_onset(losses, rule(), chance=1.0) == onset
+
+
+def test_without_the_loss_of_chance_the_first_loss_is_taken() -> None:
+    losses = [2.0, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
+    assert plateau_onset(losses, rule()) == plateau_onset(losses, rule(), chance=2.0) is not None
+    learned_before = [0.3] * 8
+    assert plateau_onset(learned_before, rule()) is None
+    assert plateau_onset(learned_before, rule(), chance=2.0) == 3
+
+
+def test_losses_that_were_once_counted_as_a_plateau() -> None:
+    """24 classes; the old rule called the first six epochs flat (issue)."""
+    losses = [3.20, 3.19, 3.18, 3.18, 3.15, 3.04, 2.92]
+    assert plateau_onset(losses, USUAL, chance=CHANCE_24) is None
+    assert plateau_onset(losses, USUAL) is None
+    plateau = find_plateau([*losses[:4], 3.17, 3.18], USUAL, chance=CHANCE_24)
+    assert not plateau.reached and not plateau.learning
+    assert find_plateau(losses, USUAL, chance=CHANCE_24).learning is False, "mean of the last four: 3.07"
+
+
+def exponential(constant: float, floor: float, start: int = 0, epochs: int = 60) -> list[float]:
+    since = np.maximum(np.arange(1, epochs + 1) - start, 0)
+    return (CHANCE_24 * (floor + (1 - floor) * np.exp(-since / constant))).tolist()
+
+
+@pytest.mark.parametrize("constant", [1, 2, 4, 8])
+@pytest.mark.parametrize("floor", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("start", [0, 12])
+def test_smooth_curves_are_reached_after_95_percent_of_their_fall(
+    constant: int, floor: float, start: int
+) -> None:
+    losses = exponential(constant, floor, start)
+    plateau = find_plateau(losses, USUAL, chance=CHANCE_24)
+    assert plateau.reached and plateau.learning
+    settled = start + 3 * constant  # e^-3 is 5%
+    assert settled < plateau.onset <= settled + 4 * constant + 8
+    assert plateau_onset([1e-6 * loss for loss in losses], USUAL, chance=1e-6 * CHANCE_24) == plateau.onset
+
+
+def test_a_loss_that_goes_to_zero_is_reached_which_the_old_rule_never_says() -> None:
+    from stages.plateau import plateau_onset as old
+
+    losses = exponential(3, 0.0)
+    assert old(losses, USUAL) is None
+    assert plateau_onset(losses, USUAL, chance=CHANCE_24) is not None
+
+
+def test_a_network_that_loses_what_it_learned_does_not_reach() -> None:
+    losses = [*exponential(2, 0.2, epochs=8), *[CHANCE_24] * 20]
+    plateau = find_plateau(losses, rule(0.01, 4, 4, 1), chance=CHANCE_24)
+    assert not plateau.reached and not plateau.learning
+    onset = plateau_onset(losses[:8] + [losses[7]] * 10, rule(0.01, 4, 4, 1), chance=CHANCE_24)
+    assert onset is not None
+    collapsed = [*losses[:8], *[losses[7]] * (onset - 8), *[CHANCE_24] * 4]
+    plateau = find_plateau(collapsed, rule(0.01, 4, 4, 1), chance=CHANCE_24)
+    assert (plateau.onset, plateau.reached, plateau.learning) == (onset, False, False)
+
+
+def test_a_restless_loss_is_waited_for_longer_up_to_three_times() -> None:
+    quiet = [2.0, *[1.0] * 30]
+    restless = [2.0, *[1.0 + 0.02 * (-1) ** epoch for epoch in range(30)]]
+    wild = [2.0, *[1.0 + 0.2 * (-1) ** epoch for epoch in range(30)]]
+    settings_ = rule(0.05, patience=4, length=1, smoothing=1)
+    # second differences of +-0.08: e = 0.08 / 0.6745 / sqrt 6 = 0.0484; 4 * 2 e / (0.05 * 0.98) = 7.9 epochs
+    onsets = [plateau_onset(losses, settings_, chance=2.0) for losses in (restless, wild)]
+    assert onsets == [10, 15]
+    assert plateau_onset(quiet, settings_, chance=2.0) == 6, "one steep fall is no unrest"
+
+
+def test_stopping_and_finding_agree() -> None:
+    losses = exponential(3, 0.2)
+    stops = [epochs for epochs in range(61) if should_stop(losses[:epochs], USUAL, chance=CHANCE_24)]
+    assert stops == list(range(stops[0], 61))
+    plateau = find_plateau(losses[: stops[0]], USUAL, chance=CHANCE_24)
+    assert plateau.reached and plateau.epochs[-1] == stops[0] - 1 and plateau.length == 4
+
+
+def test_max_epochs_first() -> None:
+    falling = exponential(20, 0.0, epochs=10)
+    limited = rule(0.01, 4, 4, 2, max_epochs=10)
+    assert should_stop(falling, limited, chance=CHANCE_24)
+    plateau = find_plateau(falling, limited, chance=CHANCE_24)
+    assert (list(plateau.epochs), plateau.reached, plateau.learning) == ([6, 7, 8, 9], False, True)
+    short = find_plateau([1.0, 0.5], limited, chance=1.1)
+    assert (list(short.epochs), short.reached) == ([0, 1], False)
+
+
+RULES = st.builds(
+    rule,
+    min_delta=st.floats(0.0, 0.5),
+    patience=st.integers(1, 4),
+    length=st.integers(1, 5),
+    smoothing=st.integers(1, 4),
+)
+LOSSES = st.lists(st.floats(0.0, 10.0), max_size=30)
+
+
+@settings(deadline=None, derandomize=True)
+@given(LOSSES, LOSSES, RULES, st.floats(0.1, 10.0))
+def test_the_onset_depends_on_losses_up_to_it_only(
+    losses: list[float], other: list[float], any_rule: PlateauRule, chance: float
+) -> None:
+    onset = plateau_onset(losses, any_rule, chance=chance)
+    if onset is None:
+        assert all(plateau_onset(losses[:n], any_rule, chance=chance) is None for n in range(len(losses)))
+    else:
+        assert any_rule.patience + 1 <= onset <= len(losses)
+        assert plateau_onset(losses[:onset] + other, any_rule, chance=chance) == onset
+        assert plateau_onset(losses[: onset - 1], any_rule, chance=chance) is None
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.floats(0.96, 10.0), min_size=1, max_size=30), RULES)
+def test_what_does_not_fall_below_chance_is_never_reached(losses: list[float], any_rule: PlateauRule) -> None:
+    plateau = find_plateau(losses, any_rule, chance=1.0)
+    assert not plateau.reached and not plateau.learning
+    assert plateau.epochs.stop == len(losses)
+
+
+def test_the_loss_of_chance_is_the_entropy() -> None:
+    from scipy.stats import entropy
+
+    assert chance_loss([1] * 24) == pytest.approx(CHANCE_24)
+    assert chance_loss([5, 3, 0, 2]) == pytest.approx(entropy([5, 3, 2]))
+    assert chance_loss([7]) == 0.0
+    for counts in ([], [0, 0], [1, -1, 3], [math.nan, 1]):
+        with pytest.raises(ValueError, match="counts"):
+            chance_loss(counts)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ValueError, match="no epoch was trained"):
+        find_plateau([], rule())
+    for losses in ([1.0, math.nan], [math.inf]):
+        with pytest.raises(ValueError, match="not finite"):
+            plateau_onset(losses, rule())
+    for chance in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="chance"):
+            find_plateau([1.0], rule(), chance=chance)
