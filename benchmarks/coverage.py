@@ -76,7 +76,7 @@ SECTIONS: dict[str, Section] = {
         "All pairs of 4 or 6 processes",
         "Columns: seeds. Intervals of `simultaneous_intervals` agree with p always.",
         lambda replicates: of_seeds.many_pairs(list(of_seeds.PAIRS), (3, 5, 6, 8, 10, 20), replicates),
-        2000,
+        1000,
     ),
 }
 """Title, remark, simulation, and studies of each combination."""
