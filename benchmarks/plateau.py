@@ -7,7 +7,7 @@ Simulated training losses, from the loss of chance (the logarithm of 2 to 24 cla
 constants of 1 to 15 epochs and independent noise in proportion to the loss. The true onset is the first epoch
 at which at most 5% of the whole fall, without noise, is still to come. An onset is false if more than 10% is,
 or if the network does not learn at all. Old is the rule of commit 9c37c46: no improvement of the loss by
-`min_delta` of itself for `patience` epochs. The new one is given the loss of chance.
+`min_delta` of itself for `patience` epochs. The new one is told the loss of chance, and once more is not.
 """
 
 import argparse
@@ -145,6 +145,11 @@ def old(losses: Sequence[float], rule: PlateauRule, chance: float) -> int | None
     return None
 
 
+def new_alone(losses: Sequence[float], rule: PlateauRule, chance: float) -> int | None:
+    """The new rule, which is not told chance."""
+    return plateau_onset(losses, rule)
+
+
 def new(losses: Sequence[float], rule: PlateauRule, chance: float) -> int | None:
     """The new rule."""
     return plateau_onset(losses, rule, chance=chance)
@@ -157,7 +162,7 @@ def judge(family: str, noise: float, curves: int, onset: Onset, rule: PlateauRul
         family: of `FAMILIES`.
         noise: standard deviation, as a share of the loss.
         curves: how many.
-        onset: `old` or `new`.
+        onset: `old`, `new` or `new_alone`.
         rule: its settings.
     """
     generator = np.random.default_rng([7, list(FAMILIES).index(family), int(noise * 1000)])
@@ -184,12 +189,15 @@ def _cell(found: Found) -> str:
 def table(rule: PlateauRule, curves: int, noises: Sequence[float] = NOISES) -> str:
     """A Markdown table of a rule's settings: a row per family and noise, the old rule beside the new."""
     lines = [
-        "| curve | noise % | old: false % | missed % | epochs late | new: false % | missed % | epochs late |",
-        "|---|---|---|---|---|---|---|---|",
+        "| curve | noise % | old: false % | missed % | epochs late | new: false % | missed % | epochs late "
+        "| chance unknown: false % | missed % | epochs late |",
+        "|---" * 11 + "|",
     ]
     for family in FAMILIES:
         for noise in noises:
-            cells = " | ".join(_cell(judge(family, noise, curves, onset, rule)) for onset in (old, new))
+            cells = " | ".join(
+                _cell(judge(family, noise, curves, onset, rule)) for onset in (old, new, new_alone)
+            )
             lines.append(f"| {family} | {100 * noise:g} | {cells} |")
     return "\n".join(lines)
 

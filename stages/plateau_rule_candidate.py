@@ -17,6 +17,7 @@ BEGUN = 0.05
 """The fall has begun where the smoothed loss is below the loss of chance by more than this share of it."""
 
 _RESTLESS = 2.0  # standard errors of the smoothed loss that may hide in a fall that does not count
+_FIRST = 3.0  # standard deviations by which a first loss may be above the loss of chance
 _MOST_PATIENCE = 3  # times the rule's: so far a restless loss is waited for
 _QUARTILE = 0.6745  # the median of absolute values of a standard normal variable
 
@@ -84,7 +85,8 @@ def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float |
         losses: training loss of each epoch, finite.
         rule: what counts as flat.
         chance: loss of predicting the class frequencies (`chance_loss`). Without it the first loss is taken
-            for it, which calls a network that starts near its floor `not learning`: give it where known.
+            for it, and the fall must exceed `BEGUN` by 3 standard deviations of the noise. That calls a
+            network that starts near its floor `not learning`: give chance where it is known.
 
     Raises:
         ValueError: if a loss is not finite, or the loss of chance not a finite number above 0.
@@ -93,13 +95,14 @@ def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float |
     best, waited = math.inf, 0
     for epoch, value in enumerate(smoothed(losses, rule.smoothing)):
         fall = start - value
-        if fall <= BEGUN * start:
+        so_far = losses[: epoch + 1]
+        if fall <= _least_fall(so_far, rule, start, chance):
             best, waited = math.inf, 0
         elif best == math.inf or value < best - rule.min_delta * fall:
             best, waited = value, 0
         else:
             waited += 1
-            if waited >= _patience(losses[: epoch + 1], rule, fall):
+            if waited >= _patience(so_far, rule, fall):
                 return epoch + 1
     return None
 
@@ -124,7 +127,7 @@ def find_plateau(losses: Sequence[float], rule: PlateauRule, *, chance: float | 
     first = onset if full and onset is not None else len(losses) - length
     start = _start(losses, chance)
     mean = math.fsum(losses[first : first + length]) / length
-    learning = start - mean > BEGUN * start
+    learning = start - mean > _least_fall(losses, rule, start, chance)
     return Plateau(onset=first, length=length, reached=full and learning, learning=learning)
 
 
@@ -139,14 +142,25 @@ def _start(losses: Sequence[float], chance: float | None) -> float:
     return chance
 
 
+def _least_fall(losses: Sequence[float], rule: PlateauRule, start: float, chance: float | None) -> float:
+    """The fall that must be exceeded for the network to be learning.
+
+    A first loss, if it stands for the loss of chance, may be above that by chance.
+    """
+    return BEGUN * start + (0.0 if chance is not None else _FIRST * _unrest(losses, rule))
+
+
 def _patience(losses: Sequence[float], rule: PlateauRule, fall: float) -> float:
     """Epochs to wait without a fall that counts; more if the loss is restless."""
+    hidden, counts = _RESTLESS * _unrest(losses, rule) / math.sqrt(rule.smoothing), rule.min_delta * fall
+    if hidden <= counts:
+        return rule.patience
+    return rule.patience * (min(_MOST_PATIENCE, hidden / counts) if counts > 0 else _MOST_PATIENCE)
+
+
+def _unrest(losses: Sequence[float], rule: PlateauRule) -> float:
+    """Standard deviation of the noise in the last losses, without smoothing; 0 with fewer than three."""
     recent = losses[-max(3, 2 * rule.patience) :]
     triples = zip(recent, recent[1:], recent[2:], strict=False)
     bends = [abs(after - 2 * here + before) for before, here, after in triples]
-    if not bends:
-        return rule.patience
-    noise = median(bends) / _QUARTILE / math.sqrt(6 * rule.smoothing)
-    if _RESTLESS * noise > _MOST_PATIENCE * rule.min_delta * fall:
-        return rule.patience * _MOST_PATIENCE
-    return rule.patience * max(1.0, _RESTLESS * noise / (rule.min_delta * fall)) if noise else rule.patience
+    return median(bends) / _QUARTILE / math.sqrt(6) if bends else 0.0

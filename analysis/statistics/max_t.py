@@ -28,7 +28,7 @@ _LEAST = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Simultaneous:
-    """Mean differences of many pairs with 95% intervals that hold together.
+    """Mean differences of many pairs with simultaneous 95% intervals, see `simultaneous_intervals`.
 
     Attributes:
         estimate: mean difference of each pair, shape (pairs,).
@@ -102,6 +102,8 @@ def simultaneous_intervals(differences: Any, *, flips: int = FLIPS, seed: int = 
     where the two disagree: p below 0.05 and 0 inside, and the near end is the smallest number beyond 0 ("only
     the sign is known"); p of 0.05 or more and 0 outside, and the near end is 0. Inverting the step-down test
     itself gives no simultaneous intervals, and inverting its first step gives unbounded ones below 6 seeds.
+    The first kind of move costs coverage: with many true differences beside few equal pairs all intervals
+    together cover in 91 to 95% of studies, without moves in 94 to 96% (benchmarks/coverage.md).
 
     Args:
         differences: as for `max_t`.

@@ -53,11 +53,20 @@ def test_onset_by_hand(losses: list[float], onset: int | None) -> None:
 
 
 def test_without_the_loss_of_chance_the_first_loss_is_taken() -> None:
-    losses = [2.0, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
-    assert plateau_onset(losses, rule()) == plateau_onset(losses, rule(), chance=2.0) is not None
+    losses = [2.0, *exponential(3, 0.2)]
+    assert plateau_onset(losses, USUAL) == plateau_onset(losses, USUAL, chance=2.0) is not None
     learned_before = [0.3] * 8
     assert plateau_onset(learned_before, rule()) is None
     assert plateau_onset(learned_before, rule(), chance=2.0) == 3
+
+
+def test_a_first_loss_that_is_high_by_chance_is_no_fall_of_the_others() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        losses = [3.5, *(CHANCE_24 * (1 + 0.05 * generator.standard_normal(60))).tolist()]
+        assert not find_plateau(losses, USUAL).reached
+    assert find_plateau([3.5, *[CHANCE_24] * 60], USUAL).reached, "as far as it can be known without chance"
+    assert not find_plateau([3.5, *[CHANCE_24] * 60], USUAL, chance=CHANCE_24).reached
 
 
 def test_losses_that_were_once_counted_as_a_plateau() -> None:
