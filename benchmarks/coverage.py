@@ -1,6 +1,6 @@
 """How often intervals cover what is true, and tests find what is not: every interval and p of the page.
 
-    python -m benchmarks.coverage > benchmarks/coverage.md      # some 20 minutes on one core
+    python -m benchmarks.coverage > benchmarks/coverage.md      # some 15 minutes on one core
     python -m benchmarks.coverage --quick                       # seconds; a test runs it
 
 Simulated studies of known truth (`benchmarks.simulated_study`): seeds, patients of unequal size, images,
