@@ -23,10 +23,19 @@ from stages.plateau_rule_candidate import plateau_onset
 
 EPOCHS = 120
 NOISES = (0.0, 0.005, 0.02, 0.05)
+
+
+def _rule(min_delta: float, patience: int, smoothing: int) -> PlateauRule:
+    return PlateauRule(
+        min_delta=min_delta, patience=patience, length=1, smoothing=smoothing, max_epochs=EPOCHS
+    )
+
+
 RULES = {
-    "min_delta 0.02, patience 5, smoothing 3": PlateauRule(0.02, 5, 1, 3, EPOCHS),
-    "min_delta 0.02, patience 3, smoothing 2": PlateauRule(0.02, 3, 1, 2, EPOCHS),
-    "min_delta 0.01, patience 4, smoothing 2": PlateauRule(0.01, 4, 1, 2, EPOCHS),
+    f"min_delta {min_delta}, patience {patience}, smoothing {smoothing}": _rule(
+        min_delta, patience, smoothing
+    )
+    for min_delta, patience, smoothing in [(0.02, 5, 3), (0.02, 3, 2), (0.01, 4, 2)]
 }
 
 _Curve = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from datamodules.group_folds import group_folds
+from datamodules.splits.folds import group_folds
 from stages.errors import RelayError
 
 Labels = list[str]

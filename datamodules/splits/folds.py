@@ -1,7 +1,4 @@
-"""Folds of whole groups (patients, objects), stratified by class.
-
-To be moved into `datamodules.splits`, whose reading of labels and groups it uses.
-"""
+"""Folds of whole groups (patients, objects), stratified by class."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -9,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.listing import first_and_more
-from datamodules.splits import _table
+from datamodules.files.names import first_and_more
+from datamodules.splits.table import group_table
 from stages.checks import is_whole
 from stages.errors import RelayError
 from stages.seeds import seeded_order
@@ -55,7 +52,7 @@ def group_folds(
     Raises:
         RelayError: folds or seed are out of range, there are fewer groups than folds, fewer groups of a class
             than folds, no partition was found that has every class in every fold, or as
-            `datamodules.splits.split_by_group` about labels and groups.
+            `split_by_group` about labels and groups.
 
     Example:
         >>> sorted(group_folds(["a", "a", "a", "a"], [1, 1, 2, 2], 2, seed=0).tolist())
@@ -65,7 +62,7 @@ def group_folds(
         raise RelayError(f"folds is {folds!r}; give a whole number of 2 or more.")
     if not is_whole(seed) or seed < 0:
         raise RelayError(f"seed is {seed!r}; give a whole number of 0 or more.")
-    table = _table(labels, groups)
+    table = group_table(labels, groups)
     if table.size == 1:
         raise RelayError(
             "all samples are of one group, so that there is nothing to divide; name finer groups, such as "
