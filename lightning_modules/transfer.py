@@ -118,8 +118,8 @@ def apply_transfer(
     if problems:
         listed = "\n  ".join(problems)
         raise RelayError(
-            f"{source} does not fit the network by transfer rule '{rule.name}', which re-initialises only "
-            f"{', '.join(rule.reinitialised) or 'nothing'}:\n  {listed}\nIs it a checkpoint of another "
+            f"{source} does not fit the network by transfer rule '{rule.name}', which re-initialises "
+            f"{', '.join(rule.reinitialised) or 'no layer'}:\n  {listed}\nIs it a checkpoint of another "
             "architecture (another `model`, other channels)? Does it hold more than the network's state dict?"
         )
     initialise_layers(network, rule.reinitialised, scheme, seed)  # first: it refuses an unknown scheme

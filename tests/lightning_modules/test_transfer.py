@@ -152,6 +152,15 @@ def test_kept_bits_fresh_layers_and_report(rule: str) -> None:
     assert torch.equal(source["fc6.weight"], parent.state_dict()["fc6.weight"])  # the source is untouched
 
 
+def test_a_rule_that_keeps_everything() -> None:
+    source, child = _bits(_small(1)), _small(2)
+    report = _transfer(child, source, TransferRule("all", ()))
+    assert (report.reinitialised, report.ignored, report.frozen) == ((), (), ())
+    assert all(torch.equal(tensor, source[name]) for name, tensor in child.state_dict().items())
+    with pytest.raises(RelayError, match="re-initialises no layer:"):
+        _transfer(_small(2, num_classes=9), source, TransferRule("all", ()))
+
+
 def test_a_report_is_what_a_record_takes_and_survives_json() -> None:
     for report in (_transfer(_small(2), _bits(_small(1)), "finetune"), scratch_report(_small(1))):
         entries = report.as_dict()
