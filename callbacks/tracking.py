@@ -127,7 +127,7 @@ class Tracking:
         """The recipe, and the keys to find and group runs by: W&B's panels group by a single key."""
         recipe, process = self._recipe, self._process
         return {
-            **recipe.model_dump(mode="json"),
+            **recipe.document(),
             "id": recipe.id,
             "chain": list(self._chain),
             "study": self._settings.study,

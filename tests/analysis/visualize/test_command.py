@@ -70,7 +70,7 @@ def _sixteen_bits(own: Path) -> None:
         (_empty_folder, r"holiday has no images \(\.png"),
         (_no_folder, r"there is no folder .*holiday; give one with images"),
         (_text_named_png, r"image 1 of .*holiday, in the order of names, cannot be read"),
-        (_sixteen_bits, r"image 1 of .*holiday has more than 8 bits a channel"),
+        (_sixteen_bits, r"image 1 of .*holiday, .* it has more than 8 bits per channel"),
     ],
 )
 def test_own_images_that_cannot_be_read_are_refused_before_anything_is_computed(
