@@ -52,31 +52,32 @@ def run_alone(config: Config) -> Outcome | None:
     Raises:
         RelayError: if the request makes no sense, or the run failed.
     """
-    from datamodules.listing import list_source
+    from datamodules.from_config import Listings
     from lightning_modules.resolve import resolve
 
     if config.process is not None:
         raise RelayError(f"process={config.process.name} is a chain of stage runs: add -m")
-    plan = build_plan([Request.of(config)], lambda *_: config, list_source, resolve)
+    listings = Listings()
+    plan = build_plan([Request.of(config)], lambda *_: config, listings.of, resolve)
     (run,) = plan.runs.values()
     store = Store(Path(config.paths.runs_dir))
     if config.plan:
         output().print(plan_table(plan, store))
         return None
-    outcome = run_job(run.job_config)
+    outcome = run_job(run.job_config, listings.of(source_of(run.config)))
     if outcome.status == "failed":
         raise RelayError(f"{outcome.message} (traceback: {store.folder(run.stage, run.id).failure})")
     output().print(result_table(plan, store, {run.id: outcome}))
     return outcome
 
 
-def run_job(config: Config) -> Outcome:
+def run_job(config: Config, listing: "Listing | None" = None) -> Outcome:
     """Lock the folder of the stage run, check again whether it is complete, and train it if not."""
     keep_freed_memory()
     from datamodules.listing import list_source
 
     try:
-        listing = list_source(source_of(config))
+        listing = listing or list_source(source_of(config))
         job = Job.of(config, listing.digest)
         with job.locked() as complete:
             if not complete:
@@ -108,7 +109,6 @@ def train(job: Job, listing: "Listing") -> None:
     threads = config.trainer.threads or available_cores()
     torch.set_num_threads(threads)
     seeds = Seeds.of(recipe.seed)
-
     domain = load_source(listing, config)
     data = stage_data(domain, recipe, seeds, config.data.workers)
 

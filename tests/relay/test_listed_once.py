@@ -1,4 +1,4 @@
-"""A source's files are listed once for the plan and the sweep, and once in each job."""
+"""A source's files are listed once for the plan and the sweep, once in each job, once without a sweep."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +39,12 @@ def test_once_for_plan_and_sweep_and_once_in_each_job(tmp_path: Path) -> None:
     tiny = [each for each in TINY if not each.startswith("data.domains")]
     arguments = ("-m", "+stage=texture", "optim.momentum=0.8,0.9")
     assert times_listed(tmp_path, *arguments, tiny=tiny) == 1 + 2
+
+
+@pytest.mark.slow
+def test_once_without_a_sweep(tmp_path: Path) -> None:
+    tiny = [each for each in TINY if not each.startswith("data.domains")]
+    assert times_listed(tmp_path, "+stage=texture", tiny=tiny) == 1
 
 
 def test_equal_sources_share_a_listing(tmp_path: Path) -> None:
