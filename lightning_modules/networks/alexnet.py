@@ -146,7 +146,8 @@ def _normalisation(kind: Normalisation) -> nn.Module:
 
 def _empty(layer: _Layer) -> _Layer:
     """The layer on the default device with memory but no values: torch's own initialisation is never used."""
-    return layer.to_empty(device=torch.get_default_device())
+    # get_default_device does not see `with torch.device(...)` before torch 2.8
+    return layer.to_empty(device=torch.empty(0).device)
 
 
 build = AlexNet

@@ -1,4 +1,7 @@
-"""The losses of a tiny embedded chain, committed at full precision and compared exactly.
+"""The losses of a tiny embedded chain, committed at full precision.
+
+They are compared exactly on a processor of the maker that they were recorded on, and to 1e-6 on others: values
+recorded on one of AMD once differed by 1e-9, from the second epoch on.
 
 A change of any bit on the way from the generators to the optimiser moves them. So that the bits do not depend
 on the machine, the libraries are held to instructions that every x86-64 processor has, and convolutions are
@@ -6,8 +9,8 @@ plain matrix products (`tests/helpers/plain_train.py`).
 
 Shown, on one Intel processor (Sapphire Rapids, glibc 2.36) that answered CPUID falsely: the same bits with
 L1 caches of 12 to 48 KiB, L2 caches of 16 KiB to 4 MiB, as a processor of AMD, and without AVX and FMA, in
-glibc's mathematics too. oneDNN's bits moved with the L2 cache. Assumed: a real processor of another maker,
-and another glibc, give these bits too.
+glibc's mathematics too. oneDNN's bits moved with the L2 cache. Not shown: a real processor of another maker.
+Assumed: another glibc gives these bits too.
 
 After a change that is meant to move them, `python -m tests.relay.test_golden REASON` writes them anew; the
 reason stays in the file.
@@ -74,6 +77,19 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PINNED}
 
 
+def processors_maker() -> str:
+    found = re.search(r"^vendor_id\s*:\s*(\S+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def numbers(losses: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, float]]]:
+    return {
+        stage: [{key: float(value) for key, value in row.items()} for row in rows]
+        for stage, rows in losses.items()
+    }
+
+
 def test_the_lock_has_the_versions_of_the_losses() -> None:
     """Without it, a new lock would make every run in CI skip or fail for a reason that is not the code."""
     locked = dict(re.findall(r"^([\w-]+)==(\S+)$", LOCK.read_text(), re.MULTILINE))
@@ -92,12 +108,23 @@ def test_losses_are_the_committed_ones(tmp_path: Path) -> None:
         if os.environ.get("CI"):
             pytest.fail(f"{reason}: install the locked ones, pip install -c {LOCK.relative_to(PROJECT)}")
         pytest.skip(reason)
-    assert train(tmp_path) == golden["losses"]
+    found = train(tmp_path)
+    if golden["processor"] == processors_maker():
+        assert found == golden["losses"]
+    assert numbers(found) == {
+        stage: [pytest.approx(row, rel=1e-6) for row in rows]
+        for stage, rows in numbers(golden["losses"]).items()
+    }
 
 
 if __name__ == "__main__":
     (reason,) = sys.argv[1:]
     os.chdir(PROJECT)
     with tempfile.TemporaryDirectory() as scratch:
-        content = {"reason": reason, "versions": versions(), "losses": train(Path(scratch))}
+        content = {
+            "reason": reason,
+            "versions": versions(),
+            "processor": processors_maker(),
+            "losses": train(Path(scratch)),
+        }
     GOLDEN.write_text(json.dumps(content, indent=1) + "\n")

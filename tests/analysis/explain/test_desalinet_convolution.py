@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -70,6 +71,7 @@ def test_a_convolutions_reverse_is_its_adjoint(
     torch.testing.assert_close(back, convolution_backward(layer, images, signal), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(
     height=st.integers(4, 9),
