@@ -1,7 +1,7 @@
 """The losses of a tiny embedded chain, committed at full precision.
 
-They are compared exactly on a processor of the maker that they were recorded on, and to 1e-6 on others: values
-recorded on one of AMD once differed by 1e-9, from the second epoch on.
+They are compared exactly on processors of the maker that they were recorded on, and to 1e-6 on others: values
+recorded on an AMD once differed by 1e-9 from the second epoch on.
 
 A change of any bit on the way from the generators to the optimiser moves them. So that the bits do not depend
 on the machine, the libraries are held to instructions that every x86-64 processor has, and convolutions are
