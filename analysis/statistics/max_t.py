@@ -53,9 +53,9 @@ def max_t(differences: Any, *, flips: int = FLIPS, seed: int = 0) -> Array:
     differences are jointly symmetric about 0.
 
     Args:
-        differences: shape (pairs, seeds), NaN where a pair has no value of a seed: the pair's statistic is of
-            the seeds that it has, and flips of the others leave it as it is. Round differences that are equal
-            but for rounding errors first.
+        differences: shape (pairs, seeds), in any unit, NaN where a pair has no value of a seed: the pair's
+            statistic is of the seeds that it has, and flips of the others leave it as it is. Round
+            differences that are equal but for rounding errors first.
         flips: assignments of signs to compare. If the 2^(seeds - 1) that matter are no more, all of them: p
             is exact. Otherwise the identity and flips - 1 drawn ones: p is valid, its standard error
             sqrt(p (1 - p) / flips).

@@ -64,11 +64,12 @@ def two_way_difference(a: Any, b: Any, groups: Any) -> Interval:
         groups: patient of each image, shape (images,), hashable names.
 
     Returns:
-        The interval is cut at -1 and 1. There is none for one seed, for one patient, or if all seeds and
-        patients have the same difference.
+        A difference of fractions: 0.02 is 2 percentage points. The interval is cut at -1 and 1. There is none
+        (NaN) for one patient, or if all seeds and patients have the same difference.
 
     Raises:
-        RelayError: for NaN, values outside of [0, 1], or shapes that do not fit.
+        RelayError: for a single seed, NaN, values outside of [0, 1] (such as percent), or shapes that do not
+            fit.
     """
     first, sizes = correct_by_group(a, groups, "a", 2)
     second, _ = correct_by_group(b, groups, "b", 2)
@@ -84,8 +85,8 @@ def two_way_level(a: Any, groups: Any) -> Interval:
         groups: patient of each image, shape (images,), hashable names.
 
     Returns:
-        The interval is within 0 and 1. There is none for one seed, for one patient, if all images are right
-        or all are wrong, or if all seeds and patients have the same accuracy.
+        A fraction, not percent. The interval is within 0 and 1. There is none (NaN) for one patient, if all
+        images are right or all are wrong, or if all seeds and patients have the same accuracy.
 
     Raises:
         RelayError: as `two_way_difference`.
@@ -195,7 +196,12 @@ def ends(value: Array, without: Array, sizes: Array, *, level: bool) -> tuple[Ar
 
 def _interval(value: Array, without: Array, sizes: Array, *, level: bool) -> Interval:
     estimate = float(value.mean())
-    if min(without.shape) < 2:
+    if len(value) < 2:
+        raise RelayError(
+            "one seed does not show how seeds vary; train more seeds, or judge the network as it is with "
+            "analysis.statistics.fixed_networks."
+        )
+    if without.shape[1] < 2:
         return no_interval(estimate)
     low, high, quantile = ends(value, without, sizes, level=level)
     if not np.isfinite(low):

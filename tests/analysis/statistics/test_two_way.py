@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 from sklearn.metrics import f1_score
 
+from analysis import statistics
 from analysis.statistics.intervals import Interval
 from analysis.statistics.two_way import (
     two_way_difference,
@@ -183,7 +185,6 @@ def test_it_covers_more_than_either_source_alone() -> None:
     [
         (np.ones((3, 4)), [1, 1, 2, 2], 1.0),  # all right
         (np.zeros((3, 4)), [1, 1, 2, 2], 0.0),  # all wrong
-        ([[1, 0, 1, 1]], [1, 1, 2, 2], 0.75),  # one seed
         ([[1, 0, 1, 1], [1, 1, 1, 0]], [1, 1, 1, 1], 0.75),  # one patient
         ([[1, 0, 1, 0]] * 3, [1, 1, 2, 2], 0.5),  # no spread of either
         ([[0.1 + 0.2] * 4, [0.3] * 4], [1, 1, 2, 2], 0.3),  # no spread but for rounding
@@ -195,6 +196,22 @@ def test_no_interval_where_nothing_is_known(a: Any, groups: list[int], value: fl
     for found in (level, difference):
         assert found.estimate == pytest.approx(value)
         assert np.isnan([found.low, found.high, found.dof]).all(), "never of width zero"
+
+
+def test_any_kind_of_array_and_of_names() -> None:
+    """Booleans, floats, lists, tables; patients by number, by name, or each image its own."""
+    a, b, groups = study(7)
+    names = [f"patient {group}" for group in groups]
+    expected, level = statistics.two_way_difference(a, b, groups), statistics.two_way_level(a, groups)
+    for kind in (bool, int, np.float32):
+        first, second = a.astype(kind), b.astype(kind)
+        for given_groups in (groups.tolist(), names, np.array(names), pd.Series(names)):
+            for x, y in ((first, second), (first.tolist(), second.tolist()), (pd.DataFrame(first), second)):
+                assert statistics.two_way_difference(x, y, given_groups) == expected
+                assert statistics.two_way_level(x, given_groups) == level
+    own = statistics.two_way_level(a, range(a.shape[1]))
+    assert own == statistics.two_way_level(a, [f"image {index}" for index in range(a.shape[1])])
+    assert own.exists and own.estimate == level.estimate
 
 
 def test_spread_of_one_source_is_enough() -> None:
@@ -217,6 +234,8 @@ def test_a_patient_with_nearly_all_images_leaves_everything_open() -> None:
     ("call", "message"),
     [
         (lambda: two_way_level([1, 0], [1, 2]), r"\(seeds, images\)"),
+        (lambda: two_way_level([[1, 0]], [1, 2]), "one seed"),
+        (lambda: two_way_difference([[1, 0]], [[1, 1]], [1, 2]), "one seed"),
         (lambda: two_way_level([[1, np.nan]], [1, 2]), "NaN"),
         (lambda: two_way_level([[90.0, 95.0]], [1, 2]), "not percent"),
         (lambda: two_way_level(np.ones((2, 0)), []), "no images"),
