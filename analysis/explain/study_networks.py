@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.explain.cached_network import CachedNetwork
-from analysis.runs.selection import process_order, whole_set_rows
+from analysis.runs.folds import in_folds
+from analysis.runs.selection import on_whole_set, process_order, run_rows
 from analysis.runs.study import Study
 from stages.errors import RelayError
 from stages.recipe import short_id
@@ -75,7 +76,9 @@ def study_networks(study: Study, runs: pd.DataFrame) -> StudyNetworks:
         RelayError: If no network is left; says why.
     """
     rows: dict[str, Any] = {row["id"]: row for row in runs.to_dict("records")}
-    chosen = whole_set_rows(study.runs, "seed", "folder")
+    chosen = run_rows(on_whole_set(study.runs), "seed", "folder")
+    if in_folds(chosen):  # the folds of a seed have the same sources, and one of them is enough to look at
+        chosen = chosen[chosen["fold"] == 0]
     order = process_order(chosen["process"])
     records: list[Any] = chosen.to_dict("records")
     targets, skipped = [], []

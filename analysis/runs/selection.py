@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.runs.folds import in_folds, one_row_per_seed
 from stages.errors import RelayError
 from stages.metrics import REPRESENTATIVE
 from stages.processes import load_processes
@@ -36,8 +37,8 @@ def process_order(names: Iterable[object]) -> list[str]:
     return sorted(set(map(str, names)), key=lambda name: (name not in titles, titles.get(name, ""), name))
 
 
-def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """The rows of targets of learning processes; sources, which have no process, are left out.
+def run_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """The rows of targets of learning processes, one row per stage run; sources are left out.
 
     Args:
         runs: one row per stage run, as `analysis.runs.load_runs` gives it; other columns than `process` and
@@ -48,8 +49,9 @@ def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
         A copy with a new index, in the order given; `process` is text.
 
     Raises:
-        RelayError: if a needed column is missing, or if two rows have the same process, seed and data ratio:
-            they have different configurations, and their average would mean nothing.
+        RelayError: if a needed column is missing, if two rows have the same process, seed, data ratio and
+            fold, or if some have other numbers of folds than others: they have different configurations, and
+            their average would mean nothing.
     """
     missing = [name for name in ("process", *needed) if name not in runs]
     if missing:
@@ -58,15 +60,24 @@ def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
         )
     rows = runs.dropna(subset=["process", *needed]).reset_index(drop=True)
     rows["process"] = rows["process"].astype(str)
+    in_folds(rows)
     _refuse_mixed(rows)
     return rows
 
 
+def target_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """As `run_rows`, but one row per seed: folds are merged by `analysis.runs.folds.one_row_per_seed`."""
+    return one_row_per_seed(run_rows(runs, *needed))
+
+
 def whole_set_rows(runs: pd.DataFrame, *needed: str) -> pd.DataFrame:
     """As `target_rows`, but only runs on the whole training set (data ratio 1, or no such column)."""
-    if "data_ratio" in runs:
-        runs = runs[runs["data_ratio"] == 1.0]
-    return target_rows(runs, *needed)
+    return target_rows(on_whole_set(runs), *needed)
+
+
+def on_whole_set(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs on the whole training set: data ratio 1, or no such column."""
+    return runs[runs["data_ratio"] == 1.0] if "data_ratio" in runs else runs
 
 
 def refuse_several_targets(rows: pd.DataFrame) -> None:
@@ -92,14 +103,13 @@ def numbers(column: "pd.Series[float]") -> npt.NDArray[np.float64]:
 def _refuse_mixed(rows: pd.DataFrame) -> None:
     if "seed" not in rows:
         return
-    cell = [name for name in ("process", "seed", "data_ratio") if name in rows]
-    rows = rows.dropna(subset=cell)
-    repeated = rows.duplicated(cell, keep=False)
-    if not repeated.any():
+    cell = [name for name in ("process", "seed", "data_ratio", "fold") if name in rows]
+    rows = rows.dropna(subset=[name for name in cell if name != "fold"])
+    repeated = rows[rows.duplicated(cell, keep=False)]
+    if repeated.empty:
         return
-    first = rows[repeated].iloc[0]
-    same = rows[(rows[cell] == first[cell]).all(axis=1)]
-    where = ", ".join(f"{name} {first[name]}" for name in cell)
+    _, same = next(iter(repeated.groupby(cell, sort=False, dropna=False)))
+    where = ", ".join(f"{name} {same[name].iloc[0]}" for name in cell if not pd.isna(same[name].iloc[0]))
     which = f" ({', '.join(short_id(str(each)) for each in same['id'])})" if "id" in same else ""
     raise RelayError(
         f"{len(same)} runs have the same {where}{which}: the table holds more than one configuration. Select "

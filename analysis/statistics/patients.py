@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.runs.selection import process_order, refuse_several_targets, whole_set_rows
+from analysis.runs.selection import on_whole_set, process_order, refuse_several_targets, run_rows
 from analysis.statistics.comparison import CONFIDENCE
 from stages.errors import RelayError
 from stages.metrics import METRICS, Array, Counts
@@ -76,7 +76,7 @@ def resample_patients(runs: pd.DataFrame, resamples: int = 2000) -> PatientBoots
         RelayError: if there are no such runs, predictions are missing or damaged, or the runs have different
             evaluation sets.
     """
-    rows = whole_set_rows(runs, "folder")
+    rows = run_rows(on_whole_set(runs), "folder")
     refuse_several_targets(rows)
     processes = process_order(rows["process"])
     if not processes:
