@@ -31,8 +31,8 @@ def build_module(
         seeds: Its random streams.
         train_counts: Number of training images of each class; there are as many outputs.
         weights: The file of weights that it starts from, or None for random weights.
-        checkpoint: The resume checkpoint that will be loaded into the module. If it holds the transfer
-            report, `weights` is not read. Checkpoints of earlier versions do not.
+        checkpoint: The resume checkpoint that will be loaded into the module; its transfer report stands in
+            for `weights`, which are not read. Empty without one.
 
     Raises:
         RelayError: If the checkpoint cannot be read or does not fit the network.
@@ -45,22 +45,17 @@ def build_module(
         width=recipe.model.width,
         seed=seeds.initialisation,
     )
-    report = _saved_report(network, checkpoint) or _first_weights(network, recipe, seeds, weights)
+    if checkpoint:
+        report = TransferReport.from_dict(checkpoint[REPORT_KEY])
+        freeze(network, report)
+    else:
+        report = _first_weights(network, recipe, seeds, weights)
     if recipe.arithmetic.memory_format == "channels_last":
         network = network.to(memory_format=torch.channels_last)
     if recipe.arithmetic.compile:
         network.compile()
     fused = recipe.arithmetic.precision != "16-mixed"
     return StageModule(network, report, recipe.optim, seeds.dropout, fused=fused)
-
-
-def _saved_report(network: nn.Module, checkpoint: Mapping[str, Any]) -> TransferReport | None:
-    """The transfer report of a resume checkpoint, or None; what it says is frozen is frozen."""
-    if REPORT_KEY not in checkpoint:
-        return None
-    report = TransferReport.from_dict(checkpoint[REPORT_KEY])
-    freeze(network, report)
-    return report
 
 
 def _first_weights(network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Path | None) -> TransferReport:

@@ -1,5 +1,6 @@
 """What a plan costs, estimated from the recorded speeds of the finished stage runs in the store."""
 
+import logging
 import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,8 +10,10 @@ from typing import Any
 
 from stages.errors import RelayError
 from stages.plan import Plan, StageRun
-from stages.record import Record, read_record
+from stages.record import OlderRecordError, Record, read_record
 from stages.store import RunFolder, Store
+
+log = logging.getLogger(__name__)
 
 # Finished runs of a stage that are read for their speed, newest first: a better mean is not worth the time to
 # read thousands.
@@ -107,10 +110,19 @@ def recorded_speeds(plan: Plan, store: Store) -> RecordedSpeeds:
     """Speeds of the newest finished runs in the store, at most `MOST_RECORDS` per stage.
 
     A record or recipe that cannot be read is skipped: it says nothing about speed, and the code that needs it
-    raises the error.
+    raises the error. A warning names runs of an older version, which the plan does not count as done.
     """
-    stages = {run.stage for run in plan.runs.values()}
-    return RecordedSpeeds(sample for stage in sorted(_stages(store, stages)) for sample in _samples(stage))
+    stages, older = {run.stage for run in plan.runs.values()}, list[Path]()
+    speeds = RecordedSpeeds(
+        sample for stage in sorted(_stages(store, stages)) for sample in _samples(stage, older)
+    )
+    if older:
+        log.warning(
+            "%s holds stage runs that an older version of Relay trained, such as %s. They do not count as "
+            "done and stay as they are: new runs are trained beside them, and you may remove their folders.",
+            *(store.runs_dir, older[0]),
+        )
+    return speeds
 
 
 @dataclass(frozen=True)
@@ -216,7 +228,7 @@ def _stages(store: Store, wanted: set[str]) -> Iterator[Path]:
     return iter([folder for folder in folders if folder.name in wanted] or folders)
 
 
-def _samples(stage: Path) -> Iterator[Sample]:
+def _samples(stage: Path, older: list[Path]) -> Iterator[Sample]:
     finished = []
     for entry in os.scandir(stage):
         try:
@@ -237,5 +249,7 @@ def _samples(stage: Path) -> Iterator[Sample]:
             )
             images = sum(record.data.train_counts)
             yield sample_of(Work(record.stage, network, recipe["plateau"], images), record)
+        except OlderRecordError:
+            older.append(folder.path)
         except (RelayError, KeyError, TypeError):
             continue

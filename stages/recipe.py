@@ -7,7 +7,6 @@ compared whole wherever a stored run is opened; its SHA-256 is the stage run's i
 
 import hashlib
 import json
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -17,7 +16,7 @@ from stages.parameters import Number, group, recipe
 from stages.plateau import PlateauRule
 
 # Raise it when the code changes what an equal configuration computes: every id moves then.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 # Digits of the SHA-256 in a folder's name. 16 hex digits collide with probability 3e-12 at 10,000 runs; the
 # stored recipe is compared on every open all the same.
@@ -69,12 +68,6 @@ class TransferLayers:
         "Layers that start with fresh weights: names, or ranges FIRST-LAST."
     )
     freeze: tuple[str, ...] = recipe("Layers that keep their parent's weights and are not trained.")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the layers."""
-        content = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()
 
 
 @group
@@ -166,21 +159,17 @@ class Recipe(BaseModel):
     parent: str | None
     init_from: str | None
     transfer: str | None
+    transfer_layers: TransferLayers | None
     seed: Seed
     model: Model
     optim: Optim
     data: Data
     arithmetic: Arithmetic
     plateau: PlateauRule
-    transfer_layers: TransferLayers | None = None
 
     def document(self) -> dict[str, Any]:
-        """The recipe as JSON data, without keys that mean the same as before they existed."""
-        content = self.model_dump(mode="json")
-        layers = self.transfer_layers
-        if layers is None or LEGACY_RULES.get(self.transfer or "") == layers.digest:
-            del content["transfer_layers"]
-        return _without_legacy(content)
+        """The recipe as JSON data."""
+        return self.model_dump(mode="json")
 
     def canonical_json(self) -> str:
         """The recipe as JSON with sorted keys, no spaces and shortest round-trip numbers."""
@@ -190,32 +179,6 @@ class Recipe(BaseModel):
     def id(self) -> str:
         """SHA-256 of the canonical JSON, 64 hex digits."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
-
-
-# In the first release a recipe held a rule's name alone. These are the digests of the layers that the rules
-# had then: at exactly these the layers are left out of the hash, so old ids stay. Never change a digest.
-LEGACY_RULES = {
-    "feature": "1370440e9dd1397c7de209a5b4d91a5006500bc7c6ecc2b0e22d3b98049130ff",
-    "conv_only": "616b6c8d72837b9dff69472d37cf4d1a753a4613c97e7e99ba708a9595af4060",
-    "reuse_fc": "cdb8454ade5de12b1462c42d0860ff51f440f29322ca2cc1e9fba87b14fdf826",
-    "finetune": "3860fe49974aa09f9c951d9b1f2e32308dd8637a1c1c7517aace524089730bf9",
-}
-
-# A recipe key added after the first release stands here with the value that means "as before it existed":
-# at exactly that value it is left out of the hash, so old ids stay. Never change a value once it stands here.
-LEGACY_VALUES: dict[str, Any] = {}
-
-
-def _without_legacy(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, value in recipe.items():
-        dotted = f"{prefix}{name}"
-        if isinstance(value, dict):
-            if inner := _without_legacy(value, f"{dotted}."):  # a part of legacy values only is no part
-                kept[name] = inner
-        elif dotted not in LEGACY_VALUES or LEGACY_VALUES[dotted] != value:
-            kept[name] = value
-    return kept
 
 
 def short_id(full: str) -> str:

@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.errors import RelayError
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
+
+
+class OlderRecordError(RelayError):
+    """A record that an older version of Relay wrote: its run was trained by other rules."""
 
 
 class _Part(BaseModel):
@@ -61,8 +65,8 @@ class DataRecord(_Part):
     train_groups: int
     val_groups: int
     histogram_accuracy: float | None
-    crossing_groups: int = 0
-    crossing_pictures: int = 0
+    crossing_groups: int
+    crossing_pictures: int
 
 
 class CostRecord(_Part):
@@ -117,7 +121,8 @@ def read_record(path: Path) -> Record:
     """Read and check a record.
 
     Raises:
-        RelayError: if the file is not a record of a known schema; names the file and the first fault.
+        OlderRecordError: if an older version of Relay wrote it.
+        RelayError: if the file is not a record of this version; names the file and the first fault.
     """
     try:
         content: Any = json.loads(path.read_text())
@@ -125,7 +130,10 @@ def read_record(path: Path) -> Record:
         raise RelayError(f"{path} cannot be read as JSON: {error}") from None
     found = content.get("schema_version") if isinstance(content, dict) else None
     if found != RECORD_SCHEMA:
-        raise RelayError(f"{path} has record schema {found}; this version of Relay reads {RECORD_SCHEMA}")
+        message = f"{path} has record schema {found}; this version of Relay reads {RECORD_SCHEMA}"
+        if type(found) is int and 0 < found < RECORD_SCHEMA:
+            raise OlderRecordError(f"{message}: the run was trained with an older version. Train it again")
+        raise RelayError(message)
     try:
         return Record.model_validate(content)
     except ValidationError as error:

@@ -167,7 +167,7 @@ def _add_record(details: RunDetails, record: Record) -> None:
     data = record.data
     details.classes = data.classes
     details.evaluation_images = data.val_counts
-    # The worst of what the records say: an old record, which has no crossings, must not hide them.
+    # The worst of what the records say.
     first = not details.finished
     details.evaluation_groups = data.val_groups if first else min(details.evaluation_groups, data.val_groups)
     groups, pictures = details.crossing

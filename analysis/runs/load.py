@@ -1,15 +1,19 @@
 """Stage runs as a table. The analyses read records only, never logs or W&B."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from stages.errors import RelayError
 from stages.processes import chain_rules, load_processes, process_name
-from stages.record import Record
-from stages.store import Store
+from stages.record import OlderRecordError, Record
+from stages.store import RunFolder, Store
+
+log = logging.getLogger(__name__)
 
 CHAIN_SEPARATOR = ">"
 
@@ -55,13 +59,14 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
         and _best. A store without finished runs gives no rows and the columns above.
 
     Raises:
-        RelayError: if a record is damaged or of another schema; names the file.
+        RelayError: if a record is damaged or of a newer schema; names the file. If an older version of Relay
+            trained all runs of the store; if only some, these are left out and a warning says so.
         FileNotFoundError: if the folder does not exist.
     """
     folder = Path(runs_dir).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the runs_dir that train.py wrote to")
-    found = [(run.read_record(), run.path) for run in Store(folder).complete_runs()]
+    found = _records(Store(folder).complete_runs(), folder)
     if not found:
         return pd.DataFrame(columns=list(_COLUMNS))
     records = {record.id: record for record, _ in found}
@@ -70,6 +75,24 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
     for name in ("parent", "process"):  # otherwise pandas turns None into NaN
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
     return table
+
+
+def _records(runs: Iterable[RunFolder], store: Path) -> list[tuple[Record, Path]]:
+    found, older = [], []
+    for run in runs:
+        try:
+            found.append((run.read_record(), run.path))
+        except OlderRecordError:
+            older.append(run.path)
+    if older:
+        notice = (
+            f"{store}: {len(older)} finished stage runs, such as {older[0]}, were trained with an older "
+            "version of Relay, by other rules. Train them again: the same command does it, beside them"
+        )
+        if not found:
+            raise RelayError(notice)
+        log.warning("%s. They are left out of the %d that are read.", notice, len(older) + len(found))
+    return found
 
 
 def _row(record: Record, folder: Path, records: Mapping[str, Record]) -> dict[str, Any]:

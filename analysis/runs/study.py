@@ -167,7 +167,7 @@ def _flat_recipe(folder: Path) -> dict[str, str]:
         return {}
     if not isinstance(content, dict):
         return {}
-    layers = content.pop("transfer_layers", None)
+    layers = content.pop(_LAYERS, None)
     start = "from random weights" if content.get("transfer") is None else "on transfer"
     flat: dict[str, str] = {}
     for key, value in _leaves(content):
@@ -175,7 +175,7 @@ def _flat_recipe(folder: Path) -> dict[str, str]:
             continue
         flat[f"{key} {start}" if key in _BY_START else key] = json.dumps(value, sort_keys=True)
     if "transfer" in flat:
-        flat[_LAYERS] = json.dumps(layers or "as in the first release", sort_keys=True)
+        flat[_LAYERS] = json.dumps(layers, sort_keys=True)
     return flat
 
 

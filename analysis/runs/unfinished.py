@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stages.errors import RelayError
+from stages.recipe import RECIPE_VERSION
 from stages.store import RunFolder, Store
 
 
@@ -30,6 +32,7 @@ class UnfinishedRun:
 def unfinished_runs(runs_dir: Path) -> list[UnfinishedRun]:
     """Stage runs that were started and have no record, in the order of their folders.
 
+    Those that another version of Relay started are left out: no command will finish them.
     Of a traceback only the kind of error is used, because its message may name an image, and so a patient.
 
     Args:
@@ -39,17 +42,27 @@ def unfinished_runs(runs_dir: Path) -> list[UnfinishedRun]:
     for folder in Store(runs_dir).begun_runs():
         if folder.is_complete():
             continue
-        seed, ratio = _seed_and_ratio(folder)
+        recipe = _recipe(folder)
+        if recipe.get("version", RECIPE_VERSION) != RECIPE_VERSION:
+            continue
+        seed, ratio = _seed_and_ratio(recipe)
         below = folder.path.relative_to(runs_dir)
         found.append(UnfinishedRun(str(below), below.parts[0], seed, ratio, _kind_of_failure(folder.failure)))
     return found
 
 
-def _seed_and_ratio(folder: RunFolder) -> tuple[int | None, float | None]:
+def _recipe(folder: RunFolder) -> dict[str, Any]:
     try:
         content = folder.read_recipe()
-        return int(content["seed"]), float(content["data"]["ratio"])
-    except (RelayError, ValueError, TypeError, KeyError):
+    except RelayError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _seed_and_ratio(recipe: dict[str, Any]) -> tuple[int | None, float | None]:
+    try:
+        return int(recipe["seed"]), float(recipe["data"]["ratio"])
+    except (ValueError, TypeError, KeyError):
         return None, None
 
 

@@ -84,6 +84,8 @@ def results(runs_dir: Path) -> tuple[RunFolder, Job, Callable[[], Record]]:
         train_groups=5,
         val_groups=2,
         histogram_accuracy=0.5,
+        crossing_groups=0,
+        crossing_pictures=0,
     )
     environment = OriginRecord(
         versions={"torch": "0"}, git_commit=None, git_dirty=None, machine={}, threads=1, finished="today"

@@ -23,8 +23,8 @@ import yaml
 from stages.metrics import metric_of
 from stages.plateau import PlateauRule
 from stages.processes import Process, load_processes
-from stages.recipe import Arithmetic, Data, Model, Optim, Recipe, TransferLayers
-from stages.record import Record
+from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Optim, Recipe, TransferLayers
+from stages.record import RECORD_SCHEMA, Record
 from stages.store import RunFolder, Store, recipe_document
 
 Floats = npt.NDArray[np.float64]
@@ -33,6 +33,7 @@ EvaluationSet = tuple[npt.NDArray[np.int64], list[str], list[str]]
 
 PAPER = ("scratch", "texture", "natural", "two_stage", "finetune_natural", "finetune_texture")
 RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
+_LAYERS = TransferLayers(reinitialise=("fc7", "fc8"), freeze=())
 CLASSES = ("CON", "GGO", "HCM", "RET", "EMP", "NOD", "NOR")
 
 # Accuracy with all images and what is lost at none, by process: about the paper's Tables 1 and 2.
@@ -103,12 +104,12 @@ class FakeStudy:
         target = position == len(process.chain) - 1
         rule = (process.transfer if target else process.between) or "feature"
         return Recipe(
-            version=1,
+            version=RECIPE_VERSION,
             stage=process.chain[position],
             parent=parent,
             init_from=None,
             transfer=None if parent is None else rule,
-            transfer_layers=None if parent is None else self.layers.get(rule),
+            transfer_layers=None if parent is None else self.layers.get(rule, _LAYERS),
             seed=seed,
             model=Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
             optim=Optim(
@@ -178,7 +179,7 @@ class FakeStudy:
         epochs, length = len(history["accuracy"]), recipe.plateau.length
         counts = [max(1, round(100 * recipe.data.ratio / (index + 1))) for index in range(len(self.classes))]
         return {
-            "schema_version": 1,
+            "schema_version": RECORD_SCHEMA,
             "id": recipe.id,
             "stage": recipe.stage,
             "chain": list(chain),
@@ -206,6 +207,8 @@ class FakeStudy:
                 "train_groups": max(1, sum(counts) // 3),
                 "val_groups": min(self.patients, self.samples),
                 "histogram_accuracy": 0.41,
+                "crossing_groups": 0,
+                "crossing_pictures": 0,
             },
             "parameters": 56_909_194,
             "epochs": epochs,

@@ -18,8 +18,8 @@ from stages.config import Config, to_config
 from stages.plan import Plan, StageRun, build_plan
 from stages.plateau import PlateauRule
 from stages.processes import Process
-from stages.recipe import Arithmetic, Data, Model, Optim, Recipe, TransferLayers
-from stages.record import Record
+from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Optim, Recipe, TransferLayers
+from stages.record import RECORD_SCHEMA, Record
 from stages.request import Request
 from stages.source import Source
 from stages.store import Store
@@ -65,7 +65,7 @@ def manifest_config(root: Path, cache_dir: Path) -> Config:
 def recipe(**changes: Any) -> Recipe:
     """A recipe of a second stage."""
     values: dict[str, Any] = {
-        "version": 1,
+        "version": RECIPE_VERSION,
         "stage": "dld",
         "parent": "a" * 64,
         "init_from": None,
@@ -88,8 +88,8 @@ def recipe(**changes: Any) -> Recipe:
         "plateau": PlateauRule(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
     }
     values |= changes
-    if values["transfer"] is not None:
-        values.setdefault("transfer_layers", TransferLayers(reinitialise=("fc7", "fc8"), freeze=()))
+    layers = None if values["transfer"] is None else TransferLayers(reinitialise=("fc7", "fc8"), freeze=())
+    values.setdefault("transfer_layers", layers)
     return Recipe(**values)
 
 
@@ -103,7 +103,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
     """A valid record as JSON data."""
     metric = {"p75": 0.75, "p50": 0.5, "p25": 0.25, "last": 0.7, "best": 0.8}
     return {
-        "schema_version": 1,
+        "schema_version": RECORD_SCHEMA,
         "id": of.id,
         "stage": of.stage,
         "chain": list(chain),

@@ -121,7 +121,9 @@ def test_a_finished_plan_costs_nothing(tmp_path: Path) -> None:
     assert cost_lines(plan_cost(plan, [], recorded_speeds(plan, store))) == []
 
 
-def test_records_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+def test_records_that_cannot_be_read_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     plan, store = plan_of(request("natural", "dld"), request("texture")), Store(tmp_path)
     for chain in (("natural",), ("natural", "dld"), ("texture",)):
         finish(plan, store, *chain)
@@ -130,6 +132,11 @@ def test_records_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     store.folder("texture", runs["texture",].id).recipe.unlink()
     (tmp_path / "a file").touch()
     assert recorded_speeds(plan, store).count == 1
+    assert not caplog.messages
+    store.folder("texture", runs["texture",].id).record.write_text('{"schema_version": 1}')
+    assert recorded_speeds(plan, store).count == 1
+    (message,) = caplog.messages
+    assert f"an older version of Relay trained, such as {tmp_path / 'texture'}" in message
     shutil.rmtree(tmp_path)
     assert recorded_speeds(plan, store).count == 0, "no store yet"
 

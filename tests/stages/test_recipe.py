@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import stages.recipe
 from stages.recipe import Optim, Recipe, TransferLayers, short_id
 from tests.helpers.stage_helpers import PROJECT, recipe
 
@@ -28,19 +27,20 @@ TRANSFERRED = (
     '"optim":{"batch_size":64,"gradient_clip":null,"lr":0.0005,"momentum":0.9,"warmup_steps":20,'
     '"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
-    '"seed":3,"stage":"dld","transfer":"feature","version":1}'
+    '"seed":3,"stage":"dld","transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":2}'
 )
 SCRATCH = (
     TRANSFERRED.replace('"parent":"' + "a" * 64 + '"', '"parent":null')
     .replace('"transfer":"feature"', '"transfer":null')
+    .replace('{"freeze":[],"reinitialise":["fc7","fc8"]}', "null")
     .replace('"seed":3', '"seed":123456789012')
     .replace('"stage":"dld"', '"stage":"H\\u00e4moglobin"')
     .replace('"lr":0.0005', '"lr":1e-05')
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "744e41867b609fcaa1ad5917462b6bebb0f534b89547bcf9de782fc29dd110ea",
-    "scratch": "bbe64a0abe2ff17d8309fe918ea2ba7657852f423c85d495c5abbd5f1051f1f8",
+    "transferred": "afba0289e466b56aeff32a8d6f455ff8f58ff2375f9936ab30a36ef7621dda6d",
+    "scratch": "ed4acc81556760195b285f7e6e261f9d5a08aca427984043535e1b1cd16082e5",
 }
 
 
@@ -219,51 +219,6 @@ def test_the_canonical_document_is_ascii_json_of_the_recipe(name: str) -> None:
     assert json.loads(document)["stage"] == name
 
 
-def test_a_legacy_value_is_left_out_of_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if `dropout` and all of `arithmetic` had been added after the first release."""
-    added = {
-        "model.dropout": 0.5, "arithmetic.precision": "32-true", "arithmetic.memory_format": "contiguous",
-        "arithmetic.compile": False,
-    }  # fmt: skip
-    before = json.loads(TRANSFERRED)
-    del before["model"]["dropout"], before["arithmetic"]
-    old = hashlib.sha256(json.dumps(before, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-    monkeypatch.setattr(stages.recipe, "LEGACY_VALUES", added)
-    assert recipe().id == old
-    assert changed("model.dropout", 0.25).id != old
-    assert json.loads(changed("model.dropout", 0.25).canonical_json())["model"]["dropout"] == 0.25
-    assert json.loads(changed("arithmetic.compile", True).canonical_json())["arithmetic"] == {"compile": True}
-
-
-def test_a_legacy_value_is_frozen_and_not_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two values of a key never share an id, whichever of them is the legacy one."""
-    monkeypatch.setattr(stages.recipe, "LEGACY_VALUES", {"optim.gradient_clip": None})
-    ids = {changed("optim.gradient_clip", value).id for value in (None, 0.5, 1.0)}
-    assert len(ids) == 3
-    assert "gradient_clip" not in changed("optim.gradient_clip", None).canonical_json()
-
-
-# The rules of the first release, whose layers were not in a recipe.
-FIRST = {
-    "feature": (("fc7", "fc8"), ()),
-    "conv_only": (("fc6", "fc7", "fc8"), ()),
-    "reuse_fc": (("fc8",), ()),
-    "finetune": (("fc7", "fc8"), ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")),
-}
-
-
-def test_the_rules_of_the_first_release_keep_their_ids() -> None:
-    assert stages.recipe.LEGACY_RULES.keys() == FIRST.keys()
-    for name, (reinitialise, freeze) in FIRST.items():
-        layers = TransferLayers(reinitialise=reinitialise, freeze=freeze)
-        of = recipe(transfer=name, transfer_layers=layers)
-        document = TRANSFERRED.replace('"transfer":"feature"', f'"transfer":"{name}"')
-        assert of.canonical_json() == document
-        assert of.id == hashlib.sha256(document.encode()).hexdigest()
-        read = Recipe.model_validate_json(document)
-        assert (read.id, read.document()) == (of.id, of.document())
-
-
 def test_a_rule_of_other_layers_or_of_another_name_has_them_in_its_id() -> None:
     ids = {recipe().id}
     for name, reinitialise, freeze in (
@@ -278,12 +233,6 @@ def test_a_rule_of_other_layers_or_of_another_name_has_them_in_its_id() -> None:
         }  # fmt: skip
         ids.add(of.id)
     assert len(ids) == 5
-
-
-def test_no_key_is_legacy_yet() -> None:
-    """A key enters here with the release that adds it, and a test beside it that pins an id from before."""
-    assert stages.recipe.LEGACY_VALUES == {}
-    assert stages.recipe.RECIPE_VERSION == 1
 
 
 @pytest.mark.parametrize(

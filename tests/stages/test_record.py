@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stages.errors import RelayError
-from stages.record import RECORD_SCHEMA, Record, read_record
+from stages.record import RECORD_SCHEMA, OlderRecordError, Record, read_record
 from tests.helpers.stage_helpers import recipe, record_content
 
 
@@ -28,12 +28,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert record.to_json().endswith("}\n")
 
 
-def test_a_record_from_before_sets_could_be_crossed_is_read(tmp_path: Path) -> None:
-    content = record_content(recipe())
-    del content["data"]["crossing_groups"], content["data"]["crossing_pictures"]
-    assert read_record(write(tmp_path / "record.json", content)).data.crossing_groups == 0
-
-
 def test_a_record_with_nan_is_not_written() -> None:
     """JSON has no NaN: other tools could not read it."""
     content = record_content(recipe())
@@ -42,7 +36,7 @@ def test_a_record_with_nan_is_not_written() -> None:
         Record.model_validate(content).to_json()
 
 
-@pytest.mark.parametrize("schema", [RECORD_SCHEMA + 1, 0, None, "1", [1]])
+@pytest.mark.parametrize("schema", [RECORD_SCHEMA + 1, 0, None, True, "1", [1]])
 def test_another_schema(tmp_path: Path, schema: Any) -> None:
     path = write(tmp_path / "record.json", record_content(recipe()) | {"schema_version": schema})
     with pytest.raises(RelayError, match="has record schema") as refusal:
@@ -50,6 +44,13 @@ def test_another_schema(tmp_path: Path, schema: Any) -> None:
     assert str(path) in str(refusal.value)
     assert str(schema) in str(refusal.value)
     assert f"reads {RECORD_SCHEMA}" in str(refusal.value)
+
+
+def test_a_record_of_an_older_version(tmp_path: Path) -> None:
+    path = write(tmp_path / "record.json", {"schema_version": 1, "id": "a" * 64})
+    with pytest.raises(OlderRecordError, match=r"trained with an older version\. Train it again") as refusal:
+        read_record(path)
+    assert str(path) in str(refusal.value)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2", "not json", "\x00"])
@@ -82,7 +83,7 @@ FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "origin.machine.host": lambda content: content["origin"]["machine"].update(host=None),
     "surplus": lambda content: content.update(surplus=1),
     "confusion_matrix.0.0": lambda content: content["confusion_matrix"][0].__setitem__(0, "1"),
-    "schema_version": lambda content: content.update(schema_version=True),
+    "schema_version": lambda content: content.update(schema_version=float(RECORD_SCHEMA)),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from stages.errors import RelayError
 from stages.machine.lock import RunLock
-from stages.recipe import Recipe, TransferLayers
+from stages.recipe import Recipe
 from stages.record import Record
 from stages.store import RunFolder, Store, make_folder, recipe_document
 from tests.helpers.stage_helpers import recipe, record_content
@@ -98,19 +97,6 @@ def test_yaml_keeps_every_value(number: float, seed: int, text: str) -> None:
     data = replace(recipe().data, mean=(number, 0.0, 0.0))
     document = recipe_document(recipe(data=data, seed=seed, stage=text))
     assert yaml.safe_load(yaml.safe_dump(document, sort_keys=False)) == document
-
-
-def test_a_recipe_that_the_first_release_wrote_is_still_the_runs(tmp_path: Path) -> None:
-    """It names its transfer rule and not the rule's layers."""
-    folder = Store(tmp_path).folder("dld", recipe().id)
-    folder.path.mkdir(parents=True)
-    written = {"id": recipe().id, **json.loads(recipe().model_dump_json(exclude={"transfer_layers"}))}
-    folder.recipe.write_text(yaml.safe_dump(written))
-    folder.open_for(recipe())
-    folder.check(recipe())
-    layers = TransferLayers(reinitialise=("fc7", "fc8"), freeze=("conv1",))
-    with pytest.raises(RelayError, match="is not the recipe of run"):
-        folder.check(recipe(transfer_layers=layers))
 
 
 OTHERS = {

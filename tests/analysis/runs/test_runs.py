@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.runs.load import load_runs
+from analysis.runs.unfinished import unfinished_runs
 from stages.errors import RelayError
 from tests.helpers.stage_helpers import recipe, record_content
 
@@ -181,7 +182,7 @@ def test_an_empty_store_has_columns_and_no_rows(tmp_path: Path) -> None:
     ("damage", "named"),
     [
         (lambda text: text[: len(text) // 2], "cannot be read as JSON"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "schema 99"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "schema 99"),
         (lambda text: text.replace('"seed": 3', '"seed": "3"'), "seed"),
         (lambda text: text.replace('"epochs": 7', '"epochs": null'), "epochs"),
         (lambda text: "[]", "schema None"),
@@ -195,6 +196,24 @@ def test_a_damaged_record_is_named(tmp_path: Path, damage: Any, named: str) -> N
     with pytest.raises(RelayError, match=named) as caught:
         load_runs(tmp_path)
     assert str(record) in str(caught.value)
+
+
+def test_runs_of_an_older_version_are_said_and_do_not_hide_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older = _write(tmp_path, {"schema_version": 1, "stage": "dld", "id": "0" * 64})
+    unfinished = tmp_path / "dld" / ("1" * 16)
+    unfinished.mkdir()
+    (unfinished / "recipe.yaml").write_text("version: 1\nseed: 3\ndata: {ratio: 1.0}\n")
+    with pytest.raises(RelayError, match=r"1 finished stage runs.*older version.*Train them again") as caught:
+        load_runs(tmp_path)
+    assert str(older.parent) in str(caught.value)
+    _write(tmp_path, _target())
+    assert load_runs(tmp_path)["seed"].tolist() == [3]
+    (message,) = caplog.messages
+    assert f"such as {older.parent}, were trained with an older version" in message
+    assert "left out of the 2" in message
+    assert unfinished_runs(tmp_path) == []
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_rule_that_was_edited_between_is_another_study(tmp_path: Path) -> None
     (key,) = {key for key, _ in set(studies[0].settings.items()) ^ set(studies[1].settings.items())}
     assert key == "layers of transfer=feature"
     assert {study.settings[key] for study in studies} == {
-        '"as in the first release"',
+        '{"freeze": [], "reinitialise": ["fc7", "fc8"]}',
         '{"freeze": [], "reinitialise": ["fc8"]}',
     }
 
