@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -44,6 +44,8 @@ class Specification:
         layers: The layers with parameters, in the order in which they run. Each parameter and each
             persistent buffer of the network belongs to exactly one of them.
         head: The name of the layer that gives the logits.
+        classifier: The name of the first layer of the classifier, which ends with the head; the layers before
+            it extract features (paper, section 4.1). The head alone if None.
         taps: Where maps and frequencies may be taken: name -> path of a module.
         default_tap: The tap that is taken where none is asked for.
         least_size: Least height and width of an image in pixels.
@@ -60,6 +62,7 @@ class Specification:
     taps: Mapping[str, str] = field(hash=False)
     default_tap: str
     least_size: int
+    classifier: str | None = None
     scalable: bool = False
     outside_class: str | None = None
 
@@ -70,8 +73,15 @@ class Specification:
             raise RelayError(
                 f"{self.name}: layer {wrong[0]!r}; each name stands once and has no {RANGE!r} in it"
             )
-        if self.head not in names:
-            raise RelayError(f"{self.name}: the head {self.head!r} is not one of its layers")
+        for what, layer in (("head", self.head), ("classifier", self.classifier)):
+            if layer is not None and layer not in names:
+                raise RelayError(f"{self.name}: the {what} {layer!r} is not one of its layers")
+        taken = [name for name in names if name in self.words]
+        if taken:
+            raise RelayError(
+                f"{self.name}: a layer named {taken[0]!r}; in a transfer rule this word stands for "
+                f"{', '.join(self.words[taken[0]])}, so give the layer another name"
+            )
         wanted = (self.default_tap, *(layer.tap for layer in self.layers if layer.tap is not None))
         missing = [tap for tap in wanted if tap not in self.taps]
         if missing:
@@ -81,6 +91,20 @@ class Specification:
     def layer_names(self) -> tuple[str, ...]:
         """The layers' names, in the order in which they run."""
         return tuple(layer.name for layer in self.layers)
+
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """Words of transfer rules -> the layers that each stands for in this network.
+
+        `features` and `classifier` are the two parts of the paper's section 4.1, `head` is the last layer, a
+        kind is all layers of it. A rule of such words fits networks whose layers have other names.
+        """
+        names = self.layer_names
+        cut = names.index(self.classifier or self.head)
+        kinds = {
+            kind: tuple(layer.name for layer in self.layers if layer.kind == kind) for kind in get_args(Kind)
+        }
+        return {"features": names[:cut], "classifier": names[cut:], "head": (self.head,), **kinds}
 
     @property
     def feature_taps(self) -> dict[str, str]:

@@ -34,8 +34,8 @@ def transfer_rule(
 
     Args:
         name: The rule's name.
-        reinitialise: Names of layers, and ranges FIRST-LAST of layers in the network's order, both ends
-            included. A layer may be named more than once.
+        reinitialise: Names of layers, ranges FIRST-LAST of layers in the network's order, both ends included,
+            and words (see `Specification.words`). A layer may be named more than once.
         freeze: The same.
         network: Whose layers these are.
 
@@ -63,18 +63,31 @@ def transfer_rule(
 
 
 def _layers(key: str, patterns: Sequence[str], network: Specification) -> tuple[str, ...]:
-    """The layers that names and ranges stand for, in the network's order."""
-    names = network.layer_names
-    chosen: set[str] = set()
-    for pattern in patterns:
-        first, is_range, last = pattern.partition(RANGE)
-        for end, name in (("first", first), ("last", last)) if is_range else (("", first),):
-            if name not in names:
-                raise unknown_name(f"the {end} layer of {pattern!r} in {key}" if end else key, name, names)
-        low, high = names.index(first), names.index(last if is_range else first)
-        if low > high:
-            raise RelayError(
-                f"{key} is {pattern!r}; in {network.name} {last} comes before {first}: write {last}-{first}"
-            )
-        chosen.update(names[low : high + 1])
-    return tuple(name for name in names if name in chosen)
+    """The layers that names, words and ranges stand for, in the network's order."""
+    chosen = {layer for pattern in patterns for layer in _named(key, pattern, network)}
+    return tuple(name for name in network.layer_names if name in chosen)
+
+
+def _named(key: str, pattern: str, network: Specification) -> Sequence[str]:
+    names, words = network.layer_names, network.words
+    if RANGE not in pattern:
+        if pattern in words:
+            return words[pattern]
+        if pattern not in names:
+            raise unknown_name(key, pattern, (*names, *words))
+        return (pattern,)
+    ends = pattern.split(RANGE)
+    if len(ends) != 2 or not all(ends):
+        raise RelayError(
+            f"{key} is {pattern!r}; a range is FIRST{RANGE}LAST, the names of two layers of {network.name}"
+        )
+    for end, name in zip(("first", "last"), ends, strict=True):
+        if name not in names:
+            raise unknown_name(f"the {end} layer of {pattern!r} in {key}", name, names)
+    first, last = ends
+    low, high = names.index(first), names.index(last)
+    if low > high:
+        raise RelayError(
+            f"{key} is {pattern!r}; in {network.name} {last} comes before {first}: write {last}{RANGE}{first}"
+        )
+    return names[low : high + 1]

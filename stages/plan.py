@@ -142,7 +142,8 @@ class _Planner:
             target = depth == len(request.chain) - 1
             rule = request.rule if target else request.between or USUAL_RULE
             overrides = request.overrides if rule is None else with_rule(request.overrides, rule)
-            config, identity = self._stage(stage, overrides, has_parent=depth > 0)
+            between = rule if depth > 0 and not target else None
+            config, identity = self._stage(stage, overrides, between, has_parent=depth > 0)
             seed = request.seed if target or request.source_seed is None else request.source_seed
             config = replace(
                 config,
@@ -167,7 +168,7 @@ class _Planner:
             parent = run_id
 
     def _stage(
-        self, stage: str, overrides: tuple[str, ...], *, has_parent: bool
+        self, stage: str, overrides: tuple[str, ...], between: str | None, *, has_parent: bool
     ) -> tuple[Config, DataIdentity]:
         key = (stage, overrides)
         if key not in self._composed:
@@ -176,7 +177,15 @@ class _Planner:
             check_rule_name(self._composed[key], overrides)
         transferred = has_parent or self._composed[key].init_from is not None
         if (*key, transferred) not in self._resolved:
-            self._resolved[*key, transferred] = self._resolve(self._composed[key], transferred)
+            try:
+                self._resolved[*key, transferred] = self._resolve(self._composed[key], transferred)
+            except RelayError as error:
+                if between is None:
+                    raise
+                raise RelayError(
+                    f"{error}. This is the rule between, {between}, for the stage {stage}; take another with "
+                    "process=NAME process.between=RULE, or write between: RULE in conf/process/NAME.yaml"
+                ) from None
         if key not in self._identities:
             self._identities[key] = self._identify(source_of(self._composed[key]))
         return self._resolved[*key, transferred], self._identities[key]

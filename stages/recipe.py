@@ -61,11 +61,12 @@ RANGE = "-"
 class TransferLayers:
     """What a transfer rule does with layers; all others are kept and trained.
 
-    Layers are names, and ranges FIRST-LAST in the network's order. A recipe holds each layer's name.
+    Layers are names, ranges FIRST-LAST in the network's order, and words that fit any network, such as
+    `classifier` (see `lightning_modules.specification`). A recipe holds each layer's name.
     """
 
     reinitialise: tuple[str, ...] = recipe(
-        "Layers that start with fresh weights: names, or ranges FIRST-LAST."
+        "Layers that start with fresh weights: names, ranges FIRST-LAST, or words such as classifier."
     )
     freeze: tuple[str, ...] = recipe("Layers that keep their parent's weights and are not trained.")
 

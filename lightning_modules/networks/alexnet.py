@@ -25,6 +25,7 @@ SPECIFICATION = Specification(
         Layer("fc8", "fc8", "linear"),
     ),
     head="fc8",
+    classifier="fc7",  # paper, section 4.1: Fc7 and Fc8 are cut off
     taps={
         name: name
         for name in (

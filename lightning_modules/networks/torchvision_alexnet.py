@@ -25,6 +25,7 @@ SPECIFICATION = Specification(
         Layer("fc8", "classifier.6", "linear"),
     ),
     head="fc8",
+    classifier="fc7",  # paper, section 4.1: Fc7 and Fc8 are cut off
     taps={
         "relu1": "features.1",
         "pool1": "features.2",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
@@ -29,11 +30,12 @@ from lightning_modules.resolve import resolve
 from lightning_modules.specification import Layer, Specification
 from lightning_modules.start import build_module
 from lightning_modules.transfer import set_train_mode, trainable_parameters
+from lightning_modules.transfer_rule import transfer_rule
 from stages.build import build_recipe
 from stages.errors import RelayError
 from stages.seeds import Seeds
 from tests.helpers.networks import resnet18
-from tests.helpers.stage_helpers import composed
+from tests.helpers.stage_helpers import CONF, composed
 
 KINDS = {
     "convolution": nn.Conv2d,
@@ -58,6 +60,33 @@ def name(request: pytest.FixtureRequest, with_resnet18: None) -> str:
 
 def test_the_networks() -> None:
     assert {"alexnet", "torchvision_alexnet"} <= set(network_names())
+
+
+RULES = {path.stem: yaml.safe_load(path.read_text()) for path in (CONF / "transfer").glob("*.yaml")}
+# Rules that name the layers of some networks alone; each says so in its file.
+NAMED = {rule for rule, lists in RULES.items() if "-" in str([lists["reinitialise"], lists["freeze"]])}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_fits_the_networks_that_it_is_for(rule: str) -> None:
+    refused = []
+    for name in network_names():
+        try:
+            transfer_rule(**RULES[rule], network=specification_named(name))
+        except RelayError:
+            refused.append(name)
+    assert len(refused) < len(network_names())
+    assert not refused or rule in NAMED
+
+
+@pytest.mark.parametrize("rule", sorted({"feature", "conv_only", "reuse_fc", "finetune"}))
+def test_the_papers_rules_fit_any_network(name: str, rule: str) -> None:
+    """The words of a rule are what the specification says, in any network."""
+    described = specification_named(name)
+    chosen = transfer_rule(**RULES[rule], network=described)
+    assert chosen.reinitialised[-1] == described.head
+    kept = tuple(layer for layer in described.layer_names if layer not in chosen.reinitialised)
+    assert kept and chosen.frozen == (kept if rule == "finetune" else ())
 
 
 def shapes_only(name: str) -> nn.Module:
@@ -145,7 +174,7 @@ def test_first_convolution(with_resnet18: None, name: str, size: int) -> None:
 
 def test_a_network_that_is_not_scalable_comes_in_one_width(with_resnet18: None) -> None:
     with pytest.raises(
-        RelayError, match=r"model\.width is 0\.5; resnet18 comes in one width.*choose model=alexnet"
+        RelayError, match=r"model\.width is 0\.5; resnet18 comes in one width.*choose model=.*alexnet"
     ):
         build_network("resnet18", 3, width=0.5)
 
@@ -174,6 +203,8 @@ def test_a_file_describes_the_network_of_its_own_name(
         ({"layers": (Layer("a", "a", "linear"), Layer("a", "b", "linear")), "head": "a"}, "layer 'a'; each"),
         ({"layers": (Layer("a-b", "a", "linear"),), "head": "a-b"}, "layer 'a-b'; each name"),
         ({"head": "fc9"}, "the head 'fc9' is not one of its layers"),
+        ({"classifier": "fc9"}, "the classifier 'fc9' is not one of its layers"),
+        ({"layers": (Layer("head", "fc", "linear"),), "head": "head"}, "a layer named 'head'; in a transfer"),
         ({"default_tap": "pool9"}, "'pool9' is not one of its taps, relu, maxpool"),
         ({"layers": (Layer("fc", "fc", "linear", tap="relu9"),)}, "'relu9' is not one of its taps"),
     ],
@@ -227,8 +258,10 @@ def test_a_new_network_is_trained_transferred_and_analysed(with_resnet18: None, 
     assert (config.transfer.reinitialise, config.transfer.freeze) == (("layer4.1", "fc"), frozen)
     with pytest.raises(RelayError, match=r"data\.image_size is 31; resnet18 takes images of 32 px or more"):
         resolve(composed(*typed, "data.image_size=31"), False)
+    usual = resolve(composed("+stage=dld", "model.name=resnet18"), True)
+    assert (usual.transfer.reinitialise, usual.transfer.freeze) == (("fc",), ())
     with pytest.raises(RelayError, match=r"reinitialise of the rule feature is 'fc7'; did you mean fc\?"):
-        resolve(composed("+stage=dld", "model.name=resnet18"), True)
+        resolve(composed("+stage=dld", "model.name=resnet18", "transfer.reinitialise=[fc7]"), True)
 
     recipes = [build_recipe(config, data_digest="b" * 64, parent=parent) for parent in (None, "a" * 64)]
     parent = build_module(recipes[0], Seeds.of(1), (1, 1, 1), None)

@@ -60,6 +60,7 @@ class Small(nn.Module):
             )
         ),
         head="fc8",
+        classifier="fc7",
         taps={"conv5": "conv5"},
         default_tap="conv5",
         least_size=3,

@@ -31,6 +31,20 @@ def test_a_range_of_names_with_dots() -> None:
     assert rule.frozen == ("conv1", "bn1", "layer1.0", "layer1.1")
 
 
+def test_words_stand_for_parts_of_a_network() -> None:
+    assert transfer_rule("a", ["classifier"], ["features"], ALEXNET) == TransferRule(
+        "a", ("fc7", "fc8"), ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")
+    )
+    assert transfer_rule("a", ["head"], ["convolution"], ALEXNET) == TransferRule(
+        "a", ("fc8",), ("conv1", "conv2", "conv3", "conv4", "conv5")
+    )
+    assert transfer_rule("a", ["linear"], [], ALEXNET).reinitialised == ("fc6", "fc7", "fc8")
+    assert transfer_rule("a", ["classifier"], ["normalisation"], RESNET) == TransferRule(
+        "a", ("fc",), ("bn1",)
+    )
+    assert transfer_rule("a", ["block"], ["conv1"], RESNET).reinitialised == RESNET.layer_names[2:-1]
+
+
 NAMES = ALEXNET.layer_names
 PLACES = st.integers(0, len(NAMES) - 1)
 
@@ -61,14 +75,11 @@ def test_ranges_are_slices_of_the_networks_order(ranges: list[list[int]]) -> Non
             ALEXNET,
             r"the last layer of 'conv1-conv9' in transfer\.freeze of the rule mine is 'conv9'; did",
         ),
-        (
-            [],
-            ["conv1-"],
-            ALEXNET,
-            r"the last layer of 'conv1-' in transfer\.freeze of the rule mine is ''; it",
-        ),
+        ([], ["conv1-"], ALEXNET, r"freeze of the rule mine is 'conv1-'; a range is FIRST-LAST, the names"),
+        ([], ["-conv1"], ALEXNET, r"is '-conv1'; a range is FIRST-LAST, the names of two layers of alexnet"),
         ([], [""], ALEXNET, r"is ''; it must be one of conv1"),
-        ([], ["conv1-conv2-conv3"], ALEXNET, r"is 'conv2-conv3'; did you mean"),
+        ([], ["conv1-conv2-conv3"], ALEXNET, r"is 'conv1-conv2-conv3'; a range is FIRST-LAST"),
+        (["heads"], [], ALEXNET, r"is 'heads'; did you mean head\?"),
         (
             [],
             ["conv3-conv1"],

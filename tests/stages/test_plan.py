@@ -21,6 +21,7 @@ from tests.helpers.stage_helpers import (
     complete,
     compose_stage,
     composed,
+    fake_identify,
     plan_of,
     request,
 )
@@ -150,6 +151,21 @@ def test_the_rule_is_the_targets_and_between_is_feature() -> None:
         "feature",
         "reuse_fc",
     ]
+
+
+def test_a_rule_between_that_does_not_fit_is_refused_as_such() -> None:
+    def resnet(config: Config, transferred: bool) -> Config:
+        if transferred and config.transfer.name == "freeze_early":
+            raise RelayError("no conv2")
+        return resolve(config, transferred)
+
+    asked = request(*TWO_STAGE, between="freeze_early")
+    with pytest.raises(
+        RelayError, match=r"^no conv2\. This is the rule between, freeze_early, for the stage te"
+    ):
+        build_plan([asked], compose_stage, fake_identify, resnet)
+    with pytest.raises(RelayError, match=r"^no conv2$"):
+        build_plan([request(*NATURAL, rule="freeze_early")], compose_stage, fake_identify, resnet)
 
 
 EARLY = ("conv1", "conv2", "conv3")
