@@ -2,7 +2,9 @@
 
 Every folder has what a finished run leaves and the report reads: recipe.yaml, history.csv,
 predictions.parquet and a record.json that is valid by `stages.record.Record` and agrees with the other
-three. Weights and config.yaml are left out. 200 runs take about two seconds.
+three. Weights and config.yaml are left out. 200 runs take a few seconds.
+
+What is true of new seeds and new patients is known: `FakeStudy.truth`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -26,9 +27,9 @@ from stages.processes import Process, load_processes
 from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Optim, Recipe, TransferLayers
 from stages.record import RECORD_SCHEMA, Record
 from stages.store import RunFolder, Store, recipe_document
+from tests.helpers.fake_outcomes import Floats, Ints, Outcomes, SharedEffects, Spread
 
-Floats = npt.NDArray[np.float64]
-EvaluationSet = tuple[npt.NDArray[np.int64], list[str], list[str]]
+EvaluationSet = tuple[Ints, list[str], list[str]]
 """Labels, groups and samples."""
 
 PAPER = ("scratch", "texture", "natural", "two_stage", "finetune_natural", "finetune_texture")
@@ -52,9 +53,9 @@ class FakeStudy:
     """What is in a fake study; `write` fills a store with it.
 
     `samples` of `patients` are the evaluation set, unequal in their classes as the paper's are, unless an
-    `evaluation` set is given. `change` is
-    called with each target's record as JSON data before it is written; `skip` says which cells (process,
-    seed, ratio) are not there.
+    `evaluation` set is given. `quality` is the true accuracy with all images, and what is lost at none, by
+    process; `draw` another study of the same truth. `change` is called with each target's record as JSON data
+    before it is written; `skip` says which cells (process, seed, ratio) are not there.
     """
 
     processes: Sequence[str] = PAPER
@@ -72,8 +73,16 @@ class FakeStudy:
     source_digest: str = "d" * 64
     target_digest: str = "e" * 64
     evaluation: EvaluationSet | None = None
+    quality: Mapping[str, tuple[float, float]] = field(default_factory=lambda: _QUALITY)
+    spread: Spread = field(default_factory=Spread)
+    draw: int = 0
     change: Callable[[dict[str, Any]], None] = field(default=lambda content: None)
     skip: Callable[[str, int, float], bool] = field(default=lambda process, seed, ratio: False)
+
+    def truth(self, process: str | None, ratio: float = 1.0) -> float:
+        """Accuracy of a process's networks of new seeds on new patients."""
+        best, loss_of_data = self.quality.get(process or "", (0.8, 0.1))
+        return best - loss_of_data * (1.0 - ratio)
 
     def write(self, runs_dir: Path) -> list[RunFolder]:
         """Write all stage runs, sources included; returns the targets' folders."""
@@ -142,17 +151,22 @@ class FakeStudy:
         folder.path.mkdir(parents=True, exist_ok=True)
         document = yaml.dump(recipe_document(recipe), Dumper=yaml.CSafeDumper, sort_keys=False)
         folder.recipe.write_text(document)
-        generator = np.random.default_rng(int(recipe.id[:12], 16))
-        best, loss_of_data = _QUALITY.get(process or "", (0.8, 0.1))
-        accuracy = best - loss_of_data * (1.0 - recipe.data.ratio) + generator.normal(0.0, 0.006)
+        generator = np.random.default_rng([int(recipe.id[:12], 16), self.draw])
         labels, groups, samples = self._evaluation_set()
-        logits = _logits(generator, labels, len(self.classes), accuracy)
-        matrix = np.zeros((len(self.classes),) * 2, dtype=np.int64)
-        np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
-        history = _history(generator, self.epochs + int(generator.integers(0, 5)), matrix, logits, labels)
+        outcomes = Outcomes.drawn(
+            generator,
+            accuracy=self.truth(process, recipe.data.ratio),
+            spread=self.spread,
+            shared=SharedEffects(self.draw, process or "", groups),
+            labels=labels,
+            classes=len(self.classes),
+            epochs=recipe.plateau.length,
+        )
+        matrix = outcomes.matrices[-1]
+        history = outcomes.history(generator, self.epochs + int(generator.integers(0, 5)))
         _write_history(folder.history, history)
         if process is not None:  # of sources the report reads the record and the recipe only
-            _write_predictions(folder.predictions, labels, groups, samples, logits, self.classes)
+            _write_predictions(folder.predictions, labels, groups, samples, outcomes, self.classes)
         content = self._record(recipe, chain, matrix, history)
         if process is not None:
             self.change(content)
@@ -174,7 +188,7 @@ class FakeStudy:
         return labels.astype(np.int64), groups, samples
 
     def _record(
-        self, recipe: Recipe, chain: Sequence[str], matrix: npt.NDArray[np.int64], history: dict[str, Floats]
+        self, recipe: Recipe, chain: Sequence[str], matrix: Ints, history: dict[str, Floats]
     ) -> dict[str, Any]:
         epochs, length = len(history["accuracy"]), recipe.plateau.length
         counts = [max(1, round(100 * recipe.data.ratio / (index + 1))) for index in range(len(self.classes))]
@@ -233,57 +247,6 @@ class FakeStudy:
         }
 
 
-def _logits(
-    generator: np.random.Generator, labels: npt.NDArray[np.int64], classes: int, accuracy: float
-) -> npt.NDArray[np.float32]:
-    """Logits whose largest is the label's for a share `accuracy` of the samples, overconfident as usual."""
-    logits = generator.normal(0.0, 1.0, (len(labels), classes))
-    right = generator.random(len(labels)) < accuracy
-    wrong = (labels + generator.integers(1, classes, len(labels))) % classes
-    winner = np.where(right, labels, wrong)
-    margin = generator.gamma(2.0, np.where(right, 2.0, 0.8))
-    logits[np.arange(len(labels)), winner] = logits.max(axis=1) + margin
-    return logits.astype(np.float32)
-
-
-def _history(
-    generator: np.random.Generator,
-    epochs: int,
-    matrix: npt.NDArray[np.int64],
-    logits: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-) -> dict[str, Floats]:
-    """A value an epoch for each metric, approaching that of the final predictions."""
-    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    recall = hits / np.maximum(true, 1)
-    precision = hits / np.maximum(predicted, 1)
-    f1_score = 2.0 * hits / np.maximum(true + predicted, 1)
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_share = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    loss = float(-log_share[np.arange(len(labels)), labels].mean())
-    final = {"train_loss": loss * 0.3, "accuracy": float(hits.sum() / matrix.sum())}
-    for average, weights in (("macro", np.ones(len(true))), ("weighted", true.astype(np.float64))):
-        for name, values in (("precision", precision), ("recall", recall), ("f1_score", f1_score)):
-            final[f"{name}_{average}"] = float(np.average(values, weights=weights))
-    errors = np.exp(log_share)
-    errors[np.arange(len(labels)), labels] -= 1.0
-    final |= {
-        "cross_entropy": loss,
-        "calibration_error": 0.04,
-        "balanced_accuracy": float(recall[true > 0].mean()),
-        "auroc_macro": 0.97,
-        "brier_score": float(np.square(errors).sum(axis=1).mean()),
-    }
-    way = 1.0 - np.exp(-np.arange(1, epochs + 1) / 2.5)
-    history = {}
-    for name, value in final.items():
-        start = 2.0 if name in ("train_loss", "cross_entropy") else 0.15
-        noise = generator.normal(0.0, 0.004, epochs)
-        noise[-1] = 0.0
-        history[name] = np.abs(start + (value - start) * way / way[-1] + noise)
-    return history
-
-
 def _summary(name: str, values: Floats) -> dict[str, float]:
     p25, p50, p75 = (float(value) for value in np.percentile(values, (25, 50, 75)))
     best = metric_of(name).best(values.tolist())
@@ -301,10 +264,10 @@ def _write_history(path: Path, history: dict[str, Floats]) -> None:
 
 def _write_predictions(
     path: Path,
-    labels: npt.NDArray[np.int64],
+    labels: Ints,
     groups: list[str],
     samples: list[str],
-    logits: npt.NDArray[np.float32],
+    outcomes: Outcomes,
     classes: Sequence[str],
 ) -> None:
     columns: dict[str, pa.Array] = {
@@ -313,5 +276,7 @@ def _write_predictions(
         "label": pa.array(labels, pa.int64()),
     }
     for position, name in enumerate(classes):
-        columns[f"logit_{name}"] = pa.array(logits[:, position], pa.float32())
+        columns[f"logit_{name}"] = pa.array(outcomes.logits[:, position], pa.float32())
+    for epoch in range(outcomes.by_epoch.shape[1]):
+        columns[f"predicted_{epoch}"] = pa.array(outcomes.by_epoch[:, epoch], pa.int64())
     pq.write_table(pa.table(columns), path)

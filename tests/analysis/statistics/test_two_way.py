@@ -14,7 +14,7 @@ from scipy import special, stats
 from sklearn.metrics import f1_score
 
 from analysis import statistics
-from analysis.statistics.intervals import Interval
+from analysis.statistics.intervals import Interval, level_over_seeds
 from analysis.statistics.two_way import (
     two_way_difference,
     two_way_level,
@@ -22,6 +22,7 @@ from analysis.statistics.two_way import (
     two_way_macro_f1_level,
 )
 from stages.errors import RelayError
+from tests.helpers.fake_outcomes import Outcomes, SharedEffects, Spread
 
 Array = npt.NDArray[Any]
 
@@ -178,6 +179,48 @@ def test_it_covers_more_than_either_source_alone() -> None:
     of_patients = 2 * stats.t.ppf(0.975, dofs(groups, 6)[0][1]) * parts[1] ** 0.5
     assert found.high - found.low > of_patients
     assert found.high - found.low > 0.9 * (of_seeds.high - of_seeds.low)
+
+
+def _two_processes(draw: int) -> tuple[Array, Array, Array]:
+    """Mean correctness (seeds, images) of two equal processes that are right in 90% of all images."""
+    generator = np.random.default_rng(draw)
+    groups = np.repeat([f"patient {index}" for index in range(20)], generator.integers(4, 16, 20))
+    labels = generator.integers(0, 3, len(groups))
+
+    def correctness(process: str) -> Array:
+        shared = SharedEffects(draw, process, groups.tolist())
+        of_seeds = [
+            Outcomes.drawn(
+                generator,
+                accuracy=0.9,
+                spread=Spread(),
+                shared=shared,
+                labels=labels,
+                classes=3,
+                epochs=4,
+            )
+            for _ in range(5)
+        ]
+        return np.array([(each.by_epoch == labels[:, None]).mean(axis=1) for each in of_seeds])
+
+    return correctness("a"), correctness("b"), groups
+
+
+def test_new_patients_are_covered_where_seeds_alone_miss_them() -> None:
+    """Fake studies of 20 patients and 5 seeds, whose truth for new seeds and patients is 90%."""
+    covered = np.zeros(3)
+    for draw in range(120):
+        a, b, groups = _two_processes(draw)
+        of_seeds = level_over_seeds(a.mean(axis=1))
+        both, difference = two_way_level(a, groups), two_way_difference(a, b, groups)
+        covered += [
+            of_seeds.low <= 0.9 <= of_seeds.high,
+            both.low <= 0.9 <= both.high,
+            difference.low <= 0.0 <= difference.high,
+        ]
+    of_seeds, level, off = covered / 120
+    assert of_seeds < 0.85
+    assert level > 0.89 and off > 0.89  # 95% less three standard errors
 
 
 @pytest.mark.parametrize(
