@@ -124,7 +124,7 @@ def train(job: Job, listing: "Listing") -> None:
     with watch.Tracking(job.logger, recipe, job.chain, job.process, folder.path) as tracking:
         history = watch.History(folder.history, recipe.plateau, tracking.log_epoch)
         saving = watch.ResumeCheckpoint(last, previous, config.trainer.checkpoint_seconds, before_writing)
-        watchers = [history, saving, *watch.progress_of(config, data.train_images)]
+        watchers = [history, saving, *watch.progress_of(config, data.epoch_images)]
         trainer = watch.build_trainer(job, watchers, checkpoints)
         watch.fit(trainer, module, data, start.resume)
         if module.predictions is None:  # killed after the last epoch, before the record

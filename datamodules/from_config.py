@@ -7,6 +7,7 @@ from datamodules.batches.statistics import channel_statistics
 from datamodules.domain import Domain
 from datamodules.listing import Listing, list_source
 from datamodules.loading import load
+from stages.balance import check_classes
 from stages.config import Config
 from stages.recipe import Recipe
 from stages.record import DataRecord
@@ -59,8 +60,8 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
         workers: Processes that decode ahead where the images do not fit in memory.
 
     Raises:
-        RelayError: The data ratio leaves a class empty, or the images' own mean is asked for and they do
-            not fit in memory.
+        RelayError: The data ratio leaves a class empty, one without images is to be balanced, or the images'
+            own mean is asked for and they do not fit in memory.
     """
     from datamodules.batches.stage_data import StageData
 
@@ -68,7 +69,7 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
     std: tuple[float, ...] | None = recipe.data.std
     if mean is None or std is None:
         mean, std = channel_statistics(domain)
-    return StageData(
+    data = StageData(
         domain=domain,
         batch_size=recipe.optim.batch_size,
         eval_batch_size=recipe.optim.batch_size,
@@ -76,6 +77,7 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
         mean=mean,
         std=std,
         augment=recipe.data.augment,
+        sampling=recipe.optim.sampling,
         data_ratio=recipe.data.ratio,
         ratio_unit=recipe.data.ratio_unit,
         order_seed=seeds.order,
@@ -84,6 +86,8 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
         workers=workers,
         channels_last=recipe.arithmetic.memory_format == "channels_last",
     )
+    check_classes(recipe.optim, data.classes, data.train_counts)
+    return data
 
 
 def data_record(domain: Domain, data: "StageData") -> DataRecord:

@@ -1,5 +1,6 @@
 """One LightningModule for all stages: a network, cross-entropy, momentum SGD."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -19,11 +20,16 @@ REPORT_KEY = "transfer_report"  # of a resume checkpoint
 
 
 class Batch(NamedTuple):
-    """What the module needs of a batch: images (N, 3, S, S), labels (N,), positions in the set (N,)."""
+    """What the module needs of a batch.
+
+    Images (N, 3, S, S), labels (N,), positions in the set (N,), and how often the epoch has drawn each image
+    before (N,): -1 is a repeat that evens out the processes' shares, and does not count.
+    """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    draws: Tensor
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class StageModule(pl.LightningModule):
     beginning sees what an uninterrupted one sees.
 
     Attributes:
-        train_loss: Mean cross-entropy over the images of the last epoch, in nats; the same in every process.
+        train_loss: Mean cross-entropy over the images of the last epoch, in nats, weighted as the loss is;
+            the same in every process.
         evaluation: The metrics after it.
         predictions: The logits that they were computed on.
 
@@ -51,6 +58,7 @@ class StageModule(pl.LightningModule):
         report: Which parameters were kept, initialised and frozen.
         optim: How to step.
         dropout_seed: Seed of the dropout stream.
+        class_weights: Weight of each class in the loss, above 0; None weighs all images alike.
         fused: Steps all parameters in one pass over memory, which cannot be combined with the scaled
             gradients of float16.
     """
@@ -62,6 +70,7 @@ class StageModule(pl.LightningModule):
         optim: Optim,
         dropout_seed: int,
         *,
+        class_weights: Sequence[float] | None = None,
         fused: bool = True,
     ) -> None:
         super().__init__()
@@ -73,8 +82,10 @@ class StageModule(pl.LightningModule):
         self.train_loss = float("nan")
         self.evaluation: Evaluation | None = None
         self.predictions: Predictions | None = None
-        self._loss_sum = torch.zeros((), dtype=torch.float64)
-        self._loss_count = 0
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", weights, persistent=False)  # moves with the network
+        self._sums = torch.zeros(2, dtype=torch.float64)  # of weighted losses and of weights
         self._evaluated: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -86,24 +97,37 @@ class StageModule(pl.LightningModule):
         """Begin the epoch's dropout stream; keep frozen layers in eval mode where that matters."""
         torch.manual_seed(derive_seed(self.dropout_seed, self.current_epoch, self.global_rank))
         set_train_mode(self.network, self.report)
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self._sum_device())
-        self._loss_count = 0
+        self._sums = torch.zeros(2, dtype=torch.float64, device=self._sum_device())
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Cross-entropy of a batch, in nats."""
-        loss = functional.cross_entropy(self(batch.images).float(), batch.labels)
-        self._loss_sum += loss.detach().to(self._loss_sum) * len(batch.labels)
-        self._loss_count += len(batch.labels)
-        return loss
+        """Cross-entropy of a batch, in nats: the weighted mean as torch's `CrossEntropyLoss` defines it.
+
+        With several processes it is this one's part of the mean over the batch of all of them, times their
+        number, because DDP averages gradients.
+        """
+        logits, weights = self(batch.images).float(), self.class_weights
+        if self.trainer.world_size == 1:
+            loss = functional.cross_entropy(logits, batch.labels, weights)
+            size = len(batch.labels)
+            weight = loss.new_full((), size) if weights is None else weights[batch.labels].sum()
+            self._add(loss.detach().to(self._sums) * weight.to(self._sums), weight)
+            return loss
+        counted = (batch.draws >= 0).float()
+        losses = functional.cross_entropy(logits, batch.labels, weights, reduction="none")
+        total = (losses * counted).sum()
+        weight = (counted if weights is None else counted * weights[batch.labels]).sum()
+        self._add(total.detach(), weight)
+        return total * (self.trainer.world_size / self._gathered(weight).sum())
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation; close the epoch's training loss, which every process takes part in."""
         self._evaluated = []
-        if self._loss_count > 0:
-            total = self._loss_sum
-            if self.trainer.world_size > 1:
-                total = self._gathered(self._loss_sum).sum()
-            self.train_loss = float(total) / (self._loss_count * self.trainer.world_size)
+        sums = self._sums
+        if self.trainer.world_size > 1:
+            sums = self._gathered(sums).sum(dim=0)
+        losses, weights = sums.tolist()
+        if weights > 0:
+            self.train_loss = losses / weights
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Keep a batch's logits."""
@@ -151,12 +175,15 @@ class StageModule(pl.LightningModule):
         Raises:
             RelayError: Naming the epoch and what to try.
         """
-        if not torch.isfinite(self._loss_sum):
+        if not torch.isfinite(self._sums[0]):
             raise RelayError(
                 f"the training loss is not finite in epoch {self.current_epoch + 1}: the run diverged. Its "
                 "last good checkpoint is kept. Try a lower optim.lr_scratch or optim.lr_transfer, more "
                 "optim.warmup_steps, or optim.gradient_clip_scratch=1 or optim.gradient_clip_transfer=1"
             )
+
+    def _add(self, losses: Tensor, weights: Tensor) -> None:
+        self._sums += torch.stack([losses.to(self._sums), weights.to(self._sums)])
 
     def _gathered(self, part: Tensor) -> Tensor:
         """The part of every process, stacked along a new first dimension."""

@@ -13,6 +13,7 @@ from lightning_modules.networks import build_network
 from lightning_modules.transfer import TransferReport, apply_transfer, freeze, scratch_report
 from lightning_modules.transfer_rule import TransferRule
 from lightning_modules.weights import read_weights
+from stages.balance import class_weights
 from stages.recipe import Recipe, short_id
 from stages.seeds import Seeds
 
@@ -55,7 +56,10 @@ def build_module(
     if recipe.arithmetic.compile:
         network.compile()
     fused = recipe.arithmetic.precision != "16-mixed"
-    return StageModule(network, report, recipe.optim, seeds.dropout, fused=fused)
+    weights_of_classes = class_weights(recipe.optim, train_counts)
+    return StageModule(
+        network, report, recipe.optim, seeds.dropout, class_weights=weights_of_classes, fused=fused
+    )
 
 
 def _first_weights(network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Path | None) -> TransferReport:

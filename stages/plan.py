@@ -142,6 +142,7 @@ class _Planner:
             target = depth == len(request.chain) - 1
             rule = request.rule if target else request.between or USUAL_RULE
             overrides = request.overrides if rule is None else with_rule(request.overrides, rule)
+            overrides = overrides if target else without_balance(overrides)
             between = rule if depth > 0 and not target else None
             config, identity = self._stage(stage, overrides, between, has_parent=depth > 0)
             seed = request.seed if target or request.source_seed is None else request.source_seed
@@ -198,6 +199,16 @@ def with_rule(overrides: Sequence[str], rule: str) -> tuple[str, ...]:
     """
     others = (text for text in overrides if not text.startswith(("transfer=", "transfer.")))
     return (*others, f"transfer={rule}")
+
+
+def without_balance(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Overrides without those that balance classes.
+
+    What is typed about it is for the target, as the share of its images is: sources stay shared by runs with
+    and without it. A source's own file may say it (`# @package _global_`).
+    """
+    balancing = ("optim.class_weights", "optim.sampling")
+    return tuple(text for text in overrides if text.split("=")[0].lstrip("+") not in balancing)
 
 
 def check_chain(chain: Sequence[str]) -> None:

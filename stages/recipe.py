@@ -28,6 +28,8 @@ MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 Initialisation = Literal["lecun_normal", "krizhevsky", "caffe"]
 Augment = Literal["none", "flip", "dihedral"]
 RatioUnit = Literal["patch", "patient"]
+ClassWeights = Literal["none", "balanced"]
+Sampling = Literal["natural", "balanced"]
 
 Seed = Annotated[int, Ge(0)]
 Ratio = Annotated[Number, Gt(0), Le(1)]
@@ -81,6 +83,21 @@ class Descent:
     warmup_steps: Annotated[int, Ge(0)] = recipe(
         "Steps over which the rate rises linearly from zero.", unit="steps"
     )
+    class_weights: ClassWeights = recipe(
+        "Weights of the classes in the training loss; balanced makes them N / (C n), of N training images in "
+        "C classes, n of the class. Typed for a chain it is the target's, in a file every stage's."
+    )
+    sampling: Sampling = recipe(
+        "How an epoch draws training images; natural draws each once, balanced as many of each class, in "
+        "all as many as there are. Typed for a chain it is the target's, in a file every stage's."
+    )
+
+    def __post_init__(self) -> None:
+        if self.class_weights == self.sampling == "balanced":
+            raise ValueError(
+                "class_weights and sampling are both balanced, which would favour the small classes twice; "
+                "choose one"
+            )
 
 
 @group

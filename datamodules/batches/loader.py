@@ -22,15 +22,18 @@ class Batch(NamedTuple):
         images: From the loader uint8, (N, H, W) or (N, H, W, 3); after preprocessing float32, (N, 3, S, S).
         labels: int64, (N,).
         indices: int64, (N,), positions in the whole side, before any data ratio.
+        draws: int64, (N,), how often the epoch has drawn the image before; -1 for a repeat that evens out the
+            ranks' shares and does not count.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    draws: Tensor
 
 
 class SideBatches(Dataset[Batch]):
-    """Batches of one side of a domain by lists of positions in the kept samples.
+    """Batches of one side of a domain by positions in the kept samples, as `EpochBatches` gives them.
 
     Args:
         side: The side.
@@ -48,18 +51,20 @@ class SideBatches(Dataset[Batch]):
         return len(self._rows)
 
     def __getitem__(self, positions: list[int]) -> Batch:
-        """Gather a batch; files are decoded.
+        """Gather a batch; files are decoded. A position beyond the samples is a further draw.
 
         Raises:
             RelayError: Files cannot be read.
         """
-        index = self._rows[positions]
+        given = torch.tensor(positions, dtype=torch.int64)
+        draws = given.div(len(self), rounding_mode="floor")
+        index = self._rows[given - draws * len(self)]
         if self._pixels is not None:
             images = self._pixels.index_select(0, index)
         else:
             assert self._stored is not None
             images = torch.from_numpy(self._stored.gather(index.tolist()))
-        return Batch(images, self._labels[index], index)
+        return Batch(images, self._labels[index], index, draws)
 
 
 class EpochLoader:

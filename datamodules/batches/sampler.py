@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
+from datamodules.batches.balanced import BalancedDraw
 from stages.errors import RelayError
 from stages.seeds import seeded_order
 
@@ -14,24 +17,36 @@ class EpochBatches(Sampler[list[int]]):
     The batch size is global. Each rank takes its contiguous share of every batch, so that training on one
     device or on several sees the same batches; the first ranks take one sample more where the shares cannot
     be equal. The last batch may be partial. One that has fewer samples than there are ranks is filled up with
-    its own samples, so that every rank takes the same number of steps: the code that collects predictions
-    drops these repeats by their index. (Averaging gradients over ranks weighs samples equally only where the
-    shares are equal: choose a batch size that the number of devices divides.)
+    its own samples, so that every rank takes the same number of steps; a repeat is given as position - n.
+
+    With `labels` an epoch draws each class equally often (`BalancedDraw`). The k-th further draw of a sample
+    in an epoch is given as position + k * n.
 
     Args:
         n: Number of samples.
         batch_size: Samples per batch, over all ranks.
         seed: Seed of the order, non-negative.
         shuffle: Whether to shuffle; the order is 0..n-1 otherwise.
+        labels: Class of each sample, int64 (n,), to draw each class equally often, shuffled; None draws each
+            sample once.
         rank: This process among the `world_size`.
         world_size: Number of processes.
 
     Raises:
-        RelayError: There are no samples, or the batch size is below 1 or below the number of ranks.
+        RelayError: There are no samples, none of a class whose samples are to be drawn, or the batch size is
+            below 1 or below the number of ranks.
     """
 
     def __init__(
-        self, n: int, batch_size: int, *, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        labels: npt.NDArray[np.int64] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if n < 1:
             raise RelayError("there are no samples to form batches from.")
@@ -46,6 +61,8 @@ class EpochBatches(Sampler[list[int]]):
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
+        self.balanced = None if labels is None else BalancedDraw(labels, seed)
+        self.images = n if self.balanced is None else self.balanced.images
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
@@ -56,18 +73,24 @@ class EpochBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Batches per epoch, equal on all ranks."""
-        return (self.n + self.batch_size - 1) // self.batch_size
+        return (self.images + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this rank's share of each batch. The epoch is looked up when the first is asked for."""
-        order = seeded_order(self.n, self.seed, self.epoch).tolist() if self.shuffle else list(range(self.n))
-        for start in range(0, self.n, self.batch_size):
+        order = self._order().tolist()
+        for start in range(0, len(order), self.batch_size):
             yield self._share(order[start : start + self.batch_size])
+
+    def _order(self) -> npt.NDArray[np.int64]:
+        drawn = np.arange(self.n) if self.balanced is None else self.balanced.epoch(self.epoch)
+        shuffled = self.shuffle or self.balanced is not None
+        return drawn[seeded_order(self.images, self.seed, self.epoch)] if shuffled else drawn
 
     def _share(self, batch: list[int]) -> list[int]:
         given = len(batch)
+        repeats = [position % self.n - self.n for position in batch]
         while len(batch) < self.world_size:
-            batch = batch + batch[: min(given, self.world_size - len(batch))]
+            batch = batch + repeats[: min(given, self.world_size - len(batch))]
         least, longer = divmod(len(batch), self.world_size)
         start = self.rank * least + min(self.rank, longer)
         return batch[start : start + least + (self.rank < longer)]

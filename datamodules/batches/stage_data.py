@@ -10,8 +10,9 @@ from datamodules.batches.preprocess import Preprocess
 from datamodules.batches.sampler import EpochBatches
 from datamodules.batches.subset import stratified_subset
 from datamodules.domain import Domain
+from stages.balance import images_of_each_class
 from stages.errors import RelayError
-from stages.recipe import Augment, RatioUnit
+from stages.recipe import Augment, RatioUnit, Sampling
 from stages.seeds import seeded_word
 
 
@@ -29,6 +30,7 @@ class StageData(LightningDataModule):
         mean: Of the three channels, in units of 0..1.
         std: Of the three channels, in units of 0..1.
         augment: Symmetries drawn while training: "none", "flip" or "dihedral".
+        sampling: "natural" draws each training image once an epoch, "balanced" each class equally often.
         data_ratio: Share of the training images that is used, in (0, 1].
         ratio_unit: "patch" or "patient", see `stratified_subset`.
         order_seed: Seed of the order of samples.
@@ -40,6 +42,7 @@ class StageData(LightningDataModule):
     Attributes:
         classes: Names of the classes.
         train_images: Number of training images used.
+        epoch_images: Number of training images drawn in an epoch.
         val_images: Number of evaluation images.
         train_counts: Used training images of each class.
         val_counts: Evaluation images of each class.
@@ -61,6 +64,7 @@ class StageData(LightningDataModule):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         augment: Augment,
+        sampling: Sampling,
         data_ratio: float,
         ratio_unit: RatioUnit,
         order_seed: int,
@@ -83,6 +87,7 @@ class StageData(LightningDataModule):
         self._eval_batch_size = eval_batch_size
         self._order_seed = order_seed
         self._augment_seed = augment_seed
+        self._sampling = sampling
         self._workers = 0 if domain.in_memory else workers
         self._loaders: list[EpochLoader] = []
         train = domain.train
@@ -91,6 +96,8 @@ class StageData(LightningDataModule):
         self.train_images = len(self._rows)
         self.val_images = len(domain.val)
         self.train_counts = self._counts(train.labels[self._rows])
+        balanced = images_of_each_class(self.train_counts) * len(self.train_counts)
+        self.epoch_images = balanced if sampling == "balanced" else self.train_images
         self.val_counts = self._counts(domain.val.labels)
         self.train_groups = tuple(train.groups[row] for row in self._rows)
         self.val_groups = domain.val.groups
@@ -98,7 +105,9 @@ class StageData(LightningDataModule):
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the used training images."""
-        return self._loader(SideBatches(self._domain.train, self._rows), self._batch_size, shuffle=True)
+        train = self._domain.train
+        labels = train.labels[self._rows] if self._sampling == "balanced" else None
+        return self._loader(SideBatches(train, self._rows), self._batch_size, shuffle=True, labels=labels)
 
     def val_dataloader(self) -> EpochLoader:
         """Batches of all evaluation images, in order."""
@@ -117,7 +126,9 @@ class StageData(LightningDataModule):
         seed = None
         if self.trainer is not None and self.trainer.training:
             seed = seeded_word(self._augment_seed, self.trainer.current_epoch)
-        return batch._replace(images=self._preprocess(batch.images, seed, batch.indices))
+        # A further draw of an image in the same epoch has a symmetry of its own.
+        number = batch.indices + (batch.draws.clamp(min=0) << 32)
+        return batch._replace(images=self._preprocess(batch.images, seed, number))
 
     def on_exception(self, exception: BaseException) -> None:
         """Stop the workers: after an error Lightning does not call `teardown`."""
@@ -129,7 +140,14 @@ class StageData(LightningDataModule):
             loader.close()
         self._loaders.clear()
 
-    def _loader(self, batches: SideBatches, batch_size: int, *, shuffle: bool) -> EpochLoader:
+    def _loader(
+        self,
+        batches: SideBatches,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        labels: npt.NDArray[np.int64] | None = None,
+    ) -> EpochLoader:
         rank, world_size, on_gpu = 0, 1, False
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
@@ -139,6 +157,7 @@ class StageData(LightningDataModule):
             batch_size,
             seed=self._order_seed,
             shuffle=shuffle,
+            labels=labels,
             rank=rank,
             world_size=world_size,
         )

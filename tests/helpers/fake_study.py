@@ -24,7 +24,7 @@ import yaml
 from stages.metrics import metric_of
 from stages.plateau import PlateauRule
 from stages.processes import Process, load_processes
-from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Optim, Recipe, TransferLayers
+from stages.recipe import RECIPE_VERSION, Arithmetic, ClassWeights, Data, Model, Optim, Recipe, TransferLayers
 from stages.record import RECORD_SCHEMA, Record
 from stages.store import RunFolder, Store, recipe_document
 from tests.helpers.fake_outcomes import Floats, Ints, Outcomes, SharedEffects, Spread
@@ -68,6 +68,7 @@ class FakeStudy:
     image_size: int = 64
     width: float = 1.0
     lr_transfer: float = 0.0005
+    class_weights: ClassWeights = "none"
     source_seed: int | None = None
     layers: Mapping[str, TransferLayers] = field(default_factory=dict)
     source_digest: str = "d" * 64
@@ -127,6 +128,8 @@ class FakeStudy:
                 weight_decay=0.0,
                 batch_size=256,
                 warmup_steps=0,
+                class_weights=self.class_weights if target else "none",
+                sampling="natural",
                 gradient_clip=1.0 if parent is None else None,
             ),
             data=Data(

@@ -73,7 +73,14 @@ def recipe(**changes: Any) -> Recipe:
         "seed": 3,
         "model": Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
         "optim": Optim(
-            lr=0.0005, momentum=0.9, weight_decay=0.0, batch_size=64, warmup_steps=20, gradient_clip=None
+            lr=0.0005,
+            momentum=0.9,
+            weight_decay=0.0,
+            batch_size=64,
+            warmup_steps=20,
+            class_weights="none",
+            sampling="natural",
+            gradient_clip=None,
         ),
         "data": Data(
             digest="b" * 64,

