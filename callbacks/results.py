@@ -1,5 +1,6 @@
 """The files of a finished run: weights, predictions, and the record, which is written last."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -112,7 +113,7 @@ def write_results(
 
 
 def summarise(rows: Sequence[Row], plateau: Plateau) -> dict[str, MetricRecord]:
-    """Percentiles of every metric over the plateau's epochs (paper, section 6), its last and best value.
+    """Every metric over the plateau's epochs: percentiles (paper, section 6), mean, last and best value.
 
     A run that was begun by a version with other metrics has those that each epoch of the plateau has.
 
@@ -130,6 +131,7 @@ def summarise(rows: Sequence[Row], plateau: Plateau) -> dict[str, MetricRecord]:
             p75=representative_value(values, 75.0),
             p50=representative_value(values, 50.0),
             p25=representative_value(values, 25.0),
+            mean=math.fsum(values) / len(values),
             last=values[-1],
             best=metric.best(values),
         )

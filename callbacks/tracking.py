@@ -96,15 +96,16 @@ class Tracking:
     def log_record(self, record: Record) -> None:
         """Log the results of the finished run.
 
-        Representative values go into W&B's summary, and into a table of one row that panels over many runs
-        can read. The confusion matrix is a figure over the table `confusion_matrix_table`. A run that did not
-        reach its plateau is tagged.
+        Representative values and means over the plateau go into W&B's summary, and into a table of one row
+        that panels over many runs can read. The confusion matrix is a figure over the table
+        `confusion_matrix_table`. A run that did not reach its plateau is tagged.
         """
         if self._run is None:
             return
         import wandb
 
         values = {metric_of(name).column: metric.p75 for name, metric in record.metrics.items()}
+        values |= {metric_of(name).mean_column: metric.mean for name, metric in record.metrics.items()}
         ending = {"plateau_reached": record.plateau.reached, "epochs": record.epochs}
         self._run.summary.update(values | ending | {"images_per_second": record.cost.images_per_second})
         if not record.plateau.reached:

@@ -42,11 +42,12 @@ class PlateauRecord(_Part):
 
 
 class MetricRecord(_Part):
-    """A metric over the plateau's epochs: percentiles; the last epoch's and the best value of them."""
+    """A metric over the plateau's epochs: percentiles, the mean, the last epoch's and the best value."""
 
     p75: float
     p50: float
     p25: float
+    mean: float
     last: float
     best: float
 

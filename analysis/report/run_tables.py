@@ -190,9 +190,13 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
         tables.number("seed", "seed", 0),
     ]
     columns += [
-        tables.number(metric.column, metric.short_heading, metric.digits, scale=metric.scale)
+        tables.number(column, heading, metric.digits, scale=metric.scale)
         for metric in shown_in("overview")
-        if metric.column in runs
+        for column, heading in (
+            (metric.column, metric.short_heading),
+            (metric.mean_column, f"mean {metric.short_heading}"),
+        )
+        if column in runs
     ]
     columns += [
         tables.number("epochs", "epochs", 0),
@@ -203,7 +207,8 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
     return Table(
         "runs",
         "Runs",
-        "Representative values. Plateau: its epochs; * means that it was not reached.",
+        "Representative values (75th percentiles over the plateau's epochs), and means over these epochs. "
+        "Plateau: its epochs; * means that it was not reached.",
         columns,
         data,
     )

@@ -55,8 +55,8 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
         with the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
         `ratio_unit`; counts of `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`,
         `plateau_onset` (from 0) and `plateau_length`; `histogram_accuracy`; `seconds`,
-        `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _last
-        and _best. A store without finished runs gives no rows and the columns above.
+        `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _mean,
+        _last and _best. A store without finished runs gives no rows and the columns above.
 
     Raises:
         RelayError: if a record is damaged or of a newer schema; names the file. If an older version of Relay

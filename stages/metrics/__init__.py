@@ -1,6 +1,6 @@
 """The metrics: name, title, unit and direction of each, from one table of declarations."""
 
-from stages.metrics.declaration import REPRESENTATIVE, Array, Counts, Metric, Outputs, Place
+from stages.metrics.declaration import MEAN, REPRESENTATIVE, Array, Counts, Metric, Outputs, Place
 from stages.metrics.table import (
     CALIBRATION_BINS,
     METRICS,
@@ -15,6 +15,7 @@ from stages.metrics.table import (
 
 __all__ = [
     "CALIBRATION_BINS",
+    "MEAN",
     "METRICS",
     "MOST_CONFIDENT",
     "PRIMARY",

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 REPRESENTATIVE = "_p75"
 """A metric's representative value (paper, section 6) stands in the column METRIC_p75."""
 
+MEAN = "_mean"
+"""Its mean over the plateau's epochs, which comparisons rest on, stands in the column METRIC_mean."""
+
 Array = npt.NDArray[np.float64]
 
 Place = Literal["table 1", "robustness", "overview"]
@@ -109,6 +112,11 @@ class Metric:
     def column(self) -> str:
         """The column of its representative value in a table of runs."""
         return self.name + REPRESENTATIVE
+
+    @property
+    def mean_column(self) -> str:
+        """The column of its mean over the plateau's epochs in a table of runs."""
+        return self.name + MEAN
 
     @property
     def is_fraction(self) -> bool:

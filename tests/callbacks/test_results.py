@@ -33,6 +33,7 @@ def test_the_summary_is_of_the_plateau() -> None:
         values = [row[name] for row in rows[3:8]]
         metric = summary[name]
         assert [metric.p25, metric.p50, metric.p75] == pytest.approx(np.percentile(values, [25, 50, 75]))
+        assert metric.mean == pytest.approx(np.mean(values))
         assert metric.last == rows[7][name]
         assert metric.best == (max if name in ("accuracy", "f1_score_macro") else min)(values)
 
@@ -41,6 +42,7 @@ def test_the_75th_percentile_by_hand() -> None:
     rows = [{"epoch": epoch, "accuracy": value} for epoch, value in enumerate([0.9, 0.1, 0.4, 0.2, 0.3])]
     metric = summarise(rows, Plateau(onset=1, length=4, reached=False))["accuracy"]
     assert metric.p75 == pytest.approx(0.325)  # a quarter of the way from 0.3 to 0.4
+    assert metric.mean == pytest.approx(0.25)
     assert (metric.last, metric.best) == (0.3, 0.4)
 
 

@@ -46,7 +46,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
                 row = {"epoch": epoch, "train_loss": 1.5 - epoch, "accuracy": 0.25 + epoch / 4}
                 tracking.log_epoch(row)
             content = record_content(of)
-            content["metrics"]["accuracy"] = {**content["metrics"]["accuracy"], "p75": 0.8125}
+            content["metrics"]["accuracy"] = {**content["metrics"]["accuracy"], "p75": 0.8125, "mean": 0.8}
             content["plateau"]["reached"] = False
             tracking.log_record(Record.model_validate(content))
     return read_tracked(folder)
@@ -91,6 +91,7 @@ def test_history_has_a_step_an_epoch(tracked: Tracked) -> None:
 def test_summary_is_the_representative_values(tracked: Tracked) -> None:
     assert tracked.summary["accuracy_p75"] == 0.8125
     assert tracked.summary["f1_score_macro_p75"] == 0.75
+    assert tracked.summary["accuracy_mean"] == 0.8
     assert tracked.summary["plateau_reached"] is False
     assert tracked.summary["epochs"] == 7
     assert tracked.summary["images_per_second"] == 100.0
@@ -108,6 +109,8 @@ def test_the_representative_values_are_a_row_of_a_table(tracked: Tracked) -> Non
         "epochs": 7,
         "accuracy_p75": 0.8125,
         "f1_score_macro_p75": 0.75,
+        "accuracy_mean": 0.8,
+        "f1_score_macro_mean": 0.55,
     }
 
 

@@ -253,7 +253,14 @@ class FakeStudy:
 def _summary(name: str, values: Floats) -> dict[str, float]:
     p25, p50, p75 = (float(value) for value in np.percentile(values, (25, 50, 75)))
     best = metric_of(name).best(values.tolist())
-    return {"p75": p75, "p50": p50, "p25": p25, "last": float(values[-1]), "best": float(best)}
+    return {
+        "p75": p75,
+        "p50": p50,
+        "p25": p25,
+        "mean": float(values.mean()),
+        "last": float(values[-1]),
+        "best": float(best),
+    }
 
 
 def _write_history(path: Path, history: dict[str, Floats]) -> None:

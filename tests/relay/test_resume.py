@@ -1,11 +1,10 @@
-"""A resumed run reads its checkpoint once, and its parent only if the checkpoint has no transfer report."""
+"""A resumed run reads its checkpoint once, and its parent not at all."""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.helpers.programs import run_program
 from tests.helpers.relay import command, only_folder, run, run_until, same_tensors
@@ -59,25 +58,17 @@ def resumed(runs_dir: Path, cache_dir: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("report", ["in the checkpoint", "not in the checkpoint"])
 def test_a_resumed_run_ends_with_the_same_bits(
-    report: str, killed: Path, uninterrupted: Path, cache_dir: Path, tmp_path: Path
+    killed: Path, uninterrupted: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
     runs_dir = tmp_path / "runs"
     shutil.copytree(killed, runs_dir)
     folder = only_folder(runs_dir, "dld")
-    if report == "not in the checkpoint":  # as before the report was saved there
-        for name in ("last.ckpt", "previous.ckpt"):
-            if (folder / name).exists():  # it may have been killed between the two
-                content = torch.load(folder / name, weights_only=True)
-                del content["transfer_report"]
-                torch.save(content, folder / name)
     read = resumed(runs_dir, cache_dir)
 
     own = [path for path in read if path.suffix == ".ckpt" and path.parts[0] == "dld"]
     assert own in ([Path("dld", folder.name, "last.ckpt")], [Path("dld", folder.name, "previous.ckpt")])
-    parents = [path for path in read if path.parts[0] == "texture"]
-    assert len(parents) == (0 if report == "in the checkpoint" else 1)
+    assert not [path for path in read if path.parts[0] == "texture"]
 
     expected = only_folder(uninterrupted, "dld")
     assert same_tensors(folder / "model.ckpt", expected / "model.ckpt")

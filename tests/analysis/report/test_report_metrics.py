@@ -89,6 +89,7 @@ def test_a_metric_is_added_by_its_declaration_alone(
     # the table of runs and the statistics
     runs = load_runs(tmp_path)
     assert record.metrics["hesitation"].p75 in runs["hesitation_p75"].tolist()
+    assert record.metrics["hesitation"].mean == pytest.approx(np.mean(expected))
     rows = compare(runs).set_index(["process", "metric"])
     means = runs[runs["data_ratio"] == 1.0].groupby("process")["hesitation_p75"].mean()
     assert rows.loc[("scratch", "hesitation"), "mean"] == pytest.approx(means["scratch"])

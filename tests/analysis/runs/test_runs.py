@@ -59,8 +59,8 @@ def _source() -> dict[str, Any]:
 def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
     source, target = _source(), _target()
     target["metrics"] = {
-        "accuracy": {"p75": 0.75, "p50": 0.5, "p25": 0.25, "last": 0.7, "best": 0.8},
-        "cross_entropy": {"p75": 1.75, "p50": 1.5, "p25": 1.25, "last": 1.7, "best": 1.1},
+        "accuracy": {"p75": 0.75, "p50": 0.5, "p25": 0.25, "mean": 0.55, "last": 0.7, "best": 0.8},
+        "cross_entropy": {"p75": 1.75, "p50": 1.5, "p25": 1.25, "mean": 1.55, "last": 1.7, "best": 1.1},
     }
     source["metrics"] = dict(target["metrics"])
     target["data"]["histogram_accuracy"] = 0.125
@@ -70,7 +70,7 @@ def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
     metrics = {
         f"{name}_{part}"
         for name in ("accuracy", "cross_entropy")
-        for part in ("p75", "p50", "p25", "last", "best")
+        for part in ("p75", "p50", "p25", "mean", "last", "best")
     }
     assert set(runs.columns) == COLUMNS | metrics
     assert list(runs["stage"]) == ["dld", "natural"]  # the order of folders
@@ -100,11 +100,13 @@ def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
         "accuracy_p75": 0.75,
         "accuracy_p50": 0.5,
         "accuracy_p25": 0.25,
+        "accuracy_mean": 0.55,
         "accuracy_last": 0.7,
         "accuracy_best": 0.8,
         "cross_entropy_p75": 1.75,
         "cross_entropy_p50": 1.5,
         "cross_entropy_p25": 1.25,
+        "cross_entropy_mean": 1.55,
         "cross_entropy_last": 1.7,
         "cross_entropy_best": 1.1,
     }
