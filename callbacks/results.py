@@ -98,6 +98,8 @@ def write_results(
         seed=recipe.seed,
         data_ratio=recipe.data.ratio,
         ratio_unit=recipe.data.ratio_unit,
+        folds=recipe.folds,
+        fold=recipe.fold,
         data=images,
         parameters=sum(weights[name].numel() for name in (*transfer.kept, *transfer.reinitialised)),
         epochs=len(history.rows),

@@ -69,7 +69,7 @@ class Tracking:
             mode=mode,
             id=short_id(recipe.id),
             resume="allow",  # offline too: `wandb sync` appends a resumed run's files in order
-            name=f"{'-'.join(self._chain)}-seed{recipe.seed}-{recipe.data.ratio:g}",
+            name=f"{'-'.join(self._chain)}-seed{recipe.seed}-{recipe.data.ratio:g}{self._fold('-fold{}of{}')}",
             group=f"{self._settings.study}/{self._process or 'sources'}",
             job_type=recipe.stage,
             tags=[
@@ -78,6 +78,7 @@ class Tracking:
                 f"seed {recipe.seed}",
                 f"ratio {recipe.data.ratio:g}",
                 f"rule {recipe.transfer or 'none'}",
+                *filter(None, [self._fold("fold {} of {}")]),
             ],
             config=self._config(),
             settings=private_settings(),
@@ -115,6 +116,8 @@ class Tracking:
             "chain": ">".join(self._chain),
             "data_ratio": record.data_ratio,
             "seed": record.seed,
+            "folds": record.folds,
+            "fold": record.fold,
         }
         table = place | ending | values
         self._run.log(
@@ -123,6 +126,11 @@ class Tracking:
                 "confusion_matrix": self._confusion_matrix(record, place),
             }
         )
+
+    def _fold(self, form: str) -> str:
+        """The run's fold and their number in a given form; empty without folds."""
+        recipe = self._recipe
+        return "" if recipe.folds is None else form.format(recipe.fold, recipe.folds)
 
     def _config(self) -> dict[str, Any]:
         """The recipe, and the keys to find and group runs by: W&B's panels group by a single key."""

@@ -9,6 +9,7 @@ from datamodules.listing import Listing, list_source
 from datamodules.loading import load
 from stages.balance import check_classes
 from stages.config import Config
+from stages.errors import RelayError
 from stages.recipe import Recipe
 from stages.record import DataRecord
 from stages.seeds import Seeds
@@ -16,7 +17,6 @@ from stages.source import Source
 
 if TYPE_CHECKING:
     from datamodules.batches.stage_data import StageData
-
 _GIB = 1024**3
 
 
@@ -65,6 +65,8 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
     """
     from datamodules.batches.stage_data import StageData
 
+    if recipe.folds is not None:
+        raise RelayError("folds of images are not drawn yet; plan them with plan=true")
     mean: tuple[float, ...] | None = recipe.data.mean
     std: tuple[float, ...] | None = recipe.data.std
     if mean is None or std is None:

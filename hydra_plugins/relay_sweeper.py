@@ -38,7 +38,8 @@ ConfigStore.instance().store(
 )
 
 # Keys that differ between the stage runs of one chain, or that are set without composing again.
-_PLANNED = ("stage", "process", "seed", "source_seed", "data_ratio")
+_PLANNED = ("stage", "process", "seed", "source_seed", "data_ratio", "folds", "fold")
+_MAY_BE_NULL = ("source_seed", "folds", "fold")
 
 
 class RelaySweeper(BasicSweeper):
@@ -149,8 +150,13 @@ class RelaySweeper(BasicSweeper):
                 )
             self._check_rules(config.process, _without_process(overrides))
         asked = Request.of(config, chain, _without_process(overrides))
-        for seed, source_seed, ratio in itertools.product(seeds, source_seeds, ratios):
-            yield replace(asked, seed=seed, source_seed=source_seed, data_ratio=ratio)
+        partitions = _folds(
+            _numbers(given, "folds", int) or [config.folds], _numbers(given, "fold", int) or [config.fold]
+        )
+        for seed, source_seed, ratio, (folds, fold) in itertools.product(
+            seeds, source_seeds, ratios, partitions
+        ):
+            yield replace(asked, seed=seed, source_seed=source_seed, data_ratio=ratio, folds=folds, fold=fold)
 
     def _check_rules(self, process: Process, overrides: Sequence[str]) -> None:
         """Refuse a process with a transfer rule that is not a file of `conf/transfer`, or of the user's."""
@@ -192,14 +198,25 @@ def _values(override: Override) -> list[str]:
     return list(override.sweep_string_iterator())
 
 
+def _folds(
+    numbers: Sequence[int | None], chosen: Sequence[int | None]
+) -> list[tuple[int | None, int | None]]:
+    """Numbers of folds, each with a fold: those that are chosen, or else all of them."""
+    return [
+        (folds, fold)
+        for folds in numbers
+        for fold in (range(folds) if folds is not None and folds > 1 and list(chosen) == [None] else chosen)
+    ]
+
+
 def _numbers(given: dict[str, Override], key: str, number: type) -> list[Any]:
-    """The values of a numeric override, or nothing if it was not given. Only `source_seed` may be null."""
+    """The values of a numeric override, or nothing if it was not given."""
     if key not in given:
         return []
     values = []
     for text in _values(given[key]):
         try:
-            values.append(None if text == "null" and key == "source_seed" else number(text))
+            values.append(None if text == "null" and key in _MAY_BE_NULL else number(text))
         except ValueError:
             raise RelayError(
                 f"{key}={text}: this is not {'a whole' if number is int else 'a'} number"

@@ -53,6 +53,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         ),
         arithmetic=arithmetic,
         plateau=config.callbacks.plateau,
+        folds=config.folds,
+        fold=config.fold,
     )
 
 

@@ -19,6 +19,8 @@ from stages.processes import Process
 from stages.recipe import (
     Arithmetic,
     Descent,
+    Fold,
+    Folds,
     GradientClip,
     LearningRate,
     Model,
@@ -172,6 +174,11 @@ class Config:
     source_seed: Seed | None = recipe("Seed of all stages but the target; null: the target's seed.")
     data_ratio: Ratio = recipe("Share of the target's training set.")
     ratio_unit: RatioUnit = recipe("What the share counts.")
+    folds: Folds | None = recipe(
+        "Parts into which the target's groups (patients, objects) are divided, anew for each seed; each part "
+        "is evaluated by a run that was trained on the others. null: the images' own sides."
+    )
+    fold: Fold | None = recipe("Which part this run evaluates, from 0; with -m, null is all of them.")
     init_from: str | None = recipe(
         "A checkpoint of the user's for the chain's first stage (Lightning's or a state dict)."
     )

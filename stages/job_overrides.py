@@ -39,6 +39,8 @@ def job_overrides(
         f"seed={config.seed}",
         "source_seed=null",
         f"data_ratio={config.data_ratio}",
+        f"folds={'null' if config.folds is None else config.folds}",
+        f"fold={'null' if config.fold is None else config.fold}",
         f"trainer.precision={recipe.arithmetic.precision}",
         f"trainer.memory_format={recipe.arithmetic.memory_format}",
         f"init_from={_quoted(config.init_from)}",

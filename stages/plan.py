@@ -10,7 +10,7 @@ from stages.config import Config
 from stages.errors import RelayError
 from stages.processes import USUAL_RULE, load_processes
 from stages.recipe import Recipe, short_id
-from stages.request import Request
+from stages.request import Request, check_folds
 from stages.source import Source
 from stages.store import RunFolder, Store
 
@@ -22,6 +22,8 @@ class DataIdentity(Protocol):
     def digest(self) -> str: ...  # noqa: D102
     @property
     def train_images(self) -> int: ...  # noqa: D102
+    @property
+    def val_images(self) -> int: ...  # noqa: D102
 
 
 Resolve = Callable[[Config, bool], Config]
@@ -30,7 +32,7 @@ Resolve = Callable[[Config, bool], Config]
 
 @dataclass(frozen=True)
 class StageRun:
-    """The unit of work: one stage of one chain at one seed and one data ratio."""
+    """The unit of work: one stage of one chain at one seed, one data ratio and one fold."""
 
     recipe: Recipe
     config: Config
@@ -137,6 +139,7 @@ class _Planner:
 
     def add(self, request: Request) -> None:
         check_chain(request.chain)
+        check_folds(request.folds, request.fold)
         parent: str | None = None
         for depth, stage in enumerate(request.chain):
             target = depth == len(request.chain) - 1
@@ -152,6 +155,8 @@ class _Planner:
                 seed=seed,
                 source_seed=None,
                 data_ratio=request.data_ratio if target else 1.0,
+                folds=request.folds if target else None,
+                fold=request.fold if target else None,
                 init_from=config.init_from if depth == 0 else None,
             )
             recipe = build_recipe(config, data_digest=identity.digest, parent=parent)
@@ -164,7 +169,7 @@ class _Planner:
                     chain=request.chain[: depth + 1],
                     depth=depth,
                 )
-                self.images[run_id] = max(1, round(identity.train_images * config.data_ratio))
+                self.images[run_id] = max(1, round(_training_images(identity, config) * config.data_ratio))
             self.uses[run_id] = self.uses.get(run_id, 0) + 1
             parent = run_id
 
@@ -190,6 +195,13 @@ class _Planner:
         if key not in self._identities:
             self._identities[key] = self._identify(source_of(self._composed[key]))
         return self._resolved[*key, transferred], self._identities[key]
+
+
+def _training_images(identity: DataIdentity, config: Config) -> float:
+    """Those that a run of all data trains on: with folds, all images but one part of them."""
+    if config.folds is None:
+        return identity.train_images
+    return (identity.train_images + identity.val_images) * (1 - 1 / config.folds)
 
 
 def with_rule(overrides: Sequence[str], rule: str) -> tuple[str, ...]:
@@ -280,5 +292,7 @@ def parent_folder(store: Store, chain: Sequence[str], parent: str | None) -> Run
 
 def describe(run: StageRun) -> str:
     """A stage run in one line of text."""
-    ratio = "" if run.recipe.data.ratio == 1.0 else f", {run.recipe.data.ratio:.0%} of the data"
-    return f"{' -> '.join(run.chain)} (seed {run.recipe.seed}{ratio}, {short_id(run.id)})"
+    recipe = run.recipe
+    ratio = "" if recipe.data.ratio == 1.0 else f", {recipe.data.ratio:.0%} of the data"
+    fold = "" if recipe.folds is None else f", fold {recipe.fold} of {recipe.folds}"
+    return f"{' -> '.join(run.chain)} (seed {recipe.seed}{ratio}{fold}, {short_id(run.id)})"

@@ -33,6 +33,8 @@ Sampling = Literal["natural", "balanced"]
 
 Seed = Annotated[int, Ge(0)]
 Ratio = Annotated[Number, Gt(0), Le(1)]
+Folds = Annotated[int, Ge(2)]
+Fold = Annotated[int, Ge(0)]
 LearningRate = Annotated[Number, Gt(0)]
 GradientClip = Annotated[Number, Gt(0)]
 Channels = tuple[Number, Number, Number]
@@ -167,7 +169,7 @@ class Recipe(BaseModel):
 
     `parent` is the parent's full id, `init_from` the SHA-256 of a checkpoint file of the user's. `transfer`
     is the transfer rule's name and `transfer_layers` what it does; both are None for a run that starts from
-    random weights.
+    random weights. `folds` and `fold` are None together, and in a source.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -184,6 +186,8 @@ class Recipe(BaseModel):
     data: Data
     arithmetic: Arithmetic
     plateau: PlateauRule
+    folds: Folds | None
+    fold: Fold | None
 
     def document(self) -> dict[str, Any]:
         """The recipe as JSON data."""

@@ -104,6 +104,8 @@ class Record(_Part):
     seed: int
     data_ratio: float
     ratio_unit: str
+    folds: int | None
+    fold: int | None
     data: DataRecord
     parameters: int
     epochs: int

@@ -22,6 +22,8 @@ class Request:
         seed: the target's seed.
         source_seed: the seed of the stages before it; None is the target's.
         data_ratio: share of the target's training images, in (0, 1].
+        folds: number of folds of the target's groups; None without folds.
+        fold: which of them is evaluated; None without folds.
     """
 
     chain: tuple[str, ...]
@@ -31,6 +33,8 @@ class Request:
     seed: int
     source_seed: int | None
     data_ratio: float
+    folds: int | None = None
+    fold: int | None = None
 
     @classmethod
     def of(
@@ -63,7 +67,37 @@ class Request:
             seed=config.seed,
             source_seed=config.source_seed,
             data_ratio=config.data_ratio,
+            folds=config.folds,
+            fold=config.fold,
         )
+
+
+def check_folds(folds: int | None, fold: int | None) -> None:
+    """Refuse a number of folds, or a fold, that makes no sense.
+
+    Args:
+        folds: number of folds; None without folds.
+        fold: which is evaluated; None if that was not said.
+
+    Raises:
+        RelayError: says what to give.
+    """
+    if folds is None:
+        if fold is not None:
+            raise RelayError(f"fold={fold} without folds: say into how many the groups are divided, folds=5")
+        return
+    if folds < 2:
+        raise RelayError(
+            f"folds={folds}: give 2 or more, so that each fold is evaluated by a run trained on the others; "
+            "or folds=null to use the images' own sides"
+        )
+    if fold is None:
+        raise RelayError(
+            f"folds={folds} without fold: add -m to train all of them, or choose one of fold=0 to "
+            f"fold={folds - 1}"
+        )
+    if not 0 <= fold < folds:
+        raise RelayError(f"fold={fold} of folds={folds}: folds are counted from 0, to {folds - 1}")
 
 
 def with_absolute_paths(config: DictConfig) -> DictConfig:

@@ -20,6 +20,7 @@ from analysis.report.study_tables import (
     labelled_pairs,
 )
 from analysis.report.tables import Table
+from analysis.runs.folds import in_folds
 from analysis.statistics.comparison import MeanInterval, mean_interval
 from analysis.statistics.patients import PatientBootstrap
 from stages.metrics import Counts, metric_of, of_a_class, shown_in
@@ -183,11 +184,13 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
         ],
         folder=[relative(folder, runs_dir) for folder in runs["folder"]],
     )
-    data = in_order(data, labels, "data_ratio", "seed")
+    has_folds = in_folds(runs)
+    data = in_order(data, labels, "data_ratio", "seed", *(["fold"] if has_folds else []))
     columns = [
         PROCESS,
         tables.number("data_ratio", "data (%)", 0, scale=100.0),
         tables.number("seed", "seed", 0),
+        *([tables.number("fold", "fold", 0)] if has_folds else []),
     ]
     columns += [
         tables.number(column, heading, metric.digits, scale=metric.scale)

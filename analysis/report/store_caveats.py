@@ -39,6 +39,7 @@ def unfinished_caveats(unfinished: Sequence[UnfinishedRun]) -> list[Caveat]:
             f"{run.stage}"
             + ("" if run.seed is None else f", seed {run.seed}")
             + ("" if run.data_ratio is None else f", {100 * run.data_ratio:g}%")
+            + (f", fold {run.fold}" if run.fold else "")
             + (f": {run.failure}" if run.failure else "")
             + f" ({run.folder})"
             for run in chosen

@@ -27,6 +27,8 @@ _COLUMNS = (
     "seed",
     "data_ratio",
     "ratio_unit",
+    "folds",
+    "fold",
     "classes",
     "train_images",
     "val_images",
@@ -53,7 +55,8 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
         the first source joined by `>`; `process`, the learning process whose target the run is, or None for
         a source (see `stages.processes.process_name`; a parent that is no longer in the store counts as one
         with the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
-        `ratio_unit`; counts of `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`,
+        `ratio_unit`; `folds`, their number, and `fold`, the one that was evaluated, from 0, both <NA> without
+        folds; counts of `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`,
         `plateau_onset` (from 0) and `plateau_length`; `histogram_accuracy`; `seconds`,
         `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _mean,
         _last and _best. A store without finished runs gives no rows and the columns above.
@@ -74,7 +77,7 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     for name in ("parent", "process"):  # otherwise pandas turns None into NaN
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
-    return table
+    return table.astype({"folds": "Int64", "fold": "Int64"})
 
 
 def _records(runs: Iterable[RunFolder], store: Path) -> list[tuple[Record, Path]]:
@@ -109,6 +112,8 @@ def _row(record: Record, folder: Path, records: Mapping[str, Record]) -> dict[st
         "seed": record.seed,
         "data_ratio": record.data_ratio,
         "ratio_unit": record.ratio_unit,
+        "folds": record.folds,
+        "fold": record.fold,
         "classes": len(record.data.classes),
         "train_images": sum(record.data.train_counts),
         "val_images": sum(record.data.val_counts),

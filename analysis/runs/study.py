@@ -2,8 +2,9 @@
 
 One store may hold the target runs of several configurations, such as two image sizes. An average over them
 would mean nothing. So runs are grouped by everything in their recipes except chain, transfer rule, seed, data
-ratio and parent: each group is a study. A run whose recipe lacks a setting fits every value of it (learning
-from scratch has no learning rate on transfer and no sources), so one run can belong to several studies.
+ratio, fold and parent: each group is a study. A run whose recipe lacks a setting fits every value of it
+(learning from scratch has no learning rate on transfer and no sources), so one run can belong to several
+studies.
 """
 
 import hashlib
@@ -25,7 +26,10 @@ TARGETS_SEED = "the target's"
 _LENGTH_OF_ID = 8
 
 # What differs between the runs of one study. A parent is compared by its own recipe instead.
-_VARIED = ("id", "seed", "parent", "data.ratio")
+_VARIED = ("id", "seed", "fold", "parent", "data.ratio")
+
+# What is said of a target only.
+_OF_TARGET = ("folds",)
 
 # One key of the recipe for two of the configuration: the value from random weights and the one on transfer.
 _BY_START = ("optim.lr", "optim.gradient_clip")
@@ -148,8 +152,9 @@ class _Lineages:
         while ancestor in self._runs:
             stage, parent = self._runs[ancestor][:2]
             recipe = self._recipes[ancestor]
-            if ancestor == run or parent is not None:
-                recipe = {key: value for key, value in recipe.items() if key != "transfer"}
+            left_out = {"transfer"} if ancestor == run or parent is not None else set()
+            left_out.update(() if ancestor == run else _OF_TARGET)
+            recipe = {key: value for key, value in recipe.items() if key not in left_out}
             lineage.append((str(stage), recipe))
             ancestor = parent
         return lineage

@@ -19,6 +19,7 @@ class UnfinishedRun:
         stage: its stage.
         seed: its seed; None if its recipe cannot be read.
         data_ratio: its data ratio; None if its recipe cannot be read.
+        fold: its fold, such as "2 of 5"; empty without folds, or if its recipe cannot be read.
         failure: the kind of error that ended it; None without an error (running, waiting or killed).
     """
 
@@ -26,6 +27,7 @@ class UnfinishedRun:
     stage: str
     seed: int | None
     data_ratio: float | None
+    fold: str
     failure: str | None
 
 
@@ -45,9 +47,11 @@ def unfinished_runs(runs_dir: Path) -> list[UnfinishedRun]:
         recipe = _recipe(folder)
         if recipe.get("version", RECIPE_VERSION) != RECIPE_VERSION:
             continue
-        seed, ratio = _seed_and_ratio(recipe)
+        seed, ratio, fold = _place(recipe)
         below = folder.path.relative_to(runs_dir)
-        found.append(UnfinishedRun(str(below), below.parts[0], seed, ratio, _kind_of_failure(folder.failure)))
+        found.append(
+            UnfinishedRun(str(below), below.parts[0], seed, ratio, fold, _kind_of_failure(folder.failure))
+        )
     return found
 
 
@@ -59,11 +63,12 @@ def _recipe(folder: RunFolder) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _seed_and_ratio(recipe: dict[str, Any]) -> tuple[int | None, float | None]:
+def _place(recipe: dict[str, Any]) -> tuple[int | None, float | None, str]:
     try:
-        return int(recipe["seed"]), float(recipe["data"]["ratio"])
+        fold = "" if recipe.get("folds") is None else f"{recipe['fold']} of {recipe['folds']}"
+        return int(recipe["seed"]), float(recipe["data"]["ratio"]), fold
     except (ValueError, TypeError, KeyError):
-        return None, None
+        return None, None, ""
 
 
 def _kind_of_failure(path: Path) -> str | None:

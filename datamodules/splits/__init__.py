@@ -1,7 +1,8 @@
-"""Division of samples into a training and an evaluation side, by whole groups."""
+"""Division of samples into sides or folds, by whole groups."""
 
 from datamodules.splits.by_group import split_by_group
 from datamodules.splits.check import check_split
+from datamodules.splits.folds import group_folds
 from datamodules.splits.report import split_report
 
-__all__ = ["check_split", "split_by_group", "split_report"]
+__all__ = ["check_split", "group_folds", "split_by_group", "split_report"]

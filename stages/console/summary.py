@@ -31,29 +31,32 @@ def plan_table(plan: Plan, store: Store) -> RenderableType:
     title = Text(_plan_title(plan, len(missing)), style="bold")
     cost = [Text(line) for line in cost_lines(plan_cost(plan, to_train, recorded_speeds(plan, store)))]
     table = _table()
-    for heading in ("seed", "data", "transfer"):
+    in_folds = any(run.recipe.folds for run in plan.runs.values())
+    for heading in ("seed", "data", *(["fold"] if in_folds else []), "transfer"):
         table.add_column(heading, no_wrap=True)
     table.add_column("images\nat most", justify="right")
     table.add_column("state", no_wrap=True)
     for run in _shown(plan):
         state = "to train" if run.id in missing else "done"
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
-        seed, ratio = _seed_and_ratio(run)
-        table.add_row(_chain(run), seed, ratio, run.recipe.transfer or "-", images, state)
-    return Group(title, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
+        table.add_row(_chain(run), *_place(run, in_folds), run.recipe.transfer or "-", images, state)
+    return Group(
+        title, *_folds(plan), *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train"))
+    )
 
 
 def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:
     """The result of a sweep, one row per stage run. Metrics are 75th percentiles over the plateau.
 
     `histogram` is the accuracy of a linear classifier on grey-level histograms of the same images; a `*`
-    marks a plateau that was not reached. Seed and data ratio have columns if they differ between runs.
+    marks a plateau that was not reached. Seed, data ratio and fold have columns if they differ between runs.
     """
     title = Text(_result_title(outcomes), style="bold")
     table = _table()
     runs = _shown(plan)
-    varied = len({_seed_and_ratio(run) for run in runs}) > 1
-    for heading in ("seed", "data") if varied else ():
+    in_folds = any(run.recipe.folds for run in plan.runs.values())
+    varied = len({_place(run, in_folds) for run in runs}) > 1
+    for heading in ("seed", "data", *(["fold"] if in_folds else [])) if varied else ():
         table.add_column(heading, no_wrap=True)
     titles = [metric.title.replace(" ", "\n") for metric in _shown_metrics()]
     for heading in (*_HEADINGS_BEFORE, *titles, *_HEADINGS_AFTER):
@@ -66,7 +69,7 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
             record = store.folder(run.stage, run.id).read_record()
             unreached |= not record.plateau.reached
             cells = _record_cells(record)
-        table.add_row(_chain(run), *(_seed_and_ratio(run) if varied else ()), *cells)
+        table.add_row(_chain(run), *(_place(run, in_folds) if varied else ()), *cells)
     note = [Text("* the plateau was not reached before max_epochs")] if unreached else []
     return Group(title, table, *note, *_paths(plan, store, {}))
 
@@ -112,8 +115,25 @@ def _chain(run: StageRun) -> str:
     return " > ".join(run.chain)
 
 
-def _seed_and_ratio(run: StageRun) -> tuple[str, str]:
-    return str(run.recipe.seed), f"{run.recipe.data.ratio:.0%}"
+def _place(run: StageRun, in_folds: bool) -> tuple[str, ...]:
+    """Seed, data ratio and, where some run has one, fold."""
+    recipe = run.recipe
+    fold = "-" if recipe.folds is None else f"{recipe.fold} of {recipe.folds}"
+    return str(recipe.seed), f"{recipe.data.ratio:.0%}", *([fold] if in_folds else [])
+
+
+def _folds(plan: Plan) -> list[Text]:
+    """What folds mean for a plan, one line for each target and number of folds."""
+    seeds: dict[tuple[str, int], set[int]] = {}
+    for run in plan.runs.values():
+        if run.recipe.folds is not None:
+            seeds.setdefault((run.stage, run.recipe.folds), set()).add(run.recipe.seed)
+    sources = any(run.depth for run in plan.runs.values())
+    shared = "; a source is trained once for all of them" if sources else ""
+    return [
+        Text(f"{stage}: {folds} folds, divided anew for each of {counted(len(of), 'seed')}{shared}")
+        for (stage, folds), of in seeds.items()
+    ]
 
 
 def _paths(plan: Plan, store: Store, notes: Mapping[str, str]) -> Iterable[Text]:

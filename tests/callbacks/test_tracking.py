@@ -105,6 +105,8 @@ def test_the_representative_values_are_a_row_of_a_table(tracked: Tracked) -> Non
         "chain": "natural>dld",
         "data_ratio": 0.2,
         "seed": 3,
+        "folds": None,
+        "fold": None,
         "plateau_reached": False,
         "epochs": 7,
         "accuracy_p75": 0.8125,
@@ -128,6 +130,8 @@ def test_the_confusion_matrix_is_a_figure_of_counts(tracked: Tracked) -> None:
         "chain",
         "data_ratio",
         "seed",
+        "folds",
+        "fold",
     ]
     assert [row[:3] for row in table["data"]] == [
         ["CON", "CON", 1],
@@ -135,7 +139,7 @@ def test_the_confusion_matrix_is_a_figure_of_counts(tracked: Tracked) -> None:
         ["GGO", "CON", 1],
         ["GGO", "GGO", 1],
     ]
-    assert {tuple(row[3:]) for row in table["data"]} == {("natural", "natural>dld", 0.2, 3)}
+    assert {tuple(row[3:]) for row in table["data"]} == {("natural", "natural>dld", 0.2, 3, None, None)}
 
 
 def test_no_byte_names_a_patient_or_a_sample(tracked: Tracked, home: Path) -> None:

@@ -38,20 +38,25 @@ class Spread:
 
 @dataclass(frozen=True)
 class SharedEffects:
-    """What patients and images have in common in all runs of a study, and patients in all of a process."""
+    """What patients and images have in common in all runs of a study, and patients in all of a process.
+
+    `groups` are those of all images, `rows` the images that a run evaluates.
+    """
 
     draw: int
     process: str
     groups: Sequence[str]
+    rows: Ints
 
     def of(self, spread: Spread) -> Floats:
-        """By image."""
+        """By image that is evaluated."""
         names, of = np.unique(list(self.groups), return_inverse=True)
         shared = np.random.default_rng([self.draw, 1])
         own = np.random.default_rng([self.draw, 2, crc32(self.process.encode())])
         effect = spread.patient * shared.standard_normal(len(names))
         effect += spread.patient_process * own.standard_normal(len(names))
-        return np.asarray(effect[of] + spread.image * shared.standard_normal(len(of)), dtype=np.float64)
+        effect = effect[of] + spread.image * shared.standard_normal(len(of))
+        return np.asarray(effect[self.rows], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Outcomes:
         epochs: int,
     ) -> Outcomes:
         """Of a network whose accuracy is that on average over seeds and patients."""
-        of = np.unique(list(shared.groups), return_inverse=True)[1]
+        of = np.unique(np.array(shared.groups)[shared.rows], return_inverse=True)[1]
         margin = _logit_of(accuracy, spread.all_together) + shared.of(spread)
         margin = margin + spread.seed * generator.standard_normal()
         margin = margin + spread.seed_patient * generator.standard_normal(int(of.max()) + 1)[of]

@@ -13,6 +13,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from datamodules.splits import group_folds
 from stages.metrics import metric_of
 from stages.plateau import PlateauRule
 from stages.processes import Process, load_processes
@@ -53,9 +55,10 @@ class FakeStudy:
     """What is in a fake study; `write` fills a store with it.
 
     `samples` of `patients` are the evaluation set, unequal in their classes as the paper's are, unless an
-    `evaluation` set is given. `quality` is the true accuracy with all images, and what is lost at none, by
-    process; `draw` another study of the same truth. `change` is called with each target's record as JSON data
-    before it is written; `skip` says which cells (process, seed, ratio) are not there.
+    `evaluation` set is given; with `folds`, each run has one fold of it. `quality` is the true accuracy with
+    all images, and what is lost at none, by process; `draw` another study of the same truth. `change` is
+    called with each target's record as JSON data before it is written; `skip` says which cells (process,
+    seed, ratio) are not there.
     """
 
     processes: Sequence[str] = PAPER
@@ -65,6 +68,7 @@ class FakeStudy:
     samples: int = 300
     patients: int = 40
     epochs: int = 14
+    folds: int | None = None
     image_size: int = 64
     width: float = 1.0
     lr_transfer: float = 0.0005
@@ -93,9 +97,9 @@ class FakeStudy:
             process = load_processes()[name]
             for seed in self.seeds:
                 parent = self._sources(store, process, seed, written)
-                for ratio in self.ratios:
+                for ratio, fold in product(self.ratios, [None] if self.folds is None else range(self.folds)):
                     if not self.skip(name, seed, ratio):
-                        recipe = self._recipe(process, len(process.chain) - 1, seed, ratio, parent)
+                        recipe = self._recipe(process, len(process.chain) - 1, seed, ratio, parent, fold)
                         targets.append(self._write_run(store, recipe, process.chain, name))
         return targets
 
@@ -110,7 +114,15 @@ class FakeStudy:
                 written.add(recipe.id)
         return parent
 
-    def _recipe(self, process: Process, position: int, seed: int, ratio: float, parent: str | None) -> Recipe:
+    def _recipe(
+        self,
+        process: Process,
+        position: int,
+        seed: int,
+        ratio: float,
+        parent: str | None,
+        fold: int | None = None,
+    ) -> Recipe:
         target = position == len(process.chain) - 1
         rule = (process.transfer if target else process.between) or "feature"
         return Recipe(
@@ -145,6 +157,8 @@ class FakeStudy:
             plateau=PlateauRule(
                 min_delta=0.01, patience=3, length=5, smoothing=2, max_epochs=self.epochs + 6
             ),
+            folds=None if fold is None else self.folds,
+            fold=fold,
         )
 
     def _write_run(
@@ -156,12 +170,13 @@ class FakeStudy:
         folder.recipe.write_text(document)
         generator = np.random.default_rng([int(recipe.id[:12], 16), self.draw])
         labels, groups, samples = self._evaluation_set()
+        rows = self._evaluated_by(recipe, labels, groups)
         outcomes = Outcomes.drawn(
             generator,
             accuracy=self.truth(process, recipe.data.ratio),
             spread=self.spread,
-            shared=SharedEffects(self.draw, process or "", groups),
-            labels=labels,
+            shared=SharedEffects(self.draw, process or "", groups, rows),
+            labels=labels[rows],
             classes=len(self.classes),
             epochs=recipe.plateau.length,
         )
@@ -169,12 +184,20 @@ class FakeStudy:
         history = outcomes.history(generator, self.epochs + int(generator.integers(0, 5)))
         _write_history(folder.history, history)
         if process is not None:  # of sources the report reads the record and the recipe only
-            _write_predictions(folder.predictions, labels, groups, samples, outcomes, self.classes)
+            groups, samples = ([names[row] for row in rows] for names in (groups, samples))
+            _write_predictions(folder.predictions, labels[rows], groups, samples, outcomes, self.classes)
         content = self._record(recipe, chain, matrix, history)
         if process is not None:
             self.change(content)
         folder.record.write_text(Record.model_validate(content).to_json())
         return folder
+
+    @staticmethod
+    def _evaluated_by(recipe: Recipe, labels: Ints, groups: list[str]) -> Ints:
+        """The rows of the evaluation set that a run evaluates: all, or a fold of them."""
+        if recipe.folds is None:
+            return np.arange(len(labels))
+        return np.flatnonzero(group_folds(labels, groups, recipe.folds, recipe.seed) == recipe.fold)
 
     def _evaluation_set(self) -> EvaluationSet:
         if self.evaluation is not None:
@@ -216,6 +239,8 @@ class FakeStudy:
             "seed": recipe.seed,
             "data_ratio": recipe.data.ratio,
             "ratio_unit": recipe.data.ratio_unit,
+            "folds": recipe.folds,
+            "fold": recipe.fold,
             "data": {
                 "digest": recipe.data.digest,
                 "classes": list(self.classes),

@@ -93,6 +93,8 @@ def recipe(**changes: Any) -> Recipe:
         ),
         "arithmetic": Arithmetic(precision="32-true", memory_format="contiguous", compile=False),
         "plateau": PlateauRule(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
+        "folds": None,
+        "fold": None,
     }
     values |= changes
     layers = None if values["transfer"] is None else TransferLayers(reinitialise=("fc7", "fc8"), freeze=())
@@ -130,6 +132,8 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
         "seed": of.seed,
         "data_ratio": of.data.ratio,
         "ratio_unit": of.data.ratio_unit,
+        "folds": of.folds,
+        "fold": of.fold,
         "data": {
             "digest": of.data.digest,
             "classes": ["CON", "GGO"],
@@ -177,6 +181,7 @@ class FakeIdentity:
 
     digest: str
     train_images: int = 100
+    val_images: int = 20
 
 
 def fake_identify(source: Source) -> FakeIdentity:

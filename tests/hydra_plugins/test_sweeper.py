@@ -159,6 +159,19 @@ def test_every_key_sweeps(desk: Desk) -> None:
     assert "20 stage runs, 24 if no chain shared a source" in answer.out
 
 
+def test_folds_are_all_of_them_unless_one_is_chosen(desk: Desk) -> None:
+    chain = ("-m", "+stage=natural,dld", "plan=true", "seed=0,1")
+    every = desk.train(*chain, "folds=3")
+    assert "8 stage runs, 12 if no chain shared a source: 0 done, 8 to train" in every.out
+    assert "dld: 3 folds, divided anew for each of 2 seeds" in every.out
+    assert desk.train(*chain, "folds=3", "fold=range(3)").states() == every.states()
+    assert desk.train(*chain, "folds=3", "fold=null").states() == every.states()
+    assert len(desk.train(*chain, "folds=3", "fold=2").states()) == 4
+    assert len(desk.train(*chain, "folds=null,3", "fold=null").states()) == 10
+    alone = desk.train("+stage=dld", "plan=true", "folds=3", "fold=1").states()
+    assert set(alone) < set(desk.train("-m", "process=scratch", "plan=true", "folds=3").states())
+
+
 def test_jobs_of_a_batch_and_what_they_are_told(desk: Desk) -> None:
     answer = desk.train("-m", "process=two_stage,scratch", "data_ratio=0.2", "logger.study='a, b'")
     assert answer.code == 1
@@ -254,6 +267,10 @@ REFUSED_BY_THE_SWEEPER = [
     (("process=scratch", "data_ratio=0.5,half"), "data_ratio=half: this is not a number"),
     (("process=scratch", "seed=0,0.5"), "seed=0.5: this is not a whole number"),
     (("process=scratch", "seed=0,null"), "seed=null: this is not a whole number"),
+    (("process=scratch", "folds=5", "fold=5"), "fold=5 of folds=5: folds are counted from 0, to 4"),
+    (("process=scratch", "fold=range(5)"), "fold=0 without folds: say into how many"),
+    (("process=scratch", "folds=1"), "folds=1: give 2 or more"),
+    (("process=scratch", "folds=2.5"), "folds=2.5: this is not a whole number"),
     (("process=scratch", "seed=interval(0,1)"), "an interval has no end"),
     (("process=scratch", "optim.lr_scratch=0.1,inf"), "optim.lr_scratch is inf"),
     (("process=two_stage", "trainer.devices=2"), "trainer.devices=2 in a sweep"),
@@ -306,6 +323,7 @@ REFUSED = [
     (("-m", "process=scratch", "optim.momentum=fast"), "optim.momentum"),
     (("process=scratch",), "process=scratch is a chain of stage runs: add -m"),
     (("+stage=natural,dld",), "+stage=natural,dld"),
+    (("+stage=dld", "folds=5"), "folds=5 without fold: add -m to train all of them"),
 ]
 
 

@@ -78,6 +78,8 @@ GOLDEN = {
         source_seed
         data_ratio
         ratio_unit
+        folds
+        fold
         init_from
     """,
     "execution": """
@@ -200,7 +202,9 @@ def mutated(config: Config, key: str) -> Config:
 def base(kind: str) -> tuple[Config, str | None]:
     parent, ratio = KINDS[kind]
     statistics = ("data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]")
-    config = composed("+stage=dld", "process=two_stage", f"data_ratio={ratio}", "seed=4", *statistics)
+    config = composed(
+        "+stage=dld", "process=two_stage", f"data_ratio={ratio}", "seed=4", "folds=5", "fold=2", *statistics
+    )
     return with_value(config, "stage.source", config.data.domains["dld"]), parent
 
 

@@ -23,7 +23,7 @@ TRANSFERRED = (
     '{"arithmetic":{"compile":false,"memory_format":"contiguous","precision":"32-true"},'
     '"data":{"augment":"none","digest":"' + "b" * 64 + '","image_size":64,"mean":[0.5,0.5,0.5],'
     '"ratio":0.2,"ratio_unit":"patch","std":[0.25,0.25,0.25]},'
-    '"init_from":null,"model":{"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
+    '"fold":null,"folds":null,"init_from":null,"model":{"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
     '"optim":{"batch_size":64,"class_weights":"none","gradient_clip":null,"lr":0.0005,"momentum":0.9,'
     '"sampling":"natural","warmup_steps":20,"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
@@ -39,8 +39,8 @@ SCRATCH = (
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "0e778660d099cce48adb37733e0213ab34b6b89af37655f219a86bcc1e98e5c0",
-    "scratch": "3476f674dd615520e14b938a50c611f869dce4a754fbc813e8115a0889897867",
+    "transferred": "c480f1809e8d8df6bee13f504fdd2a32d91b9c06d3bdb6afc7828709ec787b1f",
+    "scratch": "96bd579d65e5d04d09fcf5dd6d634a0271c01dd98282a333a6a609a0956483d3",
 }
 
 
@@ -188,6 +188,7 @@ SPECIAL: dict[str, Any] = {
     "optim.class_weights": "balanced", "optim.sampling": "balanced", "optim.gradient_clip": 1.0,
     "data.augment": "flip", "data.ratio_unit": "patient",
     "arithmetic.precision": "bf16-mixed", "arithmetic.memory_format": "channels_last", "plateau.length": 5,
+    "folds": 5, "fold": 2,
     "transfer_layers.reinitialise": ("fc8",), "transfer_layers.freeze": ("conv1",),
 }  # fmt: skip
 

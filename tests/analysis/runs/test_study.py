@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 
 from analysis.report.build import build_report
 from analysis.report.provenance import process_table
+from analysis.runs import pool_folds
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies, select_study
+from analysis.statistics import compare
 from stages.errors import RelayError
 from stages.processes import load_processes
 from stages.recipe import TransferLayers
@@ -127,3 +129,22 @@ def test_an_ambiguous_study_is_refused(tmp_path: Path) -> None:
     small_study(image_size=96).write(tmp_path)
     with pytest.raises(RelayError, match="names 2 of"):
         select_study(find_studies(load_runs(tmp_path)), "")
+
+
+def test_runs_of_other_folds_are_other_studies_and_never_averaged(tmp_path: Path) -> None:
+    """Folds of one number are one study; without folds, or with another number, there is another."""
+    for folds in (None, 3, 4):
+        small_study(folds=folds, seeds=range(2), ratios=(1.0,)).write(tmp_path)
+    runs = load_runs(tmp_path)
+    studies = find_studies(runs)
+    found = sorted((study.settings["folds"], len(study.runs)) for study in studies)
+    assert found == [("3", 12), ("4", 16), ("null", 4)]
+    assert all("fold" not in study.settings for study in studies)
+    with pytest.raises(RelayError, match="their numbers of folds are 3 and 4 and none"):
+        compare(runs)
+    for study in studies:
+        means = compare(study.runs).set_index(["process", "metric"])
+        assert means.loc[("two_stage", "accuracy"), "n"] == 2, "one value for each seed"
+        pooled = pool_folds(study.runs)
+        assert (len(pooled.samples), pooled.incomplete) == (70, ())
+        assert pooled.seeds(("scratch", 1.0), ("two_stage", 1.0)) == (0, 1)
