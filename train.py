@@ -5,8 +5,6 @@ python train.py -m process=two_stage seed='range(10)'    learning processes, see
 python train.py +stage=dld init_from=alexnet.pth         one stage from your own checkpoint
 """
 
-import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +12,9 @@ import hydra
 from omegaconf import DictConfig
 
 from stages.config import Config, to_config
-from stages.console.arguments import flags_first
+from stages.console.command import run_command
 from stages.console.output import output, refuse
-from stages.console.summary import plan_table, result_table
+from stages.console.summary import plan_table, show_results
 from stages.errors import RelayError
 from stages.job import Job, failure
 from stages.machine.environment import environment
@@ -32,8 +30,6 @@ from stages.store import Store
 if TYPE_CHECKING:
     from datamodules.listing import Listing
 
-log = logging.getLogger(__name__)
-
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> Outcome | None:
@@ -42,7 +38,7 @@ def main(config: DictConfig) -> Outcome | None:
         return run_job(to_config(config))
     try:
         return run_alone(to_config(with_absolute_paths(config)))
-    except RelayError as error:
+    except RelayError as error:  # Hydra would print the command once more
         refuse(error)
 
 
@@ -50,7 +46,8 @@ def run_alone(config: Config) -> Outcome | None:
     """Plan and train one stage run without a sweep, and show the result.
 
     Raises:
-        RelayError: if the request makes no sense, or the run failed.
+        RelayError: if the request makes no sense.
+        SystemExit: with code 1 if the run failed.
     """
     from datamodules.from_config import Listings
     from lightning_modules.resolve import resolve
@@ -65,9 +62,7 @@ def run_alone(config: Config) -> Outcome | None:
         output().print(plan_table(plan, store))
         return None
     outcome = run_job(run.job_config, listings.of(source_of(run.config)))
-    if outcome.status == "failed":
-        raise RelayError(f"{outcome.message} (traceback: {store.folder(run.stage, run.id).failure})")
-    output().print(result_table(plan, store, {run.id: outcome}))
+    show_results(plan, store, {run.id: outcome})
     return outcome
 
 
@@ -140,11 +135,4 @@ def train(job: Job, listing: "Listing") -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.argv[1:] = flags_first(sys.argv[1:])
-        main()
-    except RelayError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        log.warning("Interrupted. The same command goes on from the last checkpoint.")
-        sys.exit(130)
+    run_command(main)

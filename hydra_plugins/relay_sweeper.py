@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from stages.config import Config, to_config
 from stages.console.live import LiveLine
-from stages.console.output import output, refuse
-from stages.console.summary import failure_lines, plan_table, result_table
+from stages.console.output import output
+from stages.console.summary import plan_table, show_results
 from stages.cost import recorded_speeds
 from stages.errors import RelayError, unknown_name
 from stages.machine.memory import keep_freed_memory
@@ -52,17 +52,15 @@ class RelaySweeper(BasicSweeper):
             The outcome of every stage run, by id.
 
         Raises:
-            SystemExit: with a code other than 0 if a stage run failed or the request makes no sense.
+            RelayError: if the request makes no sense.
+            SystemExit: with code 1 if a stage run failed.
         """
         assert self.hydra_context is not None
         self._loader = self.hydra_context.config_loader
-        try:
-            overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
-                [*self._parse_config(), *arguments]
-            )
-            return self._run(self._requests(overrides))
-        except RelayError as error:
-            refuse(error)
+        overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
+            [*self._parse_config(), *arguments]
+        )
+        return self._run(self._requests(overrides))
 
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
         keep_freed_memory()
@@ -71,13 +69,12 @@ class RelaySweeper(BasicSweeper):
         from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None
-        out = output()
         listings = Listings()
         plan = build_plan(requests, self._compose_stage, listings.of, resolve)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
         if self.config.plan:
-            out.print(plan_table(plan, store))
+            output().print(plan_table(plan, store))
             return {}
         if first.trainer.devices > 1:
             raise RelayError(
@@ -90,12 +87,7 @@ class RelaySweeper(BasicSweeper):
             load_source(listings.of(source_of(config)), config)
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store, first.trainer.threads)
-        out.print(result_table(plan, store, outcomes))
-        failures = failure_lines(plan, store, outcomes)
-        for line in failures:
-            out.print(line, style="red", markup=False, soft_wrap=True)
-        if failures:
-            raise SystemExit(1)
+        show_results(plan, store, outcomes)
         return outcomes
 
     def _launch(self, plan: Plan, store: Store, threads: int | None) -> dict[str, Outcome]:
@@ -120,6 +112,9 @@ class RelaySweeper(BasicSweeper):
             raise RelayError("give either +stage=... (one chain) or process=..., not both")
         if "stage" not in given and "process" not in given:
             raise RelayError("nothing to train: give +stage=natural,texture,dld or process=NAME,...")
+        typed = [override for key, override in given.items() if key.startswith("process.")]
+        if typed and "process" not in given:
+            raise RelayError(f"{typed[0].get_key_element()} is a rule of a process: type process=NAME too")
         others = [_settings(override) for key, override in given.items() if key not in _PLANNED]
         chain = _values(given["stage"]) if "stage" in given else None
         processes = _values(given["process"]) if "process" in given else [None]

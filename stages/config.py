@@ -195,7 +195,7 @@ def to_config(config: DictConfig) -> Config:
     try:
         values = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise RelayError(f"configuration: {error}") from None
+        raise RelayError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
     return Config(**tuples(values))
 
 

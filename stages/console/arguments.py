@@ -1,5 +1,6 @@
 """Arguments of the commands: KEY=VALUE as train.py takes them, and the place of its `-m`."""
 
+import re
 from collections.abc import Sequence
 
 from stages.errors import RelayError
@@ -30,8 +31,12 @@ def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> d
     return given
 
 
-def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Arguments with `-m` first: argparse refuses overrides after a flag that itself follows overrides.
+def for_hydra(arguments: Sequence[str]) -> list[str]:
+    """What was typed, as Hydra takes it.
+
+    `-m` stands first: argparse refuses overrides after a flag that itself follows overrides. In a sweep the
+    rules of a process are written as a choice of one: all that is no choice Hydra applies before it asks the
+    sweeper, to a configuration without a process.
 
     Raises:
         RelayError: for a key that has another name now.
@@ -41,4 +46,7 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
         if key in _RENAMED:
             raise RelayError(f"{argument}: {key} has gone; type {_RENAMED[key]}={value}")
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    return [*flags[:1], *(argument for argument in arguments if argument not in flags)]
+    others = [argument for argument in arguments if argument not in flags]
+    if flags:
+        others = [re.sub(r"^(process\.\w+)=([^,()]+)$", r"\1=choice(\2)", argument) for argument in others]
+    return [*flags[:1], *others]

@@ -50,10 +50,10 @@ def refuse(error: Exception) -> NoReturn:
     """Print why nothing was done, and exit.
 
     Raises:
-        SystemExit: with code 1.
+        SystemExit: with code 2, as for any command that cannot be used as it was typed.
     """
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
-    sys.exit(1)
+    sys.exit(2)
 
 
 def silence_known_warnings() -> None:

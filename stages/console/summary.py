@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stages.console.output import output
 from stages.console.words import counted
 from stages.cost import cost_lines, plan_cost, recorded_speeds
 from stages.metrics import Metric, shown_in
@@ -74,7 +75,21 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
     return Group(title, table, *note, *_paths(plan, store, {}))
 
 
-def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
+def show_results(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> None:
+    """Print the table of results, and what failed.
+
+    Raises:
+        SystemExit: with code 1 if a stage run failed.
+    """
+    output().print(result_table(plan, store, outcomes))
+    failures = _failure_lines(plan, store, outcomes)
+    for line in failures:
+        output().print(line, style="red", markup=False, soft_wrap=True)
+    if failures:
+        raise SystemExit(1)
+
+
+def _failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
     """One line per stage run that failed or was blocked: which, why, and where its traceback is."""
     lines = []
     for outcome in outcomes.values():

@@ -3,14 +3,13 @@
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from stages.errors import unknown_name
+from stages.errors import unknown_key, unknown_name
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -76,7 +75,7 @@ def _mistake(detail: ErrorDetails, declared: type, values: Any) -> str:
             continue
         hints = get_type_hints(inner, include_extras=True)
         if name not in hints:
-            return f"{key} is not a setting; {_known(name, at[:-1], hints)}"
+            return str(unknown_key(key, hints))
         hint = hints[name]
         if name not in (given := values if isinstance(values, Mapping) else vars(values)):
             return f"{key} is missing; it must be {allowed(hint)}"
@@ -91,12 +90,6 @@ def _mistake(detail: ErrorDetails, declared: type, values: Any) -> str:
     finite = " and finite" if detail["type"] == "finite_number" else ""
     shown = list(values) if isinstance(values, tuple) else values
     return f"{key} is {shown!r}; it must be {allowed(hint)}{finite}"
-
-
-def _known(name: str, group: list[str], known: Mapping[str, Any]) -> str:
-    if similar := get_close_matches(name, known, n=1):
-        return f"did you mean {'.'.join([*group, *similar])}?"
-    return f"{'.'.join(group) or 'the configuration'} has {', '.join(known)}"
 
 
 def _choices(hint: Any) -> Iterator[str]:

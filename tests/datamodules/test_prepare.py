@@ -111,7 +111,7 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
     assert "Nothing to do" in (said := capsys.readouterr().out) and "is complete; remove it" in said
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "seed=3"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert "holds a set made with other settings" in capsys.readouterr().err
 
 
@@ -165,7 +165,7 @@ def test_a_source_that_is_not_there_is_one_message(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["domain=dld", f"source={tmp_path / 'none'}", f"out={tmp_path / 'set'}"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert "give the provider's files as source=FOLDER" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_one_message_and_the_next_start_goes_on(
     monkeypatch.setattr(parts, "write_text", full)
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert "set is full; what was read is kept" in capsys.readouterr().err
     assert not (tmp_path / "set" / "set.json").exists()
     monkeypatch.undo()

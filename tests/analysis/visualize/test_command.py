@@ -152,5 +152,5 @@ def test_the_command_as_typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr(sys, "argv", [command, "layer=pool5"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(command, run_name="__main__")
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert "give the store: python -m analysis.visualize runs_dir=runs" in capsys.readouterr().err

@@ -179,7 +179,7 @@ def test_without_an_account_online_is_refused_and_says_what_to_do(
     monkeypatch.setattr("analysis.visualize.explain", lambda *_: (study, _explained(study)))
     with pytest.raises(SystemExit) as ended:
         main([f"runs_dir={tmp_path}", "wandb=online"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     message = capsys.readouterr().err
     assert message == "error: W&B: No API key configured; wandb=offline keeps the figures for `wandb sync`\n"
     assert (tmp_path / "explanations" / "figures" / "feature_maps.png").is_file()  # written before

@@ -1,0 +1,43 @@
+"""The frame of `train.py`: what was typed goes in, a refusal and an exit code come out."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from stages.console.arguments import for_hydra
+from stages.console.hydra_words import is_composing, refusal
+from stages.console.output import refuse
+from stages.errors import RelayError
+
+log = logging.getLogger(__name__)
+
+_RAISES = "HYDRA_FULL_ERROR"  # where it is 1, Hydra hands on exceptions instead of printing them
+
+
+def run_command(main: Callable[[], object]) -> None:
+    """Run Hydra's `main` with what was typed.
+
+    Raises:
+        SystemExit: with code 2 and one message where nothing was done: the command, the configuration, the
+            data or a file cannot be used; 1 if a stage run failed; 130 after Ctrl-C.
+        Exception: any other, with its traceback; Hydra's own too, if the user has set HYDRA_FULL_ERROR.
+    """
+    before = os.environ.get(_RAISES)
+    try:
+        sys.argv[1:] = for_hydra(sys.argv[1:])
+        os.environ[_RAISES] = "1"
+        main()
+    except RelayError as error:
+        refuse(error)
+    except KeyboardInterrupt:
+        log.warning("Interrupted. The same command goes on from the last checkpoint.")
+        sys.exit(130)
+    except Exception as error:
+        if before == "1" or not is_composing(error):
+            raise
+        refuse(refusal(error))
+    finally:
+        os.environ.pop(_RAISES, None)
+        if before is not None:
+            os.environ[_RAISES] = before

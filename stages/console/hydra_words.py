@@ -1,0 +1,86 @@
+"""What Hydra refuses, in Relay's words: its exceptions as a `RelayError` with the key and similar names."""
+
+import re
+from traceback import walk_tb
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from stages.config import Config
+from stages.errors import RelayError, unknown_key, unknown_name
+from stages.parameters import Parameter, parameters
+
+_LOADER = "hydra._internal.config_loader_impl"
+
+# Hydra's sentence, and what is said instead.
+_ANSWERS = (
+    (r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'", "{0} has several values: add -m"),
+    (
+        r"An item is already at '(.+?)'.\s+Either remove \+ prefix: '(.+?)'",
+        "{0} has a value already: type {1}, without a +",
+    ),
+    (r"No match in the defaults list.\s+To append to your default list use (\S+)", "type {0}, with a +"),
+    (r"^(\S+) appears more than once", "{0} is chosen already: type {0}=NAME, without a +"),
+    (r"Multiple values for (\S+)\.", "{0} is given twice: choose one"),
+    (r"Config group override must be", "behind a group's name stands that of a file, as in optim=small"),
+    (r"Could not delete (?:from config\. )?'(.+?)'", "there is no {0} to take away with ~"),
+)
+
+
+def is_composing(error: BaseException) -> bool:
+    """Whether an exception says that Hydra cannot compose what was typed; not one of the training's."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return True
+    return any(frame.f_globals.get("__name__") == _LOADER for frame, _ in walk_tb(error.__traceback__))
+
+
+def refusal(error: Exception) -> RelayError:
+    """An exception of `is_composing` in Relay's words."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return unknown_name(group, name, error.options)
+    if isinstance(error, OverrideParseException):
+        return RelayError(
+            f"{error.override!r} cannot be read; type KEY=VALUE, and a value with spaces or signs in quotes "
+            "inside of quotes: 'KEY=\"a value\"'"
+        )
+    text = "\n".join(str(each) for each in (error, error.__cause__) if each is not None)
+    for pattern, answer in _ANSWERS:
+        if found := re.search(pattern, text):
+            return RelayError(answer.format(*found.groups()))
+    if found := re.search(r"full_key: (\S+)", text):
+        return _of_key(found[1], text)
+    said = text.strip().splitlines()[0].rstrip(".")
+    return RelayError(
+        f"this command cannot be composed: {said}. HYDRA_FULL_ERROR=1 in the environment shows where"
+    )
+
+
+def _of_key(key: str, text: str) -> RelayError:
+    """OmegaConf's refusal of a key, or of its value."""
+    file = re.search(r"^In '(.+?)'", text)
+    where = f"conf/{file[1]}.yaml: " if file else ""
+    parts = re.sub(r"\[\d+\]", "", key).split(".")
+    if re.search(r"Key '.+' (?:is )?not in", text):
+        known = _inside(parts[:-1])
+        if "*" in known:
+            return RelayError(f"{where}there is no {key}; a new one is typed with a +")
+        return RelayError(f"{where}{unknown_key(key, known)}")
+    leaf = _inside(parts[:-1]).get(parts[-1])
+    typed = re.search(r"override [+~]*\S+?=(.*)", text) or re.search(r"Value '(.*)' of type", text)
+    given = f"is {typed[1]}" if typed else "has a value of another type"
+    wanted = f"a group of {', '.join(_inside(parts))}" if leaf is None else leaf.allowed
+    return RelayError(f"{where}{'.'.join(parts)} {given}; it must be {wanted}")
+
+
+def _inside(group: list[str]) -> dict[str, Parameter | None]:
+    """The keys of a group, and what is declared of each; None of one that is a group itself."""
+    found: dict[str, Parameter | None] = {}
+    for name, parameter in parameters(Config).items():
+        parts = name.split(".")
+        if all(part in ("*", own) for part, own in zip(parts, group, strict=False)) and len(parts) > len(
+            group
+        ):
+            leaf = len(parts) == len(group) + 1
+            found[parts[len(group)]] = parameter if leaf else None
+    return found
