@@ -97,14 +97,14 @@ def train(job: Job, listing: "Listing") -> None:
     import torch
 
     import callbacks as watch
-    from datamodules.from_config import data_record, load_source, stage_data
+    from datamodules.from_config import data_record, load_run, stage_data
     from lightning_modules.start import build_module
 
     config, recipe, folder = job.config, job.recipe, job.folder
     threads = config.trainer.threads or available_cores()
     torch.set_num_threads(threads)
     seeds = Seeds.of(recipe.seed)
-    domain = load_source(listing, config)
+    domain = load_run(listing, config, test_fraction=recipe.test_fraction)
     data = stage_data(domain, recipe, seeds, config.data.workers)
 
     checkpoints = watch.AtomicCheckpointIO()

@@ -1,14 +1,14 @@
-"""A domain: images with labels, groups and names, on a training and an evaluation side."""
+"""A domain: images with labels, groups and names, on a training, an evaluation and a test side."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-SideName = Literal["train", "val"]
-SIDES: tuple[SideName, SideName] = ("train", "val")
+SideName = Literal["train", "val", "test"]
+SIDES: tuple[SideName, SideName, SideName] = ("train", "val", "test")
 
 
 class StoredImages(Protocol):
@@ -57,14 +57,21 @@ class Side:
         return len(self.labels)
 
 
+NO_IMAGES = Side(np.empty((0, 1, 1), np.uint8), np.empty(0, np.int64), (), ())
+"""A side that a domain does not have."""
+
+
 @dataclass(frozen=True)
 class Domain:
-    """A labelled image set, as a generator draws it or as it was loaded for training.
+    """A labelled image set, as a generator draws it, as it was loaded, or as a run divides it.
 
     Attributes:
         classes: Names of the classes.
-        train: Training side, all of it; a data ratio is applied later.
+        train: Training side, all of it; a data ratio is applied later. As loaded, all images of a source
+            that does not say which are for evaluation; see `datamodules.division`.
         val: Evaluation side.
+        test: Test side, empty in most domains. It is not trained on, not chosen by, and not shown: a run
+            predicts it once, at its end.
         digest: The data's identity; empty for a domain fresh from a generator.
         histogram_accuracy: Accuracy on the evaluation side of a linear classifier on grey-level histograms,
             which shows what the classes give away without any structure; None where it is not known.
@@ -75,6 +82,7 @@ class Domain:
     classes: tuple[str, ...]
     train: Side
     val: Side
+    test: Side = NO_IMAGES
     _: KW_ONLY
     digest: str = ""
     histogram_accuracy: float | None = None
@@ -89,14 +97,18 @@ class Domain:
 
     @property
     def size(self) -> int:
-        """Bytes of both sides' images as uint8."""
-        return (len(self.train) + len(self.val)) * int(np.prod(self.shape))
+        """Bytes of all sides' images as uint8."""
+        return sum(len(self.side(name)) for name in SIDES) * int(np.prod(self.shape))
 
     def side(self, name: SideName) -> Side:
         """One side by its name."""
-        return self.train if name == "train" else self.val
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def with_sides(self, train: Side, val: Side, test: Side) -> "Domain":
+        """The domain with other sides."""
+        return replace(self, train=train, val=val, test=test)
 
     @property
     def in_memory(self) -> bool:
-        """Whether the images of both sides are in memory."""
+        """Whether the images of all sides are in memory."""
         return isinstance(self.train.images, np.ndarray)

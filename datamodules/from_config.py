@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.batches.statistics import channel_statistics
+from datamodules.division import divide
 from datamodules.domain import Domain
 from datamodules.listing import Listing, list_source
 from datamodules.loading import load
@@ -48,6 +49,20 @@ def load_source(listing: Listing, config: Config) -> Domain:
         Path(config.paths.cache_dir).expanduser(),
         memory_limit_bytes=round(config.data.memory_limit_gb * _GIB),
     )
+
+
+def load_run(listing: Listing, config: Config, *, test_fraction: float | None) -> Domain:
+    """The images of a stage run, on the sides that it uses; see `datamodules.division`.
+
+    Args:
+        listing: Of its source.
+        config: Says where decoded images are kept.
+        test_fraction: Of its recipe.
+
+    Raises:
+        RelayError: As `load_source` and `divide`.
+    """
+    return divide(load_source(listing, config), listing.source, test_fraction=test_fraction)
 
 
 def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":
@@ -101,6 +116,8 @@ def data_record(domain: Domain, data: "StageData") -> DataRecord:
         val_counts=list(data.val_counts),
         train_groups=len(set(data.train_groups)),
         val_groups=len(set(data.val_groups)),
+        test_counts=list(data.test_counts) if data.test_images else None,
+        test_groups=len(set(data.test_groups)) if data.test_images else None,
         histogram_accuracy=domain.histogram_accuracy,
         crossing_groups=domain.crossing_groups,
         crossing_pictures=domain.crossing_pictures,

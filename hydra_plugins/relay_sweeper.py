@@ -65,7 +65,7 @@ class RelaySweeper(BasicSweeper):
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
         keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
-        from datamodules.from_config import Listings, load_source
+        from datamodules.from_config import Listings, load_run
         from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None
@@ -82,9 +82,10 @@ class RelaySweeper(BasicSweeper):
                 "the sweep again. Train one stage run on one device, or a single stage without -m"
             )
         make_folder(store.runs_dir)
-        configs = {run.recipe.data.digest: run.config for run in plan.missing(store)}
-        for config in configs.values():
-            load_source(listings.of(source_of(config)), config)
+        recipes = [(run.recipe, run.config) for run in plan.missing(store)]
+        configs = {(recipe.data.digest, recipe.test_fraction): config for recipe, config in recipes}
+        for (_, test_fraction), config in configs.items():
+            load_run(listings.of(source_of(config)), config, test_fraction=test_fraction)
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store, first.trainer.threads)
         show_results(plan, store, outcomes)

@@ -55,6 +55,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         plateau=config.callbacks.plateau,
         folds=config.folds,
         fold=config.fold,
+        test_fraction=config.test_fraction,
     )
 
 

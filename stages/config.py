@@ -21,6 +21,7 @@ from stages.recipe import (
     Descent,
     Fold,
     Folds,
+    Fraction,
     GradientClip,
     LearningRate,
     Model,
@@ -179,6 +180,10 @@ class Config:
         "is evaluated by a run that was trained on the others. null: the images' own sides."
     )
     fold: Fold | None = recipe("Which part this run evaluates, from 0; with -m, null is all of them.")
+    test_fraction: Fraction | None = recipe(
+        "Share of the target's images that is locked away as a test set, by whole groups, the same for every "
+        "seed, fold, data ratio and process; null: none but the source's own."
+    )
     init_from: str | None = recipe(
         "A checkpoint of the user's for the chain's first stage (Lightning's or a state dict)."
     )

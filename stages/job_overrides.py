@@ -41,6 +41,7 @@ def job_overrides(
         f"data_ratio={config.data_ratio}",
         f"folds={'null' if config.folds is None else config.folds}",
         f"fold={'null' if config.fold is None else config.fold}",
+        f"test_fraction={'null' if config.test_fraction is None else config.test_fraction}",
         f"trainer.precision={recipe.arithmetic.precision}",
         f"trainer.memory_format={recipe.arithmetic.memory_format}",
         f"init_from={_quoted(config.init_from)}",

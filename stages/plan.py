@@ -24,6 +24,8 @@ class DataIdentity(Protocol):
     def train_images(self) -> int: ...  # noqa: D102
     @property
     def val_images(self) -> int: ...  # noqa: D102
+    @property
+    def test_images(self) -> int: ...  # noqa: D102
 
 
 Resolve = Callable[[Config, bool], Config]
@@ -157,8 +159,10 @@ class _Planner:
                 data_ratio=request.data_ratio if target else 1.0,
                 folds=request.folds if target else None,
                 fold=request.fold if target else None,
+                test_fraction=config.test_fraction if target else None,
                 init_from=config.init_from if depth == 0 else None,
             )
+            check_sides(config, identity)
             recipe = build_recipe(config, data_digest=identity.digest, parent=parent)
             run_id = recipe.id
             if run_id not in self.runs:
@@ -198,10 +202,11 @@ class _Planner:
 
 
 def _training_images(identity: DataIdentity, config: Config) -> float:
-    """Those that a run of all data trains on: with folds, all images but one part of them."""
+    """Those that a run of all data trains on: without a test set to draw, and with folds without one part."""
+    left = 1 - (config.test_fraction or 0)
     if config.folds is None:
-        return identity.train_images
-    return (identity.train_images + identity.val_images) * (1 - 1 / config.folds)
+        return identity.train_images * left
+    return (identity.train_images + identity.val_images) * left * (1 - 1 / config.folds)
 
 
 def with_rule(overrides: Sequence[str], rule: str) -> tuple[str, ...]:
@@ -262,6 +267,27 @@ def check_rule_name(config: Config, overrides: Sequence[str]) -> None:
         raise RelayError(
             f"transfer={wanted} composes to the transfer rule {config.transfer.name}: in "
             f"conf/transfer/{wanted}.yaml write name: {wanted}"
+        )
+
+
+def check_sides(config: Config, images: DataIdentity) -> None:
+    """Refuse a stage run whose images lack a side, or have a test set already.
+
+    Raises:
+        RelayError: naming the stage and the choice.
+    """
+    assert config.stage is not None, "a stage run has a stage"
+    if config.test_fraction is not None and images.test_images:
+        raise RelayError(
+            f"test_fraction={config.test_fraction:g}, but the images of stage {config.stage.name} have a "
+            f"test set of their own, {images.test_images} images. Leave test_fraction out to lock that one "
+            "away; or, where you made the split, name its images train or val, and one will be drawn"
+        )
+    if not images.val_images and config.folds is None:
+        locked = "; the test set stays locked and is not used for it" if images.test_images else ""
+        raise RelayError(
+            f"the images of stage {config.stage.name} do not say which are for evaluation{locked}. Set the "
+            "source's val_fraction to the share to draw for it by group, such as 0.2, or give folds"
         )
 
 

@@ -35,6 +35,7 @@ Seed = Annotated[int, Ge(0)]
 Ratio = Annotated[Number, Gt(0), Le(1)]
 Folds = Annotated[int, Ge(2)]
 Fold = Annotated[int, Ge(0)]
+Fraction = Annotated[Number, Gt(0), Lt(1)]
 LearningRate = Annotated[Number, Gt(0)]
 GradientClip = Annotated[Number, Gt(0)]
 Channels = tuple[Number, Number, Number]
@@ -169,7 +170,7 @@ class Recipe(BaseModel):
 
     `parent` is the parent's full id, `init_from` the SHA-256 of a checkpoint file of the user's. `transfer`
     is the transfer rule's name and `transfer_layers` what it does; both are None for a run that starts from
-    random weights. `folds` and `fold` are None together, and in a source.
+    random weights. `folds` and `fold` are None together; these and `test_fraction` are None in a source.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -181,6 +182,7 @@ class Recipe(BaseModel):
     transfer: str | None
     transfer_layers: TransferLayers | None
     seed: Seed
+    test_fraction: Fraction | None
     model: Model
     optim: Optim
     data: Data

@@ -55,6 +55,8 @@ class MetricRecord(_Part):
 class DataRecord(_Part):
     """The images: a count for each class after taking the data ratio's subset.
 
+    Of a test set its counts alone are here, None without one.
+
     `crossing_groups` and `crossing_pictures`: how many groups, and pictures (equal or nearly so), stand on
     both sides of the split, as whoever prepared the set allowed.
     """
@@ -65,6 +67,8 @@ class DataRecord(_Part):
     val_counts: list[int]
     train_groups: int
     val_groups: int
+    test_counts: list[int] | None
+    test_groups: int | None
     histogram_accuracy: float | None
     crossing_groups: int
     crossing_pictures: int

@@ -52,9 +52,9 @@ class Source:
     """
 
     kind: Kind = recipe(
-        "embedded draws images with a generator of this package; folder reads `root/{train,val}/class/*` or "
-        "`root/class/*`; manifest reads the images that a CSV file lists; packed reads a set made by "
-        "`python -m datamodules.prepare`."
+        "embedded draws images with a generator of this package; folder reads "
+        "`root/{train,val,test}/class/*` or `root/class/*`; manifest reads the images that a CSV file lists; "
+        "packed reads a set made by `python -m datamodules.prepare`."
     )
     generator: Generator | None = _of("which generator.", needed=("embedded",))
     classes: Annotated[int, Ge(2)] | None = _of("number of classes.", needed=("embedded",))
@@ -78,10 +78,11 @@ class Source:
         role=execution,
     )
     val_fraction: Annotated[Number, Gt(0), Lt(1)] | None = _of(
-        "layout `root/class/*` only: share of each class for evaluation.", taken=("folder",)
+        "share of each class for evaluation, drawn by group; only where no image is kept for it.",
+        taken=("folder", "manifest"),
     )
     split_seed: Annotated[int, Ge(0)] | None = _of(
-        "layout `root/class/*` only: which images that share is; null: 0.", taken=("folder",)
+        "which images `val_fraction` draws; null: 0.", taken=("folder", "manifest")
     )
     decode_size: Annotated[int, Ge(1)] | None = _of(
         "the shorter side is resized to this, then the centre is cropped to a square; null keeps the pixels "

@@ -24,7 +24,7 @@ from datamodules.batches.statistics import channel_statistics
 from datamodules.domain import Domain
 from datamodules.faults import UnusableError
 from datamodules.files.names import IMAGE_SUFFIXES, is_image
-from datamodules.from_config import load_source
+from datamodules.from_config import load_run
 from datamodules.listing import list_source
 from datamodules.pixels.image_file import open_image, quiet_pillow
 from stages.config import Config
@@ -115,13 +115,14 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
         OmegaConf.update(cast(DictConfig, config), "paths.cache_dir", str(cache_dir))
     source = Source(**cast(Any, OmegaConf.to_container(cast(Any, source_of(config)))))
     listing = list_source(source)
-    data = run.read_recipe()["data"]
+    recipe = run.read_recipe()
+    data = recipe["data"]
     if listing.digest != data["digest"]:
         raise RelayError(
             f"the images that {run.config} names are not those the run was trained on: files were added, "
             "removed or renamed since"
         )
-    domain = load_source(listing, config)
+    domain = load_run(listing, config, test_fraction=recipe["test_fraction"])
     mean, std = data["mean"], data["std"]
     if mean is None or std is None:
         mean, std = channel_statistics(domain)

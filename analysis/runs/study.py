@@ -29,7 +29,7 @@ _LENGTH_OF_ID = 8
 _VARIED = ("id", "seed", "fold", "parent", "data.ratio")
 
 # What is said of a target only.
-_OF_TARGET = ("folds",)
+_OF_TARGET = ("folds", "test_fraction")
 
 # One key of the recipe for two of the configuration: the value from random weights and the one on transfer.
 _BY_START = ("optim.lr", "optim.gradient_clip")

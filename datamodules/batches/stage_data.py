@@ -102,6 +102,10 @@ class StageData(LightningDataModule):
         self.train_groups = tuple(train.groups[row] for row in self._rows)
         self.val_groups = domain.val.groups
         self.val_samples = domain.val.samples
+        self.test_images = len(domain.test)
+        self.test_counts = self._counts(domain.test.labels)
+        self.test_groups = domain.test.groups
+        self.test_samples = domain.test.samples
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the used training images."""
@@ -112,6 +116,10 @@ class StageData(LightningDataModule):
     def val_dataloader(self) -> EpochLoader:
         """Batches of all evaluation images, in order."""
         return self._loader(SideBatches(self._domain.val), self._eval_batch_size, shuffle=False)
+
+    def test_dataloader(self) -> EpochLoader:
+        """Batches of all test images, in order."""
+        return self._loader(SideBatches(self._domain.test), self._eval_batch_size, shuffle=False)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Preprocess a batch on the device; augment it while training.

@@ -53,6 +53,7 @@ def _list_packed(source: Source) -> PackedListing:
         samples["val"],
         description,
         window,
+        test_images=samples["test"],
     )
 
 

@@ -5,13 +5,16 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from datamodules.domain import SIDES
+from datamodules.domain import SideName
 from datamodules.files.access import is_readable
 from datamodules.files.names import IMAGE_SUFFIXES, first_and_more
 from datamodules.listing.digest import files_digest
 from datamodules.listing.listing import FileListing, ImageFile
+from datamodules.rounding import share
 from stages.errors import RelayError
 from stages.source import Source
+
+_WORDS: dict[SideName, str] = {"train": "training", "val": "evaluation", "test": "test"}
 
 
 def check_files(root: str, found: Iterable[tuple[str, str, os.stat_result]]) -> None:
@@ -57,31 +60,53 @@ def checked_listing(
         files: In any order.
 
     Raises:
-        RelayError: There are no images, one class only, a class without images on a side, or a group on
-            both sides.
+        RelayError: There are no images, one class only, a class without images on a side, a group on
+            several sides, or `val_fraction` although there is an evaluation side.
     """
     ordered = tuple(sorted(files, key=lambda file: file.path))
     if not ordered:
         raise RelayError(f"{root}: no images found; known suffixes are {' '.join(IMAGE_SUFFIXES)}.")
     if len(classes) < 2:
         raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
-    for side, word in zip(SIDES, ("training", "evaluation"), strict=True):
+    count = Counter(file.side for file in ordered)
+    for side, word in _WORDS.items():
         present = {file.label for file in ordered if file.side == side}
         absent = [name for label, name in enumerate(classes) if label not in present]
-        if absent:
+        if absent and (side == "train" or count[side]):
             raise RelayError(
                 f"{root}: class {first_and_more(absent)} has no {word} images; "
-                "every class needs images on both sides."
+                "every class needs images on every side."
             )
+    _check_groups(root, ordered)
+    if count["val"] and (source.val_fraction is not None or source.split_seed is not None):
+        raise RelayError(
+            f"{root} says which images are for evaluation, so that `val_fraction` and `split_seed` cannot be "
+            "followed; remove them."
+        )
+    drawn = 0 if source.val_fraction is None else share(source.val_fraction, count["train"])
+    return FileListing(
+        source,
+        files_digest(source, classes, ordered),
+        tuple(classes),
+        count["train"] - drawn,
+        count["val"] + drawn,
+        ordered,
+        test_images=count["test"],
+    )
+
+
+def _check_groups(root: str, files: Iterable[ImageFile]) -> None:
     sides: defaultdict[str, set[str]] = defaultdict(set)
-    for file in ordered:
+    for file in files:
         sides[file.group].add(file.side)
     shared = sorted(group for group, seen in sides.items() if len(seen) > 1)
-    if shared:
-        raise RelayError(
-            f"{root}: group {first_and_more(shared)} is on both sides of the split, training and "
-            "evaluation; move all images of a patient or object to one side."
-        )
-    train = sum(file.side == "train" for file in ordered)
-    digest = files_digest(source, classes, ordered)
-    return FileListing(source, digest, tuple(classes), train, len(ordered) - train, ordered)
+    tested = [group for group in shared if "test" in sides[group]]
+    for groups, what in (
+        (tested, "in the test set and elsewhere"),
+        (shared, "on both sides of the split, training and evaluation"),
+    ):
+        if groups:
+            raise RelayError(
+                f"{root}: group {first_and_more(groups)} is {what}; move all images of a patient or object "
+                "to one side."
+            )

@@ -13,12 +13,13 @@ from stages.source import Source
 def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFile]) -> str:
     """The identity of image files: the sorted list of them, and how they are read.
 
-    What counts of a file is its path below the root, size in bytes, class, group and side. Where the root
+    What counts of a file is its path below the root, size in bytes, class, group and side, and of the whole
+    which share is drawn for evaluation. Where the root
     lies, the order of the file system, times and permissions do not count. Neither does the content: a file
     replaced by another of the same name and size is not noticed, which is the price of not reading a whole
     data set before each run.
     """
-    content = {
+    content: dict[str, Any] = {
         "files": [[file.path, file.size, classes[file.label], file.group, file.side] for file in files],
         "reading": {
             "decode_size": source.decode_size,
@@ -26,6 +27,8 @@ def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFi
             "color": source.color or "auto",
         },
     }
+    if source.val_fraction is not None:
+        content["val"] = [source.val_fraction, source.split_seed or 0]
     # Folder and manifest are one origin: the same files under the same names are the same data.
     return _digest("files", content)
 

@@ -1,4 +1,4 @@
-"""Lists images in class folders: `{train,val}/class/*` or `class/*`."""
+"""Lists images in class folders: `{train,val,test}/class/*` or `class/*`."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,7 @@ from datamodules.files.names import first_and_more, is_image, normalised
 from datamodules.files.walk import walk
 from datamodules.listing.check import check_files, checked_listing
 from datamodules.listing.listing import FileListing, ImageFile
-from datamodules.rounding import share
 from stages.errors import RelayError
-from stages.seeds import seeded_order
 from stages.source import Source
 
 _Found = tuple[str, str, os.stat_result]  # path below the root, location, stat
@@ -26,35 +24,34 @@ def list_folder(source: Source) -> FileListing:
     folders do not say which images show the same patient or object, a manifest does.
 
     Raises:
-        RelayError: The root is missing or has no class folders, a class is empty, `val_fraction` is missing
-            or out of place, or one of the checks of `listing.check` fails.
+        RelayError: The root is missing or has no class folders, a folder train is missing, a class is empty,
+            or one of the checks of `listing.check` fails.
     """
     assert source.root is not None
     root = existing_root(source.root)
     folders = _subfolders(root)
-    split_folders = [side for side in SIDES if side in folders]
-    if len(split_folders) == 1:
-        other = "val" if split_folders == ["train"] else "train"
-        raise RelayError(f"{root}: there is a folder {split_folders[0]} but no folder {other}; add it.")
-    if split_folders:
-        return _list_split(source, root)
-    return _list_unsplit(source, root, folders)
-
-
-def _list_split(source: Source, root: str) -> FileListing:
-    if source.val_fraction is not None or source.split_seed is not None:
+    sides = [side for side in SIDES if side in folders]
+    if not sides:
+        return _list_unsplit(source, root, folders)
+    if "train" not in sides:
         raise RelayError(
-            f"{root} has folders train and val, so that `val_fraction` and `split_seed` cannot be followed; "
-            "remove them."
+            f"{root}: there is a folder {' and '.join(sides)} but no folder train; add it, or rename what is "
+            "a class of that name."
         )
-    names = {side: _subfolders(os.path.join(root, side)) for side in SIDES}
-    classes = sorted(set(names["train"]) | set(names["val"]))
-    for side in SIDES:
+    if sides == ["train"]:
+        raise RelayError(f"{root}: there is a folder train but no folder val or test; add one.")
+    return _list_split(source, root, sides)
+
+
+def _list_split(source: Source, root: str, sides: list[SideName]) -> FileListing:
+    names = {side: _subfolders(os.path.join(root, side)) for side in sides}
+    classes = sorted(set().union(*names.values()))
+    for side in sides:
         absent = [name for name in classes if name not in names[side]]
         if absent:
             raise RelayError(f"{root}: class {first_and_more(absent)} has no folder in {side}; add it.")
     found: list[tuple[_Found, int, SideName]] = []
-    for side in SIDES:
+    for side in sides:
         for label, name in enumerate(classes):
             images = _images_of_class(root, os.path.join(side, names[side][name]))
             found += [(image, label, side) for image in images]
@@ -66,27 +63,14 @@ def _list_split(source: Source, root: str) -> FileListing:
 
 def _list_unsplit(source: Source, root: str, folders: dict[str, str]) -> FileListing:
     if not folders:
-        raise RelayError(f"{root}: no class folders found; expected {{train,val}}/class/* or class/*.")
-    if source.val_fraction is None:
-        raise RelayError(
-            f"{root} has no folders train and val; set `val_fraction` to the share of each class to keep "
-            "for evaluation, such as 0.2."
-        )
+        raise RelayError(f"{root}: no class folders found; expected {{train,val,test}}/class/* or class/*.")
     classes = sorted(folders)
     by_class = [_images_of_class(root, folders[name]) for name in classes]
     check_files(root, (image for images in by_class for image in images))
-    files: list[ImageFile] = []
-    for label, (name, images) in enumerate(zip(classes, by_class, strict=True)):
+    for name, images in zip(classes, by_class, strict=True):
         if len(images) < 2:
             raise RelayError(f"{root}: class {name} has one image; it needs two, one for each side.")
-        images.sort(key=lambda image: image[0])
-        evaluated = min(max(share(source.val_fraction, len(images)), 1), len(images) - 1)
-        order = seeded_order(len(images), source.split_seed or 0, label)
-        held_out = set(order[:evaluated].tolist())
-        files += [
-            _image_file(image, label, "val" if position in held_out else "train")
-            for position, image in enumerate(images)
-        ]
+    files = (_image_file(image, label, "train") for label, images in enumerate(by_class) for image in images)
     return checked_listing(source, root, classes, files)
 
 

@@ -17,7 +17,8 @@ class Listing:
         digest: The data's identity: SHA-256, 64 hexadecimal digits, equal on every machine for equal data.
         classes: Names of the classes; a label is an index into them.
         train_images: Number of training images, before any data ratio.
-        val_images: Number of evaluation images.
+        val_images: Number of evaluation images; of images that `val_fraction` draws, nearly.
+        test_images: Number of images that the source itself keeps for a test.
     """
 
     source: Source = field(compare=False)
@@ -25,6 +26,7 @@ class Listing:
     classes: tuple[str, ...]
     train_images: int
     val_images: int
+    test_images: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class ImageFile:
         modified: Time of the last change in nanoseconds; only the local cache looks at it.
         label: Index of its class.
         group: Patient or physical object; the path itself where the layout knows none.
-        side: "train" or "val".
+        side: "train", "val" or "test"; "train" too where the source does not say which are for evaluation.
     """
 
     path: str

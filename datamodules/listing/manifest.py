@@ -16,7 +16,7 @@ from stages.errors import RelayError
 from stages.source import Source
 
 _COLUMNS = ("path", "class", "group", "split")
-_SIDE_OF: dict[str, SideName] = {"train": "train", "val": "val", "test": "val", "eval": "val"}
+_SIDE_OF: dict[str, SideName] = {"train": "train", "val": "val", "eval": "val", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class _Row:
 def list_manifest(source: Source) -> FileListing:
     """List the images of a manifest source.
 
-    Columns other than path, class, group and split are ignored. The split is `train`, or one of `val`,
-    `test`, `eval`, which all mean the evaluation side. Paths are relative to the root.
+    Columns other than path, class, group and split are ignored. The split is `train`, `val` (or `eval`), the
+    evaluation side, or `test`, which stays locked. Without evaluation images they are drawn from those of
+    `train`, see `datamodules.division`. Paths are relative to the root.
 
     Raises:
         RelayError: The manifest is missing or not a CSV, lacks a column or a value, has an unknown split, a
@@ -115,7 +116,7 @@ def _row(manifest: str, line: int, record: dict[str, str | None]) -> _Row:
             hint = "; without patients or objects, repeat the path" if name == "group" else ""
             raise RelayError(f"{where}: {name} is empty; fill it{hint}.")
     if values["split"] not in _SIDE_OF:
-        raise RelayError(f"{where}: split is {values['split']!r}; use train, or val, test or eval.")
+        raise RelayError(f"{where}: split is {values['split']!r}; use train, val (or eval), or test.")
     path = posixpath.normpath(values["path"])
     if posixpath.isabs(path) or path.startswith("../"):
         raise RelayError(f"{where}: {values['path']} is not below the root; give paths relative to it.")

@@ -26,7 +26,7 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
     Args:
         listing: The source, from `datamodules.listing.list_source`.
         cache_dir: Folder of the caches, shared by all domains.
-        memory_limit_bytes: Largest size of both sides' decoded pixels to hold in memory.
+        memory_limit_bytes: Largest size of all sides' decoded pixels to hold in memory.
 
     Raises:
         RelayError: The data cannot be trained on, an image cannot be read (the first is named, with how many

@@ -1,7 +1,8 @@
 """The cache of decoded pixels between runs: written whole or not at all, and verified when it is read.
 
-`cache_dir/DIGEST/` holds `meta.json`, `train.npy` and `val.npy`; a domain that streams has `meta.json` only.
-A folder is written under another name, synced to disk and renamed, so that it is there whole or not at all.
+`cache_dir/DIGEST/` holds `meta.json`, and an array such as `train.npy` for each side that has images; a
+domain that streams has `meta.json` only. A folder is written under another name, synced to disk and renamed,
+so that it is there whole or not at all.
 """
 
 import hashlib
@@ -21,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from datamodules.domain import SIDES, Domain, Side, SideName, StoredImages
+from datamodules.domain import NO_IMAGES, SIDES, Domain, Side, SideName, StoredImages
 from stages.errors import RelayError
 from stages.machine.atomic import sync_folder
 
 _logger = logging.getLogger(__name__)
-_FORMAT = 1  # of the folder; raise it when its layout changes
+_FORMAT = 2  # of the folder; raise it when its layout changes
 
 
 OnDisk = Callable[[SideName, tuple[int, ...]], StoredImages]
@@ -41,7 +42,7 @@ class DomainCache:
         digest: The data's identity.
         fingerprint: What else must be equal on this machine, the files' times; a difference rebuilds.
         on_disk: Gives the images that are not cached; None where all of them must be.
-        memory_limit_bytes: Largest size of both sides' pixels to read into memory; None for any.
+        memory_limit_bytes: Largest size of all sides' pixels to read into memory; None for any.
     """
 
     def __init__(
@@ -141,6 +142,8 @@ class DomainCache:
 
     def _read_side(self, side: SideName, meta: dict[str, Any], *, fits: bool) -> Side:
         content, shape = meta[side], tuple(meta["shape"])
+        if not content["labels"]:
+            return NO_IMAGES
         images: npt.NDArray[np.uint8] | StoredImages
         if fits and content["sha256"] is not None:
             images = self._read_pixels(side, (len(content["labels"]), *shape), content["sha256"])
@@ -170,7 +173,7 @@ class DomainCache:
         for name in SIDES:
             side = domain.side(name)
             images = side.images
-            if isinstance(images, np.ndarray):
+            if isinstance(images, np.ndarray) and len(side):
                 with (folder / f"{name}.npy").open("wb") as stream:
                     np.save(stream, images, allow_pickle=False)
                     stream.flush()

@@ -24,7 +24,7 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
     Args:
         listing: The files.
         cache_dir: Folder of the caches.
-        memory_limit_bytes: Largest size of both sides' decoded pixels to hold in memory.
+        memory_limit_bytes: Largest size of all sides' decoded pixels to hold in memory.
 
     Raises:
         RelayError: Images differ in size or need a window, one cannot be read, or the cache cannot be
@@ -45,12 +45,14 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
 
 
 def _decoded(listing: FileListing, survey: Domain, threads: int) -> Domain:
-    # Both sides in one go, so that an error counts the unreadable files of both.
-    files = _image_files(listing, listing.side("train") + listing.side("val"), survey.shape)
-    images = files.gather(range(len(files)), threads)
-    train = replace(survey.train, images=images[: len(survey.train)])
-    val = replace(survey.val, images=images[len(survey.train) :])
-    return replace(survey, train=train, val=val, histogram_accuracy=baseline(train, val))
+    # All sides in one go, so that an error counts the unreadable files of all.
+    ordered = [file for name in SIDES for file in listing.side(name)]
+    files = _image_files(listing, ordered, survey.shape)
+    ends = np.cumsum([len(survey.side(name)) for name in SIDES])
+    images = np.split(files.gather(range(len(files)), threads), ends[:-1])
+    sides = [replace(survey.side(name), images=part) for name, part in zip(SIDES, images, strict=True)]
+    decoded = survey.with_sides(*sides)
+    return replace(decoded, histogram_accuracy=baseline(decoded.train, decoded.val))
 
 
 def _fingerprint(listing: FileListing) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.domain import Domain, Side, SideName
+from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import PackedListing
 from datamodules.loading.cache import DomainCache
 from datamodules.loading.histogram import baseline
@@ -21,7 +21,7 @@ def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int
     Args:
         listing: The set.
         cache_dir: Keeps what takes long to compute, not the pixels.
-        memory_limit_bytes: Largest size of both sides' pixels to hold in memory.
+        memory_limit_bytes: Largest size of all sides' pixels to hold in memory.
 
     Raises:
         RelayError: The set cannot be read, or a side has no images.
@@ -43,30 +43,28 @@ def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int
             tuple(rows["sample"]),
         )
 
-    train, val = side("train"), side("val")
     crossing = listing.description["crossing"]
     mapped = Domain(
         listing.classes,
-        train,
-        val,
+        *map(side, SIDES),
         digest=listing.digest,
         crossing_groups=crossing["groups"],
         crossing_pictures=crossing["duplicates"],
     )
-    if not len(train) or not len(val):
+    if not len(mapped.train) or not len(mapped.val):
         raise RelayError(
-            f"{listing.source.root} has {len(train)} training and {len(val)} evaluation images; each side "
-            "needs some"
+            f"{listing.source.root} has {len(mapped.train)} training and {len(mapped.val)} evaluation "
+            "images; each side needs some"
         )
     if mapped.size > memory_limit_bytes:
         return mapped
-    train, val = _in_memory(mapped.train), _in_memory(mapped.val)
+    loaded = mapped.with_sides(*(_in_memory(mapped.side(name)) for name in SIDES))
     cache = DomainCache(cache_dir, listing.digest, on_disk=images)
     known = cache.find_or_build(
         lambda found: found.histogram_accuracy is not None,
-        lambda _: replace(mapped, histogram_accuracy=baseline(train, val)),
+        lambda _: replace(mapped, histogram_accuracy=baseline(loaded.train, loaded.val)),
     )
-    return replace(mapped, train=train, val=val, histogram_accuracy=known.histogram_accuracy)
+    return replace(loaded, histogram_accuracy=known.histogram_accuracy)
 
 
 def _in_memory(side: Side) -> Side:

@@ -1,4 +1,4 @@
-"""Equal and nearly equal images of a packed set that are on both sides of its split."""
+"""Equal and nearly equal images of a packed set that are on several sides of its split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Crossing:
 
     Attributes:
         looked: Whether anyone looked.
-        pictures: Names of the samples that show one picture, a tuple for each picture that is on both sides;
+        pictures: Names of the samples that show one picture, a tuple for each picture on several sides;
             titles where the samples were cut from several wholes that show one.
-        alike: Titles of wholes that show one picture without being on both sides, a tuple for each.
+        alike: Titles of wholes that show one picture without being on several sides, a tuple for each.
     """
 
     looked: bool
@@ -42,7 +42,7 @@ class Crossing:
 def find_crossing(
     folder: Path, manifest: pd.DataFrame, shape: tuple[int, ...], wholes: Sequence[Whole], *, enabled: bool
 ) -> Crossing:
-    """Look for pictures on both sides of a set's split.
+    """Look for pictures on several sides of a set's split.
 
     Args:
         folder: The set's.
@@ -65,7 +65,7 @@ def find_crossing(
 def _alike_wholes(
     manifest: pd.DataFrame, wholes: Sequence[Whole]
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Titles of the wholes that show one picture: with samples on both sides, and all others."""
+    """Titles of the wholes that show one picture: with samples on several sides, and all others."""
     shown: list[Whole] = []
     images: list[npt.NDArray[np.uint8]] = []
     for whole in wholes:
@@ -80,7 +80,7 @@ def _alike_wholes(
     across: list[tuple[str, ...]] = []
     alike: list[tuple[str, ...]] = []
     for numbers in crossing(pairs, range(len(shown))):  # every picture that several show
-        crosses = {"train", "val"} <= {sides.get(shown[number].name) for number in numbers}
+        crosses = len({sides.get(shown[number].name) for number in numbers} - {None}) > 1
         (across if crosses else alike).append(tuple(shown[number].title for number in numbers))
     return tuple(across), tuple(alike)
 

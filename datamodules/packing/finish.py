@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from annotated_types import Ge, Gt, Lt
 
+from datamodules.domain import SIDES
 from datamodules.faults import Problem
 from datamodules.packing.crossing import Crossing, find_crossing
 from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SHEET, SKIPPED, SPLIT
@@ -26,17 +27,20 @@ from stages.parameters import Number, group, recipe
 
 @group
 class SplitRule:
-    """How a set without a provider's split is divided, and what may cross."""
+    """How a set is divided where its provider does not say it, and what may cross."""
 
     fraction: Annotated[Number, Gt(0), Lt(1)] = recipe(
-        "Share of the samples for evaluation, where the provider has no split of its own.", default=0.2
+        "Share of the samples for evaluation, where the provider keeps none for it; a provider's test side "
+        "stays locked, and is not used for that.",
+        default=0.2,
     )
     seed: Annotated[int, Ge(0)] = recipe("Which split.", default=0)
     allow_crossing: bool = recipe(
-        "Accept groups and duplicates that are on both sides of the split; every report says so.",
+        "Accept groups on both sides of the split, training and evaluation, and duplicates on several; every "
+        "report says so. A group in a test set and elsewhere is never accepted.",
         default=False,
     )
-    duplicates: bool = recipe("Look for equal and nearly equal images on both sides.", default=True)
+    duplicates: bool = recipe("Look for equal and nearly equal images on several sides.", default=True)
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,7 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
     if repeated:
         raise RelayError(f"{repeated} samples have the name of another; this is an error in the reader")
     labels, groups = manifest["class"].to_numpy(), manifest["group"].to_numpy()
-    evaluation, own = _sides(manifest, rule)
-    manifest["split"] = np.where(evaluation, "val", "train")
+    manifest["split"], provided, drawn = _sides(manifest, rule)
     missing = sorted(set(survey.classes) - set(labels))
     if missing:
         raise RelayError(f"{len(missing)} of the classes are without images: {', '.join(missing[:10])}")
@@ -89,13 +92,25 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
     crossing = find_crossing(folder, manifest, shape, survey.wholes, enabled=rule.duplicates)
     if crossing.pictures and not rule.allow_crossing:
         raise RelayError(
-            f"{len(crossing.pictures)} pictures are, equal or nearly so, on both sides of the "
+            f"{len(crossing.pictures)} pictures are, equal or nearly so, on several sides of the "
             f"split, for instance {crossing.first}; take them out of the source, or allow them with "
             "allow_crossing=true, and every report will say so"
         )
-    reached = split_report(labels, groups, evaluation, asked=None if own else rule.fraction)
-    description = _description(survey, placed, manifest, rule, own=own, crossing=crossing, problems=problems)
+    description = _description(survey, placed, manifest, crossing, problems)
+    description["split"] = {
+        "provided": provided,
+        "fraction": rule.fraction if drawn else None,
+        "seed": rule.seed if drawn else None,
+    }
     description |= {"shape": list(shape), "dtype": dtype}
+    sides = manifest["split"].to_numpy()
+    reached = split_report(
+        labels,
+        groups,
+        sides == "val",
+        asked=rule.fraction if drawn else None,
+        is_test=sides == "test" if (sides == "test").any() else None,
+    )
     manifest = manifest[[*COLUMNS, *(name for name in manifest if name not in COLUMNS)]]
     write_text(folder / MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
     write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
@@ -124,46 +139,41 @@ def _manifest(parts: Sequence[Part]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _sides(manifest: pd.DataFrame, rule: SplitRule) -> tuple[npt.NDArray[np.bool_], bool]:
-    """Which samples are for evaluation, and whether that is the provider's own split."""
+def _sides(manifest: pd.DataFrame, rule: SplitRule) -> tuple[npt.NDArray[np.str_], bool, bool]:
+    """The side of each sample, whether the provider says it, and whether the evaluation side was drawn."""
     provided = manifest.pop("provided")
     known = provided.notna()
     labels, groups = manifest["class"].to_numpy(), manifest["group"].to_numpy()
-    if not known.any():
-        return split_by_group(labels, groups, rule.fraction, rule.seed), False
-    if not known.all():
-        raise RelayError(
-            f"{int((~known).sum())} samples have no side in the provider's split, and others have one"
-        )
-    check_split(labels, groups, provided.to_numpy(), allow_crossing=rule.allow_crossing)
-    return np.asarray(provided == "val"), True
+    sides = np.where(known, provided, "train").astype(np.str_)
+    if known.any():
+        if not known.all():
+            raise RelayError(
+                f"{int((~known).sum())} samples have no side in the provider's split, and others have one"
+            )
+        check_split(labels, groups, sides, allow_crossing=rule.allow_crossing)
+    drawn = not (sides == "val").any()
+    if drawn:
+        rest = np.flatnonzero(sides == "train")
+        sides[rest[split_by_group(labels[rest], groups[rest], rule.fraction, rule.seed)]] = "val"
+    return sides, bool(known.any()), drawn
 
 
 def _description(
     survey: Survey,
     placed: Sequence[Placed],
     manifest: pd.DataFrame,
-    rule: SplitRule,
-    *,
-    own: bool,
     crossing: Crossing,
     problems: Sequence[Problem],
 ) -> dict[str, Any]:
     sides = manifest.groupby("group")["split"].nunique()
+    of_side = {side: manifest[manifest["split"] == side] for side in SIDES}
     return {
         "format": FORMAT,
         "domain": survey.domain,
         "reader": survey.reader,
         "classes": sorted(survey.classes),
-        "samples": {side: int((manifest["split"] == side).sum()) for side in ("train", "val")},
-        "groups": {
-            side: int(manifest.loc[manifest["split"] == side, "group"].nunique()) for side in ("train", "val")
-        },
-        "split": {
-            "provided": own,
-            "fraction": None if own else rule.fraction,
-            "seed": None if own else rule.seed,
-        },
+        "samples": {side: len(rows) for side, rows in of_side.items()},
+        "groups": {side: int(rows["group"].nunique()) for side, rows in of_side.items()},
         "crossing": {
             "groups": int((sides > 1).sum()),
             "duplicates": len(crossing.pictures),
@@ -180,7 +190,7 @@ def _description(
 
 def _notes_on_alike(crossing: Crossing) -> list[str]:
     return [
-        f"{' and '.join(titles)} show the same picture; their samples are not on both sides of the split."
+        f"{' and '.join(titles)} show the same picture; their samples are not on several sides of the split."
         for titles in crossing.alike
     ]
 

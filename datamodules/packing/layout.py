@@ -1,6 +1,6 @@
 """Names of a packed set's files."""
 
-FORMAT = 1
+FORMAT = 2
 """The format of `set.json`; raised when the layout changes."""
 
 DESCRIPTION = "set.json"

@@ -82,7 +82,7 @@ def _check_folder(folder: Path, survey: Survey, rule: SplitRule) -> None:
         split = stored["split"]
         same = stored["settings_digest"] == settings_digest(survey)
         same &= stored.get("reader", survey.reader) == survey.reader  # sets made before it was kept have none
-        same &= split["provided"] or (split["fraction"], split["seed"]) == (rule.fraction, rule.seed)
+        same &= (split["fraction"], split["seed"]) in ((None, None), (rule.fraction, rule.seed))
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     if not same:

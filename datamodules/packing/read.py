@@ -118,7 +118,8 @@ def read_description(root: str) -> dict[str, Any]:
         ) from None
     if form != FORMAT:
         raise RelayError(
-            f"{root} is of format {form}; this version of Relay reads {FORMAT}. Prepare it again"
+            f"{root} is of format {form}; this version of Relay reads {FORMAT}, which keeps a provider's "
+            "test side apart. Prepare it again"
         )
     return content
 

@@ -1,7 +1,8 @@
 """What `python -m datamodules.prepare` prints of a finished set."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from rich.table import Table
 
@@ -25,12 +26,8 @@ def print_summary(packed: PackedSet, notes_on_counts: Callable[[Counts], tuple[s
     """
     console, description = output(), packed.description
     console.print(_table(packed))
-    split = description["split"]
-    console.print(
-        "split: the provider's own"
-        if split["provided"]
-        else f"split: by group, asked {split['fraction']:g}, seed {split['seed']}"
-    )
+    for line in _split(description["split"], tested=bool(description["samples"]["test"])):
+        console.print(line)
     crossing = description["crossing"]
     if crossing["groups"] or crossing["duplicates"]:
         console.print(
@@ -50,17 +47,32 @@ def print_summary(packed: PackedSet, notes_on_counts: Callable[[Counts], tuple[s
 def _table(packed: PackedSet) -> Table:
     description = packed.description
     table = Table(title=f"{description['domain']}: {len(packed.manifest)} samples of {description['shape']}")
-    for column in ("class", "train", "val", "groups train", "groups val", "share val"):
+    sides = [side for side in SIDES if description["samples"][side]]
+    for column in ("class", *sides, *(f"groups {side}" for side in sides), "share val"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    groups = packed.manifest.groupby(["class", "split"])["group"].nunique()
+    cells_of = packed.manifest.groupby(["class", "split"])["group"]
+    samples, groups = cells_of.size(), cells_of.nunique()
     counts = _counts(packed)
-    for name, sizes in list(counts.items())[:_MOST_CLASSES]:
-        of_groups = [int(groups.get((name, side), 0)) for side in SIDES]
-        share = f"{100 * sizes[1] / max(sum(sizes), 1):.1f}%"
-        table.add_row(name, *map(str, sizes), *map(str, of_groups), share)
+    for name, (train, val) in list(counts.items())[:_MOST_CLASSES]:
+        cells = [int(of.get((name, side), 0)) for of in (samples, groups) for side in sides]
+        table.add_row(name, *map(str, cells), f"{100 * val / max(train + val, 1):.1f}%")
     if len(counts) > _MOST_CLASSES:
-        table.add_row(f"and {len(counts) - _MOST_CLASSES} more", "", "", "", "", "")
+        table.add_row(f"and {len(counts) - _MOST_CLASSES} more")
     return table
+
+
+def _split(split: Mapping[str, Any], *, tested: bool) -> Iterator[str]:
+    """Where the sides come from."""
+    drawn = f"by group, asked {split['fraction']:g}, seed {split['seed']}" if split["fraction"] else ""
+    if not drawn:
+        yield "split: the provider's own"
+    elif not split["provided"]:
+        yield f"split: {drawn}"
+    else:
+        yield f"split: the provider's test side stays locked; val is drawn from train {drawn}"
+        yield "to evaluate on the provider's test side instead, name its folder val"
+    if tested and not drawn:
+        yield "the provider's test side stays locked"
 
 
 def _counts(packed: PackedSet) -> Counts:

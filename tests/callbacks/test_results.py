@@ -85,6 +85,8 @@ def results(runs_dir: Path) -> tuple[RunFolder, Job, Callable[[], Record]]:
         val_counts=[1, 1],
         train_groups=5,
         val_groups=2,
+        test_counts=None,
+        test_groups=None,
         histogram_accuracy=0.5,
         crossing_groups=0,
         crossing_pictures=0,

@@ -53,7 +53,7 @@ def test_dicom_series_become_a_set_of_hounsfield_units(
     description = read_description(str(out))
     assert description["dtype"] == "int16" and description["shape"] == [32, 32]
     assert description["classes"] == ["GGO", "NOR"]
-    assert description["groups"] == {"train": 4, "val": 1}
+    assert description["groups"] == {"train": 4, "val": 1, "test": 0}
     assert {"slice", "roi", "row", "column", "share"} <= set(
         (out / "manifest.csv").read_text().split("\n")[0].split(",")
     )
@@ -251,7 +251,7 @@ def test_a_slice_that_is_on_both_sides_in_another_size_is_found(
     arguments = ["domain=dld", f"source={tmp_path / 'in'}", "labels={1: GGO, 2: CON}"]
     with pytest.raises(SystemExit):
         main([*arguments, f"out={tmp_path / 'one'}", "workers=1"])
-    assert "1 pictures are, equal or nearly so, on both sides" in " ".join(capsys.readouterr().err.split())
+    assert "1 pictures are, equal or nearly so, on several sides" in " ".join(capsys.readouterr().err.split())
     said = prepared(*arguments, f"out={tmp_path / 'two'}", "allow_crossing=true", capsys=capsys)
     assert "1 pictures, equal or nearly so" in said
     assert read_description(str(tmp_path / "two"))["crossing"]["duplicates"] == 1
@@ -267,12 +267,12 @@ def test_a_slice_that_is_there_twice_on_one_side_is_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cloudy_pairs(tmp_path / "in" / "train", [1, 2, 3], smaller=2)
-    cloudy_pairs(tmp_path / "in" / "test", [4, 5])
+    cloudy_pairs(tmp_path / "in" / "val", [4, 5])
     out = tmp_path / "out"
     prepared(
         "domain=dld", f"source={tmp_path / 'in'}", f"out={out}", "labels={1: GGO, 2: CON}", capsys=capsys
     )
     notes = read_description(str(out))["notes"]
     assert any(
-        note.startswith("slice 2 of folder 2 and slice 4 of folder 2 show the same picture") for note in notes
+        note.startswith("slice 2 of folder 1 and slice 4 of folder 1 show the same picture") for note in notes
     )

@@ -9,6 +9,8 @@ import torch
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional
 
+from datamodules.division import divide
+from datamodules.domain import SIDES
 from datamodules.listing import list_source
 from datamodules.loading import load
 from stages.source import Source
@@ -39,7 +41,7 @@ def test_kth_tips_is_split_and_cropped(tmp_path: Path) -> None:
     source = Source(
         kind="folder", root=str(Path(ROOT, "texture", "KTH-TIPS-grey")), val_fraction=0.2, decode_size=64
     )
-    domain = load(list_source(source), tmp_path, memory_limit_bytes=LIMIT)
+    domain = divide(load(list_source(source), tmp_path, memory_limit_bytes=LIMIT), source)
     assert len(domain.classes) == 10
     assert np.asarray(domain.train.images).shape == (650, 64, 64)
     assert np.bincount(domain.val.labels).tolist() == [16] * 10  # 81 a class
@@ -54,7 +56,8 @@ def test_lung_patches_keep_patients_apart(tmp_path: Path) -> None:
         memory_limit_bytes=LIMIT,
     )
     assert domain.classes == ("consolidation", "ground_glass", "normal")
-    counts = np.bincount(domain.train.labels) + np.bincount(domain.val.labels)
-    assert counts.tolist() == [995, 1683, 532]
-    assert not set(domain.train.groups) & set(domain.val.groups)
+    counts = sum(np.bincount(domain.side(name).labels) for name in SIDES)
+    assert np.asarray(counts).tolist() == [995, 1683, 532]
+    groups = [set(domain.side(name).groups) for name in SIDES]
+    assert all(groups) and len(set.union(*groups)) == sum(map(len, groups))
     assert torch.from_numpy(np.asarray(domain.train.images)).shape[1:] == (32, 32)

@@ -18,7 +18,7 @@ def write_class_folders(root: Path, sides: tuple[str, ...], suffix: str, size: i
 
 def write_patches(root: Path) -> None:
     lines = ["path,class,group,split"]
-    for side in ("train", "test"):
+    for side in ("train", "val", "test"):
         for name in ("normal", "ground_glass", "consolidation"):
             for index in range(5):
                 path = root / name / f"{side}-{index}.png"

@@ -60,7 +60,7 @@ ROWS = (
     ("a/1.png", "con", "p1", "train"),
     ("a/2.png", "ggo", "p1", "train"),
     ("b/3.png", "con", "p2", "train"),
-    ("b/4.png", "con", "p3", "test"),
+    ("b/4.png", "con", "p3", "eval"),
     ("b/5.png", "ggo", "p3", "val"),
 )
 

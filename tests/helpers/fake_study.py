@@ -133,6 +133,7 @@ class FakeStudy:
             transfer=None if parent is None else rule,
             transfer_layers=None if parent is None else self.layers.get(rule, _LAYERS),
             seed=seed,
+            test_fraction=None,
             model=Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
             optim=Optim(
                 lr=0.05 if parent is None else self.lr_transfer,
@@ -248,6 +249,8 @@ class FakeStudy:
                 "val_counts": matrix.sum(axis=1).tolist(),
                 "train_groups": max(1, sum(counts) // 3),
                 "val_groups": min(self.patients, self.samples),
+                "test_counts": None,
+                "test_groups": None,
                 "histogram_accuracy": 0.41,
                 "crossing_groups": 0,
                 "crossing_pictures": 0,

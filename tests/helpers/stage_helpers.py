@@ -71,6 +71,7 @@ def recipe(**changes: Any) -> Recipe:
         "init_from": None,
         "transfer": "feature",
         "seed": 3,
+        "test_fraction": None,
         "model": Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
         "optim": Optim(
             lr=0.0005,
@@ -141,6 +142,8 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "val_counts": [1, 2],
             "train_groups": 5,
             "val_groups": 2,
+            "test_counts": None,
+            "test_groups": None,
             "histogram_accuracy": None,
             "crossing_groups": 0,
             "crossing_pictures": 0,
@@ -182,6 +185,7 @@ class FakeIdentity:
     digest: str
     train_images: int = 100
     val_images: int = 20
+    test_images: int = 0
 
 
 def fake_identify(source: Source) -> FakeIdentity:

@@ -80,6 +80,7 @@ GOLDEN = {
         ratio_unit
         folds
         fold
+        test_fraction
         init_from
     """,
     "execution": """
@@ -166,7 +167,7 @@ KINDS: dict[str, tuple[str | None, float]] = {
 }
 SPECIAL: dict[str, Any] = {
     "data.mean": (0.1, 0.2, 0.3), "data.std": (0.1, 0.2, 0.3), "data.augment": "flip",
-    "ratio_unit": "patient", "model.initialisation": "caffe",
+    "ratio_unit": "patient", "test_fraction": 0.3, "model.initialisation": "caffe",
     "trainer.precision": "bf16-mixed", "trainer.memory_format": "channels_last", "trainer.accelerator": "gpu",
     "logger.wandb": "online", "paths.lock": "soft",
     "optim.class_weights": "balanced", "optim.sampling": "balanced",

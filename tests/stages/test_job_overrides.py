@@ -46,6 +46,8 @@ def overrides_of(plan: Plan, chain: tuple[str, ...], store: Store) -> list[str]:
         ),
         (request(*NATURAL, ratio=1e-5, overrides=("transfer=conv_only", "ratio_unit=patient")), NATURAL),
         (request(*TWO_STAGE, rule="freeze_early", seed=3), TWO_STAGE),
+        (request(*NATURAL, overrides=("test_fraction=0.15",)), NATURAL),
+        (request(*NATURAL, overrides=("test_fraction=0.15",)), ("natural",)),
         (request(*NATURAL, overrides=("transfer=conv_only", "transfer.freeze=[conv1-conv3]")), NATURAL),
         (
             request(

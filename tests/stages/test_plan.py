@@ -17,6 +17,7 @@ from stages.request import Request
 from stages.source import Source
 from stages.store import Store
 from tests.helpers.stage_helpers import (
+    FakeIdentity,
     by_chain,
     complete,
     compose_stage,
@@ -269,6 +270,35 @@ def test_images_at_most() -> None:
     assert {run.chain: plan.most_images(run) for run in plan.runs.values()} == {
         ("natural",): 100 * epochs, ("dld",): 1 * epochs, NATURAL: 25 * epochs,
     }  # fmt: skip
+
+
+def test_a_test_set_is_the_targets_alone() -> None:
+    overrides = ("test_fraction=0.25",)
+    plan, without = (plan_of(request(*TWO_STAGE, overrides=given)) for given in (overrides, ()))
+    assert [run.recipe.test_fraction for run in plan.runs.values()] == [None, None, 0.25]
+    assert list(plan.runs)[:2] == list(without.runs)[:2], "the same sources"
+    assert list(plan.runs)[2] != list(without.runs)[2]
+    assert [without.images[run] for run in without.runs] == [100] * 3
+    assert [plan.images[run] for run in plan.runs] == [100, 100, 75]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (
+            {"test_images": 7},
+            "but the images of stage dld have a test set of their own, 7",
+        ),
+        (
+            {"val_images": 0, "test_images": 0},
+            r"do not say which are for evaluation\. Set the source's",
+        ),
+    ],
+)
+def test_sides_that_cannot_be_are_refused_when_planned(images: dict[str, int], message: str) -> None:
+    asked = [request("dld", overrides=("test_fraction=0.25",))]
+    with pytest.raises(RelayError, match=message):
+        build_plan(asked, compose_stage, lambda source: FakeIdentity("d" * 64, **images), resolve)
 
 
 def test_each_stage_is_composed_and_identified_once() -> None:

@@ -27,7 +27,7 @@ TRANSFERRED = (
     '"optim":{"batch_size":64,"class_weights":"none","gradient_clip":null,"lr":0.0005,"momentum":0.9,'
     '"sampling":"natural","warmup_steps":20,"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
-    '"seed":3,"stage":"dld","transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":2}'
+    '"seed":3,"stage":"dld","test_fraction":null,"transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":2}'
 )
 SCRATCH = (
     TRANSFERRED.replace('"parent":"' + "a" * 64 + '"', '"parent":null')
@@ -39,8 +39,8 @@ SCRATCH = (
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "c480f1809e8d8df6bee13f504fdd2a32d91b9c06d3bdb6afc7828709ec787b1f",
-    "scratch": "96bd579d65e5d04d09fcf5dd6d634a0271c01dd98282a333a6a609a0956483d3",
+    "transferred": "340dfc1f5cd3b30d104dee2b55296e87fc50d1455505b139d097fb77125ca499",
+    "scratch": "e4180e124b9296219c49fb913b8e57457fa2c5eb046f793c77c97ef0f053e103",
 }
 
 
@@ -190,6 +190,7 @@ SPECIAL: dict[str, Any] = {
     "arithmetic.precision": "bf16-mixed", "arithmetic.memory_format": "channels_last", "plateau.length": 5,
     "folds": 5, "fold": 2,
     "transfer_layers.reinitialise": ("fc8",), "transfer_layers.freeze": ("conv1",),
+    "test_fraction": 0.2,
 }  # fmt: skip
 
 

@@ -33,8 +33,8 @@ def test_minimal_sources_are_valid(fields: dict[str, Any]) -> None:
         (FOLDER, {"generator": "dld"}),
         (FOLDER, {"manifest": "m.csv"}),
         (FOLDER, {"seed": 0}),
-        (MANIFEST, {"val_fraction": 0.2}),
-        (MANIFEST, {"split_seed": 0}),
+        (EMBEDDED, {"val_fraction": 0.2}),
+        (EMBEDDED, {"split_seed": 0}),
         (MANIFEST, {"classes": 2}),
     ],
 )

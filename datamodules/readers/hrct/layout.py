@@ -2,7 +2,7 @@
 
 Accepted are `PATIENT/[FOLDER/...]` with DICOM files or image slices, contours (`*.txt`), boxes (`*.csv`) and
 masks (in a folder `masks`) beside them; slices in a folder `Imgs` with masks of equal names in a folder `GT`
-beside it; and both below `train` and `test` (or `val`), the provider's split.
+beside it; and both below `train` and `val`, `train` and `test`, or all three, the provider's split.
 """
 
 import os
@@ -23,8 +23,8 @@ from stages.errors import RelayError
 _SIDES: dict[str, SideName] = {
     "train": "train",
     "training": "train",
-    "test": "val",
-    "testing": "val",
+    "test": "test",
+    "testing": "test",
     "val": "val",
     "validation": "val",
 }
@@ -143,7 +143,7 @@ def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
     """Whether the folders below the source are the sides of a split; others without slices may lie there.
 
     Raises:
-        RelayError: There is one side only, or more than two, or there are slices beside both.
+        RelayError: There is one side only, or one of them twice, or there are slices beside them.
     """
     top = {path.partition("/")[0] for path, found in files.items() if path and any(map(_is_slice, found))}
     sides = sorted(name for name in top if name.lower() in _SIDES)
@@ -151,12 +151,13 @@ def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
     others = len(top) - len(sides)
     if not sides or (others and len(set(found_sides)) == 1):  # a patient's folder may be named so
         return False
-    if found_sides == ["train", "val"] and not others:
+    twice = len(set(found_sides)) < len(found_sides)
+    if "train" in found_sides and len(found_sides) > 1 and not twice and not others:
         return True
     beside = f" and {others} others with slices beside them" if others else ""
     raise RelayError(
-        f"source has the folders {', '.join(sides)}{beside}; a split by the provider is train and test, or "
-        "train and val, and nothing else."
+        f"source has the folders {', '.join(sides)}{beside}; a split by the provider is train and val, train "
+        "and test, or all three, and nothing else."
     )
 
 

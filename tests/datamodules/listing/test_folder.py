@@ -71,18 +71,6 @@ def test_other_files_are_ignored_and_suffixes_match_in_any_case(tmp_path: Path) 
     assert {"train/brick/deep/000.PNG", "train/brick/x.JPeG"} <= set(paths)
 
 
-@pytest.mark.parametrize(
-    ("images", "fraction", "expected"), [(5, 0.2, 1), (5, 0.5, 3), (2, 0.9, 1), (9, 0.01, 1)]
-)
-def test_unsplit_folders_are_split_by_class(
-    tmp_path: Path, images: int, fraction: float, expected: int
-) -> None:
-    listing = list_folder(folder(class_folders(tmp_path, images=images), fraction))
-    for label in (0, 1):
-        assert sum(file.label == label for file in listing.side("val")) == expected
-        assert sum(file.label == label for file in listing.side("train")) == images - expected
-
-
 def test_split_depends_on_the_seed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders(tmp_path, images=20)
     first, other = list_folder(folder(tmp_path, 0.3, 1)), list_folder(folder(tmp_path, 0.3, 2))
@@ -149,7 +137,7 @@ def test_missing_root(tmp_path: Path) -> None:
 
 def test_one_of_the_split_folders_missing(tmp_path: Path) -> None:
     shutil.rmtree(split_folders(tmp_path) / "val")
-    with pytest.raises(RelayError, match="no folder val"):
+    with pytest.raises(RelayError, match="no folder val or test"):
         list_folder(folder(tmp_path, 0.2))
 
 
@@ -189,12 +177,27 @@ def test_single_image_cannot_be_split(tmp_path: Path) -> None:
 
 
 def test_val_fraction_where_it_belongs(tmp_path: Path) -> None:
-    class_folders(tmp_path / "unsplit")
-    with pytest.raises(RelayError, match="set `val_fraction`"):
-        list_folder(folder(tmp_path / "unsplit"))
+    assert list_folder(folder(class_folders(tmp_path / "unsplit"))).val_images == 0  # the plan refuses it
     split_folders(tmp_path / "split")
     with pytest.raises(RelayError, match="`val_fraction` and `split_seed` cannot be followed"):
         list_folder(folder(tmp_path / "split", 0.2))
+
+
+def test_a_test_folder_is_a_side_of_its_own(tmp_path: Path) -> None:
+    split_folders(tmp_path)
+    (tmp_path / "val").rename(tmp_path / "test")
+    listing = list_folder(folder(tmp_path, 0.5))
+    assert {file.side for file in listing.files} == {"train", "test"}
+    assert (listing.train_images, listing.val_images, listing.test_images) == (3, 3, 4)
+    split_folders(tmp_path)
+    listing = list_folder(folder(tmp_path))
+    assert (listing.train_images, listing.val_images, listing.test_images) == (6, 4, 4)
+    shutil.rmtree(tmp_path / "test" / "brick")
+    with pytest.raises(RelayError, match="class brick has no folder in test"):
+        list_folder(folder(tmp_path))
+    shutil.rmtree(tmp_path / "train")
+    with pytest.raises(RelayError, match="there is a folder val and test but no folder train"):
+        list_folder(folder(tmp_path))
 
 
 def test_zero_byte_image_is_named_with_how_many_more(tmp_path: Path) -> None:

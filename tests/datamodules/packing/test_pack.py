@@ -67,8 +67,8 @@ def test_the_split_is_by_group_near_what_was_asked_and_described(tmp_path: Path)
     assert (done.manifest["split"] == "val").sum() == 18
     description = read_description(str(tmp_path))
     assert description["split"] == {"provided": False, "fraction": 0.3, "seed": 4}
-    assert description["samples"] == {"train": 42, "val": 18}
-    assert description["groups"] == {"train": 7, "val": 3}
+    assert description["samples"] == {"train": 42, "val": 18, "test": 0}
+    assert description["groups"] == {"train": 7, "val": 3, "test": 0}
     assert description["crossing"] == {"groups": 0, "duplicates": 0, "looked": True}
     assert description["notes"] == ["a note"]
 
@@ -234,7 +234,7 @@ def test_one_picture_on_both_sides_is_an_error_unless_allowed(tmp_path: Path) ->
         FakeUnit(0, constant=True, size=32, count=2, split="train"),
         FakeUnit(1, constant=True, size=32, count=2, split="val"),
     ]
-    with pytest.raises(RelayError, match="2 pictures are, equal or nearly so, on both sides"):
+    with pytest.raises(RelayError, match="2 pictures are, equal or nearly so, on several sides"):
         packed(tmp_path / "a", made)
     done = packed(tmp_path / "b", made, SplitRule(allow_crossing=True))
     assert done.description["crossing"] == {"groups": 0, "duplicates": 2, "looked": True}
@@ -289,7 +289,7 @@ def test_an_unfinished_or_foreign_folder_is_no_set(tmp_path: Path) -> None:
     packed(tmp_path / "set", units())
     file = tmp_path / "set" / "set.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
-    with pytest.raises(RelayError, match="is of format 99; this version of Relay reads 1"):
+    with pytest.raises(RelayError, match="is of format 99; this version of Relay reads 2"):
         read_description(str(tmp_path / "set"))
 
 
@@ -302,7 +302,7 @@ def test_what_was_read_is_kept_when_the_set_is_refused_at_its_end(tmp_path: Path
         )
         for number in range(6)
     ]
-    with pytest.raises(RelayError, match="pictures are, equal or nearly so, on both sides"):
+    with pytest.raises(RelayError, match="pictures are, equal or nearly so, on several sides"):
         packed(tmp_path / "set", made)
     packed(tmp_path / "set", made, SplitRule(allow_crossing=True))
     assert [int(line) for line in log.read_text().split()] == list(range(6))

@@ -262,7 +262,8 @@ def test_crossing_groups_are_counted_and_not_named() -> None:
 @pytest.mark.parametrize(
     ("sides", "message"),
     [
-        (["train", "val", "test", "val"], "1 samples have a side that is neither"),
+        (["train", "val", "dev", "val"], "1 samples have a side that is not train, val or test"),
+        (["train", "test", "train", "val"], "class b has no samples in the test set"),
         (["train"] * 4, "no val samples"),
         (["val"] * 4, "no train samples"),
         (["train", "train", "val", "val"], "class b has evaluation samples but none for training"),

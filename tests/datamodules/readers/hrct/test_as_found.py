@@ -1,5 +1,6 @@
 """What lies on disks: missing tags, cut files, discs' directories, unusual names, files beside."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -166,15 +167,24 @@ def test_two_masks_for_one_slice_are_refused(tmp_path: Path) -> None:
         read(tmp_path, replace(SMALL, labels={1: "GGO", 2: "CON"}))
 
 
-@pytest.mark.parametrize("names", [("train", "test"), ("Train", "Val"), ("training", "validation")])
-def test_a_providers_split_holds_whatever_lies_beside_it(tmp_path: Path, names: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("names", "sides"),
+    [
+        (("train", "test"), ("train", "test")),
+        (("Train", "Val"), ("train", "val")),
+        (("training", "validation", "testing"), ("train", "val", "test")),
+    ],
+)
+def test_a_providers_split_holds_whatever_lies_beside_it(
+    tmp_path: Path, names: tuple[str, ...], sides: tuple[str, ...]
+) -> None:
     for name in names:
         pairs(tmp_path, name)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "readme.md").write_text("read me")
     (tmp_path / "docs" / "LICENSE").write_text("free")
     options = replace(SMALL, labels={1: "GGO", 2: "CON"})
-    assert sorted(str(sample.split) for sample in read(tmp_path, options)) == ["train"] * 2 + ["val"] * 2
+    assert Counter(str(sample.split) for sample in read(tmp_path, options)) == dict.fromkeys(sides, 2)
     pairs(tmp_path, "more")
     with pytest.raises(RelayError, match="1 others with slices beside them"):
         read(tmp_path, options)

@@ -260,7 +260,7 @@ def test_pairs_of_images_and_masks_keep_their_split_their_grey_values_and_a_grou
     train = [sample for sample in samples if sample.split == "train"]
     # names are counted as numbers: 10.png is the tenth slice
     assert places(train) == [("GGO", 2, 1, 0, 0, 1.0), ("CON", 10, 1, 8, 8, 1.0)]
-    assert [sample.split for sample in samples] == ["val", "val", "train", "train"]
+    assert [sample.split for sample in samples] == ["test", "test", "train", "train"]
     assert train[0].image.dtype == np.uint8
     assert np.array_equal(train[0].image, np.asarray(Image.open(tmp_path / "train/Imgs/2.png"))[:16, :16])
     assert len({sample.group for sample in samples}) == 4
@@ -354,7 +354,7 @@ def test_the_real_slices_give_the_patches_that_were_cut_from_them_before() -> No
         before = Counter(row["class"] for row in csv.DictReader(file))
     assert len(found.units) == 98 and len({sample.group for sample in samples}) <= 98
     assert counts == {"GGO": before["ground_glass"], "CON": before["consolidation"]}
-    assert {sample.split for sample in samples} == {"train", "val"}
+    assert {sample.split for sample in samples} == {"train", "test"}
 
 
 def test_names_are_matched_whatever_unicode_form_they_have(tmp_path: Path) -> None:
