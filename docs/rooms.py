@@ -24,9 +24,9 @@ _TOP = ("train", "hydra_plugins", "callbacks", "datamodules", "lightning_modules
 def modules(project: Path = PROJECT) -> dict[str, Path]:
     """Every module of the program by its dotted name; tests, benchmarks and docs are not part of it."""
     found = {}
-    for path in sorted(project.rglob("*.py")):
-        parts = path.relative_to(project).with_suffix("").parts
-        if parts[0] in _TOP:
+    for top in _TOP:  # and not the whole folder, which may hold environments
+        for path in sorted([*project.glob(f"{top}.py"), *(project / top).rglob("*.py")]):
+            parts = path.relative_to(project).with_suffix("").parts
             found[".".join(parts).removesuffix(".__init__")] = path
     return found
 

@@ -118,7 +118,7 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
     write_text(folder / SKIPPED, skipped.to_csv(index=False, lineterminator="\n"))
     sheet = sheet_of_set(folder, manifest, survey.window)
     with atomic_file(folder / SHEET) as file:
-        sheet.save(file, format="PNG", optimize=True)
+        sheet.save(file, format="PNG")
     write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")
     return PackedSet(folder, description, manifest, problems)
 

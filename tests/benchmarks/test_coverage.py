@@ -28,6 +28,7 @@ def pooled(cells: list[Cell], what: str, replicates: int = REPLICATES) -> tuple[
     return float(np.mean(found)), 400 * (0.05 * 0.95 / (len(found) * replicates)) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     ["level", "difference", "accuracy", "difference of accuracies", "macro F1", "slope of a process",
@@ -38,6 +39,7 @@ def test_intervals_cover_what_they_should(cells: list[Cell], what: str) -> None:
     assert coverage.AIM[0] - error < percent < coverage.AIM[1] + error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what", ["recall of a class of 50%", "recall of a class of 8%", "difference of macro F1"]
 )
@@ -46,6 +48,7 @@ def test_intervals_that_may_cover_more(cells: list[Cell], what: str) -> None:
     assert percent > coverage.AIM[0] - error
 
 
+@pytest.mark.slow
 def test_tests_err_as_often_as_they_should(cells: list[Cell]) -> None:
     for what in (
         "Wilcoxon p < 0.05",
@@ -60,6 +63,7 @@ def test_tests_err_as_often_as_they_should(cells: list[Cell]) -> None:
     assert percent > coverage.AIM[0] - error
 
 
+@pytest.mark.slow
 def test_max_t_finds_what_holm_cannot(cells: list[Cell]) -> None:
     """Eight seeds, 15 pairs: Holm's smallest p is 15 * 2 / 256 = 0.12."""
     assert pooled(cells, "true differences found, Holm-Wilcoxon (power)")[0] == 0

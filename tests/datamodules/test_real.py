@@ -16,7 +16,10 @@ from datamodules.loading import load
 from stages.source import Source
 
 ROOT = os.environ.get("RELAY_REAL_DATA", "")
-pytestmark = pytest.mark.skipif(not ROOT, reason="RELAY_REAL_DATA is not set to a folder of real images")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not ROOT, reason="RELAY_REAL_DATA is not set to a folder of real images"),
+]
 LIMIT = 2**31
 
 

@@ -67,8 +67,10 @@ def fake_explained(
     )
 
 
-def sections_of(explained: ExplainedStudy, runs: int | None = None) -> dict[str, Section]:
-    """The sections of the page by name; nothing is kept."""
+def sections_of(explained: ExplainedStudy, *only: str, runs: int | None = None) -> dict[str, Section]:
+    """The sections of the page by name, of some analyses `only` if named; nothing is kept."""
+    if only:
+        explained = replace(explained, summaries={name: explained.summaries[name] for name in only})
     labels = process_labels(explained.facts.processes)
     made = explained_sections(explained, labels, styles_of(labels), Path("/nonexistent"), runs=runs)
     return {section.name: section for section in made}

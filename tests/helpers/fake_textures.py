@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -44,10 +45,8 @@ def curet(
         files = {}
         for place, condition in enumerate(conditions):
             name = f"{material:02d}-{condition}.bmp"
-            content = as_bmp(curet_picture(100 * material + place, side))
-            if form.endswith("Z"):
-                name, content = f"{name}.Z", compress(content)
-            files[name] = content
+            packed = form.endswith("Z")
+            files[f"{name}.Z" if packed else name] = _curet_file(100 * material + place, side, packed)
         if form.startswith("zip"):
             root.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(root / f"sample{material:02d}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -59,6 +58,12 @@ def curet(
             for name, content in files.items():
                 (folder / name).write_bytes(content)
     return root
+
+
+@cache
+def _curet_file(seed: int, side: int, packed: bool) -> bytes:
+    content = as_bmp(curet_picture(seed, side))
+    return compress(content) if packed else content
 
 
 def oxford(

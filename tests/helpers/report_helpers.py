@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+import pytest
+
+from analysis.report import figures_curves, figures_evaluation, figures_study
+from analysis.report.figures import Picture
 from analysis.report.page import Caveat, Report
 from analysis.report.tables import Table
 from tests.helpers.fake_study import FakeStudy
@@ -25,3 +30,15 @@ def caveat(report: Report, beginning: str) -> Caveat:
 def table(report: Report, name: str) -> Table:
     (found,) = [each for each in report.tables if each.name == name]
     return found
+
+
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the figures of a study's report empty: they take longer than all the rest of it."""
+    empty = Picture("none", "", "", "", svg=b"-", png=b"-", width=1, height=1)
+    for module in (figures_curves, figures_evaluation, figures_study):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if (
+                inspect.signature(function).return_annotation is Picture
+                and function.__module__ == module.__name__
+            ):
+                monkeypatch.setattr(module, name, lambda *_, **__: empty)

@@ -275,6 +275,7 @@ def trained(network):
     return network.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the compiler's own deprecations are not ours to fix
 def test_compiled_without_a_graph_break(network):
     torch._dynamo.reset()

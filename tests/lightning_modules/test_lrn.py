@@ -192,13 +192,11 @@ def test_a_sum_that_overflows_gives_zero_as_torchs():
         "aot_eager",
         pytest.param(
             "inductor",
-            marks=[
-                pytest.mark.slow,
-                pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
-            ],
+            marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
         ),
     ],
 )
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the compiler's own deprecations are not ours to fix
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_compiled_without_a_graph_break(backend, dtype):

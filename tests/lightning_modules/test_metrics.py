@@ -109,7 +109,7 @@ def _compare(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> 
     assert found.confusion_matrix == reference.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     samples=st.integers(1, 80),
     classes=st.integers(2, 9),

@@ -138,6 +138,7 @@ def test_the_least_size_is_the_least(name: str) -> None:
         network(torch.zeros(1, 3, least, least - 1, device="meta"))
 
 
+@pytest.mark.slow
 def test_fresh_weights_depend_on_the_seed_and_each_layers_name_alone(name: str) -> None:
     width = 0.0625 if specification_named(name).scalable else 1.0
     network, again, other = (build_network(name, 7, width=width, seed=seed) for seed in (3, 3, 4))
@@ -251,6 +252,7 @@ def test_a_description_of_other_modules_is_refused(
 # --- a new network, from its file to a child and to its analysis -------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_new_network_is_trained_transferred_and_analysed(with_resnet18: None, tmp_path: Path) -> None:
     typed = ("+stage=dld", "model.name=resnet18", "transfer.name=mine", "transfer.reinitialise=[layer4.1-fc]")
     config = resolve(composed(*typed, "transfer.freeze=[conv1-layer1.1]"), True)

@@ -41,6 +41,7 @@ def test_layers_are_mapped_in_order(network):
     assert layer_modules(network)["fc8"].out_features == 1000
 
 
+@pytest.mark.slow
 def test_a_file_of_torchvisions_loads_and_computes_the_same(tmp_path):
     reference = alexnet(weights=None, dropout=0.3).eval()
     weights = reference.state_dict()

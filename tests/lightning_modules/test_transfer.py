@@ -211,7 +211,7 @@ STRANGE = (
     ),
     extra=st.sets(st.sampled_from(STRANGE), max_size=3),
 )
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_stray_keys_are_named_or_the_ledger_is_complete(
     rule: str, changes: dict[str, str], extra: set[str]
 ) -> None:
@@ -444,6 +444,7 @@ def parent() -> AlexNet:
     return AlexNet(num_classes=61, seed=1)
 
 
+@pytest.mark.slow
 def test_alexnet_feature(parent: AlexNet) -> None:
     source, scheme = parent.state_dict(), "caffe"  # not the default, so that it has to be passed on
     child = AlexNet(num_classes=7, seed=5)

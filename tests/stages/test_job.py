@@ -12,7 +12,7 @@ from stages.errors import RelayError
 from stages.job import Job, failure
 from stages.record import Record
 from stages.store import Store
-from tests.helpers.stage_helpers import by_chain, composed, plan_of, record_content, request
+from tests.helpers.stage_helpers import by_chain, composed, plan_of, record_content, request, with_value
 
 CHAIN = ("natural", "texture", "dld")
 
@@ -21,7 +21,9 @@ def job(runs_dir: Path, *chain: str) -> Job:
     """The job of the last stage of a planned chain, in a store of its own."""
     plan = plan_of(
         request(*chain),
-        compose_with=lambda stage, _: composed(f"+stage={stage}", f"paths.runs_dir={runs_dir}"),
+        compose_with=lambda stage, _: with_value(
+            composed(f"+stage={stage}"), "paths.runs_dir", str(runs_dir)
+        ),
     )
     run = by_chain(plan)[chain]
     return Job.of(run.job_config, run.recipe.data.digest)

@@ -36,7 +36,7 @@ def _of_a_class(name: str, labels: Labels, predicted: Labels, classes: int) -> n
     return compute(Counts.of(confusion_matrix(labels, predicted, labels=range(classes))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     samples=st.integers(1, 60),
     classes=st.integers(2, 7),

@@ -127,6 +127,7 @@ def claim(folder: Path, visible: str) -> tuple[subprocess.Popen[str], str]:
     return process, process.stdout.readline().strip()
 
 
+@pytest.mark.slow
 def test_each_process_has_an_accelerator_of_its_own(tmp_path: Path) -> None:
     """Also after one was killed; with more processes than accelerators they are shared evenly."""
     folder = tmp_path / "locks"

@@ -69,6 +69,7 @@ def torchvisions() -> nn.Module:
         return with_random_biases(torchvision.models.alexnet(weights=None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "path"), [("pool5", "features.12"), ("fc6", "classifier.1")])
 def test_on_torchvisions_alexnet_the_bits_are_captums_and_autograds(
     torchvisions: nn.Module, layer: str, path: str

@@ -54,15 +54,15 @@ def test_layer_and_rule_are_in_the_captions() -> None:
 
 def test_runs_that_came_later_are_counted() -> None:
     explained = fake_explained()  # four runs
-    assert "Made of 4 runs; there are 6 now." in " ".join(sections_of(explained, runs=6)["maps"].text)
+    assert "Made of 4 runs; there are 6 now." in " ".join(sections_of(explained, "maps", runs=6)["maps"].text)
     for same in (4, None):
-        assert "Made of" not in " ".join(sections_of(explained, runs=same)["maps"].text)
+        assert "Made of" not in " ".join(sections_of(explained, "maps", runs=same)["maps"].text)
 
 
 def test_runs_that_were_left_out_are_named_and_not_counted_as_new() -> None:
     """Another call would change nothing: their weights are gone."""
     explained = fake_explained(facts={"skipped": ["natural, seed 2: dld/0123 has no model.ckpt"]})
-    text = " ".join(sections_of(explained, runs=5)["maps"].text)
+    text = " ".join(sections_of(explained, "maps", runs=5)["maps"].text)
     assert "Left out: natural, seed 2: dld/0123 has no model.ckpt." in text
     assert "Made of" not in text
 

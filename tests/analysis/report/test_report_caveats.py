@@ -10,20 +10,19 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from matplotlib.figure import Figure
 
 from analysis.report.__main__ import main
 from analysis.report.build import build_report
+from analysis.report.page import Report
 from stages.errors import RelayError
-from tests.helpers.report_helpers import caveat, small_study, table
+from tests.helpers.report_helpers import caveat, small_study, table, without_figures
 
 PATIENTS = re.compile(r"PATIENT|slice-")
 
 
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made and not drawn: that takes most of the time."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"-"))
+    without_figures(monkeypatch)
 
 
 def test_a_whole_study_has_no_serious_warning_but_few_seeds(tmp_path: Path) -> None:
@@ -82,27 +81,54 @@ def _crossed(content: dict[str, Any]) -> None:
     content["data"]["crossing_groups"] = 2
 
 
+_CHANGES = {
+    "several": (
+        *(_other_torch, _other_commit, _other_machine),
+        *(_once_crossed, _once_few, _without_accuracy, _not_flat),
+    ),
+    "crossed": (_crossed, _good_histograms),
+    "images": (_no_patients, _dirty),
+}
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """Of stores whose records say several things at once, none of which hides another."""
+
+    def report(name: str) -> Report:
+        def change(content: dict[str, Any]) -> None:
+            for each in _CHANGES[name]:
+                each(content)
+
+        folder = tmp_path_factory.mktemp(name)
+        small_study(change=change).write(folder)
+        return build_report(folder)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        without_figures(monkeypatch)
+        return {name: report(name) for name in _CHANGES}
+
+
 @pytest.mark.parametrize(
-    ("change", "title", "item"),
+    ("store", "title", "item"),
     [
-        (_crossed, "The split is crossed", None),
-        (_dirty, "4 of 18 runs with uncommitted changes", None),
-        (_other_torch, "Mixed versions", "torch: 2.14.1 (14 runs); 2.15.0 (4 runs)"),
-        (_other_commit, "Mixed commits", f"commit: {'c' * 12} (14 runs); {'f' * 12} (4 runs)"),
-        (_other_machine, "Mixed machines", "node2"),
-        (_once_crossed, "The split is crossed", None),
-        (_once_few, "Only 4 patients", None),
-        (_without_accuracy, "1 run without accuracy", "dld/"),
-        (_not_flat, "1 of 12 runs did not reach the plateau", "(1) scratch, seed 2, 20%: dld/"),
-        (_good_histograms, "2 processes not above grey-level histograms", "(1) scratch: "),
-        (_no_patients, "Patients are not known", None),
+        ("crossed", "The split is crossed", None),
+        ("images", "4 of 18 runs with uncommitted changes", None),
+        ("several", "Mixed versions", "torch: 2.14.1 (14 runs); 2.15.0 (4 runs)"),
+        ("several", "Mixed commits", f"commit: {'c' * 12} (14 runs); {'f' * 12} (4 runs)"),
+        ("several", "Mixed machines", "node2"),
+        ("several", "The split is crossed", None),
+        ("several", "Only 4 patients", None),
+        ("several", "1 run without accuracy", "dld/"),
+        ("several", "1 of 12 runs did not reach the plateau", "(1) scratch, seed 2, 20%: dld/"),
+        ("crossed", "2 processes not above grey-level histograms", "(1) scratch: "),
+        ("images", "Patients are not known", None),
     ],
 )
 def test_what_the_records_say_is_warned_of(
-    tmp_path: Path, change: Callable[[dict[str, Any]], None], title: str, item: str | None
+    reports: dict[str, Report], store: str, title: str, item: str | None
 ) -> None:
-    small_study(change=change).write(tmp_path)
-    found = caveat(build_report(tmp_path), title)
+    found = caveat(reports[store], title)
     assert item is None or any(item in each for each in found.items)
 
 

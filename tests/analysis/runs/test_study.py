@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from matplotlib.figure import Figure
 
 from analysis.report.build import build_report
 from analysis.report.provenance import process_table
@@ -18,12 +17,12 @@ from stages.errors import RelayError
 from stages.processes import load_processes
 from stages.recipe import TransferLayers
 from tests.helpers.fake_study import PAPER
-from tests.helpers.report_helpers import caveat, small_study, table
+from tests.helpers.report_helpers import caveat, small_study, table, without_figures
 from tests.helpers.stage_helpers import process
 
 
 def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"-"))  # drawing takes long
+    without_figures(monkeypatch)
     small_study().write(tmp_path)
     small_study(image_size=96, seeds=range(2)).write(tmp_path)
     first, second = find_studies(load_runs(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,8 @@ def test_intervals_are_those_of_resamples_spelt_out(tmp_path: Path) -> None:
     found = resample_patients(runs, resamples=60)
     names = pd.unique(groups)
     drawn: dict[str, list[dict[str, float]]] = {"a": [], "b": []}
+    logits = [f"logit_{name}" for name in CLASSES]
+    read = cache(lambda folder: pd.read_parquet(Path(folder) / "predictions.parquet")[logits])
     for weights in _weights(len(names), 60):
         rows = np.concatenate(
             [np.tile(np.flatnonzero(groups == name), int(w)) for name, w in zip(names, weights, strict=True)]
@@ -87,8 +90,7 @@ def test_intervals_are_those_of_resamples_spelt_out(tmp_path: Path) -> None:
         for process, resampled in drawn.items():
             of_seeds = []
             for folder in runs.loc[runs["process"] == process, "folder"]:
-                table = pd.read_parquet(Path(folder) / "predictions.parquet")
-                predicted = table[[f"logit_{name}" for name in CLASSES]].to_numpy().argmax(axis=1)
+                predicted = read(folder).to_numpy().argmax(axis=1)
                 truth, guess = labels[rows], predicted[rows]
                 recall = recall_score(truth, guess, labels=[0, 1, 2], average=None, zero_division=np.nan)
                 of_seeds.append(

@@ -152,6 +152,7 @@ def test_streaming_equals_memory(domain: Domain, tmp_path: Path, workers: int) -
     torch.testing.assert_close(memory.weight, stream.weight, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_streaming_resumes_in_the_right_epoch(tmp_path: Path) -> None:
     data = stage_data(prepared(tmp_path, limit=0), workers=1)
     saved = tmp_path / "epoch.ckpt"

@@ -176,6 +176,7 @@ def test_the_one_repeated_slice_of_the_real_set_is_found_and_no_other() -> None:
     assert {files[found[0].i].parts[-3], files[found[0].j].parts[-3]} == {"train"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROOT, reason="RELAY_REAL_DATA is not set to a folder of real images")
 @pytest.mark.parametrize("folder", ["lung/semiseg-patches32", "texture/KTH-TIPS-grey"])
 def test_real_patches_and_textures_have_no_duplicates(folder: str) -> None:

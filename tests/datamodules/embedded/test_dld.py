@@ -102,11 +102,13 @@ def test_counts_are_the_nearest_to_the_papers_proportions(total: int, side: str)
         assert np.abs(drawn - quota).max() < 1
 
 
+@pytest.mark.slow
 def test_drawn_labels_have_those_counts(default: Domain) -> None:
     assert np.bincount(default.train.labels).tolist() == [34, 145, 67, 50, 1047, 181, 1276]
     assert np.bincount(default.val.labels).tolist() == [16, 28, 44, 40, 179, 39, 214]
 
 
+@pytest.mark.slow
 def test_patients_stay_on_one_side_and_samples_have_one_name(default: Domain) -> None:
     train, val = set(default.train.groups), set(default.val.groups)
     assert not train & val
@@ -124,6 +126,7 @@ def test_patients_stay_on_one_side_and_samples_have_one_name(default: Domain) ->
             assert len(set(of_label)) >= 4  # no class hangs on one patient
 
 
+@pytest.mark.slow
 def test_patients_have_several_patterns(default: Domain) -> None:
     patterns: dict[str, set[int]] = {}
     for group, label in zip(default.train.groups, default.train.labels, strict=True):
@@ -133,6 +136,7 @@ def test_patients_have_several_patterns(default: Domain) -> None:
     assert np.mean([normal in labels for labels in patterns.values()]) > 0.5
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_and_other_seed_other_pixels() -> None:
     first, again, other = generate(), generate(), generate(seed=1)
     for side in ("train", "val"):
@@ -152,11 +156,13 @@ def test_sample_does_not_depend_on_how_many_are_drawn() -> None:
             assert_array_equal(image, by_name[sample])
 
 
+@pytest.mark.slow
 def test_no_two_patches_are_equal(default: Domain) -> None:
     images = np.concatenate([default.train.images, default.val.images])
     assert len({image.tobytes() for image in images}) == len(images)
 
 
+@pytest.mark.slow
 def test_attenuation_of_each_pattern(default: Domain) -> None:
     median = {name: float(np.median(of_class(default.train, name))) for name in PATTERNS}
     assert median["CON"] > median["GGO"] > median["NOD"] > median["NOR"] > median["EMP"]
@@ -232,6 +238,7 @@ def test_ground_glass_lets_vessels_be_seen_and_consolidation_does_not() -> None:
         assert np.percentile(inside, 99.9) < 130
 
 
+@pytest.mark.slow
 def test_noise_differs_between_patients_more_than_within(default: Domain) -> None:
     normal = default.train.labels == PATTERNS.index("NOR")
     images = default.train.images[normal].astype(np.float64)
@@ -268,6 +275,7 @@ def test_scanner_blur_and_noise_against_their_definition() -> None:
     assert np.sqrt((spread[near] * x[near] ** 2).sum()) == pytest.approx(1.2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_grey_levels_alone_do_not_tell_the_classes(default: Domain) -> None:
     train, val = default.train, default.val
     accuracy = histogram_accuracy(to_grey(train.images), train.labels, to_grey(val.images), val.labels)

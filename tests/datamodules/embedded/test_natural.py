@@ -112,6 +112,7 @@ def test_clutter_bounds_the_distance_too() -> None:
         assert np.all(change <= 1.05 * np.linalg.norm(steps, axis=0) + 1e-5)
 
 
+@pytest.mark.slow
 def test_grey_levels_and_mean_colours_do_not_tell_the_classes() -> None:
     sklearn_linear = pytest.importorskip("sklearn.linear_model")
     domain = _draw(10, 300, 150, 32)
@@ -126,6 +127,7 @@ def test_grey_levels_and_mean_colours_do_not_tell_the_classes() -> None:
     assert model.score(features(domain.val.images), domain.val.labels) < 0.3  # chance is 0.1
 
 
+@pytest.mark.slow
 def test_sheet_has_a_row_a_class_and_is_small(tmp_path: Path) -> None:
     contact_sheet.main([str(tmp_path), "natural"])
     path = tmp_path / "natural.png"

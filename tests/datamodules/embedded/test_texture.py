@@ -80,12 +80,14 @@ def test_a_request_out_of_bounds_is_refused_by_name(changed: dict[str, int], nam
         _draw(**changed)
 
 
+@pytest.mark.slow
 def test_sixty_one_materials_can_be_drawn() -> None:
     domain = _draw(61, 61, 61, 16)
     assert len(set(domain.classes)) == 61
     assert np.bincount(domain.train.labels).tolist() == [1] * 61
 
 
+@pytest.mark.slow
 def test_all_materials_differ_in_mean_power_spectrum(
     reliefs: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
 ) -> None:
@@ -107,6 +109,7 @@ def test_all_materials_differ_in_mean_power_spectrum(
     assert nearest.min() > 0.25
 
 
+@pytest.mark.slow
 def test_reliefs_are_finite_and_without_a_border(
     reliefs: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
 ) -> None:
@@ -144,6 +147,7 @@ def test_low_light_brings_out_relief() -> None:
     assert low.std() / low.mean() > 1.5 * high.std() / high.mean()
 
 
+@pytest.mark.slow
 def test_grey_levels_and_mean_colours_do_not_tell_the_materials() -> None:
     sklearn_linear = pytest.importorskip("sklearn.linear_model")
     domain = _draw(20, 600, 200, 32)

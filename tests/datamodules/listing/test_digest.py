@@ -51,6 +51,7 @@ def test_identity_is_pinned(tmp_path: Path) -> None:
     assert identity.digest == PINNED
 
 
+@pytest.mark.slow
 def test_identity_in_other_processes(tmp_path: Path) -> None:
     flat_files(tmp_path)
     program = (

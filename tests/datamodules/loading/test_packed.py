@@ -118,6 +118,7 @@ def test_the_window_shapes_the_pixels_and_the_identity(hounsfield: Path, tmp_pat
     assert (narrow == 0).mean() > (val_images(hounsfield, tmp_path) == 0).mean() + 0.3
 
 
+@pytest.mark.slow
 def test_more_parts_than_a_process_may_have_open_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

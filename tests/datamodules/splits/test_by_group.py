@@ -58,7 +58,7 @@ def feasible_divisions(labels: Any, groups: Any) -> list[npt.NDArray[np.bool_]]:
 
 
 @given(samples(), FRACTIONS, st.integers(0, 2**40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_no_group_is_on_both_sides_and_no_class_misses_one(
     drawn: tuple[list[str], list[int]], fraction: float, seed: int
 ) -> None:
@@ -72,7 +72,7 @@ def test_no_group_is_on_both_sides_and_no_class_misses_one(
 
 
 @given(samples(), FRACTIONS, st.integers(0, 99), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_samples_in_another_order_get_the_same_sides(
     drawn: tuple[list[str], list[int]], fraction: float, seed: int, random: Any
 ) -> None:
@@ -280,6 +280,7 @@ def test_a_report_of_another_length_is_refused() -> None:
         split_report(["a", "a"], [1, 2], np.asarray([True]))
 
 
+@pytest.mark.slow
 def test_twenty_thousand_groups_of_a_thousand_classes_take_seconds() -> None:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(20_000), rng.integers(1, 30, 20_000))

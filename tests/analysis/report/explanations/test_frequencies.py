@@ -65,7 +65,7 @@ def test_a_limit_that_is_not_there_is_not_named(
     assert (target_limit(study.facts), alias_limit(summary, study.facts)) == limits
     (row,) = peaks_data(summary, context_of(study)).to_dict("records")
     assert (row["omega"], row["where"]) == (20.0, where)
-    caption = caption_of(sections_of(study)["frequencies"], "frequency_response")
+    caption = caption_of(sections_of(study, "frequencies")["frequencies"], "frequency_response")
     assert ("cannot come from the target" in caption) == (limits[0] is not None)
     assert ("cannot tell a wave from a slower one" in caption) == (limits[1] is not None)
 
@@ -85,7 +85,7 @@ def test_a_flat_response_has_no_peak() -> None:
     study = fake_explained({"scratch": (0,)}, frequencies=changes)
     table = peaks_data(study.summaries["frequencies"], context_of(study))
     assert table.empty and list(table.columns) == ["process", "omega", "height", "prominence", "where"]
-    assert sections_of(study)["frequencies"].tables[0].data.empty
+    assert sections_of(study, "frequencies")["frequencies"].tables[0].data.empty
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,9 @@ def test_a_flat_response_has_no_peak() -> None:
 def test_a_process_of_one_seed_has_no_band_and_says_so(
     seeds: dict[str, tuple[int, ...]], said: str | None
 ) -> None:
-    caption = caption_of(sections_of(fake_explained(seeds))["frequencies"], "frequency_response")
+    caption = caption_of(
+        sections_of(fake_explained(seeds), "frequencies")["frequencies"], "frequency_response"
+    )
     if said is None:
         assert "one seed only" not in caption
     else:

@@ -181,7 +181,7 @@ def test_the_sentence_fits_the_checks(rank: float, deletion: Any, said: list[str
     curves = _curves(*deletion, *deletion)
     changes = {"curves": {"scratch": curves}, "randomisation": _with_rank(rank)}
     explained = fake_explained({"scratch": (0, 1)}, maps=changes)
-    (sentence,) = sections_of(explained)["maps"].sentences
+    (sentence,) = sections_of(explained, "maps")["maps"].sentences
     assert sentence.process == "scratch"
     for words in said:
         assert words in sentence.text
@@ -190,7 +190,7 @@ def test_the_sentence_fits_the_checks(rank: float, deletion: Any, said: list[str
 
 def test_the_table_of_checks_has_its_numbers() -> None:
     explained = fake_explained({"scratch": (0, 1), "natural": (0,)})
-    (table,) = sections_of(explained)["maps"].tables
+    (table,) = sections_of(explained, "maps")["maps"].tables
     rows = {row["process"]: row for row in table.data.to_dict("records")}
     assert set(rows) == {"scratch", "natural"}
     for process, row in rows.items():
@@ -207,14 +207,14 @@ def test_the_table_of_checks_has_its_numbers() -> None:
 
 def test_the_agreement_between_processes_has_a_row_a_pair_of_two() -> None:
     explained = fake_explained({"scratch": (0,), "natural": (0,), "texture": (0,)})
-    (table,) = sections_of(explained)["maps"].folded
+    (table,) = sections_of(explained, "maps")["maps"].folded
     pairs = set(zip(table.data["process_a"], table.data["process_b"], strict=True))
     assert pairs == {("scratch", "natural"), ("scratch", "texture"), ("natural", "texture")}
     assert set(table.data["rank"]) == {0.25}
 
 
 def test_the_shown_seed_is_named_and_its_absence_too() -> None:
-    common = sections_of(fake_explained({"scratch": (3, 4), "natural": (4, 5)}))["maps"]
+    common = sections_of(fake_explained({"scratch": (3, 4), "natural": (4, 5)}), "maps")["maps"]
     assert "seed 4." in caption_of(common, "feature_maps")
     assert "no seed in common" not in " ".join(common.text)
     apart = sections_of(
@@ -227,11 +227,11 @@ def test_the_shown_seed_is_named_and_its_absence_too() -> None:
 
 def test_own_images_are_shown_beside_those_of_the_set() -> None:
     explained = fake_explained(maps={"own": fake_shown(["image 1", "image 2"], 2)})
-    maps = sections_of(explained)["maps"]
+    maps = sections_of(explained, "maps")["maps"]
     assert picture_names(maps) == ["randomisation", "deletion", "feature_maps", "own_feature_maps"]
     assert "Images of your own" in caption_of(maps, "own_feature_maps")
     assert "Images of your own" not in caption_of(maps, "feature_maps")
 
 
 def test_colour_images_are_drawn_as_well() -> None:
-    assert "feature_maps" in picture_names(sections_of(fake_explained(colour=True))["maps"])
+    assert "feature_maps" in picture_names(sections_of(fake_explained(colour=True), "maps")["maps"])

@@ -132,6 +132,7 @@ def test_a_damaged_compressed_file_is_named(tmp_path: Path, keep: int) -> None:
     refused(root, "", what="felt (sample 01), condition 01-01", left=2)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_compressed_is_named(tmp_path: Path) -> None:
     root = curet(tmp_path / SECRET, "bmp.Z", conditions=["01-01"], side=100)
     (root / "sample01" / "01-01-01.bmp.Z").write_bytes(b"BM and no more")

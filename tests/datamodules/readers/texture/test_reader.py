@@ -251,6 +251,7 @@ def test_compress_is_undone_by_gzip() -> None:
         assert unpacked.stdout == data
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROOT, reason="RELAY_REAL_DATA is not set to a folder of real images")
 def test_the_real_kth_tips_is_complete() -> None:
     found = survey(Path(ROOT, "texture", "KTH-TIPS-grey"), TextureOptions(size=64))
