@@ -188,7 +188,7 @@ def _two_processes(draw: int) -> tuple[Array, Array, Array]:
     labels = generator.integers(0, 3, len(groups))
 
     def correctness(process: str) -> Array:
-        shared = SharedEffects(draw, process, groups.tolist())
+        shared = SharedEffects(draw, process, groups.tolist(), np.arange(len(groups)))
         of_seeds = [
             Outcomes.drawn(
                 generator,
