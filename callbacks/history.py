@@ -3,17 +3,20 @@
 import csv
 import io
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from stages.machine.atomic import write_text
 from stages.machine.environment import peak_memory_bytes
 from stages.metrics import TRAIN_LOSS
 from stages.plateau import PlateauRule, should_stop
+from stages.predictions import predicted_classes
 from stages.record import CostRecord
 
 Row = dict[str, float | int]
@@ -30,13 +33,16 @@ class EvaluatedModule(Protocol):
     def train_loss(self) -> float: ...  # noqa: D102
     @property
     def evaluation(self) -> _Evaluation | None: ...  # noqa: D102
+    @property
+    def predictions(self) -> Any: ...  # noqa: D102
 
 
 class History(Callback):
     """Keeps one row per epoch, writes `history.csv`, and stops the training when the plateau is over.
 
     The rows are saved in the checkpoint. So a resumed run has the history of an uninterrupted one, whatever
-    `history.csv` held when the run was killed.
+    `history.csv` held when the run was killed. So are the predicted classes of the last epochs, as many as a
+    plateau has: each is an integer tensor of shape (N,) for the N images of the evaluation set.
 
     Args:
         path: the CSV file.
@@ -51,6 +57,7 @@ class History(Callback):
         self._rule = rule
         self._on_row = on_row
         self.rows: list[Row] = []
+        self.predicted: deque[torch.Tensor] = deque(maxlen=rule.length)
         self.train_seconds = 0.0
         self.train_images = 0
         self.seconds_before = 0.0
@@ -103,6 +110,7 @@ class History(Callback):
         """Add the row of the epoch and decide whether to continue."""
         module = cast(EvaluatedModule, pl_module)
         assert module.evaluation is not None, "every epoch is evaluated"
+        self.predicted.append(torch.from_numpy(predicted_classes(module.predictions.logits.numpy())))
         self.rows.append(
             {"epoch": trainer.current_epoch, TRAIN_LOSS: module.train_loss, **module.evaluation.metrics}
         )
@@ -115,6 +123,7 @@ class History(Callback):
         """What is saved in the checkpoint."""
         return {
             "rows": self.rows,
+            "predicted": list(self.predicted),
             "train_seconds": self.train_seconds,
             "train_images": self.train_images,
             "seconds": self.seconds,
@@ -124,6 +133,7 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.rows = list(state_dict["rows"])
+        self.predicted = deque(state_dict["predicted"], maxlen=self._rule.length)
         self.train_seconds = state_dict["train_seconds"]
         self.train_images = state_dict["train_images"]
         self.seconds_before = state_dict["seconds"]

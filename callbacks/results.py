@@ -85,6 +85,7 @@ def write_results(
         labels=module.predictions.labels.numpy(),
         logits=module.predictions.logits.numpy(),
         classes=images.classes,
+        before=[predicted.numpy() for predicted in history.predicted][:-1],
     )
     plateau = find_plateau(history.losses, job.recipe.plateau)
     record = Record(

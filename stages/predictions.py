@@ -1,12 +1,14 @@
-"""`predictions.parquet`: the logits of every image of the evaluation set after the last epoch.
+"""`predictions.parquet`: what a network said of every image of the evaluation set.
 
 One row per image. Columns: `sample` and `group` (names of the image and of its patient or object), `label`
-(int64, position of its class), and `logit_CLASS` (float32) for each class.
+(int64, position of its class), `predicted_K` for each epoch K = 0, 1, ... of the plateau, in their order
+(int16, or int32 for more classes: position of the class with the largest logit), and `logit_CLASS` (float32)
+for each class, after the last epoch.
 """
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import pyarrow.parquet as pq
 from stages.errors import RelayError
 from stages.machine.atomic import write_bytes
 
-SAMPLE, GROUP, LABEL, LOGIT = "sample", "group", "label", "logit_"
+SAMPLE, GROUP, LABEL, PREDICTED, LOGIT = "sample", "group", "label", "predicted_", "logit_"
+
+Integers = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Predictions:
         logits: float32, shape (N, C), finite.
         samples: N names of images; empty unless asked for.
         groups: N names of patients or objects, None for an image without one; empty unless asked for.
+        by_epoch: int64, shape (N, epochs), the class with the largest logit in each epoch of the plateau;
+            the last is `predicted`. Of shape (0, 0) unless asked for.
     """
 
     classes: tuple[str, ...]
@@ -38,11 +44,25 @@ class Predictions:
     logits: npt.NDArray[np.float32]
     samples: tuple[str, ...] = ()
     groups: tuple[str | None, ...] = ()
+    by_epoch: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), np.int64))
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The class with the largest logit of each image, shape (N,)."""
         return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
+
+
+def predicted_classes(logits: npt.NDArray[np.float32]) -> Integers:
+    """The class with the largest logit of each image, the first of equal ones, in a small type.
+
+    Args:
+        logits: shape (N, C).
+
+    Returns:
+        int16, shape (N,), or int32 for more classes than that holds.
+    """
+    small = np.int16 if logits.shape[1] - 1 <= np.iinfo(np.int16).max else np.int32
+    return np.asarray(logits.argmax(axis=1), dtype=small)
 
 
 def write_predictions(
@@ -53,6 +73,7 @@ def write_predictions(
     labels: npt.NDArray[np.int64],
     logits: npt.NDArray[np.float32],
     classes: Sequence[str],
+    before: Sequence[Integers] = (),
 ) -> None:
     """Write the file, whole or not at all.
 
@@ -61,14 +82,17 @@ def write_predictions(
         samples: N names.
         groups: N names of patients or objects.
         labels: shape (N,), in 0..C-1.
-        logits: shape (N, C).
+        logits: shape (N, C), after the last epoch.
         classes: C names.
+        before: `predicted_classes` of the plateau's other epochs, in their order; each of shape (N,).
     """
     columns: dict[str, pa.Array] = {
         SAMPLE: pa.array(list(samples), pa.string()),
         GROUP: pa.array(list(groups), pa.string()),
         LABEL: pa.array(labels, pa.int64()),
     }
+    for epoch, predicted in enumerate((*before, predicted_classes(logits))):
+        columns[f"{PREDICTED}{epoch}"] = pa.array(predicted)
     for position, name in enumerate(classes):
         columns[LOGIT + name] = pa.array(logits[:, position], pa.float32())
     content = io.BytesIO()
@@ -77,7 +101,12 @@ def write_predictions(
 
 
 def read_predictions(
-    path: Path, *, classes: Sequence[str] | None = None, samples: bool = False, groups: bool = False
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    samples: bool = False,
+    groups: bool = False,
+    by_epoch: bool = False,
 ) -> Predictions:
     """Read the file. Names, which may say who a patient is, are not read unless asked for.
 
@@ -86,6 +115,7 @@ def read_predictions(
         classes: names that its classes must have, in this order; None for any.
         samples: whether the images' names are needed.
         groups: whether the names of their patients or objects are.
+        by_epoch: whether the predictions of each epoch of the plateau are.
 
     Raises:
         RelayError: if the file is missing or damaged, lacks a column, or holds values that cannot be; names
@@ -98,16 +128,19 @@ def read_predictions(
             found = tuple(file.schema_arrow.names)
             of_class = tuple(name for name in found if name.startswith(LOGIT))
             names = [name for name, wanted in ((SAMPLE, samples), (GROUP, groups)) if wanted]
-            missing = [name for name in (LABEL, *names) if name not in found]
+            epochs = sum(name.startswith(PREDICTED) for name in found) if by_epoch else 0
+            of_epoch = [f"{PREDICTED}{epoch}" for epoch in range(max(1, epochs) if by_epoch else 0)]
+            missing = [name for name in (LABEL, *names, *of_epoch) if name not in found]
             if missing:
                 raise ValueError(f"it has no column {missing[0]!r}")
-            table = file.read([LABEL, *names, *of_class], use_threads=False)
+            table = file.read([LABEL, *names, *of_epoch, *of_class], use_threads=False)
         predictions = Predictions(
             classes=tuple(name.removeprefix(LOGIT) for name in of_class),
             labels=_numbers(table, [LABEL], pa.int64())[:, 0],
             logits=_numbers(table, of_class, pa.float32()),
             samples=tuple(table.column(SAMPLE).to_pylist()) if samples else (),
             groups=tuple(table.column(GROUP).to_pylist()) if groups else (),
+            by_epoch=_numbers(table, of_epoch, pa.int64()) if by_epoch else np.empty((0, 0), np.int64),
         )
         _check(predictions, classes)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
@@ -121,7 +154,7 @@ def _numbers(table: pa.Table, names: Sequence[str], kind: pa.DataType) -> npt.ND
     """Columns as an array (N, columns); one that lacks a value or has another type is an error."""
     columns = [table.column(name).cast(kind) for name in names]
     if any(column.null_count for column in columns):
-        raise ValueError("a label or logit is missing")
+        raise ValueError("a label, prediction or logit is missing")
     return np.stack([column.to_numpy() for column in columns], axis=1)
 
 
@@ -132,5 +165,7 @@ def _check(found: Predictions, classes: Sequence[str] | None) -> None:
         raise ValueError("there are no images")
     if found.labels.min() < 0 or found.labels.max() >= len(found.classes):
         raise ValueError("it has labels without a column of logits")
+    if found.by_epoch.size and not 0 <= found.by_epoch.min() <= found.by_epoch.max() < len(found.classes):
+        raise ValueError("it has predictions without a column of logits")
     if not np.isfinite(found.logits).all():
         raise ValueError("it has logits that are not finite numbers")

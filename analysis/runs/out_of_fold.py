@@ -117,8 +117,8 @@ class _Pooled:
 
 
 def _pool(folders: list[Path]) -> _Pooled:
-    parts = [read_predictions(RunFolder(folder).predictions, samples=True, groups=True) for folder in folders]
-    epochs = [_by_epoch(part) for part in parts]
+    parts = [_read(folder) for folder in folders]
+    epochs = [part.by_epoch for part in parts]
     shared = min(each.shape[1] for each in epochs)
     by_epoch = np.concatenate([each[:, each.shape[1] - shared :] for each in epochs])
     samples = [sample for part in parts for sample in part.samples]
@@ -142,6 +142,5 @@ def _pool(folders: list[Path]) -> _Pooled:
     )
 
 
-def _by_epoch(predictions: Predictions) -> _Ints:
-    """The predicted class in each epoch of the plateau, shape (N, epochs)."""
-    return predictions.predicted[:, None]
+def _read(folder: Path) -> Predictions:
+    return read_predictions(RunFolder(folder).predictions, samples=True, groups=True, by_epoch=True)

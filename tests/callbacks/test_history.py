@@ -77,7 +77,20 @@ def test_history_goes_on_from_a_checkpoint(tmp_path: Path, monkeypatch: pytest.M
     assert end_epochs(second, LOSSES[2:], begin=2) == [False, False, True]
     uninterrupted = History(tmp_path / "other.csv", RULE)
     end_epochs(uninterrupted, LOSSES)
+    assert [each.tolist() for each in second.predicted] == [[0, 1], [1, 1]]  # of epochs 3 and 4
+    assert all(map(torch.equal, second.predicted, uninterrupted.predicted))
     assert (tmp_path / "history.csv").read_text() == (tmp_path / "other.csv").read_text()
+
+
+def test_predictions_of_the_plateau_survive_a_kill_inside_it(tmp_path: Path) -> None:
+    """The plateau is epochs 3 and 4. Nothing but small integers of the last epochs is kept."""
+    first, second = (History(tmp_path / "history.csv", RULE) for _ in range(2))
+    end_epochs(first, LOSSES[:4])
+    save_whole(first.state_dict(), tmp_path / "last.ckpt")
+    second.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True))
+    end_epochs(second, LOSSES[4:], begin=4)
+    assert [each.tolist() for each in second.predicted] == [[0, 1], [1, 1]]
+    assert {each.dtype for each in second.predicted} == {torch.int16}
 
 
 @pytest.mark.parametrize(("epochs", "stop"), [(0, False), (4, False), (5, True)])

@@ -108,7 +108,7 @@ def results(runs_dir: Path) -> tuple[RunFolder, Job, Callable[[], Record]]:
     module: Any = SimpleNamespace(
         network=Network(),
         report=SimpleNamespace(as_dict=lambda: transfer),
-        predictions=SimpleNamespace(logits=torch.eye(2), labels=torch.tensor([0, 1])),
+        predictions=SimpleNamespace(logits=torch.eye(2)[[1, 1]], labels=torch.tensor([0, 1])),
         evaluation=SimpleNamespace(confusion_matrix=[[1, 0], [0, 1]]),
     )
     evaluated: Any = SimpleNamespace(val_samples=("a", "b"), val_groups=("p", "q"))
@@ -136,7 +136,11 @@ def test_results_of_a_finished_run(tmp_path: Path) -> None:
     weights = torch.load(run.weights, weights_only=True)
     assert torch.equal(weights["conv.weight"], torch.tensor([[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]))
     assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in weights.values())
-    assert pq.read_table(run.predictions).num_rows == 2
+    written = pq.read_table(run.predictions)
+    assert written["sample"].to_pylist() == ["a", "b"]
+    assert written["predicted_0"].to_pylist() == [0, 1]  # of epoch 3, the plateau's first
+    assert written["predicted_1"].to_pylist() == [1, 1]  # of the network that was evaluated last
+    assert "predicted_2" not in written.column_names
     assert not run.previous_checkpoint.exists()
 
 

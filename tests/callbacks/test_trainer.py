@@ -25,6 +25,7 @@ class Dot(pl.LightningModule):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
         self.evaluation: Any = None
+        self.predictions: Any = None
         self.train_loss = 0.0
         self.steps = 0
 
@@ -35,6 +36,7 @@ class Dot(pl.LightningModule):
 
     def validation_step(self, batch: torch.Tensor, batch_index: int) -> None:
         self.evaluation = SimpleNamespace(metrics={"accuracy": self.current_epoch / 10})
+        self.predictions = SimpleNamespace(logits=torch.eye(5)[[self.current_epoch, 0]])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.001)
@@ -95,6 +97,7 @@ def test_lightning_goes_on_from_the_checkpoint_before(tmp_path: Path) -> None:
     assert again.steps == 2
     assert torch.equal(again.weight, module.weight)
     assert resumed.rows == history.rows
+    assert [each.tolist() for each in resumed.predicted] == [[3, 0], [4, 0]]  # of before the kill and after
 
 
 def test_a_resume_reads_its_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

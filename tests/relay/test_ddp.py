@@ -59,4 +59,7 @@ def test_two_processes_train_the_same_run_as_one(tmp_path: Path, case: str) -> N
         assert histories[1][column].tolist() == pytest.approx(histories[0][column].tolist(), rel=1e-4)
     predictions = [pd.read_parquet(folder / "predictions.parquet") for folder in folders]
     assert predictions[0]["sample"].tolist() == predictions[1]["sample"].tolist()
+    for epoch in range(2):  # the last two are the plateau's
+        right = predictions[1][f"predicted_{epoch}"] == predictions[1]["label"]
+        assert right.mean() == pytest.approx(histories[1]["accuracy"].iloc[epoch - 2])
     assert not list(two.glob("*.tmp*"))

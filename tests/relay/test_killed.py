@@ -6,13 +6,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from stages.predictions import read_predictions
 from tests.helpers.relay import folders, only_folder, run, run_until, same_tensors, start
 
 # A checkpoint after every epoch, and enough epochs to be killed between.
 STAGE = ("+stage=texture", "callbacks.plateau.patience=4", "trainer.checkpoint_seconds=0")
-EPOCHS = "callbacks.plateau.max_epochs=5"
+# The last four epochs stand for the plateau, so that a run killed after two of them is killed inside of it.
+LENGTH = 4
+LAST = ("callbacks.plateau.max_epochs=5", f"callbacks.plateau.length={LENGTH}")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     """The folder of a run that nobody disturbed."""
     runs_dir = tmp_path_factory.mktemp("uninterrupted")
-    done = run(*STAGE, runs_dir=runs_dir, cache_dir=cache_dir, last=(EPOCHS,))
+    done = run(*STAGE, runs_dir=runs_dir, cache_dir=cache_dir, last=LAST)
     assert done.returncode == 0, done.stderr
     return only_folder(runs_dir, "texture")
 
@@ -41,6 +45,15 @@ def assert_same(folder: Path, expected: Path) -> None:
     assert (folder / "history.csv").read_text() == (expected / "history.csv").read_text()
     assert (folder / "predictions.parquet").read_bytes() == (expected / "predictions.parquet").read_bytes()
     assert without_times(folder / "record.json") == without_times(expected / "record.json")
+
+
+def assert_predictions_of_the_plateau(folder: Path, epochs: int) -> None:
+    """Their accuracy is that of the history, epoch by epoch."""
+    predictions = read_predictions(folder / "predictions.parquet", by_epoch=True)
+    accuracy = (predictions.by_epoch == predictions.labels[:, None]).mean(axis=0)
+    history = pd.read_csv(folder / "history.csv")["accuracy"].tolist()
+    assert accuracy.tolist() == pytest.approx(history[-epochs:], abs=1e-12)
+    assert predictions.by_epoch[:, -1].tolist() == predictions.predicted.tolist()
 
 
 def epochs_done(runs_dir: Path) -> int:
@@ -65,20 +78,21 @@ def test_killed_and_started_again_ends_with_the_same_bits(
         "while writing last.ckpt": lambda: epochs_done(tmp_path) >= 2 and writing(tmp_path, "last.ckpt"),
         "while writing the weights": lambda: writing(tmp_path, "model.ckpt"),
     }
-    killed = run_until(conditions[moment], *STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS,))
+    killed = run_until(conditions[moment], *STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=LAST)
     assert killed.returncode == -signal.SIGKILL, "it ended before it could be killed"
     folder = only_folder(tmp_path, "texture")
     assert not (folder / "record.json").exists()
-    again = run(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS,))
+    again = run(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=LAST)
     assert again.returncode == 0, again.stderr
     assert_same(folder, uninterrupted)
+    assert_predictions_of_the_plateau(folder, LENGTH)
     assert json.loads((folder / "record.json").read_text())["cost"]["attempts"] >= 2
     assert not list(folder.glob(".*.partial")), "what a killed writer left is cleaned up"
 
 
 def test_killed_with_balanced_draws_and_turned_images(cache_dir: Path, tmp_path: Path) -> None:
     """24 images of 4 classes, by half of the data 3 of each: what an epoch draws hangs on its number."""
-    target = ("optim.sampling=balanced", "data.augment=dihedral", "data_ratio=0.5", EPOCHS)
+    target = ("optim.sampling=balanced", "data.augment=dihedral", "data_ratio=0.5", *LAST)
     undisturbed, runs_dir = tmp_path / "undisturbed", tmp_path / "killed"
     assert run(*STAGE, runs_dir=undisturbed, cache_dir=cache_dir, last=target).returncode == 0
     run_until(
@@ -100,12 +114,12 @@ def test_a_damaged_checkpoint_is_passed_over(uninterrupted: Path, cache_dir: Pat
         *STAGE,
         runs_dir=tmp_path,
         cache_dir=cache_dir,
-        last=(EPOCHS,),
+        last=LAST,
     )
     folder = only_folder(tmp_path, "texture")
     last = folder / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000] if last.exists() else b"")
-    again = run(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS,))
+    again = run(*STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=LAST)
     assert again.returncode == 0, again.stderr
     assert_same(folder, uninterrupted)
 
@@ -120,13 +134,13 @@ def test_ctrl_c_ends_cleanly_and_the_next_start_goes_on(
         runs_dir=tmp_path,
         cache_dir=cache_dir,
         how=signal.SIGINT,
-        last=(EPOCHS,),
+        last=LAST,
     )
     assert stopped.returncode == 130
     assert "Traceback" not in stopped.stderr + stopped.stdout
     assert "goes on from the last checkpoint" in stopped.stderr + stopped.stdout
     tidy = "trainer.keep_last=false"
-    again = run(*STAGE, "-m", runs_dir=tmp_path, cache_dir=cache_dir, last=(EPOCHS, tidy))
+    again = run(*STAGE, "-m", runs_dir=tmp_path, cache_dir=cache_dir, last=(*LAST, tidy))
     assert again.returncode == 0, again.stderr
     assert_same(only_folder(tmp_path, "texture"), uninterrupted)
     assert not list(tmp_path.glob("texture/*/*last.ckpt*"))

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.errors import RelayError
-from stages.predictions import read_predictions, write_predictions
+from stages.predictions import predicted_classes, read_predictions, write_predictions
 
 CLASSES = ("CON", "GGO", "HCM")
+BEFORE = [np.array([0, 2], dtype=np.int16), np.array([1, 1], dtype=np.int16)]
 LOGITS = np.array([[0.1, -2.0, 3.5], [1e-8, 7.0, -0.0]], dtype=np.float32)
 
 
@@ -26,39 +27,57 @@ def written(path: Path, logits: Any = LOGITS, labels: Any = (2, 0), classes: Any
         labels=np.array(labels, dtype=np.int64),
         logits=logits,
         classes=classes,
+        before=BEFORE if len(labels) == 2 else (),
     )
     return path
 
 
 def test_predictions_are_one_row_per_sample(tmp_path: Path) -> None:
     table = pq.read_table(written(tmp_path / "predictions.parquet"))
-    assert table.schema.names == ["sample", "group", "label", "logit_CON", "logit_GGO", "logit_HCM"]
-    assert table.schema.types == [pa.string(), pa.string(), pa.int64(), *[pa.float32()] * 3]
+    assert table.schema.names == [
+        *("sample", "group", "label", "predicted_0", "predicted_1", "predicted_2"),
+        *("logit_CON", "logit_GGO", "logit_HCM"),
+    ]
+    strings, small, logits = [pa.string()] * 2, [pa.int16()] * 3, [pa.float32()] * 3
+    assert table.schema.types == [*strings, pa.int64(), *small, *logits]
     assert table["sample"].to_pylist() == ["p1/a.png", "p2/b.png"]
     assert table["group"].to_pylist() == ["p1", None]
     assert table["label"].to_pylist() == [2, 0]
+    epochs = [table[f"predicted_{epoch}"].to_pylist() for epoch in range(3)]
+    assert epochs == [[0, 2], [1, 1], [2, 1]]  # the last is the largest logit
     found = np.stack([table[f"logit_{name}"].to_numpy() for name in CLASSES], axis=1)
     np.testing.assert_array_equal(found, LOGITS)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     found = read_predictions(
-        written(tmp_path / "predictions.parquet"), classes=CLASSES, samples=True, groups=True
+        written(tmp_path / "predictions.parquet"), classes=CLASSES, samples=True, groups=True, by_epoch=True
     )
     assert (found.classes, found.samples, found.groups) == (CLASSES, ("p1/a.png", "p2/b.png"), ("p1", None))
     assert found.labels.tolist() == [2, 0] and found.labels.dtype == np.int64
     np.testing.assert_array_equal(found.logits, LOGITS)
     assert found.logits.dtype == np.float32
     assert found.predicted.tolist() == [2, 1]
+    assert found.by_epoch.tolist() == [[0, 1, 2], [2, 1, 1]]
+    assert found.by_epoch.dtype == np.int64
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(2, np.int16), (2**15, np.int16), (2**15 + 1, np.int32)])
+def test_a_predicted_class_is_a_small_integer(classes: int, kind: type) -> None:
+    logits = np.zeros((3, classes), dtype=np.float32)
+    logits[0, -1] = logits[1, 1] = 1.0
+    found = predicted_classes(logits)
+    assert found.tolist() == [classes - 1, 1, 0]  # the first of equal ones
+    assert found.dtype == kind
 
 
 def test_a_class_may_be_named_like_anything(tmp_path: Path) -> None:
-    names = ("logit_", "sample", "a.b <c>")
+    names = ("logit_", "predicted_0", "a.b <c>")
     assert read_predictions(written(tmp_path / "p.parquet", classes=names)).classes == names
 
 
-@pytest.mark.parametrize("asked", [set(), {"samples"}, {"groups"}, {"samples", "groups"}])
-def test_names_are_not_read_unless_asked_for(
+@pytest.mark.parametrize("asked", [set(), {"samples"}, {"groups"}, {"by_epoch"}, {"samples", "groups"}])
+def test_names_and_epochs_are_not_read_unless_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: set[str]
 ) -> None:
     path, columns = written(tmp_path / "predictions.parquet"), []
@@ -66,7 +85,8 @@ def test_names_are_not_read_unless_asked_for(
     monkeypatch.setattr(
         pq.ParquetFile, "read", lambda file, names, **rest: columns.extend(names) or read(file, names, **rest)
     )
-    found = read_predictions(path, samples="samples" in asked, groups="groups" in asked)
+    found = read_predictions(path, **dict.fromkeys(asked, True))
+    assert ("predicted_0" in columns, bool(found.by_epoch.size)) == ("by_epoch" in asked,) * 2
     assert ("sample" in columns, "group" in columns) == ("samples" in asked, "groups" in asked)
     assert (bool(found.samples), bool(found.groups)) == ("samples" in asked, "groups" in asked)
     assert {"label", "logit_CON"} <= set(columns)
@@ -87,15 +107,23 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another format": (lambda path: path.write_text("sample,label\na,0\n"), ""),
     "no label": (_changed(lambda table: table.drop_columns(["label"])), "no column 'label'"),
     "no sample": (_changed(lambda table: table.drop_columns(["sample"])), "no column 'sample'"),
+    "no epoch": (_changed(lambda table: table.drop_columns(["predicted_1"])), "no column 'predicted_1'"),
+    "no epochs": (
+        _changed(lambda table: table.drop_columns([f"predicted_{epoch}" for epoch in range(3)])),
+        "no column 'predicted_0'",
+    ),
+    "prediction too large": (_replaced("predicted_1", [3, 0]), "predictions without a column of logits"),
+    "prediction below 0": (_replaced("predicted_0", [0, -1]), "predictions without a column of logits"),
+    "prediction missing": (_replaced("predicted_0", [0, None]), "prediction or logit is missing"),
     "no logits": (_changed(lambda table: table.select(["sample", "group", "label"])), ""),
     "another class": (_changed(lambda table: table.drop_columns(["logit_GGO"])), "not those of the record"),
     "no images": (_changed(lambda table: table.slice(0, 0)), "there are no images"),
     "label too large": (_replaced("label", [3, 0]), "labels without a column of logits"),
     "label below 0": (_replaced("label", [-1, 0]), "labels without a column of logits"),
-    "label missing": (_replaced("label", [None, 0]), "a label or logit is missing"),
+    "label missing": (_replaced("label", [None, 0]), "a label, prediction or logit is missing"),
     "label of another type": (_replaced("label", ["CON", "HCM"]), ""),
     "label not whole": (_replaced("label", [0.5, 1.0]), ""),
-    "logit missing": (_replaced("logit_GGO", [None, 0.5]), "a label or logit is missing"),
+    "logit missing": (_replaced("logit_GGO", [None, 0.5]), "prediction or logit is missing"),
     "logit not a number": (_replaced("logit_GGO", [float("nan"), 0.5]), "not finite"),
     "logit infinite": (_replaced("logit_GGO", [float("inf"), 0.5]), "not finite"),
     "logit of another type": (_replaced("logit_GGO", ["high", "low"]), ""),
@@ -111,7 +139,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_fault_and_what_to_do(
     damage, said = FAULTS[fault]
     damage(path)
     with pytest.raises(RelayError, match=r"run/predictions\.parquet cannot be read: ") as refusal:
-        read_predictions(path, classes=CLASSES, samples=True)
+        read_predictions(path, classes=CLASSES, samples=True, by_epoch=True)
     assert said in str(refusal.value)
     assert str(refusal.value).endswith("Remove its folder and train the run again, or leave it out.")
     assert "p1" not in str(refusal.value)
