@@ -77,6 +77,12 @@ class Source:
         needed=("manifest",),
         role=execution,
     )
+    groups: Path | None = _of(
+        "a CSV file (`path,group`) that says which images show one patient or object, relative to `root` "
+        "unless absolute; null: each image is a group of its own.",
+        taken=("folder",),
+        role=execution,
+    )
     val_fraction: Annotated[Number, Gt(0), Lt(1)] | None = _of(
         "share of each class for evaluation, drawn by group; only where no image is kept for it.",
         taken=("folder", "manifest"),

@@ -9,6 +9,7 @@ from datamodules.domain import SideName
 from datamodules.files.access import is_readable
 from datamodules.files.names import IMAGE_SUFFIXES, first_and_more
 from datamodules.listing.digest import files_digest
+from datamodules.listing.groups import with_groups
 from datamodules.listing.listing import FileListing, ImageFile
 from datamodules.rounding import share
 from stages.errors import RelayError
@@ -66,6 +67,8 @@ def checked_listing(
     ordered = tuple(sorted(files, key=lambda file: file.path))
     if not ordered:
         raise RelayError(f"{root}: no images found; known suffixes are {' '.join(IMAGE_SUFFIXES)}.")
+    if source.groups is not None:
+        ordered = with_groups(root, source.groups, ordered)
     if len(classes) < 2:
         raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
     count = Counter(file.side for file in ordered)

@@ -20,8 +20,8 @@ def list_folder(source: Source) -> FileListing:
     """List the images of a folder source.
 
     Class folders may hold folders; files of unknown suffix and names that start with a dot are ignored.
-    Symbolic links are followed, but never back into a folder that contains them. Each image is its own group:
-    folders do not say which images show the same patient or object, a manifest does.
+    Symbolic links are followed, but never back into a folder that contains them. Folders do not say which
+    images show the same patient or object: each image is its own group, unless the source's `groups` says it.
 
     Raises:
         RelayError: The root is missing or has no class folders, a folder train is missing, a class is empty,

@@ -1,21 +1,21 @@
 """Lists the images that a manifest names (CSV with the columns path, class, group, split)."""
 
-import csv
 import os
 import posixpath
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from datamodules.domain import SideName
 from datamodules.files.access import existing_root
-from datamodules.files.names import first_and_more, is_image, normalised
+from datamodules.files.names import first_and_more, is_image
+from datamodules.files.table import read_rows
 from datamodules.listing.check import check_files, checked_listing
 from datamodules.listing.listing import FileListing, ImageFile
 from stages.errors import RelayError
 from stages.source import Source
 
-_COLUMNS = ("path", "class", "group", "split")
+_NEEDED = ("path", "class", "group")
 _SIDE_OF: dict[str, SideName] = {"train": "train", "val": "val", "eval": "val", "test": "test"}
 
 
@@ -31,9 +31,10 @@ class _Row:
 def list_manifest(source: Source) -> FileListing:
     """List the images of a manifest source.
 
-    Columns other than path, class, group and split are ignored. The split is `train`, `val` (or `eval`), the
-    evaluation side, or `test`, which stays locked. Without evaluation images they are drawn from those of
-    `train`, see `datamodules.division`. Paths are relative to the root.
+    Columns other than path, class, group and split are ignored; without split, every image is of `train`.
+    The split is `train`, `val` (or `eval`), the evaluation side, or `test`, which stays locked. Without
+    evaluation images they are drawn from those of `train`, see `datamodules.division`. Paths are relative to
+    the root.
 
     Raises:
         RelayError: The manifest is missing or not a CSV, lacks a column or a value, has an unknown split, a
@@ -88,38 +89,21 @@ def _find_file(root: str, path: str) -> tuple[str, os.stat_result] | None:
 
 
 def _rows(manifest: str) -> Iterator[_Row]:
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
-        with open(manifest, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if absent:
-                raise RelayError(
-                    f"{manifest}: the column {', '.join(absent)} is missing; "
-                    f"the first line must name {','.join(_COLUMNS)}, other columns are ignored."
-                )
-            for record in reader:
-                yield _row(manifest, reader.line_num, record)
-    except OSError as error:
-        raise RelayError(
-            f"manifest {manifest} cannot be read: {error.strerror}; set the source's `manifest`."
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RelayError(f"{manifest} is not a CSV file in UTF-8: {error}; export it again.") from error
+    for line, values in read_rows(manifest, _NEEDED, ("split",), what=f"manifest {manifest}"):
+        yield _row(f"{manifest}, line {line}", line, values)
 
 
-def _row(manifest: str, line: int, record: dict[str, str | None]) -> _Row:
-    where = f"{manifest}, line {line}"
-    values = {name: normalised((record[name] or "").strip()) for name in _COLUMNS}
+def _row(where: str, line: int, values: Mapping[str, str]) -> _Row:
     for name, value in values.items():
         if not value:
             hint = "; without patients or objects, repeat the path" if name == "group" else ""
             raise RelayError(f"{where}: {name} is empty; fill it{hint}.")
-    if values["split"] not in _SIDE_OF:
-        raise RelayError(f"{where}: split is {values['split']!r}; use train, val (or eval), or test.")
+    split = values.get("split", "train")
+    if split not in _SIDE_OF:
+        raise RelayError(f"{where}: split is {split!r}; use train, val (or eval), or test.")
     path = posixpath.normpath(values["path"])
     if posixpath.isabs(path) or path.startswith("../"):
         raise RelayError(f"{where}: {values['path']} is not below the root; give paths relative to it.")
     if not is_image(path):
         raise RelayError(f"{where}: {path} has no suffix of a known image format; convert it to PNG or TIFF.")
-    return _Row(line, path, values["class"], values["group"], _SIDE_OF[values["split"]])
+    return _Row(line, path, values["class"], values["group"], _SIDE_OF[split])

@@ -87,11 +87,13 @@ GOLDEN = {
         stage.domain
         stage.source.root
         stage.source.manifest
+        stage.source.groups
         process.chain
         process.transfer
         process.between
         data.domains.*.root
         data.domains.*.manifest
+        data.domains.*.groups
         data.memory_limit_gb
         data.workers
         trainer.accelerator
@@ -309,4 +311,4 @@ def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
 
 def test_every_source_key_was_tried() -> None:
     tried = {"classes", "train_images", "val_images", "size", "seed", "generator", "window", *FILES}
-    assert {field.name for field in fields(Source)} == tried | {"kind", "root", "manifest"}
+    assert {field.name for field in fields(Source)} == tried | {"kind", "root", "manifest", "groups"}

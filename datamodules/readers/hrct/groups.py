@@ -1,8 +1,6 @@
 """Which patient a series shows: by its tag, its folder, or a file of the user's."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from datamodules.readers.hrct.series import Series
 from stages.errors import RelayError
@@ -69,30 +67,3 @@ def notes_on_groups(series: Sequence[Series], groups: Mapping[str, str]) -> list
     if unnamed:
         notes.append(f"{unnamed} series are not in the file of groups and keep the groups that they have.")
     return notes
-
-
-def read_groups(location: Path | None) -> dict[str, str]:
-    """Path of a slice or folder -> group, from a CSV file with the columns path and group; none for None.
-
-    Raises:
-        RelayError: The file cannot be read, has no rows, or gives a path no group or two.
-    """
-    if location is None:
-        return {}
-    try:
-        with open(location, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise RelayError("groups names a file that cannot be read; set it to a CSV file.") from None
-    if not rows:
-        raise RelayError(
-            "groups names a file without rows; write the columns path and group, one row per path."
-        )
-    groups: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
-        path, group = row.get("path"), row.get("group")
-        if not path or not group:
-            raise RelayError(f"the file that groups names has no path or no group in line {line}.")
-        if groups.setdefault(path.strip(), group.strip()) != group.strip():
-            raise RelayError(f"the file that groups names gives the path of line {line} two groups.")
-    return groups

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datamodules.faults import Faults, OnError
+from datamodules.files.groups import read_groups
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import compare_with_paper
-from datamodules.readers.hrct.groups import group_of, notes_on_groups, patient_tags, read_groups
+from datamodules.readers.hrct.groups import group_of, notes_on_groups, patient_tags
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile, find_slice_folders
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.regions import Drawn, find_regions
@@ -50,7 +51,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             "source has no slices; expected PATIENT/... with DICOM files or image slices, or Imgs and GT."
         )
     class_map = options.plain_class_map()
-    groups = read_groups(options.groups)
+    groups = {} if options.groups is None else read_groups(options.groups)
     series, passed_over = _series(folders, options, class_map, faults)
     grouped = list(_grouped(series, groups, faults))
     notes = [*notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]

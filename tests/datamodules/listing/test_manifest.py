@@ -99,7 +99,7 @@ def test_unreadable_manifests(tmp_path: Path) -> None:
     with pytest.raises(RelayError, match="no rows below the header"):
         list_manifest(csv_source(tmp_path))
     (tmp_path / "manifest.csv").write_text("")
-    with pytest.raises(RelayError, match="column path, class, group, split is missing"):
+    with pytest.raises(RelayError, match="column path, class, group is missing"):
         list_manifest(csv_source(tmp_path))
     (tmp_path / "manifest.csv").write_bytes(b"path,class,group,split\n\xff\xfe")
     with pytest.raises(RelayError, match="not a CSV file in UTF-8"):

@@ -63,7 +63,9 @@ def test_a_file_of_groups_may_name_any_slice_but_not_two_patients(tmp_path: Path
 def test_a_file_of_groups_without_rows_is_refused(tmp_path: Path, content: str) -> None:
     pairs(tmp_path / "in")
     (tmp_path / "who.csv").write_text(content)
-    with pytest.raises(RelayError, match="groups names a file without rows"):
+    with pytest.raises(
+        RelayError, match=r"the file that groups names(: the column path, group is missing| has no rows)"
+    ):
         read(tmp_path / "in", replace(SMALL, labels={1: "GGO"}, groups=tmp_path / "who.csv"))
 
 

@@ -274,7 +274,7 @@ WRONG: dict[str, tuple[Break, HrctOptions, str]] = {
     "a file of groups that is not there": (
         pairs,
         replace(PAIRS, groups=Path("gone.csv")),
-        "groups names a file",
+        "the file that groups names cannot be read: No such file",
     ),
     "only labels that are left out": (
         med_gift,
