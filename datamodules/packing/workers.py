@@ -1,5 +1,6 @@
 """Reads the units of a survey in worker processes, and takes up what an earlier start has read."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -83,6 +84,4 @@ def _begin_worker() -> None:
     """Ctrl-C, which a terminal sends to workers too, ends them without a word; they share the cores."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of torch, which few readers load
