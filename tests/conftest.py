@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # and no processes that load torch to compile two kernels
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # Two test processes and the many programs that they start would each compile every source anew.

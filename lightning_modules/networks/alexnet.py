@@ -147,7 +147,7 @@ def _normalisation(kind: Normalisation) -> nn.Module:
 
 def _empty(layer: _Layer) -> _Layer:
     """The layer on the default device with memory but no values: torch's own initialisation is never used."""
-    # get_default_device does not see `with torch.device(...)` before torch 2.8
+    # get_default_device does not see `with torch.device` in torch 2.7
     return layer.to_empty(device=torch.empty(0).device)
 
 

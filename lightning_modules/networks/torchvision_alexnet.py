@@ -80,9 +80,7 @@ class TorchvisionAlexNet(_AlexNet):  # type: ignore[misc]
             raise RelayError(f"AlexNet: {num_classes} classes; there is at least 1.")
         if not 0.0 <= dropout <= 1.0:
             raise RelayError(f"AlexNet: dropout is {dropout}; give a probability from 0 to 1.")
-        device = torch.empty(
-            0
-        ).device  # get_default_device does not see `with torch.device(...)` in torch 2.7
+        device = torch.empty(0).device  # get_default_device does not see `with torch.device` in torch 2.7
         with torch.device("meta"):  # torchvision's own initialisation is never used
             super().__init__(num_classes=num_classes, dropout=dropout)
         self.avgpool = AdaptiveAveragePool2d(6)  # the same function, with a gradient that is reproducible

@@ -174,7 +174,7 @@ def _write_lungs(root: Path) -> None:
     lines = ["path,class,group,split"]
     generator = np.random.default_rng(1)
     place = np.arange(NATIVE)
-    for split, count in (("train", 8), ("test", 5)):
+    for split, count in (("train", 8), ("val", 5)):
         for label, name in enumerate(CLASSES):
             for number in range(count):
                 wave = np.sin(2 * np.pi * (3 * label + 2) * place / NATIVE + number)

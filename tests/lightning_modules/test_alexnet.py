@@ -251,7 +251,8 @@ def test_layers_without_a_scheme_are_refused():
 
 
 @pytest.mark.slow
-def test_two_runs_from_one_seed_end_with_the_same_bits(network):
+def test_two_runs_from_one_seed_end_with_the_same_bits():
+    network = build_network("alexnet", num_classes=10, width=0.5, seed=3)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

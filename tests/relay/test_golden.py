@@ -74,7 +74,8 @@ def train(folder: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def versions() -> dict[str, str]:
-    return {name: version(name) for name in PINNED}
+    """Without the build, as +cpu, which the lock leaves to the machine."""
+    return {name: version(name).partition("+")[0] for name in PINNED}
 
 
 def processors_maker() -> str:
