@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from callbacks.checkpoint import save_whole
 from callbacks.history import History, Row
 from stages.job import Job
-from stages.machine.atomic import write_text
+from stages.machine.atomic import write_bytes, write_text
 from stages.metrics import METRICS
 from stages.plateau import Plateau, find_plateau, representative_value
 from stages.predictions import write_predictions
@@ -46,12 +48,15 @@ class FinishedModule(Protocol):
 
 
 class EvaluationSet(Protocol):
-    """Names of the N images of the evaluation set, and of their patients or objects."""
+    """Names of the N evaluation images, of their patients or objects, and what the baseline predicts."""
 
     @property
     def val_samples(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def val_groups(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def val_histogram(self) -> npt.NDArray[np.int64] | None: ...  # noqa: D102
+    def sample_sheet(self) -> bytes: ...  # noqa: D102
 
 
 def write_results(
@@ -63,7 +68,7 @@ def write_results(
     images: DataRecord,
     environment: OriginRecord,
 ) -> Record:
-    """Write `model.ckpt`, `predictions.parquet` and `record.json`, in this order.
+    """Write `model.ckpt`, `predictions.parquet`, `samples.jpg` and `record.json`, in this order.
 
     Args:
         job: the stage run, its folder locked.
@@ -86,7 +91,9 @@ def write_results(
         logits=module.predictions.logits.numpy(),
         classes=images.classes,
         before=[predicted.numpy() for predicted in history.predicted][:-1],
+        histogram=evaluated.val_histogram,
     )
+    write_bytes(folder.sample_sheet, evaluated.sample_sheet())
     plateau = find_plateau(history.losses, job.recipe.plateau)
     record = Record(
         schema_version=RECORD_SCHEMA,

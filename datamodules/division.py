@@ -4,14 +4,13 @@ The one place where a loaded domain is divided. What the source itself says of a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.domain import SIDES, Domain, Side, StoredImages
 from datamodules.files.names import first_and_more
-from datamodules.loading.histogram import baseline
 from datamodules.rounding import share
 from datamodules.splits import split_by_group
 from stages.errors import RelayError
@@ -56,7 +55,7 @@ def divide(domain: Domain, source: Source, *, test_fraction: float | None = None
         sides[rest[drawn]] = "val"
         _check_classes(domain, labels, sides, np.unique(labels), f"val_fraction={source.val_fraction:g}")
     train, val, test = (_gathered(pool, np.flatnonzero(sides == name)) for name in SIDES)
-    return replace(domain.with_sides(train, val, test), histogram_accuracy=baseline(train, val))
+    return domain.with_sides(train, val, test)
 
 
 def _test_set(

@@ -73,8 +73,6 @@ class Domain:
         test: Test side, empty in most domains. It is not trained on, not chosen by, and not shown: a run
             predicts it once, at its end.
         digest: The data's identity; empty for a domain fresh from a generator.
-        histogram_accuracy: Accuracy on the evaluation side of a linear classifier on grey-level histograms,
-            which shows what the classes give away without any structure; None where it is not known.
         crossing_groups: Groups on both sides, where the person who made the set allowed them.
         crossing_pictures: Pictures, equal or nearly so, on both sides; likewise.
     """
@@ -85,7 +83,6 @@ class Domain:
     test: Side = NO_IMAGES
     _: KW_ONLY
     digest: str = ""
-    histogram_accuracy: float | None = None
     crossing_groups: int = 0
     crossing_pictures: int = 0
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from datamodules.batches.statistics import channel_statistics
 from datamodules.division import divide
 from datamodules.domain import Domain
@@ -109,6 +111,7 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
 
 def data_record(domain: Domain, data: "StageData") -> DataRecord:
     """What the record says of a stage run's images."""
+    histogram = data.val_histogram
     return DataRecord(
         digest=domain.digest,
         classes=list(data.classes),
@@ -118,7 +121,9 @@ def data_record(domain: Domain, data: "StageData") -> DataRecord:
         val_groups=len(set(data.val_groups)),
         test_counts=list(data.test_counts) if data.test_images else None,
         test_groups=len(set(data.test_groups)) if data.test_images else None,
-        histogram_accuracy=domain.histogram_accuracy,
+        train_class_groups=list(data.train_class_groups),
+        val_class_groups=list(data.val_class_groups),
+        histogram_accuracy=None if histogram is None else float(np.mean(histogram == domain.val.labels)),
         crossing_groups=domain.crossing_groups,
         crossing_pictures=domain.crossing_pictures,
     )

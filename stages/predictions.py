@@ -3,7 +3,8 @@
 One row per image. Columns: `sample` and `group` (names of the image and of its patient or object), `label`
 (int64, position of its class), `predicted_K` for each epoch K = 0, 1, ... of the plateau, in their order
 (int16, or int32 for more classes: position of the class with the largest logit), and `logit_CLASS` (float32)
-for each class, after the last epoch.
+for each class, after the last epoch; and `histogram` (int64, the class that the baseline gives the image: a
+linear classifier on grey-level histograms, trained on the run's training images; absent where these stream).
 """
 
 import io
@@ -20,7 +21,14 @@ import pyarrow.parquet as pq
 from stages.errors import RelayError
 from stages.machine.atomic import write_bytes
 
-SAMPLE, GROUP, LABEL, PREDICTED, LOGIT = "sample", "group", "label", "predicted_", "logit_"
+SAMPLE, GROUP, LABEL, PREDICTED, LOGIT, HISTOGRAM = (
+    "sample",
+    "group",
+    "label",
+    "predicted_",
+    "logit_",
+    "histogram",
+)
 
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -37,6 +45,7 @@ class Predictions:
         groups: N names of patients or objects, None for an image without one; empty unless asked for.
         by_epoch: int64, shape (N, epochs), the class with the largest logit in each epoch of the plateau;
             the last is `predicted`. Of shape (0, 0) unless asked for.
+        histogram: the baseline's class of each image, int64, shape (N,); None unless asked for and there.
     """
 
     classes: tuple[str, ...]
@@ -45,6 +54,7 @@ class Predictions:
     samples: tuple[str, ...] = ()
     groups: tuple[str | None, ...] = ()
     by_epoch: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    histogram: npt.NDArray[np.int64] | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -74,6 +84,7 @@ def write_predictions(
     logits: npt.NDArray[np.float32],
     classes: Sequence[str],
     before: Sequence[Integers] = (),
+    histogram: npt.NDArray[np.int64] | None = None,
 ) -> None:
     """Write the file, whole or not at all.
 
@@ -85,6 +96,7 @@ def write_predictions(
         logits: shape (N, C), after the last epoch.
         classes: C names.
         before: `predicted_classes` of the plateau's other epochs, in their order; each of shape (N,).
+        histogram: the baseline's class of each image, shape (N,), or None.
     """
     columns: dict[str, pa.Array] = {
         SAMPLE: pa.array(list(samples), pa.string()),
@@ -95,6 +107,8 @@ def write_predictions(
         columns[f"{PREDICTED}{epoch}"] = pa.array(predicted)
     for position, name in enumerate(classes):
         columns[LOGIT + name] = pa.array(logits[:, position], pa.float32())
+    if histogram is not None:
+        columns[HISTOGRAM] = pa.array(histogram, pa.int64())
     content = io.BytesIO()
     pq.write_table(pa.table(columns), content)
     write_bytes(path, content.getvalue())
@@ -107,6 +121,7 @@ def read_predictions(
     samples: bool = False,
     groups: bool = False,
     by_epoch: bool = False,
+    histogram: bool = False,
 ) -> Predictions:
     """Read the file. Names, which may say who a patient is, are not read unless asked for.
 
@@ -116,6 +131,7 @@ def read_predictions(
         samples: whether the images' names are needed.
         groups: whether the names of their patients or objects are.
         by_epoch: whether the predictions of each epoch of the plateau are.
+        histogram: whether the baseline's classes are.
 
     Raises:
         RelayError: if the file is missing or damaged, lacks a column, or holds values that cannot be; names
@@ -133,7 +149,8 @@ def read_predictions(
             missing = [name for name in (LABEL, *names, *of_epoch) if name not in found]
             if missing:
                 raise ValueError(f"it has no column {missing[0]!r}")
-            table = file.read([LABEL, *names, *of_epoch, *of_class], use_threads=False)
+            baseline = [HISTOGRAM] if histogram and HISTOGRAM in found else []
+            table = file.read([LABEL, *names, *of_epoch, *of_class, *baseline], use_threads=False)
         predictions = Predictions(
             classes=tuple(name.removeprefix(LOGIT) for name in of_class),
             labels=_numbers(table, [LABEL], pa.int64())[:, 0],
@@ -141,6 +158,7 @@ def read_predictions(
             samples=tuple(table.column(SAMPLE).to_pylist()) if samples else (),
             groups=tuple(table.column(GROUP).to_pylist()) if groups else (),
             by_epoch=_numbers(table, of_epoch, pa.int64()) if by_epoch else np.empty((0, 0), np.int64),
+            histogram=_numbers(table, baseline, pa.int64())[:, 0] if baseline else None,
         )
         _check(predictions, classes)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

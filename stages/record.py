@@ -58,7 +58,9 @@ class DataRecord(_Part):
     Of a test set its counts alone are here, None without one.
 
     `crossing_groups` and `crossing_pictures`: how many groups, and pictures (equal or nearly so), stand on
-    both sides of the split, as whoever prepared the set allowed.
+    both sides of the split, as whoever prepared the set allowed. `train_class_groups`, `val_class_groups`:
+    groups with an image of each class. `histogram_accuracy`: of a linear classifier on grey-level histograms,
+    trained on the run's training images; None where images stream.
     """
 
     digest: str
@@ -69,6 +71,8 @@ class DataRecord(_Part):
     val_groups: int
     test_counts: list[int] | None
     test_groups: int | None
+    train_class_groups: list[int] | None = None
+    val_class_groups: list[int] | None = None
     histogram_accuracy: float | None
     crossing_groups: int
     crossing_pictures: int

@@ -32,6 +32,7 @@ class RunFolder:
         self.weights = path / "model.ckpt"
         self.history = path / "history.csv"
         self.predictions = path / "predictions.parquet"
+        self.sample_sheet = path / "samples.jpg"
         self.record = path / "record.json"
         self.failure = path / "failure.txt"
 

@@ -235,7 +235,7 @@ def _baseline_caveats(
     comparison: pd.DataFrame, details: RunDetails, labels: Mapping[str, str]
 ) -> list[Caveat]:
     """Processes that are not better than a linear classifier on grey-level histograms."""
-    baseline = details.histogram_accuracy
+    baseline = details.baseline.get(1.0)
     if baseline is None:
         return []
     means, metric = ranking(comparison), metric_of(PRIMARY)

@@ -28,6 +28,12 @@ _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
 
+BASELINE_METRIC = "accuracy"
+"""The metric that the baseline, a linear classifier on grey-level histograms, has."""
+
+BASELINE_LABEL = "grey-level histograms"
+BASELINE_LINE: dict[str, Any] = {"color": "black", "lw": 1.1, "ls": (0, (4, 2))}
+
 LineStyle = str | tuple[int, tuple[int, ...]]
 
 _STYLE: dict[Any, Any] = {
@@ -151,6 +157,12 @@ def show_image(axes: Axes, image: npt.NDArray[Any]) -> None:
 def ratio_label(ratio: float) -> str:
     """A data ratio in percent."""
     return f"{100 * ratio:g}%"
+
+
+def baseline_caption(drawn: bool) -> str:
+    """What a caption says of the baseline's line, with a space before it; nothing where none is drawn."""
+    said = " The black dashed line is a linear classifier on the grey-level histograms of the same images."
+    return said if drawn else ""
 
 
 def legend_above(figure: Figure, axes: Axes, columns: int) -> None:

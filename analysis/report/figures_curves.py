@@ -9,10 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.report.figures import (
+    BASELINE_LINE,
+    BASELINE_METRIC,
     PAGE_WIDTH,
     LineStyle,
     Picture,
     ProcessStyle,
+    baseline_caption,
     house_style,
     new_figure,
     ratio_label,
@@ -39,8 +42,19 @@ _RATIO_LINES: tuple[LineStyle, ...] = (
 )
 
 
-def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str, ProcessStyle]) -> Picture:
-    """Metrics against epochs: one row of panels per process, one line per data ratio (paper, Figure 7)."""
+def learning_curves(
+    curves: Mapping[Cell, Sequence[Curve]],
+    styles: Mapping[str, ProcessStyle],
+    baseline: Mapping[float, float],
+) -> Picture:
+    """Metrics against epochs: one row of panels per process, one line per data ratio (paper, Figure 7).
+
+    Args:
+        curves: of the runs.
+        styles: of the processes, in order.
+        baseline: accuracy of a linear classifier on grey-level histograms by data ratio; that of the largest
+            ratio is drawn.
+    """
     metrics = _metrics(run for runs in curves.values() for run in runs)
     names = [name for name in styles if any(process == name for process, _ in curves)]
     ratios = sorted({ratio for _, ratio in curves})
@@ -62,6 +76,8 @@ def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str,
                     axes.fill_between(
                         epochs, mean - spread, mean + spread, color=colours[index], alpha=0.16, lw=0
                     )
+            for axes, metric in zip(row, metrics, strict=True):
+                _baseline(axes, metric, baseline.get(ratios[-1]))
             row[0].set_ylabel(wrapped(styles[name].label, 16))
         for axes, metric in zip(panels[0], metrics, strict=True):
             axes.set_title(metric.heading)
@@ -73,15 +89,26 @@ def learning_curves(curves: Mapping[Cell, Sequence[Curve]], styles: Mapping[str,
             "figure7",
             "Learning curves by amount of training data (Figure 7)",
             "Mean over seeds on the evaluation set after each epoch, with a band of one standard deviation "
-            "on either side. A line ends where fewer than half of its runs were still training.",
+            "on either side. A line ends where fewer than half of its runs were still training."
+            + baseline_caption(ratios[-1] in baseline)
+            + (f" It is trained on {ratio_label(ratios[-1])}." if ratios[-1] in baseline else ""),
             f"Line plots of {titles_in('robustness')} against epochs for {len(names)} processes (rows) and "
             f"{len(ratios)} amounts of training data (lines). The values behind the final levels are in the "
             "table for each amount of training data.",
         )
 
 
-def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: ProcessStyle) -> Picture:
-    """Metrics of each run of a process: one row per metric, one column per data ratio."""
+def run_curves(
+    curves: Mapping[Cell, Sequence[Curve]], name: str, style: ProcessStyle, baseline: Mapping[float, float]
+) -> Picture:
+    """Metrics of each run of a process: one row per metric, one column per data ratio.
+
+    Args:
+        curves: of the runs.
+        name: of the process.
+        style: its style.
+        baseline: accuracy of a linear classifier on grey-level histograms by data ratio, where known.
+    """
     metrics = _metrics(run for (process, _), runs in curves.items() if process == name for run in runs)
     everything = sorted(ratio for process, ratio in curves if process == name)
     chosen = np.linspace(0, len(everything) - 1, min(len(everything), _MOST_RATIOS)).round().astype(int)
@@ -101,6 +128,7 @@ def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: Process
                     _lines(axes, runs, metric, style)
                 else:
                     _band(axes, runs, metric, style)
+                _baseline(axes, metric, baseline.get(ratio))
             panels[0, column].set_title(f"{ratio_label(ratio)}, {counted(len(runs), 'run')}")
             whole_epochs(panels[-1, column])
         for axes, metric in zip(panels[:, 0], metrics, strict=True):
@@ -116,7 +144,8 @@ def run_curves(curves: Mapping[Cell, Sequence[Curve]], name: str, style: Process
                 if lines <= MOST_LINES
                 else "Median of the runs, with a band from the lowest to the highest."
             )
-            + (f" {shown} of {total} amounts of training data are drawn." if shown < total else ""),
+            + (f" {shown} of {total} amounts of training data are drawn." if shown < total else "")
+            + baseline_caption(any(ratio in baseline for ratio in ratios)),
             f"Line plots of {titles_in('robustness')} against epochs for {style.label} at "
             f"{', '.join(map(ratio_label, ratios))} of the training images. The table of runs lists each.",
         )
@@ -126,6 +155,11 @@ def _metrics(runs: Iterable[Curve]) -> list[Metric]:
     """The metrics to draw that some run has."""
     there = {metric for run in runs for metric in run.values}
     return [metric for metric in shown_in("robustness") if metric.name in there]
+
+
+def _baseline(axes: Axes, metric: Metric, level: float | None) -> None:
+    if level is not None and metric.name == BASELINE_METRIC:
+        axes.axhline(metric.scale * level, **BASELINE_LINE)
 
 
 def _lines(axes: Axes, runs: Sequence[Curve], metric: Metric, style: ProcessStyle) -> None:

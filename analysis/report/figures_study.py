@@ -8,9 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.report.figures import (
+    BASELINE_LABEL,
+    BASELINE_LINE,
+    BASELINE_METRIC,
     PAGE_WIDTH,
     Picture,
     ProcessStyle,
+    baseline_caption,
     house_style,
     legend_above,
     new_figure,
@@ -22,7 +26,10 @@ from stages.metrics import PRIMARY, Metric, metric_of, shown_in, titles_in
 
 
 def performance_points(
-    runs: pd.DataFrame, table: pd.DataFrame, styles: Mapping[str, ProcessStyle]
+    runs: pd.DataFrame,
+    table: pd.DataFrame,
+    styles: Mapping[str, ProcessStyle],
+    baseline: float | None = None,
 ) -> Picture:
     """The primary metric of each process with all training data: one point per seed, mean and interval.
 
@@ -30,6 +37,7 @@ def performance_points(
         runs: the study's runs.
         table: of `analysis.statistics.comparison.compare`.
         styles: of the processes, in order.
+        baseline: accuracy of a linear classifier on grey-level histograms, if known.
     """
     metric = metric_of(PRIMARY)
     rows = table[table["metric"] == metric.name].set_index("process")
@@ -62,12 +70,15 @@ def performance_points(
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlabel(metric.heading)
         axes.grid(axis="y", visible=False)
+        if baseline is not None:
+            axes.axvline(metric.scale * baseline, label=BASELINE_LABEL, **BASELINE_LINE)
+            legend_above(figure, axes, 1)
         return save(
             figure,
             metric.name,
             f"{metric.capitalised} with all training data",
             "Each point is one seed; the black line is the mean over seeds with its 95% t interval (none "
-            "with one seed). The axis does not start at zero.",
+            "with one seed). The axis does not start at zero." + baseline_caption(baseline is not None),
             "Dot plot. " + _sentence(rows, styles, metric),
         )
 
@@ -75,7 +86,7 @@ def performance_points(
 def ratio_bars(
     table: pd.DataFrame,
     styles: Mapping[str, ProcessStyle],
-    baseline: float | None,
+    baseline: Mapping[float, float],
     unreached: set[Cell],
 ) -> Picture:
     """Metrics at each data ratio, one panel per metric and one bar per process (paper, Figure 6).
@@ -83,7 +94,7 @@ def ratio_bars(
     Args:
         table: process, data_ratio, metric, mean, ci_low, ci_high.
         styles: of the processes, in order.
-        baseline: accuracy of a linear classifier on grey-level histograms, if known.
+        baseline: accuracy of a linear classifier on grey-level histograms by data ratio, where known.
         unreached: cells in which a run did not reach its plateau; their bars get an asterisk.
     """
     ratios = sorted(table["data_ratio"].unique())
@@ -99,9 +110,12 @@ def ratio_bars(
                 x = np.arange(len(ratios)) + (place - (len(styles) - 1) / 2) * width
                 marked = [(name, ratio) in unreached for ratio in ratios]
                 _bars(axes, x, rows[["mean", "ci_low", "ci_high"]] * metric.scale, width, style, marked)
-            if baseline is not None and metric.name == PRIMARY:
-                level = metric.scale * baseline
-                axes.axhline(level, color="black", lw=1, ls=(0, (4, 2)), label="histograms only")
+            if metric.name == BASELINE_METRIC:
+                for place, ratio in enumerate(ratios):
+                    if ratio in baseline:
+                        level = metric.scale * baseline[ratio]
+                        axes.plot([place - 0.46, place + 0.46], [level] * 2, **BASELINE_LINE, zorder=3)
+                axes.plot([], [], label=BASELINE_LABEL if baseline else None, **BASELINE_LINE)
             axes.set_ylabel(metric.heading)
             axes.set_ylim(bottom=0.0)
             axes.grid(axis="x", visible=False)
@@ -115,11 +129,7 @@ def ratio_bars(
             "Performance at each amount of training data (Figure 6)",
             "Means over seeds of the representative values; error bars are 95% t intervals over seeds."
             + (" * means that a run of this bar did not reach its plateau." if unreached else "")
-            + (
-                " The dashed line is a linear classifier on grey-level histograms of the same images."
-                if baseline is not None
-                else ""
-            ),
+            + baseline_caption(bool(baseline)),
             f"Grouped bars of {titles_in('robustness')} at {', '.join(map(ratio_label, ratios))} of the "
             f"training images. At {ratio_label(ratios[-1])}: "
             + _sentence(full.set_index("process"), styles, metric_of(PRIMARY)),

@@ -128,7 +128,7 @@ def curves(details: RunDetails, styles: Mapping[str, ProcessStyle]) -> Section:
     """Learning curves of every run."""
     with_curves = {process for process, _ in details.curves}
     pictures = [
-        figures_curves.run_curves(details.curves, name, style)
+        figures_curves.run_curves(details.curves, name, style, details.baseline)
         for name, style in styles.items()
         if name in with_curves
     ]

@@ -15,7 +15,9 @@ from analysis.report import (
     study_evaluation,
     study_tables,
 )
+from analysis.report.baseline_section import baseline_section
 from analysis.report.caveats import study_caveats
+from analysis.report.data_section import data_section
 from analysis.report.explained_sections import explained_sections
 from analysis.report.explained_study import load_explained
 from analysis.report.figures import ProcessStyle
@@ -72,7 +74,9 @@ def study_report(
         sentence = sentences.patients_sentence(comparison, bootstrap.differences, labels, bootstrap.groups)
         summary += [sentence] if sentence else []
     sections = [
-        _comparison(runs, comparison, pairs, labels, styles),
+        data_section(runs, sources, study.target),
+        _comparison(runs, comparison, pairs, labels, styles, details.baseline.get(1.0)),
+        baseline_section(runs, labels),
         study_evaluation.patients(details, of_classes, bootstrap, labels, styles),
         _robustness(runs, details, labels, styles),
         study_evaluation.confusion(details, of_classes, labels, styles),
@@ -142,6 +146,7 @@ def _comparison(
     pairs: pd.DataFrame,
     labels: Labels,
     styles: Mapping[str, ProcessStyle],
+    baseline: float | None,
 ) -> Section:
     title = "Comparison with all training data"
     if comparison.empty:
@@ -156,7 +161,7 @@ def _comparison(
         "comparison",
         title,
         [] if several else ["There is only one process, so there is nothing to compare it with."],
-        pictures=[figures_study.performance_points(runs, comparison, styles)],
+        pictures=[figures_study.performance_points(runs, comparison, styles, baseline)],
         tables=tables,
         folded=folded,
         folded_title="Every metric",
@@ -170,9 +175,9 @@ def _robustness(
     unreached = _unreached(runs)
     lines = slopes(runs)
     several = runs["data_ratio"].nunique() > 1
-    pictures = [figures_study.ratio_bars(means, styles, details.histogram_accuracy, unreached)]
+    pictures = [figures_study.ratio_bars(means, styles, details.baseline, unreached)]
     if details.curves:
-        pictures.append(figures_curves.learning_curves(details.curves, styles))
+        pictures.append(figures_curves.learning_curves(details.curves, styles, details.baseline))
     tables, folded = [], [study_tables.ratio_table(means, labels, unreached)]
     if several:
         tables.append(study_tables.slope_table(lines, labels))

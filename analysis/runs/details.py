@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.runs.baseline import baseline_levels
 from stages.errors import RelayError
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
@@ -91,7 +92,7 @@ class RunDetails:
         crossing: how many groups, and pictures, are on both sides of the target's split.
         uncommitted: runs trained with changes that were not committed.
         finished: when each run ended, in ISO 8601.
-        histogram_accuracy: of a linear classifier on grey-level histograms; None if it was not computed.
+        baseline: accuracy of a linear classifier on grey-level histograms by data ratio, where it is known.
         without_history: folders whose history is missing or damaged.
         without_predictions: folders of runs with all training data whose predictions are missing or damaged.
     """
@@ -107,7 +108,7 @@ class RunDetails:
     crossing: tuple[int, int] = (0, 0)
     uncommitted: int = 0
     finished: list[str] = field(default_factory=list)
-    histogram_accuracy: float | None = None
+    baseline: dict[float, float] = field(default_factory=dict)
     without_history: list[str] = field(default_factory=list)
     without_predictions: list[str] = field(default_factory=list)
 
@@ -129,7 +130,7 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
     Raises:
         RelayError: if a record is damaged or contradicts itself.
     """
-    details = RunDetails()
+    details = RunDetails(baseline=baseline_levels(runs))
     for path in [] if sources is None else sources["folder"]:
         _add_origin(details, RunFolder(Path(path)).read_record().origin)
     for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
@@ -174,8 +175,6 @@ def _add_record(details: RunDetails, record: Record) -> None:
     details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
     # In a data set without patients, each image is its own group.
     details.groups_known |= data.val_groups < sum(data.val_counts)
-    if data.histogram_accuracy is not None and record.data_ratio == 1.0:
-        details.histogram_accuracy = data.histogram_accuracy
     details.finished.append(record.origin.finished)
     _add_origin(details, record.origin)
 

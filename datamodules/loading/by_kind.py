@@ -9,7 +9,6 @@ from datamodules.domain import Domain, Side
 from datamodules.listing import FileListing, Listing, PackedListing
 from datamodules.loading.cache import DomainCache
 from datamodules.loading.files import load_files
-from datamodules.loading.histogram import baseline
 from datamodules.loading.packed import load_packed
 from datamodules.pixels.window import Window, window_to_uint8
 from stages.source import Source
@@ -19,9 +18,9 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
     """Generate or decode a domain once, or find what an earlier run cached.
 
     Images that fit into the limit are decoded to uint8 and cached; a larger set is surveyed (headers only)
-    and streams from its files, where an image that cannot be decoded is found when it is read. For a packed
-    set the cache keeps what takes long to compute, not the pixels. Generated domains are always in memory.
-    Safe to call from several processes at once: one works, the others wait.
+    and streams from its files, where an image that cannot be decoded is found when it is read. A packed
+    set needs no cache. Generated domains are always in memory. Safe to call from several processes at once:
+    one works, the others wait.
 
     Args:
         listing: The source, from `datamodules.listing.list_source`.
@@ -33,7 +32,7 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
             more), or the cache cannot be written.
     """
     if isinstance(listing, PackedListing):
-        return load_packed(listing, Path(cache_dir), memory_limit_bytes)
+        return load_packed(listing, memory_limit_bytes)
     if isinstance(listing, FileListing):
         return load_files(listing, Path(cache_dir), memory_limit_bytes)
     cache = DomainCache(Path(cache_dir), listing.digest)
@@ -50,7 +49,7 @@ def _generate(source: Source) -> Domain:
         seed=source.seed,
     )
     train, val = (_as_bytes(side, source.window) for side in (domain.train, domain.val))
-    return Domain(domain.classes, train, val, histogram_accuracy=baseline(train, val))
+    return Domain(domain.classes, train, val)
 
 
 def _as_bytes(side: Side, window: Window | None) -> Side:

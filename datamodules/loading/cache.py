@@ -95,14 +95,12 @@ class DomainCache:
                 raise ValueError("it belongs to other data or another version")
             if meta["fingerprint"] != self._fingerprint:
                 raise ValueError("files changed since")
-            accuracy = meta["histogram_accuracy"]
             size = math.prod(meta["shape"]) * sum(len(meta[side]["labels"]) for side in SIDES)
             fits = self._memory_limit is None or size <= self._memory_limit
             stored = Domain(
                 tuple(meta["classes"]),
                 *(self._read_side(side, meta, fits=fits) for side in SIDES),
                 digest=self._digest,
-                histogram_accuracy=None if accuracy is None else float(accuracy),
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             return None, error
@@ -168,7 +166,6 @@ class DomainCache:
             "fingerprint": self._fingerprint,
             "classes": domain.classes,
             "shape": domain.shape,
-            "histogram_accuracy": domain.histogram_accuracy,
         }
         for name in SIDES:
             side = domain.side(name)

@@ -9,7 +9,6 @@ import numpy as np
 from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import FileListing, ImageFile
 from datamodules.loading.cache import DomainCache
-from datamodules.loading.histogram import baseline
 from datamodules.loading.image_files import ImageFiles, read_headers
 from datamodules.pixels.decode import Header, Reading
 from datamodules.pixels.window import HOUNSFIELD_WINDOW
@@ -51,8 +50,7 @@ def _decoded(listing: FileListing, survey: Domain, threads: int) -> Domain:
     ends = np.cumsum([len(survey.side(name)) for name in SIDES])
     images = np.split(files.gather(range(len(files)), threads), ends[:-1])
     sides = [replace(survey.side(name), images=part) for name, part in zip(SIDES, images, strict=True)]
-    decoded = survey.with_sides(*sides)
-    return replace(decoded, histogram_accuracy=baseline(decoded.train, decoded.val))
+    return survey.with_sides(*sides)
 
 
 def _fingerprint(listing: FileListing) -> str:

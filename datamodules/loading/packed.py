@@ -1,26 +1,22 @@
 """Loads a set made by `python -m datamodules.prepare`: into memory, or read by memory map."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import PackedListing
-from datamodules.loading.cache import DomainCache
-from datamodules.loading.histogram import baseline
 from datamodules.packing.read import PackedImages, read_manifest
 from stages.errors import RelayError
 
 _CHUNK = 4096  # images copied at a time
 
 
-def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int) -> Domain:
+def load_packed(listing: PackedListing, memory_limit_bytes: int) -> Domain:
     """Read a packed set: into memory if it fits, else by memory map as batches ask for it.
 
     Args:
         listing: The set.
-        cache_dir: Keeps what takes long to compute, not the pixels.
         memory_limit_bytes: Largest size of all sides' pixels to hold in memory.
 
     Raises:
@@ -58,13 +54,7 @@ def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int
         )
     if mapped.size > memory_limit_bytes:
         return mapped
-    loaded = mapped.with_sides(*(_in_memory(mapped.side(name)) for name in SIDES))
-    cache = DomainCache(cache_dir, listing.digest, on_disk=images)
-    known = cache.find_or_build(
-        lambda found: found.histogram_accuracy is not None,
-        lambda _: replace(mapped, histogram_accuracy=baseline(loaded.train, loaded.val)),
-    )
-    return replace(loaded, histogram_accuracy=known.histogram_accuracy)
+    return mapped.with_sides(*(_in_memory(mapped.side(name)) for name in SIDES))
 
 
 def _in_memory(side: Side) -> Side:

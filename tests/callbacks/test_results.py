@@ -111,7 +111,12 @@ def results(runs_dir: Path) -> tuple[RunFolder, Job, Callable[[], Record]]:
         predictions=SimpleNamespace(logits=torch.eye(2)[[1, 1]], labels=torch.tensor([0, 1])),
         evaluation=SimpleNamespace(confusion_matrix=[[1, 0], [0, 1]]),
     )
-    evaluated: Any = SimpleNamespace(val_samples=("a", "b"), val_groups=("p", "q"))
+    evaluated: Any = SimpleNamespace(
+        val_samples=("a", "b"),
+        val_groups=("p", "q"),
+        val_histogram=np.array([1, 1]),
+        sample_sheet=lambda: b"a picture",
+    )
 
     def finish() -> Record:
         return write_results(job, "parent", module, history, evaluated, data, environment)
@@ -141,10 +146,12 @@ def test_results_of_a_finished_run(tmp_path: Path) -> None:
     assert written["predicted_0"].to_pylist() == [0, 1]  # of epoch 3, the plateau's first
     assert written["predicted_1"].to_pylist() == [1, 1]  # of the network that was evaluated last
     assert "predicted_2" not in written.column_names
+    assert pq.read_table(run.predictions)["histogram"].to_pylist() == [1, 1]
+    assert run.sample_sheet.read_bytes() == b"a picture"
     assert not run.previous_checkpoint.exists()
 
 
-@pytest.mark.parametrize("file", ["model.ckpt", "predictions.parquet"])
+@pytest.mark.parametrize("file", ["model.ckpt", "predictions.parquet", "samples.jpg"])
 def test_a_run_whose_results_cannot_be_written_is_not_complete(tmp_path: Path, file: str) -> None:
     run, _, finish = results(tmp_path)
     (run.path / file).mkdir()  # a folder in the file's place: the rename fails
@@ -170,7 +177,7 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(callbacks.results, "write_text", full_disk)
     with pytest.raises(OSError, match="no space"):
         finish()
-    assert present == [{"model.ckpt", "predictions.parquet", "history.csv"}]
+    assert present == [{"model.ckpt", "predictions.parquet", "samples.jpg", "history.csv"}]
     assert not run.is_complete()
 
 

@@ -144,6 +144,8 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "val_groups": 2,
             "test_counts": None,
             "test_groups": None,
+            "train_class_groups": [3, 3],
+            "val_class_groups": [1, 2],
             "histogram_accuracy": None,
             "crossing_groups": 0,
             "crossing_pictures": 0,

@@ -50,6 +50,7 @@ def test_leaves_the_files_of_the_design(store: tuple[Path, Path, str]) -> None:
             "model.ckpt",
             "history.csv",
             "predictions.parquet",
+            "samples.jpg",
             "record.json",
         }
         recipe = yaml.safe_load((folder / "recipe.yaml").read_text())

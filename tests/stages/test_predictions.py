@@ -19,7 +19,9 @@ BEFORE = [np.array([0, 2], dtype=np.int16), np.array([1, 1], dtype=np.int16)]
 LOGITS = np.array([[0.1, -2.0, 3.5], [1e-8, 7.0, -0.0]], dtype=np.float32)
 
 
-def written(path: Path, logits: Any = LOGITS, labels: Any = (2, 0), classes: Any = CLASSES) -> Path:
+def written(
+    path: Path, logits: Any = LOGITS, labels: Any = (2, 0), classes: Any = CLASSES, histogram: Any = None
+) -> Path:
     write_predictions(
         path,
         samples=("p1/a.png", "p2/b.png")[: len(labels)],
@@ -28,6 +30,7 @@ def written(path: Path, logits: Any = LOGITS, labels: Any = (2, 0), classes: Any
         logits=logits,
         classes=classes,
         before=BEFORE if len(labels) == 2 else (),
+        histogram=histogram,
     )
     return path
 
@@ -69,6 +72,16 @@ def test_a_predicted_class_is_a_small_integer(classes: int, kind: type) -> None:
     found = predicted_classes(logits)
     assert found.tolist() == [classes - 1, 1, 0]  # the first of equal ones
     assert found.dtype == kind
+
+
+def test_the_baselines_classes_are_read_where_they_are(tmp_path: Path) -> None:
+    path = written(tmp_path / "without.parquet")
+    assert read_predictions(path, histogram=True).histogram is None
+    path = written(tmp_path / "with.parquet", histogram=np.array([1, 0]))
+    found = read_predictions(path, histogram=True).histogram
+    assert found is not None and found.tolist() == [1, 0]
+    assert read_predictions(path).histogram is None, "not asked for"
+    assert read_predictions(path).classes == CLASSES
 
 
 def test_a_class_may_be_named_like_anything(tmp_path: Path) -> None:

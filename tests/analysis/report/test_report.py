@@ -65,7 +65,7 @@ def test_the_page_and_its_files_lie_in_the_store(written: Path) -> None:
     svg = {path.stem for path in (written / "figures").glob("*.svg")}
     assert svg == {path.stem for path in (written / "figures").glob("*.png")}
     assert svg == {
-        *("accuracy", "figure6", "figure7", "recall", "calibration"),
+        *("accuracy", "figure6", "figure7", "recall", "calibration", "samples_dld"),
         *(f"{kind}_{name}" for kind in ("confusion", "runs") for name in ("scratch", "two_stage")),
     }
 

@@ -157,7 +157,7 @@ def test_warnings_stand_before_the_answer(page: Any) -> None:
 
 def test_all_figures_are_drawn(page: Any) -> None:
     images = page.locator("figure img")
-    assert images.count() == 5 + 2 * 3
+    assert images.count() == 6 + 2 * 3
     assert all(each.evaluate("image => image.complete && image.naturalWidth > 100") for each in images.all())
 
 

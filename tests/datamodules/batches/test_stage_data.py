@@ -12,6 +12,9 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from datamodules.batches.loader import Batch, EpochLoader
@@ -219,6 +222,38 @@ def test_balanced_sampling_takes_each_class_equally_often_of_the_ratios_subset(
     for _, indices, images in probe.train_batches:
         raw = torch.from_numpy(np.stack([pixels(index + 6) for index in indices]))
         torch.testing.assert_close(images, plain(raw), rtol=0, atol=0)
+
+
+def test_the_baseline_is_trained_on_the_images_of_the_run(domain: Domain) -> None:
+    """Reference: scikit-learn itself, on the subset's images and no others."""
+    data = stage_data(domain, data_ratio=0.5)
+    rows = sorted({int(index) for batch in data.train_dataloader() for index in batch.indices})
+    train, val = domain.train, domain.val
+    assert isinstance(train.images, np.ndarray) and isinstance(val.images, np.ndarray)
+
+    def histograms(images: Any) -> Any:
+        bins = [np.bincount(image.ravel() // 4, minlength=64) / image.size for image in images]
+        return np.stack(bins)
+
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+    reference.fit(histograms(train.images[rows]), train.labels[rows])
+    expected = reference.predict(histograms(val.images))
+    assert data.val_histogram is not None
+    assert data.val_histogram.tolist() == expected.tolist()
+    whole = stage_data(domain).val_histogram
+    assert whole is not None
+
+
+def test_images_that_stream_have_no_baseline(tmp_path: Path) -> None:
+    assert stage_data(prepared(tmp_path, limit=0)).val_histogram is None
+
+
+def test_groups_of_each_class(tmp_path: Path) -> None:
+    rows = [*ROWS, ("c/1.png", "con", "p4", "train"), ("c/2.png", "ggo", "p4", "train")]
+    source = Source(kind="manifest", root=str(manifest(tmp_path, rows)), manifest="manifest.csv")
+    data = stage_data(load(list_source(source), tmp_path / "cache", memory_limit_bytes=10**6))
+    assert data.train_class_groups == (3, 2)  # con: p1, p2, p4; ggo: p1, p4
+    assert data.val_class_groups == (1, 1)
 
 
 def test_further_draws_of_an_image_have_symmetries_of_their_own(domain: Domain, tmp_path: Path) -> None:

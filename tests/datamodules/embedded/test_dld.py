@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
+from datamodules.batches.histogram import histogram_accuracy
 from datamodules.domain import Domain, Side
 from datamodules.embedded import dld
 from datamodules.embedded.dld_patterns import draw
 from datamodules.embedded.dld_structures import Lung
-from datamodules.loading.histogram import histogram_accuracy
 from stages.errors import RelayError
 
 PATTERNS = ("CON", "GGO", "HCM", "RET", "EMP", "NOD", "NOR")

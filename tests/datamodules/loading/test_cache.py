@@ -11,7 +11,6 @@ from datamodules.domain import Domain
 from datamodules.listing import list_source
 from datamodules.loading import cache as cache_module
 from datamodules.loading import load
-from datamodules.loading.histogram import histogram_accuracy
 from datamodules.loading.image_files import ImageFiles
 from datamodules.pixels.window import window_to_uint8
 from stages.errors import RelayError
@@ -49,11 +48,7 @@ def same(first: Domain, second: Domain) -> bool:
             return False
         if (a.groups, a.samples) != (b.groups, b.samples):
             return False
-    return (first.classes, first.shape, first.histogram_accuracy) == (
-        second.classes,
-        second.shape,
-        second.histogram_accuracy,
-    )
+    return (first.classes, first.shape) == (second.classes, second.shape)
 
 
 def test_pixels_labels_and_names(tmp_path: Path) -> None:
@@ -69,9 +64,6 @@ def test_pixels_labels_and_names(tmp_path: Path) -> None:
     assert domain.val.samples[0] == "val/brick/000.png"
     assert len(domain.train) == 6
     assert domain.digest.startswith(only_cache(tmp_path / "c").name)
-    train = domain.train
-    expected = histogram_accuracy(np.asarray(train.images), train.labels, images, domain.val.labels)
-    assert domain.histogram_accuracy == expected
 
 
 def test_second_run_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +143,7 @@ def test_larger_sets_stream_the_same_pixels(tmp_path: Path) -> None:
     whole = load(list_source(source), tmp_path / "c", memory_limit_bytes=640)  # 10 images of 64 bytes
     streamed = load(list_source(source), tmp_path / "c2", memory_limit_bytes=639)
     assert isinstance(streamed.train.images, ImageFiles)
-    assert (streamed.in_memory, streamed.histogram_accuracy) == (False, None)
+    assert not streamed.in_memory
     assert streamed.digest == whole.digest
     assert streamed.shape == whole.shape
     assert [path.name for path in only_cache(tmp_path / "c2").iterdir()] == ["meta.json"]

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 
-from datamodules.loading.histogram import histogram_accuracy
+from datamodules.batches.histogram import histogram_accuracy
 
 
 def constant_grey(number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +81,7 @@ def test_same_answer_twice_and_for_another_image_size() -> None:
 
 
 def test_scikit_learn_is_not_imported_with_the_module() -> None:
-    code = "import sys, datamodules.loading.histogram; sys.exit('sklearn' in sys.modules)"
+    code = "import sys, datamodules.batches.histogram; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

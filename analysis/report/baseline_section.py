@@ -1,0 +1,102 @@
+"""The page's section on the baseline: what grey levels alone give, and how far the networks are above it."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.report import tables
+from analysis.report.page import Section
+from analysis.report.study_tables import PROCESS, Labels
+from analysis.report.tables import Table
+from analysis.runs.baseline import Baseline, read_baseline
+from analysis.runs.out_of_fold import PooledPredictions, pool_folds
+from analysis.runs.selection import on_whole_set
+from analysis.statistics.two_way import two_way_difference, two_way_level
+from stages.errors import RelayError
+
+_BASELINE = "grey-level histograms"
+
+
+def baseline_section(runs: pd.DataFrame, labels: Labels) -> Section | None:
+    """How far each process is above a linear classifier on grey-level histograms; None where there is none.
+
+    Args:
+        runs: the study's runs.
+        labels: of the processes, in order.
+    """
+    whole = on_whole_set(runs)
+    try:
+        found = read_baseline(whole)
+        if not found:
+            return None
+        table = _table(pool_folds(whole), found[1.0], labels)
+    except RelayError as error:
+        return Section("baseline", "Against grey levels alone", [f"Not computed: {error}"])
+    return Section(
+        "baseline",
+        "Against grey levels alone",
+        [
+            "The baseline is multinomial logistic regression on the grey-level histogram of each image (64 "
+            "bins), trained on exactly the training images of each run and evaluated on its evaluation "
+            "images. It sees no structure: a process that is not above it is not shown to use any."
+        ],
+        tables=[table],
+    )
+
+
+def _table(pooled: PooledPredictions, baseline: Baseline, labels: Labels) -> Table:
+    groups = np.array(
+        [
+            sample if group is None else group
+            for sample, group in zip(pooled.samples, pooled.groups, strict=True)
+        ],
+        dtype=object,
+    )
+    rows = [_row(_BASELINE, baseline.correct, None, groups)]
+    for process, label in labels.items():
+        if (process, 1.0) in pooled.by_epoch and baseline.samples == pooled.samples:
+            seeds = tuple(seed for seed in pooled.seeds((process, 1.0)) if seed in baseline.seeds)
+            correct = pooled.correctness((process, 1.0), seeds)
+            chosen = baseline.correct[[baseline.seeds.index(seed) for seed in seeds]]
+            rows.append(_row(label, correct, chosen, groups))
+    return Table(
+        "baseline",
+        "Accuracy of the baseline, and of the processes above it",
+        "All training data, mean over the plateau's epochs; 95% intervals for other seeds and other patients "
+        "(groups; images where no patients are named). None with one seed.",
+        [
+            PROCESS,
+            tables.estimate("accuracy (%)", 1, scale=100.0, mean="mean", error=None),
+            tables.estimate(
+                "above the baseline (points)",
+                1,
+                scale=100.0,
+                mean="difference",
+                error=None,
+                low="difference_low",
+                high="difference_high",
+            ),
+            tables.number("n", "seeds", 0),
+        ],
+        pd.DataFrame(rows),
+    )
+
+
+def _row(
+    label: str, correct: np.ndarray, baseline: np.ndarray | None, groups: np.ndarray
+) -> dict[str, str | float]:
+    several = len(correct) > 1
+    level = two_way_level(correct, groups) if several else None
+    row: dict[str, str | float] = {
+        "label": label,
+        "mean": float(correct.mean()),
+        "ci_low": np.nan if level is None else level.low,
+        "ci_high": np.nan if level is None else level.high,
+        "difference": np.nan if baseline is None else float((correct - baseline).mean()),
+        "difference_low": np.nan,
+        "difference_high": np.nan,
+        "n": len(correct),
+    }
+    if baseline is not None and several:
+        difference = two_way_difference(correct, baseline, groups)
+        row |= {"difference_low": difference.low, "difference_high": difference.high}
+    return row
