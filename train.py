@@ -117,7 +117,7 @@ def train(job: Job, listing: "Listing") -> None:
         job.check_lock()
 
     with watch.Tracking(job.logger, recipe, job.chain, job.process, folder.path) as tracking:
-        history = watch.History(folder.history, recipe.plateau, tracking.log_epoch)
+        history = watch.History.of(job, data.train_counts, tracking.log_epoch)
         saving = watch.ResumeCheckpoint(last, previous, config.trainer.checkpoint_seconds, before_writing)
         watchers = [history, saving, *watch.progress_of(config, data.epoch_images)]
         trainer = watch.build_trainer(job, watchers, checkpoints)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stages.plateau import PlateauRule, smoothed
-from stages.plateau_rule_candidate import plateau_onset
+from stages.plateau import PlateauRule, plateau_onset, smoothed
 
 EPOCHS = 120
 NOISES = (0.0, 0.005, 0.02, 0.05)

@@ -4,7 +4,7 @@ import csv
 import io
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -12,10 +12,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from stages.balance import seen_counts
+from stages.job import Job
 from stages.machine.atomic import write_text
 from stages.machine.environment import peak_memory_bytes
 from stages.metrics import TRAIN_LOSS
-from stages.plateau import PlateauRule, should_stop
+from stages.plateau import Plateau, PlateauRule, chance_loss, find_plateau, should_stop
 from stages.predictions import predicted_classes
 from stages.record import CostRecord
 
@@ -47,14 +49,16 @@ class History(Callback):
     Args:
         path: the CSV file.
         rule: when the training loss counts as flat.
+        chance: training loss of predicting the class frequencies; `stages.plateau.chance_loss`.
         on_row: called with each new row.
     """
 
     def __init__(
-        self, path: Path, rule: PlateauRule, on_row: Callable[[Row], None] = lambda row: None
+        self, path: Path, rule: PlateauRule, chance: float, on_row: Callable[[Row], None] = lambda row: None
     ) -> None:
         self._path = path
         self._rule = rule
+        self._chance = chance
         self._on_row = on_row
         self.rows: list[Row] = []
         self.predicted: deque[torch.Tensor] = deque(maxlen=rule.length)
@@ -66,10 +70,27 @@ class History(Callback):
         self._epoch_began = 0.0
         self._images_in_epoch = 0
 
+    @classmethod
+    def of(cls, job: Job, train_counts: Sequence[int], on_row: Callable[[Row], None]) -> "History":
+        """The history of a stage run.
+
+        Args:
+            job: the stage run.
+            train_counts: its training images of each class.
+            on_row: called with each new row.
+        """
+        chance = chance_loss(seen_counts(job.recipe.optim, train_counts))
+        return cls(job.folder.history, job.recipe.plateau, chance, on_row)
+
     @property
     def losses(self) -> list[float]:
         """The training loss of each epoch."""
         return [float(row[TRAIN_LOSS]) for row in self.rows]
+
+    @property
+    def plateau(self) -> Plateau:
+        """The plateau, if the training is finished."""
+        return find_plateau(self.losses, self._rule, chance=self._chance)
 
     @property
     def seconds(self) -> float:
@@ -88,7 +109,7 @@ class History(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do not train a run again that was killed after its last epoch."""
-        trainer.should_stop = should_stop(self.losses, self._rule)
+        trainer.should_stop = should_stop(self.losses, self._rule, chance=self._chance)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -117,7 +138,7 @@ class History(Callback):
         if trainer.is_global_zero:
             write_text(self._path, to_csv(self.rows))
             self._on_row(self.rows[-1])
-        trainer.should_stop = should_stop(self.losses, self._rule)
+        trainer.should_stop = should_stop(self.losses, self._rule, chance=self._chance)
 
     def state_dict(self) -> dict[str, Any]:
         """What is saved in the checkpoint."""

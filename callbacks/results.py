@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from callbacks.history import History, Row
 from stages.job import Job
 from stages.machine.atomic import write_bytes, write_text
 from stages.metrics import METRICS
-from stages.plateau import Plateau, find_plateau, representative_value
+from stages.plateau import Plateau, representative_value
 from stages.predictions import write_predictions
 from stages.record import (
     RECORD_SCHEMA,
@@ -94,7 +95,7 @@ def write_results(
         histogram=evaluated.val_histogram,
     )
     write_bytes(folder.sample_sheet, evaluated.sample_sheet())
-    plateau = find_plateau(history.losses, job.recipe.plateau)
+    plateau = history.plateau
     record = Record(
         schema_version=RECORD_SCHEMA,
         id=recipe.id,
@@ -111,7 +112,7 @@ def write_results(
         data=images,
         parameters=sum(weights[name].numel() for name in (*transfer.kept, *transfer.reinitialised)),
         epochs=len(history.rows),
-        plateau=PlateauRecord(onset=plateau.onset, length=plateau.length, reached=plateau.reached),
+        plateau=PlateauRecord(**asdict(plateau)),
         metrics=summarise(history.rows, plateau),
         confusion_matrix=module.evaluation.confusion_matrix,
         cost=history.cost(),

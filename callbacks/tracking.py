@@ -15,7 +15,7 @@ from stages.config import LoggerConfig
 from stages.machine.wandb_login import logged_in, private_settings
 from stages.metrics import metric_of
 from stages.recipe import Recipe, short_id
-from stages.record import Record
+from stages.record import NOT_LEARNING, Record
 
 PLATEAU_NOT_REACHED = "plateau not reached"
 
@@ -99,7 +99,8 @@ class Tracking:
 
         Representative values and means over the plateau go into W&B's summary, and into a table of one row
         that panels over many runs can read. The confusion matrix is a figure over the table
-        `confusion_matrix_table`. A run that did not reach its plateau is tagged.
+        `confusion_matrix_table`. A run that did not reach its plateau, or never learned, is
+        tagged.
         """
         if self._run is None:
             return
@@ -107,10 +108,16 @@ class Tracking:
 
         values = {metric_of(name).column: metric.p75 for name, metric in record.metrics.items()}
         values |= {metric_of(name).mean_column: metric.mean for name, metric in record.metrics.items()}
-        ending = {"plateau_reached": record.plateau.reached, "epochs": record.epochs}
+        plateau = record.plateau
+        ending = {
+            "plateau_reached": plateau.reached,
+            "learning": plateau.learning,
+            "epochs": record.epochs,
+        }
         self._run.summary.update(values | ending | {"images_per_second": record.cost.images_per_second})
-        if not record.plateau.reached:
-            self._run.tags = (*self._run.tags, PLATEAU_NOT_REACHED)
+        if not plateau.reached:
+            never = () if plateau.learning else (NOT_LEARNING,)
+            self._run.tags = (*self._run.tags, PLATEAU_NOT_REACHED, *never)
         place = {
             "process": self._process,
             "chain": ">".join(self._chain),

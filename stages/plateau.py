@@ -2,11 +2,13 @@
 
 The paper (section 6) trains "until obtaining training loss plateaus" and takes "the 75th percentile values
 of the learning process" as representative, without saying how either is found; this is our reading.
+`benchmarks/plateau.py` measures how well the plateau is found.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Annotated
 
 import numpy as np
@@ -14,16 +16,27 @@ from annotated_types import Ge, Lt
 
 from stages.parameters import Number, group, recipe
 
+BEGUN = 0.05
+"""The fall has begun where the smoothed loss is below the loss of chance by more than this share of it."""
+
+_RESTLESS = 2.0  # standard errors of the smoothed loss that may hide in a fall that does not count
+_FIRST = 3.0  # standard deviations by which a first loss may be above the loss of chance
+_MOST_PATIENCE = 3  # times the rule's: so far a restless loss is waited for
+_QUARTILE = 0.6745  # the median of absolute values of a standard normal variable
+
 
 @group
 class PlateauRule:
     """When a stage has been trained long enough (the paper says "until obtaining training loss plateaus")."""
 
     min_delta: Annotated[Number, Ge(0), Lt(1)] = recipe(
-        "Least relative improvement of the smoothed loss that counts."
+        "Least fall of the smoothed loss that counts, as a share of its whole fall so far, which is from the "
+        "loss of predicting the class frequencies."
     )
     patience: Annotated[int, Ge(1)] = recipe(
-        "Epochs without such an improvement after which the plateau has begun.", unit="epochs"
+        "Epochs without such a fall after which the plateau has begun; up to three times as many if the loss "
+        "is restless.",
+        unit="epochs",
     )
     length: Annotated[int, Ge(1)] = recipe("Epochs trained and evaluated from then on.", unit="epochs")
     smoothing: Annotated[int, Ge(1)] = recipe(
@@ -48,16 +61,38 @@ class Plateau:
         onset: first epoch of the plateau, counted from 0.
         length: number of its epochs.
         reached: False if `max_epochs` ended the training first; then these are its last epochs.
+        learning: False if the mean loss of these epochs is not below the loss of chance by more than `BEGUN`
+            of it: the network has learned nothing, or has lost what it had learned. Such a plateau is never
+            reached.
     """
 
     onset: int
     length: int
     reached: bool
+    learning: bool
 
     @property
     def epochs(self) -> range:
         """The plateau's epochs."""
         return range(self.onset, self.onset + self.length)
+
+
+def chance_loss(counts: Sequence[float]) -> float:
+    """Cross-entropy of predicting the class frequencies for every image, in nats: -sum_c p_c log p_c.
+
+    With class weights, give the sums of the weights: balanced weights make it the logarithm of the number of
+    classes.
+
+    Args:
+        counts: training images of each class, or the sums of their weights; 0 or more.
+
+    Raises:
+        ValueError: if there is no image, or a count is negative or not finite.
+    """
+    total = math.fsum(counts)
+    if not (math.isfinite(total) and total > 0 and min(counts) >= 0):
+        raise ValueError(f"the counts {list(counts)} are not those of classes with images")
+    return -math.fsum(count / total * math.log(count / total) for count in counts if count > 0)
 
 
 def smoothed(losses: Sequence[float], window: int) -> list[float]:
@@ -67,47 +102,71 @@ def smoothed(losses: Sequence[float], window: int) -> list[float]:
     ]
 
 
-def plateau_onset(losses: Sequence[float], rule: PlateauRule) -> int | None:
-    """First epoch of the plateau, or None as long as the loss improves.
+def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> int | None:
+    """First epoch of the plateau, or None as long as the loss falls or has not begun to.
 
     The epoch after the one at which the smoothed loss has, for `patience` epochs running, not fallen below
-    (1 - min_delta) times the best before. It depends on losses up to the onset only: a later improvement
-    does not undo it.
+    the best before by more than `min_delta` of its whole fall so far, which is the fall from the loss of
+    chance. Epochs at which the fall has not begun (`BEGUN`) do not count, so that neither a start without
+    learning nor a collapse to chance is a plateau.
+
+    A restless loss is waited for longer, because by chance it may not fall for some epochs: for
+    patience * 2 e / (min_delta * fall) epochs if that is more, at most 3 times the patience. e is the
+    standard error of the smoothed loss, from the second differences of the last 2 * patience losses: a
+    straight line has none, and those of independent noise have 6 times its variance. Their median is taken,
+    as one steep fall is no unrest.
+
+    All of it is relative to the fall: multiplying losses and chance by a number changes nothing. The onset
+    depends on losses up to it only: a later improvement does not undo it.
 
     Args:
-        losses: training loss of each epoch; non-negative.
+        losses: training loss of each epoch, finite.
         rule: what counts as flat.
+        chance: loss of predicting the class frequencies (`chance_loss`). Without it the first loss is taken
+            for it, and the fall must exceed `BEGUN` by 3 standard deviations of the noise. That calls a
+            network that starts near its floor `not learning`: give chance where it is known.
+
+    Raises:
+        ValueError: if a loss is not finite, or the loss of chance not a finite number above 0.
     """
+    start = _start(losses, chance)
     best, waited = math.inf, 0
     for epoch, value in enumerate(smoothed(losses, rule.smoothing)):
-        if value < best * (1.0 - rule.min_delta):
+        fall = start - value
+        so_far = losses[: epoch + 1]
+        if fall <= _least_fall(so_far, rule, start, chance):
+            best, waited = math.inf, 0
+        elif best == math.inf or value < best - rule.min_delta * fall:
             best, waited = value, 0
         else:
             waited += 1
-        if waited >= rule.patience:
-            return epoch + 1
+            if waited >= _patience(so_far, rule, fall):
+                return epoch + 1
     return None
 
 
-def should_stop(losses: Sequence[float], rule: PlateauRule) -> bool:
-    """Whether training ends after the epochs whose losses are given."""
-    onset = plateau_onset(losses, rule)
+def should_stop(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> bool:
+    """Whether training ends after the epochs whose losses are given; arguments as `plateau_onset`."""
+    onset = plateau_onset(losses, rule, chance=chance)
     return len(losses) >= rule.max_epochs or (onset is not None and len(losses) >= onset + rule.length)
 
 
-def find_plateau(losses: Sequence[float], rule: PlateauRule) -> Plateau:
-    """The plateau of a finished training.
+def find_plateau(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> Plateau:
+    """The plateau of a finished training; arguments as `plateau_onset`.
 
     Raises:
-        ValueError: if there is no epoch.
+        ValueError: if there is no epoch, or as `plateau_onset`.
     """
     if not losses:
         raise ValueError("no epoch was trained, so there is no plateau")
-    onset = plateau_onset(losses, rule)
-    if onset is not None and len(losses) >= onset + rule.length:
-        return Plateau(onset=onset, length=rule.length, reached=True)
+    onset = plateau_onset(losses, rule, chance=chance)
+    full = onset is not None and len(losses) >= onset + rule.length
     length = min(rule.length, len(losses))
-    return Plateau(onset=len(losses) - length, length=length, reached=False)
+    first = onset if full and onset is not None else len(losses) - length
+    start = _start(losses, chance)
+    mean = math.fsum(losses[first : first + length]) / length
+    learning = start - mean > _least_fall(losses, rule, start, chance)
+    return Plateau(onset=first, length=length, reached=full and learning, learning=learning)
 
 
 def representative_value(values: Sequence[float], percentile: float = 75.0) -> float:
@@ -119,3 +178,38 @@ def representative_value(values: Sequence[float], percentile: float = 75.0) -> f
     if len(values) == 0:
         raise ValueError("no values to take a percentile of")
     return float(np.percentile(np.asarray(values, dtype=np.float64), percentile, method="linear"))
+
+
+def _start(losses: Sequence[float], chance: float | None) -> float:
+    """The loss from which the fall is measured; 0 where there is no loss yet."""
+    if not all(math.isfinite(loss) for loss in losses):
+        raise ValueError("a training loss is not finite")
+    if chance is None:
+        return losses[0] if losses else 0.0
+    if not (math.isfinite(chance) and chance > 0):
+        raise ValueError(f"the loss of chance is {chance}; it must be a finite number above 0")
+    return chance
+
+
+def _least_fall(losses: Sequence[float], rule: PlateauRule, start: float, chance: float | None) -> float:
+    """The fall that must be exceeded for the network to be learning.
+
+    A first loss, if it stands for the loss of chance, may be above that by chance.
+    """
+    return BEGUN * start + (0.0 if chance is not None else _FIRST * _unrest(losses, rule))
+
+
+def _patience(losses: Sequence[float], rule: PlateauRule, fall: float) -> float:
+    """Epochs to wait without a fall that counts; more if the loss is restless."""
+    hidden, counts = _RESTLESS * _unrest(losses, rule) / math.sqrt(rule.smoothing), rule.min_delta * fall
+    if hidden <= counts:
+        return rule.patience
+    return rule.patience * (min(_MOST_PATIENCE, hidden / counts) if counts > 0 else _MOST_PATIENCE)
+
+
+def _unrest(losses: Sequence[float], rule: PlateauRule) -> float:
+    """Standard deviation of the noise in the last losses, without smoothing; 0 with fewer than three."""
+    recent = losses[-max(3, 2 * rule.patience) :]
+    triples = zip(recent, recent[1:], recent[2:], strict=False)
+    bends = [abs(after - 2 * here + before) for before, here, after in triples]
+    return median(bends) / _QUARTILE / math.sqrt(6) if bends else 0.0

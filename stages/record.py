@@ -11,6 +11,10 @@ from stages.errors import RelayError
 RECORD_SCHEMA = 2
 
 
+NOT_LEARNING = "not learning"
+"""What tables, pages and tags say of a run whose `plateau.learning` is false."""
+
+
 class OlderRecordError(RelayError):
     """A record that an older version of Relay wrote: its run was trained by other rules."""
 
@@ -34,11 +38,12 @@ class TransferRecord(_Part):
 
 
 class PlateauRecord(_Part):
-    """The plateau's first epoch (from 0), its length in epochs, and whether it was reached."""
+    """The plateau, as `stages.plateau.Plateau` describes it; the onset is an epoch, counted from 0."""
 
     onset: int
     length: int
     reached: bool
+    learning: bool
 
 
 class MetricRecord(_Part):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.report.page import MOST_ITEMS, Caveat
+from analysis.report.page import MOST_ITEMS, Caveat, relative
+from analysis.report.plateau_caveats import plateau_caveats, source_caveats
 from analysis.report.sentences import ALPHA, ranking
 from analysis.runs.details import RunDetails, most_frequent
 from analysis.runs.selection import numbers
@@ -39,8 +40,9 @@ def study_caveats(
         runs_dir: the store, to which folders are shown relative.
     """
     return [
+        *plateau_caveats(runs, labels, runs_dir),
+        *source_caveats(sources, runs_dir),
         *_run_caveats(runs, labels, runs_dir),
-        *_source_caveats(sources, runs_dir),
         *_seed_caveats(pairs),
         *_baseline_caveats(comparison, details, labels),
         *_data_caveats(details),
@@ -50,24 +52,8 @@ def study_caveats(
 
 
 def _run_caveats(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) -> list[Caveat]:
-    """Plateaus that were not reached, runs without the primary metric, and missing cells of the grid."""
+    """Runs without the primary metric, and missing cells of the grid."""
     found = []
-    unreached = runs[~runs["plateau_reached"].astype(bool)]
-    if len(unreached):
-        items = [
-            f"{labels[process]}, seed {seed}, {100 * ratio:g}%: {relative(folder, runs_dir)}"
-            for process, seed, ratio, folder in unreached[
-                ["process", "seed", "data_ratio", "folder"]
-            ].itertuples(index=False)
-        ]
-        found.append(
-            Caveat.listing(
-                f"{len(unreached)} of {counted(len(runs), 'run')} did not reach the plateau",
-                "Training ended at max_epochs while the loss still fell. Their values are those of the last "
-                "epochs, marked * in tables and figures. Raise callbacks.plateau.max_epochs.",
-                items,
-            )
-        )
     metric = metric_of(PRIMARY)
     without = runs[np.isnan(numbers(runs[metric.column]))] if metric.column in runs else runs
     if len(without):
@@ -79,24 +65,6 @@ def _run_caveats(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) 
             )
         )
     return found + _grid_caveats(runs, labels)
-
-
-def _source_caveats(sources: pd.DataFrame, runs_dir: Path) -> list[Caveat]:
-    """Plateaus that sources did not reach."""
-    unreached = sources[~sources["plateau_reached"].astype(bool)]
-    if unreached.empty:
-        return []
-    return [
-        Caveat.listing(
-            f"{len(unreached)} of {counted(len(sources), 'source run')} did not reach the plateau",
-            "Targets started from weights whose training ended at max_epochs while the loss still fell. "
-            "Longer training of a source may change what transfers.",
-            [
-                f"{row.stage}, seed {row.seed}: {relative(str(row.folder), runs_dir)}"
-                for row in unreached.itertuples()
-            ],
-        )
-    ]
 
 
 def _grid_caveats(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Caveat]:
@@ -268,11 +236,6 @@ def _file_caveats(details: RunDetails, runs_dir: Path) -> list[Caveat]:
                 )
             )
     return found
-
-
-def relative(folder: str, runs_dir: Path) -> str:
-    """A run's folder below the store."""
-    return Path(folder).relative_to(runs_dir).as_posix()
 
 
 def _list(seeds: Sequence[int]) -> str:

@@ -43,6 +43,11 @@ class Caveat:
         return cls(title, text, tuple(items[:MOST_ITEMS]), max(0, len(items) - MOST_ITEMS), serious)
 
 
+def relative(folder: str, runs_dir: Path) -> str:
+    """A run's folder below the store."""
+    return Path(folder).relative_to(runs_dir).as_posix()
+
+
 @dataclass(frozen=True)
 class Sentence:
     """A conclusion about a process.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.report import tables
-from analysis.report.caveats import relative
+from analysis.report.page import relative
 from analysis.report.study_tables import (
     METRIC,
     PAIR,
@@ -25,6 +25,7 @@ from analysis.statistics.comparison import MeanInterval, mean_interval
 from analysis.statistics.patients import PatientBootstrap
 from stages.metrics import Counts, metric_of, of_a_class, shown_in
 from stages.recipe import short_id
+from stages.record import NOT_LEARNING
 
 
 def class_data(
@@ -177,9 +178,9 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
         label=runs["process"].map(dict(labels)),
         short_id=runs["id"].map(short_id),
         plateau=[
-            f"{onset + 1} to {onset + length}{'' if reached else ' *'}"
-            for onset, length, reached in zip(
-                runs["plateau_onset"], runs["plateau_length"], runs["plateau_reached"], strict=True
+            f"{onset + 1} to {onset + length}{mark}"
+            for onset, length, mark in zip(
+                runs["plateau_onset"], runs["plateau_length"], _plateau_marks(runs), strict=True
             )
         ],
         folder=[relative(folder, runs_dir) for folder in runs["folder"]],
@@ -211,7 +212,16 @@ def runs_table(runs: pd.DataFrame, labels: Labels, runs_dir: Path) -> Table:
         "runs",
         "Runs",
         "Representative values (75th percentiles over the plateau's epochs), and means over these epochs. "
-        "Plateau: its epochs; * means that it was not reached.",
+        f"Plateau: its epochs; * means that it was not reached, {NOT_LEARNING} that in the end the "
+        "training loss is about that of guessing by the classes' frequencies.",
         columns,
         data,
     )
+
+
+def _plateau_marks(runs: pd.DataFrame) -> list[str]:
+    reached, learning = runs["plateau_reached"], runs["learning"]
+    return [
+        "" if good else " *" if learned else f" *, {NOT_LEARNING}"
+        for good, learned in zip(reached, learning, strict=True)
+    ]

@@ -33,6 +33,7 @@ _COLUMNS = (
     "train_images",
     "val_images",
     "epochs",
+    "learning",
     "plateau_reached",
     "plateau_onset",
     "plateau_length",
@@ -56,7 +57,8 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
         a source (see `stages.processes.process_name`; a parent that is no longer in the store counts as one
         with the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
         `ratio_unit`; `folds`, their number, and `fold`, the one that was evaluated, from 0, both <NA> without
-        folds; counts of `classes`, `train_images`, `val_images`, `epochs`; `plateau_reached`,
+        folds; counts of `classes`, `train_images`, `val_images`, `epochs`; `learning`, False for a run whose
+        training loss is about that of chance in the end (`stages.plateau`); `plateau_reached`,
         `plateau_onset` (from 0) and `plateau_length`; `histogram_accuracy`; `seconds`,
         `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _mean,
         _last and _best. A store without finished runs gives no rows and the columns above.
@@ -118,6 +120,7 @@ def _row(record: Record, folder: Path, records: Mapping[str, Record]) -> dict[st
         "train_images": sum(record.data.train_counts),
         "val_images": sum(record.data.val_counts),
         "epochs": record.epochs,
+        "learning": record.plateau.learning,
         "plateau_reached": record.plateau.reached,
         "plateau_onset": record.plateau.onset,
         "plateau_length": record.plateau.length,

@@ -16,7 +16,7 @@ from stages.cost import cost_lines, plan_cost, recorded_speeds
 from stages.metrics import Metric, shown_in
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun
-from stages.record import Record
+from stages.record import NOT_LEARNING, PlateauRecord, Record
 from stages.store import Store
 
 MOST_ROWS = 60
@@ -50,7 +50,8 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
     """The result of a sweep, one row per stage run. Metrics are 75th percentiles over the plateau.
 
     `histogram` is the accuracy of a linear classifier on grey-level histograms of the same images; a `*`
-    marks a plateau that was not reached. Seed, data ratio and fold have columns if they differ between runs.
+    marks a plateau that was not reached, and a run that did not learn says so in place of its plateau. Seed,
+    data ratio and fold have columns if they differ between runs.
     """
     title = Text(_result_title(outcomes), style="bold")
     table = _table()
@@ -62,17 +63,16 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
     titles = [metric.title.replace(" ", "\n") for metric in _shown_metrics()]
     for heading in (*_HEADINGS_BEFORE, *titles, *_HEADINGS_AFTER):
         table.add_column(heading, justify="right", no_wrap=True)
-    unreached = False
+    notes: dict[str, None] = {}
     for run in runs:
         outcome = outcomes[run.id]
         cells = [str(outcome.status)]
         if outcome.status in ("trained", "complete"):
             record = store.folder(run.stage, run.id).read_record()
-            unreached |= not record.plateau.reached
+            notes |= dict.fromkeys(_notes(record.plateau))
             cells = _record_cells(record)
         table.add_row(_chain(run), *(_place(run, in_folds) if varied else ()), *cells)
-    note = [Text("* the plateau was not reached before max_epochs")] if unreached else []
-    return Group(title, table, *note, *_paths(plan, store, {}))
+    return Group(title, table, *map(Text, notes), *_paths(plan, store, {}))
 
 
 def show_results(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> None:
@@ -82,14 +82,14 @@ def show_results(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> N
         SystemExit: with code 1 if a stage run failed.
     """
     output().print(result_table(plan, store, outcomes))
-    failures = _failure_lines(plan, store, outcomes)
+    failures = failure_lines(plan, store, outcomes)
     for line in failures:
         output().print(line, style="red", markup=False, soft_wrap=True)
     if failures:
         raise SystemExit(1)
 
 
-def _failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
+def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
     """One line per stage run that failed or was blocked: which, why, and where its traceback is."""
     lines = []
     for outcome in outcomes.values():
@@ -165,14 +165,26 @@ def _shown_metrics() -> list[Metric]:
     return [metric for metric in shown_in("overview") if metric.is_fraction]
 
 
+def _notes(plateau: PlateauRecord) -> list[str]:
+    """What must be said below a table that has this plateau."""
+    if not plateau.learning:
+        return [f"{NOT_LEARNING}: the training loss is about that of guessing the classes"]
+    return [] if plateau.reached else ["* the plateau was not reached before max_epochs"]
+
+
+def _plateau(plateau: PlateauRecord) -> str:
+    if not plateau.learning:
+        return NOT_LEARNING.replace(" ", "\n")
+    return f"{plateau.onset + 1}-{plateau.onset + plateau.length}{'' if plateau.reached else '*'}"
+
+
 def _record_cells(record: Record) -> list[str]:
-    plateau = record.plateau
     histogram = record.data.histogram_accuracy
     return [
         str(len(record.data.classes)),
         f"{sum(record.data.train_counts):,}",
         str(record.epochs),
-        f"{plateau.onset + 1}-{plateau.onset + plateau.length}{'' if plateau.reached else '*'}",
+        _plateau(record.plateau),
         *(
             metric.text(record.metrics[metric.name].p75) if metric.name in record.metrics else ""
             for metric in _shown_metrics()

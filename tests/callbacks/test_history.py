@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import callbacks.history
 from callbacks import History, save_whole
 from stages.plateau import PlateauRule
 from tests.helpers.fake_training import (
+    CHANCE,
     LOSSES,
     RULE,
     Clock,
     batch_of,
     end_epochs,
+    fake_job,
     fake_module,
     fake_trainer,
 )
@@ -25,7 +29,7 @@ from tests.helpers.fake_training import (
 
 def test_history_keeps_a_row_an_epoch_and_stops_when_the_plateau_is_over(tmp_path: Path) -> None:
     told: list[dict[str, float | int]] = []
-    history = History(tmp_path / "history.csv", RULE, told.append)
+    history = History(tmp_path / "history.csv", RULE, CHANCE, told.append)
     assert end_epochs(history, LOSSES) == [False, False, False, False, True]
     assert history.rows == told
     assert history.rows[1] == {"epoch": 1, "train_loss": 0.96, "accuracy": 0.1}
@@ -34,11 +38,41 @@ def test_history_keeps_a_row_an_epoch_and_stops_when_the_plateau_is_over(tmp_pat
 
 def test_history_stops_at_max_epochs(tmp_path: Path) -> None:
     rule = PlateauRule(min_delta=0.1, patience=2, length=2, smoothing=1, max_epochs=3)
-    assert end_epochs(History(tmp_path / "history.csv", rule), [1.0, 0.5, 0.25]) == [False, False, True]
+    history = History(tmp_path / "history.csv", rule, CHANCE)
+    assert end_epochs(history, [1.0, 0.5, 0.25]) == [False, False, True]
+
+
+def test_history_stops_when_a_plateau_below_chance_is_over(tmp_path: Path) -> None:
+    """24 classes: at the loss of chance, 3.18, a flat start is none; the rest after the fall is one."""
+    rule = replace(RULE, max_epochs=30)
+    history = History(tmp_path / "history.csv", rule, math.log(24))
+    assert end_epochs(history, [3.18] * 6 + [2.0] + [0.5] * 6) == [False] * 12 + [True]
+    plateau = history.plateau
+    assert (plateau.onset, plateau.reached, plateau.learning) == (11, True, True)
+
+
+@pytest.mark.parametrize(
+    ("balance", "chance"),
+    [
+        ({}, -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))),
+        ({"class_weights": "balanced"}, math.log(2)),
+        ({"sampling": "balanced"}, math.log(2)),
+    ],
+)
+def test_chance_is_that_of_the_classes_as_the_loss_weighs_them(
+    tmp_path: Path, balance: dict[str, Any], chance: float
+) -> None:
+    """By hand, for 6 and 2 training images. 5% below the loss of chance is not enough."""
+    job = fake_job(tmp_path)
+    job.recipe = job.recipe.model_copy(update={"optim": replace(job.recipe.optim, **balance)})
+    for share, learning in ((0.951, False), (0.949, True)):
+        history = History.of(job, [6, 2], lambda row: None)
+        end_epochs(history, [share * chance] * 2)
+        assert history.plateau.learning is learning
 
 
 def test_history_csv_holds_the_numbers_exactly(tmp_path: Path) -> None:
-    history = History(tmp_path / "history.csv", RULE)
+    history = History(tmp_path / "history.csv", RULE, CHANCE)
     losses = [1 / 3, 2e-17]
     end_epochs(history, losses)
     with open(tmp_path / "history.csv", newline="") as file:
@@ -50,7 +84,7 @@ def test_history_csv_holds_the_numbers_exactly(tmp_path: Path) -> None:
 
 def test_only_the_first_process_writes_and_all_decide_alike(tmp_path: Path) -> None:
     told: list[Any] = []
-    history = History(tmp_path / "history.csv", RULE, told.append)
+    history = History(tmp_path / "history.csv", RULE, CHANCE, told.append)
     for epoch, loss in enumerate(LOSSES):
         trainer = fake_trainer(current_epoch=epoch, is_global_zero=False)
         history.on_train_epoch_end(trainer, fake_module(loss))
@@ -61,21 +95,21 @@ def test_only_the_first_process_writes_and_all_decide_alike(tmp_path: Path) -> N
 def test_history_goes_on_from_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(callbacks.history.time, "perf_counter", clock)
-    first = History(tmp_path / "history.csv", RULE)
+    first = History(tmp_path / "history.csv", RULE, CHANCE)
     end_epochs(first, LOSSES[:2])
     clock.now += 60.0
     save_whole({"state_dict": {}, "history": first.state_dict()}, tmp_path / "last.ckpt")
     end_epochs(first, [7.0], begin=2)  # written to history.csv, but not into the checkpoint
 
     clock.now += 500.0  # between two attempts
-    second = History(tmp_path / "history.csv", RULE)
+    second = History(tmp_path / "history.csv", RULE, CHANCE)
     second.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["history"])
     assert second.losses == LOSSES[:2]
     assert second.attempts == 2
     clock.now += 5.0
     assert second.seconds == 65.0
     assert end_epochs(second, LOSSES[2:], begin=2) == [False, False, True]
-    uninterrupted = History(tmp_path / "other.csv", RULE)
+    uninterrupted = History(tmp_path / "other.csv", RULE, CHANCE)
     end_epochs(uninterrupted, LOSSES)
     assert [each.tolist() for each in second.predicted] == [[0, 1], [1, 1]]  # of epochs 3 and 4
     assert all(map(torch.equal, second.predicted, uninterrupted.predicted))
@@ -84,7 +118,7 @@ def test_history_goes_on_from_a_checkpoint(tmp_path: Path, monkeypatch: pytest.M
 
 def test_predictions_of_the_plateau_survive_a_kill_inside_it(tmp_path: Path) -> None:
     """The plateau is epochs 3 and 4. Nothing but small integers of the last epochs is kept."""
-    first, second = (History(tmp_path / "history.csv", RULE) for _ in range(2))
+    first, second = (History(tmp_path / "history.csv", RULE, CHANCE) for _ in range(2))
     end_epochs(first, LOSSES[:4])
     save_whole(first.state_dict(), tmp_path / "last.ckpt")
     second.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True))
@@ -95,7 +129,7 @@ def test_predictions_of_the_plateau_survive_a_kill_inside_it(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("epochs", "stop"), [(0, False), (4, False), (5, True)])
 def test_a_run_killed_after_its_last_epoch_trains_no_more(tmp_path: Path, epochs: int, stop: bool) -> None:
-    first, resumed = (History(tmp_path / "history.csv", RULE) for _ in range(2))
+    first, resumed = (History(tmp_path / "history.csv", RULE, CHANCE) for _ in range(2))
     end_epochs(first, LOSSES[:epochs])
     resumed.load_state_dict(first.state_dict())
     trainer = fake_trainer()
@@ -106,7 +140,7 @@ def test_a_run_killed_after_its_last_epoch_trains_no_more(tmp_path: Path, epochs
 def test_evaluation_does_not_count_as_training_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(callbacks.history.time, "perf_counter", clock)
-    history, module = History(tmp_path / "history.csv", RULE), fake_module(1.0)
+    history, module = History(tmp_path / "history.csv", RULE, CHANCE), fake_module(1.0)
     trainer = fake_trainer(world_size=2)
     for _ in range(2):
         history.on_train_epoch_start(trainer, module)

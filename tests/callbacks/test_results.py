@@ -20,14 +20,14 @@ from stages.job import Job
 from stages.plateau import Plateau
 from stages.record import DataRecord, OriginRecord, Record
 from stages.store import RunFolder
-from tests.helpers.fake_training import LOSSES, RULE, end_epochs, fake_job
+from tests.helpers.fake_training import CHANCE, LOSSES, RULE, end_epochs, fake_job
 
 
 def test_the_summary_is_of_the_plateau() -> None:
     random = np.random.default_rng(0)
     names = ("train_loss", "cross_entropy", "calibration_error", "accuracy", "f1_score_macro")
     rows = [{"epoch": epoch, **{name: float(random.random()) for name in names}} for epoch in range(9)]
-    summary = summarise(rows, Plateau(onset=3, length=5, reached=True))
+    summary = summarise(rows, Plateau(onset=3, length=5, reached=True, learning=True))
     assert set(summary) == set(names)
     for name in names:
         values = [row[name] for row in rows[3:8]]
@@ -40,7 +40,7 @@ def test_the_summary_is_of_the_plateau() -> None:
 
 def test_the_75th_percentile_by_hand() -> None:
     rows = [{"epoch": epoch, "accuracy": value} for epoch, value in enumerate([0.9, 0.1, 0.4, 0.2, 0.3])]
-    metric = summarise(rows, Plateau(onset=1, length=4, reached=False))["accuracy"]
+    metric = summarise(rows, Plateau(onset=1, length=4, reached=False, learning=True))["accuracy"]
     assert metric.p75 == pytest.approx(0.325)  # a quarter of the way from 0.3 to 0.4
     assert metric.mean == pytest.approx(0.25)
     assert (metric.last, metric.best) == (0.3, 0.4)
@@ -50,8 +50,11 @@ def test_a_metric_that_some_epoch_of_the_plateau_lacks_is_left_out() -> None:
     """A run that was begun by a version with other metrics goes on, and its record has what is whole."""
     rows: list[dict[str, float | int]] = [{"epoch": 0, "accuracy": 0.5, "of_another_version": 1.0}]
     rows += [{"epoch": epoch, "accuracy": 0.6, "balanced_accuracy": 0.4} for epoch in (1, 2)]
-    assert set(summarise(rows, Plateau(onset=0, length=3, reached=True))) == {"accuracy"}
-    assert set(summarise(rows, Plateau(onset=1, length=2, reached=True))) == {"accuracy", "balanced_accuracy"}
+    assert set(summarise(rows, Plateau(onset=0, length=3, reached=True, learning=True))) == {"accuracy"}
+    assert set(summarise(rows, Plateau(onset=1, length=2, reached=True, learning=True))) == {
+        "accuracy",
+        "balanced_accuracy",
+    }
     lines = to_csv(rows).splitlines()
     assert lines[0] == "epoch,accuracy,of_another_version,balanced_accuracy"
     assert lines[1:] == ["0,0.5,1.0,", "1,0.6,,0.4", "2,0.6,,0.4"]
@@ -69,12 +72,12 @@ class Network(nn.Module):
         }
 
 
-def results(runs_dir: Path) -> tuple[RunFolder, Job, Callable[[], Record]]:
+def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Callable[[], Record]]:
     """A run's folder with a checkpoint before the last, its job, and the call that finishes the run."""
     job = fake_job(runs_dir)
     run = job.folder
     run.previous_checkpoint.write_text("the checkpoint before")
-    history = History(run.history, RULE)
+    history = History(run.history, RULE, chance)
     end_epochs(history, LOSSES)
     history.train_images, history.train_seconds = 500, 4.0
     classes = ["CON", "GGO"]
@@ -133,7 +136,7 @@ def test_results_of_a_finished_run(tmp_path: Path) -> None:
     assert record.chain == ["natural", "dld"]
     assert record.parameters == 6 + 8 + 2  # buffers are not parameters
     assert record.epochs == 5
-    assert (record.plateau.onset, record.plateau.length, record.plateau.reached) == (3, 2, True)
+    assert record.plateau.model_dump() == {"onset": 3, "length": 2, "reached": True, "learning": True}
     assert record.metrics["train_loss"].best == 0.25
     assert record.metrics["accuracy"].p75 == pytest.approx(0.3 + 0.75 * 0.1)
     assert record.cost.images_per_second == 125.0
@@ -163,6 +166,15 @@ def test_a_run_whose_results_cannot_be_written_is_not_complete(tmp_path: Path, f
     (run.path / file).rmdir()
     finish()
     assert run.is_complete()
+
+
+def test_a_run_that_never_learned_says_so_in_its_record(tmp_path: Path) -> None:
+    """By a loss of chance of 0.4, the last two losses, 0.5 and 0.25, are 0.375 in the mean: 6% below."""
+    for chance, learning in ((0.39, False), (0.4, True)):
+        _, _, finish = results(tmp_path / str(chance), chance)
+        plateau = finish().plateau
+        assert (plateau.onset, plateau.length) == (3, 2)
+        assert (plateau.reached, plateau.learning) == (False, learning)
 
 
 def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
                 tracking.log_epoch(row)
             content = record_content(of)
             content["metrics"]["accuracy"] = {**content["metrics"]["accuracy"], "p75": 0.8125, "mean": 0.8}
-            content["plateau"]["reached"] = False
+            content["plateau"] |= {"reached": False, "learning": False}
             tracking.log_record(Record.model_validate(content))
     return read_tracked(folder)
 
@@ -61,7 +61,7 @@ def test_the_run_is_found_by_study_process_stage_and_tags(tracked: Tracked) -> N
     assert run.display_name == "natural-dld-seed3-0.2"
     tags = {"dld", "process natural", "seed 3", "ratio 0.2", "rule feature"}
     assert set(run.tags) == tags  # while it trains
-    assert tracked.tags == tags | {"plateau not reached"}
+    assert tracked.tags == tags | {"plateau not reached", "not learning"}
 
 
 def test_a_resumed_run_goes_on_offline_too(tracked: Tracked) -> None:
@@ -93,6 +93,7 @@ def test_summary_is_the_representative_values(tracked: Tracked) -> None:
     assert tracked.summary["f1_score_macro_p75"] == 0.75
     assert tracked.summary["accuracy_mean"] == 0.8
     assert tracked.summary["plateau_reached"] is False
+    assert tracked.summary["learning"] is False
     assert tracked.summary["epochs"] == 7
     assert tracked.summary["images_per_second"] == 100.0
 
@@ -108,6 +109,7 @@ def test_the_representative_values_are_a_row_of_a_table(tracked: Tracked) -> Non
         "folds": None,
         "fold": None,
         "plateau_reached": False,
+        "learning": False,
         "epochs": 7,
         "accuracy_p75": 0.8125,
         "f1_score_macro_p75": 0.75,

@@ -15,7 +15,7 @@ from torch import nn
 
 from callbacks import AtomicCheckpointIO, History, ResumeCheckpoint, build_trainer, fit
 from stages.job import Job
-from tests.helpers.fake_training import LOSSES, RULE, fake_job
+from tests.helpers.fake_training import CHANCE, LOSSES, RULE, fake_job
 
 
 class Dot(pl.LightningModule):
@@ -63,7 +63,7 @@ class Data(pl.LightningDataModule):
 
 
 def fitted(job: Job, *callbacks: pl.Callback, resume: bool = False) -> tuple[Dot, History]:
-    history = History(job.folder.history, RULE)
+    history = History(job.folder.history, RULE, CHANCE)
     last, checkpoints = job.folder.last_checkpoint, AtomicCheckpointIO()
     if resume:
         assert checkpoints.loads(last)

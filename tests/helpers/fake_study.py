@@ -266,7 +266,7 @@ class FakeStudy:
             },
             "parameters": 56_909_194,
             "epochs": epochs,
-            "plateau": {"onset": epochs - length, "length": length, "reached": True},
+            "plateau": {"onset": epochs - length, "length": length, "reached": True, "learning": True},
             "metrics": {name: _summary(name, values[-length:]) for name, values in history.items()},
             "confusion_matrix": matrix.tolist(),
             "cost": {

@@ -14,8 +14,9 @@ from stages.job import Job
 from stages.plateau import PlateauRule
 from tests.helpers.stage_helpers import composed, recipe
 
-# Flat from epoch 2 (0.96 and 0.95 are not a tenth below 1.0): the plateau is epochs 3 and 4.
+# The fall from chance is 1 at first; 0.96 and 0.95 are not a tenth of it below. The plateau is epochs 3, 4.
 RULE = PlateauRule(min_delta=0.1, patience=2, length=2, smoothing=1, max_epochs=10)
+CHANCE = 2.0
 LOSSES = [1.0, 0.96, 0.95, 0.5, 0.25]
 
 
@@ -73,7 +74,7 @@ def end_epochs(history: History, losses: list[float], begin: int = 0) -> list[bo
     stops = []
     for epoch, loss in enumerate(losses, begin):
         trainer = fake_trainer(current_epoch=epoch)
-        module = fake_module(loss, accuracy=epoch / 10, predicted=(epoch % 3, epoch // 3))
+        module = fake_module(loss, accuracy=epoch / 10, predicted=(epoch % 3, epoch // 3 % 3))
         history.on_train_epoch_end(trainer, module)
         stops.append(trainer.should_stop)
     return stops

@@ -152,7 +152,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
         },
         "parameters": 10,
         "epochs": 7,
-        "plateau": {"onset": 3, "length": 4, "reached": True},
+        "plateau": {"onset": 3, "length": 4, "reached": True, "learning": True},
         "metrics": {"accuracy": metric, "f1_score_macro": metric},
         "confusion_matrix": [[1, 0], [1, 1]],
         "cost": {

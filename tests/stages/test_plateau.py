@@ -1,16 +1,20 @@
-"""The plateau rule, by hand and against scipy."""
+"""The plateau rule: by hand, written a second time, and on curves of which the onset is known."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import scoreatpercentile
+from scipy.stats import entropy, scoreatpercentile
 
 from stages.errors import RelayError
 from stages.plateau import (
     PlateauRule,
+    chance_loss,
     find_plateau,
     plateau_onset,
     representative_value,
@@ -18,43 +22,39 @@ from stages.plateau import (
     smoothed,
 )
 
+CHANCE_24 = math.log(24)
+
 
 def rule(
-    min_delta: float = 0.1, patience: int = 2, length: int = 3, smoothing: int = 1, max_epochs: int = 20
+    min_delta: float = 0.1, patience: int = 2, length: int = 3, smoothing: int = 1, max_epochs: int = 60
 ) -> PlateauRule:
     return PlateauRule(
         min_delta=min_delta, patience=patience, length=length, smoothing=smoothing, max_epochs=max_epochs
     )
 
 
+USUAL = rule(0.01, patience=4, length=4, smoothing=2)
+
+
 @pytest.mark.parametrize(
     ("losses", "onset"),
     [
         ([], None),
-        ([1.0], None),
-        ([1.0, 0.8, 0.6, 0.4, 0.2], None),  # always better by more than a tenth
-        ([1.0, 1.0], None),  # one epoch without improvement, patience is two
-        ([1.0, 1.0, 1.0], 3),  # the epoch after the second one without
-        ([1.0, 0.95, 0.89], None),  # the best stays 1.0 after 0.95, and 0.89 improves on it
-        ([1.0, 0.95, 0.91], 3),
-        ([1.0, 0.5, 0.6, 0.44], None),  # patience starts again with 0.44 < 0.9 * 0.5
-        ([1.0, 0.5, 0.6, 0.44, 0.45, 0.43], 6),
-        ([1.0, 1.0, 1.0, 0.1, 0.01], 3),  # a later improvement does not undo it
-        ([1.0, 2.0, 3.0], 3),  # rising
-        ([0.0, 0.0, 0.0], 3),  # nothing is less than nothing
-        ([1.0, float("nan"), float("nan")], 3),
+        ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0], None),  # flat before the fall has begun
+        ([1.0, 0.96, 0.96, 0.96, 0.96], None),  # a fall of 4% of chance is none
+        ([1.0, 0.5, 0.5, 0.5], None),  # two epochs without, but the bend at the start is taken for unrest
+        ([1.0, 0.5, 0.5, 0.5, 0.5], 5),
+        ([0.5, 0.5, 0.5, 0.5], 3),  # below chance from the first epoch on
+        ([0.5, 0.45, 0.4, 0.35, 0.3, 0.25], None),  # 0.05 of 0.5 to 0.75 is no tenth; it falls on
+        ([0.5, 0.46, 0.46, 0.46, 0.46], 3),  # 0.04 of 0.54 is less than a tenth
+        ([0.5, 0.44, 0.44, 0.44, 0.44], 4),  # 0.06 of 0.56 is more
+        ([0.5, 0.5, 1.0, 0.5, 0.5, 0.5], None),  # lost again: counting starts anew
+        ([2.0, 3.0, 4.0, 5.0], None),
+        ([0.0, 0.0, 0.0], 3),  # nothing left to fall
     ],
 )
 def test_onset_by_hand(losses: list[float], onset: int | None) -> None:
-    assert plateau_onset(losses, rule()) == onset
-
-
-def test_an_improvement_of_exactly_min_delta_does_not_count() -> None:
-    """Fallen below (1 - min_delta) times the best: 0.5 is not below 0.5."""
-    assert plateau_onset([1.0, 0.5], rule(min_delta=0.5, patience=1)) == 2
-    assert plateau_onset([1.0, 0.499], rule(min_delta=0.5, patience=1)) is None
-    assert plateau_onset([1.0, 1.0], rule(min_delta=0.0, patience=1)) == 2
-    assert plateau_onset([1.0, 0.999999], rule(min_delta=0.0, patience=1)) is None
+    assert plateau_onset(losses, rule(), chance=1.0) == onset
 
 
 def test_smoothing_by_hand() -> None:
@@ -62,112 +62,214 @@ def test_smoothing_by_hand() -> None:
     assert smoothed([4.0, 2.0, 3.0, 7.0], 2) == [4.0, 3.0, 2.5, 5.0]
     assert smoothed([4.0, 2.0, 3.0, 7.0], 3) == [4.0, 3.0, 3.0, 4.0]
     assert smoothed([4.0, 2.0], 9) == [4.0, 3.0]
-    # 4, 3, 2.5, 2.5, 2.5: the last two do not fall below 2.25; unsmoothed, 2 and 2 come one epoch earlier
-    assert plateau_onset([4.0, 2.0, 3.0, 2.0, 3.0], rule(smoothing=2)) == 5
-    assert plateau_onset([4.0, 2.0, 3.0, 2.0, 3.0], rule(smoothing=1)) == 4
 
 
-def test_a_reached_plateau() -> None:
-    losses = [1.0, 0.5, 0.5, 0.5, 0.4, 0.3, 0.2]
-    assert [should_stop(losses[:epochs], rule()) for epochs in range(8)] == [False] * 7 + [True]
-    plateau = find_plateau(losses, rule())
-    assert (plateau.onset, plateau.length, plateau.reached) == (4, 3, True)
-    assert list(plateau.epochs) == [4, 5, 6]
+def test_a_fall_of_exactly_min_delta_does_not_count() -> None:
+    """From 2 to 1 and then by a quarter of the whole fall, 1.3333: to 0.6667, or a little less."""
+    strict = rule(min_delta=0.25, patience=1)
+    assert plateau_onset([1.0, 0.75, 0.75], strict, chance=1.75) == 2, "0.25 is a quarter of 1.75 - 0.75"
+    assert plateau_onset([1.0, 0.7499], strict, chance=1.75) is None
+    assert plateau_onset([1.0, 1.0], rule(min_delta=0.0, patience=1), chance=2.0) == 2
+    assert plateau_onset([1.0, 0.999999], rule(min_delta=0.0, patience=1), chance=2.0) is None
 
 
 def test_epochs_trained_beyond_the_plateau_are_not_of_it() -> None:
-    assert list(find_plateau([1.0] * 10, rule()).epochs) == [3, 4, 5]
-
-
-def test_max_epochs_first() -> None:
-    improving = [2.0**-epoch for epoch in range(8)]
-    limited = rule(max_epochs=8)
-    assert [should_stop(improving[:epochs], limited) for epochs in range(9)] == [False] * 8 + [True]
-    plateau = find_plateau(improving, limited)
-    assert (plateau.onset, plateau.length, plateau.reached) == (5, 3, False)
-    assert list(plateau.epochs) == [5, 6, 7]
+    plateau = find_plateau([1.0] * 10, rule(), chance=2.0)
+    assert (plateau.onset, plateau.length, plateau.reached) == (3, 3, True)
+    assert list(plateau.epochs) == [3, 4, 5]
 
 
 def test_max_epochs_within_the_plateau() -> None:
-    """The plateau began at epoch 3 but only two of its three epochs were trained."""
-    plateau = find_plateau([1.0] * 5, rule(max_epochs=5))
-    assert (list(plateau.epochs), plateau.reached) == ([2, 3, 4], False)
+    """The plateau began at epoch 3. Two of its three epochs are too few; it may end at max_epochs."""
+    plateau = find_plateau([1.0] * 5, rule(max_epochs=5), chance=2.0)
+    assert (list(plateau.epochs), plateau.reached, plateau.learning) == ([2, 3, 4], False, True)
+    assert find_plateau([1.0] * 6, rule(max_epochs=6), chance=2.0).reached is True
 
 
-def test_the_plateau_may_end_exactly_at_max_epochs() -> None:
-    assert find_plateau([1.0] * 6, rule(max_epochs=6)).reached is True
+def test_without_the_loss_of_chance_the_first_loss_is_taken() -> None:
+    losses = [2.0, *exponential(3, 0.2)]
+    assert plateau_onset(losses, USUAL) == plateau_onset(losses, USUAL, chance=2.0) is not None
+    learned_before = [0.3] * 8
+    assert plateau_onset(learned_before, rule()) is None
+    assert plateau_onset(learned_before, rule(), chance=2.0) == 3
 
 
-def test_fewer_epochs_than_the_plateau_is_long() -> None:
-    plateau = find_plateau([1.0, 0.5], rule(length=3))
-    assert (list(plateau.epochs), plateau.reached) == ([0, 1], False)
+def test_a_first_loss_that_is_high_by_chance_is_no_fall_of_the_others() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        losses = [3.5, *(CHANCE_24 * (1 + 0.05 * generator.standard_normal(60))).tolist()]
+        assert not find_plateau(losses, USUAL).reached
+    assert find_plateau([3.5, *[CHANCE_24] * 60], USUAL).reached, "as far as it can be known without chance"
+    assert not find_plateau([3.5, *[CHANCE_24] * 60], USUAL, chance=CHANCE_24).reached
+
+
+def test_losses_that_were_once_counted_as_a_plateau() -> None:
+    """24 classes; the old rule called the first six epochs flat (issue)."""
+    losses = [3.20, 3.19, 3.18, 3.18, 3.15, 3.04, 2.92]
+    assert plateau_onset(losses, USUAL, chance=CHANCE_24) is None
+    assert plateau_onset(losses, USUAL) is None
+    plateau = find_plateau([*losses[:4], 3.17, 3.18], USUAL, chance=CHANCE_24)
+    assert not plateau.reached and not plateau.learning
+    assert find_plateau(losses, USUAL, chance=CHANCE_24).learning is False, "mean of the last four: 3.07"
+
+
+def exponential(constant: float, floor: float, start: int = 0, epochs: int = 60) -> list[float]:
+    since = np.maximum(np.arange(1, epochs + 1) - start, 0)
+    return (CHANCE_24 * (floor + (1 - floor) * np.exp(-since / constant))).tolist()
+
+
+@pytest.mark.parametrize("constant", [1, 2, 4, 8])
+@pytest.mark.parametrize("floor", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("start", [0, 12])
+def test_smooth_curves_are_reached_after_95_percent_of_their_fall(
+    constant: int, floor: float, start: int
+) -> None:
+    losses = exponential(constant, floor, start)
+    plateau = find_plateau(losses, USUAL, chance=CHANCE_24)
+    assert plateau.reached and plateau.learning
+    settled = start + 3 * constant  # e^-3 is 5%
+    assert settled < plateau.onset <= settled + 4 * constant + 8
+    assert plateau_onset([1e-6 * loss for loss in losses], USUAL, chance=1e-6 * CHANCE_24) == plateau.onset
+
+
+def test_a_network_that_loses_what_it_learned_does_not_reach() -> None:
+    losses = [*exponential(2, 0.2, epochs=8), *[CHANCE_24] * 20]
+    plateau = find_plateau(losses, rule(0.01, 4, 4, 1), chance=CHANCE_24)
+    assert not plateau.reached and not plateau.learning
+    onset = plateau_onset(losses[:8] + [losses[7]] * 10, rule(0.01, 4, 4, 1), chance=CHANCE_24)
+    assert onset is not None
+    collapsed = [*losses[:8], *[losses[7]] * (onset - 8), *[CHANCE_24] * 4]
+    plateau = find_plateau(collapsed, rule(0.01, 4, 4, 1), chance=CHANCE_24)
+    assert (plateau.onset, plateau.reached, plateau.learning) == (onset, False, False)
+
+
+def test_a_restless_loss_is_waited_for_longer_up_to_three_times() -> None:
+    quiet = [2.0, *[1.0] * 30]
+    restless = [2.0, *[1.0 + 0.02 * (-1) ** epoch for epoch in range(30)]]
+    wild = [2.0, *[1.0 + 0.2 * (-1) ** epoch for epoch in range(30)]]
+    settings_ = rule(0.05, patience=4, length=1, smoothing=1)
+    # second differences of +-0.08: e = 0.08 / 0.6745 / sqrt 6 = 0.0484; 4 * 2 e / (0.05 * 0.98) = 7.9 epochs
+    onsets = [plateau_onset(losses, settings_, chance=2.0) for losses in (restless, wild)]
+    assert onsets == [10, 15]
+    assert plateau_onset(quiet, settings_, chance=2.0) == 6, "one steep fall is no unrest"
+
+
+def test_stopping_and_finding_agree() -> None:
+    losses = exponential(3, 0.2)
+    stops = [epochs for epochs in range(61) if should_stop(losses[:epochs], USUAL, chance=CHANCE_24)]
+    assert stops == list(range(stops[0], 61))
+    plateau = find_plateau(losses[: stops[0]], USUAL, chance=CHANCE_24)
+    assert plateau.reached and plateau.epochs[-1] == stops[0] - 1 and plateau.length == 4
+
+
+def test_max_epochs_first() -> None:
+    falling = exponential(20, 0.0, epochs=10)
+    limited = rule(0.01, 4, 4, 2, max_epochs=10)
+    assert should_stop(falling, limited, chance=CHANCE_24)
+    plateau = find_plateau(falling, limited, chance=CHANCE_24)
+    assert (list(plateau.epochs), plateau.reached, plateau.learning) == ([6, 7, 8, 9], False, True)
+    short = find_plateau([1.0, 0.5], limited, chance=1.1)
+    assert (list(short.epochs), short.reached) == ([0, 1], False)
 
 
 RULES = st.builds(
-    lambda min_delta, patience, length, smoothing, more: PlateauRule(
-        min_delta=min_delta, patience=patience, length=length, smoothing=smoothing, max_epochs=length + more
-    ),
-    st.floats(0.0, 0.9),
-    st.integers(1, 4),
-    st.integers(1, 5),
-    st.integers(1, 4),
-    st.integers(0, 25),
+    rule,
+    min_delta=st.floats(0.0, 0.5),
+    patience=st.integers(1, 4),
+    length=st.integers(1, 5),
+    smoothing=st.integers(1, 4),
 )
 LOSSES = st.lists(st.floats(0.0, 10.0), max_size=30)
 
 
 @settings(deadline=None, derandomize=True)
-@given(LOSSES, LOSSES, RULES)
+@given(LOSSES, LOSSES, RULES, st.floats(0.1, 10.0))
 def test_the_onset_depends_on_losses_up_to_it_only(
-    losses: list[float], other: list[float], any_rule: PlateauRule
+    losses: list[float], other: list[float], any_rule: PlateauRule, chance: float
 ) -> None:
-    onset = plateau_onset(losses, any_rule)
+    onset = plateau_onset(losses, any_rule, chance=chance)
     if onset is None:
-        assert all(plateau_onset(losses[:epochs], any_rule) is None for epochs in range(len(losses)))
+        assert all(plateau_onset(losses[:n], any_rule, chance=chance) is None for n in range(len(losses)))
     else:
         assert any_rule.patience + 1 <= onset <= len(losses)
-        assert plateau_onset(losses[:onset] + other, any_rule) == onset
-        assert plateau_onset(losses[: onset - 1], any_rule) is None
+        assert plateau_onset(losses[:onset] + other, any_rule, chance=chance) == onset
+        assert plateau_onset(losses[: onset - 1], any_rule, chance=chance) is None
 
 
 @settings(deadline=None, derandomize=True)
-@given(LOSSES, RULES)
+@given(st.lists(st.floats(0.0, 1.2), max_size=30), RULES)
 def test_the_onset_in_the_plainest_words(losses: list[float], any_rule: PlateauRule) -> None:
-    """Written a second time: the first epoch whose last `patience` predecessors all failed to improve."""
-    means = [float(np.mean(losses[max(0, i - any_rule.smoothing + 1) : i + 1])) for i in range(len(losses))]
-    best = float("inf")
-    improved = []
-    for mean in means:
-        least = best * (1 - any_rule.min_delta)
-        assume(
-            not np.isclose(mean, least, rtol=1e-9, atol=0.0) or mean == 0.0
-        )  # two ways of adding may disagree
-        improved.append(mean < least)
-        best = mean if improved[-1] else best
-    onsets = [
-        epoch
-        for epoch in range(any_rule.patience, len(losses) + 1)
-        if not any(improved[epoch - any_rule.patience : epoch])
-    ]
-    assert plateau_onset(losses, any_rule) == (onsets[0] if onsets else None)
+    """Written a second time, with numpy: an epoch that sets no new best, `patience` times running."""
+    width, best, without = any_rule.smoothing, math.inf, 0
+    onset = None
+    for epoch in range(len(losses)):
+        mean = float(np.mean(losses[max(0, epoch + 1 - width) : epoch + 1]))
+        fall, recent = 1.0 - mean, losses[: epoch + 1][-max(3, 2 * any_rule.patience) :]
+        bends = np.abs(np.diff(recent, 2))
+        noise = 0.0 if len(bends) == 0 else float(np.median(bends)) / 0.6745 / 6**0.5
+        hidden, counts = 2 * noise / width**0.5, any_rule.min_delta * fall
+        for one, other in ((fall, 0.05), (mean, best - counts), (hidden, counts)):  # rounded in two ways
+            assume(one == other or not np.isclose(one, other, rtol=1e-9, atol=1e-12))
+        needed = any_rule.patience * min(3.0, max(1.0, hidden / counts if counts else math.inf))
+        needed = any_rule.patience if hidden == counts == 0 else needed
+        assume(needed == round(needed) or abs(needed - round(needed)) > 1e-9)
+        if fall <= 0.05:
+            best, without = math.inf, 0
+        elif mean < best - (counts if best < math.inf else 0.0):
+            best, without = mean, 0
+        else:
+            without += 1
+            if without >= needed:
+                onset = epoch + 1
+                break
+    assert plateau_onset(losses, any_rule, chance=1.0) == onset
 
 
 @settings(deadline=None, derandomize=True)
-@given(st.lists(st.floats(0.0, 10.0), min_size=30, max_size=30), RULES)
+@given(st.lists(st.floats(0.0, 10.0), min_size=30, max_size=30), RULES, st.floats(0.1, 10.0))
 def test_training_stops_once_and_where_the_plateau_is_found(
-    losses: list[float], any_rule: PlateauRule
+    losses: list[float], any_rule: PlateauRule, chance: float
 ) -> None:
-    stops = [epochs for epochs in range(31) if should_stop(losses[:epochs], any_rule)]
+    limited = replace(any_rule, max_epochs=any_rule.length + 12)
+    stops = [epochs for epochs in range(31) if should_stop(losses[:epochs], limited, chance=chance)]
     assert stops == list(range(stops[0], 31)), "once flat, always flat"
     trained = losses[: stops[0]]
-    plateau = find_plateau(trained, any_rule)
-    assert len(trained) <= any_rule.max_epochs
-    assert plateau.length == any_rule.length
+    plateau = find_plateau(trained, limited, chance=chance)
+    assert len(trained) <= limited.max_epochs
+    assert plateau.length == limited.length
     assert plateau.epochs[-1] == len(trained) - 1, "the plateau is the last thing trained"
-    onset = plateau_onset(trained, any_rule)
-    assert plateau.reached == (onset == plateau.onset)
-    if not plateau.reached:
-        assert len(trained) == any_rule.max_epochs
+    onset = plateau_onset(trained, limited, chance=chance)
+    assert plateau.reached == (onset == plateau.onset and plateau.learning)
+    if onset != plateau.onset:
+        assert len(trained) == limited.max_epochs
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.floats(0.96, 10.0), min_size=1, max_size=30), RULES)
+def test_what_does_not_fall_below_chance_is_never_reached(losses: list[float], any_rule: PlateauRule) -> None:
+    plateau = find_plateau(losses, any_rule, chance=1.0)
+    assert not plateau.reached and not plateau.learning
+    assert plateau.epochs.stop == len(losses)
+
+
+def test_the_loss_of_chance_is_the_entropy() -> None:
+    assert chance_loss([1] * 24) == pytest.approx(CHANCE_24)
+    assert chance_loss([5, 3, 0, 2]) == pytest.approx(entropy([5, 3, 2]))
+    assert chance_loss([7]) == 0.0
+    for counts in ([], [0, 0], [1, -1, 3], [math.nan, 1]):
+        with pytest.raises(ValueError, match="counts"):
+            chance_loss(counts)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ValueError, match="no epoch was trained"):
+        find_plateau([], rule())
+    for losses in ([1.0, math.nan], [math.inf]):
+        with pytest.raises(ValueError, match="not finite"):
+            plateau_onset(losses, rule())
+    for chance in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="chance"):
+            find_plateau([1.0], rule(), chance=chance)
 
 
 def test_representative_value_by_hand() -> None:
@@ -192,8 +294,6 @@ def test_no_values_and_no_such_percentile() -> None:
     for percentile in (-1.0, 100.1):
         with pytest.raises(ValueError, match="ercentile"):
             representative_value([1.0], percentile)
-    with pytest.raises(ValueError, match="no epoch was trained"):
-        find_plateau([], rule())
 
 
 @pytest.mark.parametrize(

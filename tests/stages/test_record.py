@@ -77,6 +77,7 @@ def test_binary_and_absent_files(tmp_path: Path) -> None:
 FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "seed": lambda content: content.pop("seed"),
     "epochs": lambda content: content.update(epochs="7"),
+    "plateau.learning": lambda content: content["plateau"].pop("learning"),
     "plateau.reached": lambda content: content["plateau"].update(reached=1),
     "metrics.accuracy.p75": lambda content: content["metrics"]["accuracy"].pop("p75"),
     "data.train_counts.1": lambda content: content["data"]["train_counts"].__setitem__(1, 4.5),

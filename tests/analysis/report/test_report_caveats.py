@@ -54,6 +54,11 @@ def _not_flat(content: dict[str, Any]) -> None:
         content["plateau"]["reached"] = False
 
 
+def _not_learning(content: dict[str, Any]) -> None:
+    if content["seed"] == 2 and content["data_ratio"] == 0.2 and len(content["chain"]) == 1:
+        content["plateau"] |= {"reached": False, "learning": False}
+
+
 def _once_crossed(content: dict[str, Any]) -> None:
     if content["seed"] == 0 and content["data_ratio"] == 0.2:
         content["data"]["crossing_groups"] = 2
@@ -139,6 +144,17 @@ def test_a_plateau_that_was_not_reached_marks_its_numbers(tmp_path: Path) -> Non
     assert [(row[0].text, row[1].text) for row in marked] == [("(1) scratch", "20")]
     assert [row[0].text for row in table(report, "table1").rows() if "*" in row[1].text] == []
     assert sum("*" in cell.text for row in table(report, "runs").rows() for cell in row) == 1
+
+
+def test_a_run_that_did_not_learn_is_marked_and_is_no_plateau_that_was_ended_early(tmp_path: Path) -> None:
+    small_study(change=_not_learning).write(tmp_path)
+    report = build_report(tmp_path)
+    found = caveat(report, "1 of 12 runs did not learn (not learning)")
+    assert found.serious and "(1) scratch, seed 2, 20%: dld/" in found.items[0]
+    assert not [each for each in report.caveats if "did not reach the plateau" in each.title]
+    cells = [cell.text for row in table(report, "runs").rows() for cell in row]
+    assert sum(cell.endswith(" *, not learning") for cell in cells) == 1
+    assert [row[0].text for row in table(report, "ratios").rows() if "*" in row[2].text] == ["(1) scratch"]
 
 
 def test_few_patients_are_fewer_than_ten_and_warned_of(tmp_path: Path) -> None:

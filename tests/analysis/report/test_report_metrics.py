@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ def _train_again(folder: RunFolder) -> None:
         {"epoch": epoch, "train_loss": 2.0 / (1 + epoch), **evaluate(logits * epoch, labels).metrics}
         for epoch in range(4)
     ]
-    plateau = Plateau(onset=1, length=3, reached=True)
+    plateau = Plateau(onset=1, length=3, reached=True, learning=True)
     content = json.loads(folder.record.read_text())
     content["metrics"] = {name: each.model_dump() for name, each in summarise(rows, plateau).items()}
-    content |= {"epochs": 4, "plateau": {"onset": 1, "length": 3, "reached": True}}
+    content |= {"epochs": 4, "plateau": asdict(plateau)}
     folder.record.write_text(json.dumps(content))
     folder.history.write_text(to_csv(rows))
 

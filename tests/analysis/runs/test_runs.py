@@ -31,6 +31,7 @@ COLUMNS = {
     "train_images",
     "val_images",
     "epochs",
+    "learning",
     "plateau_reached",
     "plateau_onset",
     "plateau_length",
@@ -93,6 +94,7 @@ def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
         "train_images": 7,
         "val_images": 3,
         "epochs": 7,
+        "learning": True,
         "plateau_reached": True,
         "plateau_onset": 3,
         "plateau_length": 4,
@@ -125,7 +127,7 @@ def test_numbers_are_numbers(tmp_path: Path) -> None:
         _write(tmp_path, _target(seed))
     runs = load_runs(str(tmp_path))
     assert sorted(runs["seed"]) == [0, 1, 2]
-    assert runs["plateau_reached"].dtype == bool
+    assert runs["plateau_reached"].dtype == runs["learning"].dtype == bool
     for name in ("seed", "data_ratio", "epochs", "accuracy_p75", "plateau_onset", "peak_memory_bytes"):
         assert pd.api.types.is_numeric_dtype(runs[name]), name
     assert runs.groupby("process")["accuracy_p75"].mean()["two_stage"] == 0.75

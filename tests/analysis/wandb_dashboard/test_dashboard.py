@@ -50,7 +50,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     folder, of = tmp_path_factory.mktemp("tracked"), recipe()
     evaluation = evaluate(torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
     rows = [{"epoch": epoch, "train_loss": 1.0 / (1 + epoch), **evaluation.metrics} for epoch in range(3)]
-    metrics = summarise(rows, Plateau(onset=1, length=2, reached=True))
+    metrics = summarise(rows, Plateau(onset=1, length=2, reached=True, learning=True))
     content = record_content(of) | {
         "metrics": {name: metric.model_dump() for name, metric in metrics.items()},
         "confusion_matrix": evaluation.confusion_matrix,
