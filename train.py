@@ -124,6 +124,8 @@ def train(job: Job, listing: "Listing") -> None:
         watch.fit(trainer, module, data, start.resume)
         if module.predictions is None:  # killed after the last epoch, before the record
             trainer.validate(module, data, verbose=False)
+        if data.test_images:
+            trainer.test(module, data, verbose=False)
         if job.writes:
             before_writing()
             images = data_record(domain, data)

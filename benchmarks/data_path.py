@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from torch.nn import functional
 
-from datamodules.from_config import load_source, stage_data
+from datamodules.from_config import load_run, stage_data
 from datamodules.listing import list_source
 from lightning_modules.resolve import resolve
 from lightning_modules.start import build_module
@@ -86,7 +86,9 @@ def program(config: Config) -> tuple[float, float, Recipe]:
 def bare(config: Config, recipe: Recipe, epochs: int) -> float:
     """Images per second of the training step alone, on one epoch's batches made ready beforehand."""
     seeds = Seeds.of(recipe.seed)
-    data = stage_data(load_source(list_source(source_of(config)), config), recipe, seeds, workers=0)
+    data = stage_data(
+        load_run(list_source(source_of(config)), config, test_fraction=None), recipe, seeds, workers=0
+    )
     module = build_module(recipe, seeds, data.train_counts, None)
     network, optimiser = module.network.train(), module.configure_optimizers()
     if isinstance(optimiser, dict):

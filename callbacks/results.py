@@ -34,8 +34,8 @@ class _Report(Protocol):
 class FinishedModule(Protocol):
     """What the results are made of: the LightningModule after its last evaluation.
 
-    `predictions` are logits, float32 of shape (N, C), and labels, int64 of shape (N,); `evaluation` holds the
-    confusion matrix.
+    `predictions` are logits, float32 of shape (N, C), and labels, int64 of shape (N,), and so are
+    `test_predictions`, None without a test set; `evaluation` holds the confusion matrix.
     """
 
     @property
@@ -45,16 +45,22 @@ class FinishedModule(Protocol):
     @property
     def predictions(self) -> Any: ...  # noqa: D102
     @property
+    def test_predictions(self) -> Any: ...  # noqa: D102
+    @property
     def evaluation(self) -> Any: ...  # noqa: D102
 
 
-class EvaluationSet(Protocol):
-    """Names of the N evaluation images, of their patients or objects, and what the baseline predicts."""
+class EvaluationSets(Protocol):
+    """Names of the evaluation and test images and of their patients, and what the baseline predicts."""
 
     @property
     def val_samples(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def val_groups(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def test_samples(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def test_groups(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def val_histogram(self) -> npt.NDArray[np.int64] | None: ...  # noqa: D102
     def sample_sheet(self) -> bytes: ...  # noqa: D102
@@ -65,18 +71,18 @@ def write_results(
     starting_point: str,
     module: FinishedModule,
     history: History,
-    evaluated: EvaluationSet,
+    evaluated: EvaluationSets,
     images: DataRecord,
     environment: OriginRecord,
 ) -> Record:
-    """Write `model.ckpt`, `predictions.parquet`, `samples.jpg` and `record.json`, in this order.
+    """Write `model.ckpt`, `predictions.parquet`, `samples.jpg`, test predictions and `record.json`, in turn.
 
     Args:
         job: the stage run, its folder locked.
         starting_point: parent, init_from or scratch.
         module: after the last epoch.
         history: its epochs.
-        evaluated: the evaluation set.
+        evaluated: the evaluation set and the test set.
         images: what the record says of the images.
         environment: where and with what the run was trained.
     """
@@ -95,6 +101,15 @@ def write_results(
         histogram=evaluated.val_histogram,
     )
     write_bytes(folder.sample_sheet, evaluated.sample_sheet())
+    if module.test_predictions is not None:
+        write_predictions(
+            folder.test_predictions,
+            samples=evaluated.test_samples,
+            groups=evaluated.test_groups,
+            labels=module.test_predictions.labels.numpy(),
+            logits=module.test_predictions.logits.numpy(),
+            classes=images.classes,
+        )
     plateau = history.plateau
     record = Record(
         schema_version=RECORD_SCHEMA,

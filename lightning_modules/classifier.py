@@ -52,6 +52,7 @@ class StageModule(pl.LightningModule):
             the same in every process.
         evaluation: The metrics after it.
         predictions: The logits that they were computed on.
+        test_predictions: The logits of the test images, once they were asked for; no metric is computed.
 
     Args:
         network: Maps (N, 3, S, S) to logits (N, classes).
@@ -82,6 +83,7 @@ class StageModule(pl.LightningModule):
         self.train_loss = float("nan")
         self.evaluation: Evaluation | None = None
         self.predictions: Predictions | None = None
+        self.test_predictions: Predictions | None = None
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)  # moves with the network
@@ -136,14 +138,30 @@ class StageModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Compute the metrics over the whole evaluation set, on every process alike."""
+        self.predictions = self._collected()
+        self.evaluation = evaluate(self.predictions.logits, self.predictions.labels)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what was evaluated before."""
+        self._evaluated = []
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Keep a batch's logits."""
+        self.validation_step(batch, batch_index)
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the logits of the whole test set, on every process alike."""
+        self.test_predictions = self._collected()
+
+    def _collected(self) -> Predictions:
+        """What was kept of all batches, in the order of the set."""
         logits, labels, index = (torch.cat(parts) for parts in zip(*self._evaluated, strict=True))
         if self.trainer.world_size > 1:
             logits, labels, index = (self._gathered(part).flatten(0, 1) for part in (logits, labels, index))
         # Several processes may have seen an image that evens out their shares: it counts once.
         positions, first = _first_occurrences(index)
-        self.predictions = Predictions(logits[first], labels[first], positions)
-        self.evaluation = evaluate(self.predictions.logits, self.predictions.labels)
         self._evaluated = []
+        return Predictions(logits[first], labels[first], positions)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the transfer report too, so that a resume need not read the parent again."""

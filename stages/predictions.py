@@ -1,5 +1,8 @@
 """`predictions.parquet`: what a network said of every image of the evaluation set.
 
+`test_predictions.parquet` has the same columns for the test set. It stays closed until someone opens it: see
+`analysis.runs.openings`.
+
 One row per image. Columns: `sample` and `group` (names of the image and of its patient or object), `label`
 (int64, position of its class), `predicted_K` for each epoch K = 0, 1, ... of the plateau, in their order
 (int16, or int32 for more classes: position of the class with the largest logit), and `logit_CLASS` (float32)

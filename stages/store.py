@@ -33,6 +33,7 @@ class RunFolder:
         self.history = path / "history.csv"
         self.predictions = path / "predictions.parquet"
         self.sample_sheet = path / "samples.jpg"
+        self.test_predictions = path / "test_predictions.parquet"
         self.record = path / "record.json"
         self.failure = path / "failure.txt"
 

@@ -1,5 +1,6 @@
 """A study as one page: `python -m analysis.report runs_dir=runs`."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ class Arguments(StudyArguments):
         Path | None,
         Key("where report.html, tables/ and figures/ go; report/ in the store if left out", "FOLDER"),
     ] = None
+    test: Annotated[
+        str | None,
+        Key(
+            "open reads the locked test set and adds its section; every look is written down in the store",
+            "open",
+        ),
+    ] = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
     try:
         example = "python -m analysis.report runs_dir=runs"
         given = Arguments(**settings_from(key_values(arguments, keys_of(Arguments), example), Arguments))
-        page = write_report(build_report(given.runs_dir, given.study), given.out or given.runs_dir / "report")
+        typed = f"python -m analysis.report {shlex.join(arguments)}"
+        report = build_report(given.runs_dir, given.study, test=given.test, command=typed)
+        page = write_report(report, given.out or given.runs_dir / "report")
     except (RelayError, OSError) as error:
         refuse(error)
     output().print(f"report: {page}", soft_wrap=True)

@@ -1,31 +1,42 @@
 """From a store to a report: of the chosen study, or of what is missing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.report.page import Report
+from analysis.report.processes import process_labels
 from analysis.report.provenance import studies_table
 from analysis.report.store_caveats import other_studies_caveats, unfinished_caveats, unknown_caveats
 from analysis.report.study_report import study_report
+from analysis.report.test_set import locked_facts, test_section
 from analysis.runs.load import load_runs
+from analysis.runs.openings import check_test, open_test_sets, with_test
+from analysis.runs.selection import process_order
 from analysis.runs.study import Study, find_studies, select_study
 from analysis.runs.unfinished import UnfinishedRun, unfinished_runs
 from stages.errors import RelayError
 
 
-def build_report(runs_dir: Path, study: str | None = None) -> Report:
+def build_report(
+    runs_dir: Path, study: str | None = None, *, test: str | None = None, command: str = "build_report"
+) -> Report:
     """Read a store and make the report of a study.
 
     Args:
         runs_dir: the store.
         study: beginning of a study's id; None for the study with the most runs.
+        test: "open" reads the study's locked test set; see `analysis.runs.openings`.
+        command: what to write down as having opened it.
 
     Raises:
-        RelayError: if the folder or the study does not exist, or a record is damaged.
+        RelayError: if the folder or the study does not exist, a record is damaged, or the test set cannot be
+            opened.
     """
+    check_test(test)
     try:
         runs = load_runs(runs_dir)
     except FileNotFoundError as error:
@@ -35,9 +46,11 @@ def build_report(runs_dir: Path, study: str | None = None) -> Report:
     if not studies:
         if study is not None:
             select_study(studies, study)
+        if test is not None:
+            open_test_sets(with_test(runs)[:0], runs_dir, command)
         return _without_targets(runs, unfinished)
     chosen = select_study(studies, study)
-    return study_report(
+    report = study_report(
         chosen,
         runs_dir,
         sources=_sources(runs, chosen),
@@ -49,6 +62,11 @@ def build_report(runs_dir: Path, study: str | None = None) -> Report:
         studies=studies_table(studies) if len(studies) > 1 else None,
         version=_version(),
     )
+    sections = list(report.sections)
+    if test is not None:
+        labels = process_labels(process_order(chosen.runs["process"]))
+        sections.insert(1, test_section(chosen, runs_dir, command, labels))
+    return replace(report, facts=[*report.facts, *locked_facts(chosen, runs_dir)], sections=sections)
 
 
 def _sources(runs: pd.DataFrame, study: Study) -> pd.DataFrame:

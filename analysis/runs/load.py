@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.runs.openings import check_test, open_test_sets, test_metrics, with_test
 from stages.errors import RelayError
 from stages.processes import chain_rules, load_processes, process_name
 from stages.record import OlderRecordError, Record
@@ -32,6 +33,8 @@ _COLUMNS = (
     "classes",
     "train_images",
     "val_images",
+    "test_images",
+    "test_groups",
     "epochs",
     "learning",
     "plateau_reached",
@@ -45,11 +48,13 @@ _COLUMNS = (
 )
 
 
-def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
+def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.DataFrame:
     """All finished stage runs of a store, one row per stage run, in the order of their folders.
 
     Args:
         runs_dir: the store.
+        test: "open" reads the predictions of the locked test sets, and is written down in the store
+            (`analysis.runs.openings`); else these files are not read.
 
     Returns:
         Columns: `id` (full) and `parent` (full id, None for a run without one); `stage`; `chain`, stages from
@@ -57,29 +62,41 @@ def load_runs(runs_dir: str | PathLike[str]) -> pd.DataFrame:
         a source (see `stages.processes.process_name`; a parent that is no longer in the store counts as one
         with the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
         `ratio_unit`; `folds`, their number, and `fold`, the one that was evaluated, from 0, both <NA> without
-        folds; counts of `classes`, `train_images`, `val_images`, `epochs`; `learning`, False for a run whose
-        training loss is about that of chance in the end (`stages.plateau`); `plateau_reached`,
+        folds; counts of `classes`, `train_images`, `val_images`, `test_images` and their `test_groups` (0
+        without a test set), `epochs`; `learning`, False for a run whose training loss is about that of
+        chance in the end (`stages.plateau`); `plateau_reached`,
         `plateau_onset` (from 0) and `plateau_length`; `histogram_accuracy`; `seconds`,
         `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _mean,
-        _last and _best. A store without finished runs gives no rows and the columns above.
+        _last and _best. With `test="open"` also test_METRIC, of the last epoch's network, NaN for a run
+        without a test set. A store without finished runs gives no rows and the columns above.
 
     Raises:
         RelayError: if a record is damaged or of a newer schema; names the file. If an older version of Relay
-            trained all runs of the store; if only some, these are left out and a warning says so.
+            trained all runs of the store; if only some, these are left out and a warning says so. If `test`
+            is something else, or "open" and no run has a test set.
         FileNotFoundError: if the folder does not exist.
     """
+    check_test(test)
     folder = Path(runs_dir).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the runs_dir that train.py wrote to")
     found = _records(Store(folder).complete_runs(), folder)
-    if not found:
+    if not found and test is None:
         return pd.DataFrame(columns=list(_COLUMNS))
     records = {record.id: record for record, _ in found}
     rows = [_row(record, path, records) for record, path in found]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=None if rows else list(_COLUMNS))
     for name in ("parent", "process"):  # otherwise pandas turns None into NaN
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
-    return table.astype({"folds": "Int64", "fold": "Int64"})
+    table = table.astype({"folds": "Int64", "fold": "Int64"})
+    return table if test is None else _with_test_metrics(table, folder)
+
+
+def _with_test_metrics(table: pd.DataFrame, store: Path) -> pd.DataFrame:
+    rows = with_test(table)
+    predictions, _ = open_test_sets(rows, store, 'load_runs(test="open")')
+    metrics = pd.DataFrame([test_metrics(each) for each in predictions], index=rows.index)
+    return table.join(metrics)
 
 
 def _records(runs: Iterable[RunFolder], store: Path) -> list[tuple[Record, Path]]:
@@ -119,6 +136,8 @@ def _row(record: Record, folder: Path, records: Mapping[str, Record]) -> dict[st
         "classes": len(record.data.classes),
         "train_images": sum(record.data.train_counts),
         "val_images": sum(record.data.val_counts),
+        "test_images": sum(record.data.test_counts or ()),
+        "test_groups": record.data.test_groups or 0,
         "epochs": record.epochs,
         "learning": record.plateau.learning,
         "plateau_reached": record.plateau.reached,

@@ -111,6 +111,7 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
     module: Any = SimpleNamespace(
         network=Network(),
         report=SimpleNamespace(as_dict=lambda: transfer),
+        test_predictions=SimpleNamespace(logits=-torch.eye(2), labels=torch.tensor([1, 0])),
         predictions=SimpleNamespace(logits=torch.eye(2)[[1, 1]], labels=torch.tensor([0, 1])),
         evaluation=SimpleNamespace(confusion_matrix=[[1, 0], [0, 1]]),
     )
@@ -119,6 +120,8 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
         val_groups=("p", "q"),
         val_histogram=np.array([1, 1]),
         sample_sheet=lambda: b"a picture",
+        test_samples=("c", "d"),
+        test_groups=("r", "s"),
     )
 
     def finish() -> Record:
@@ -151,10 +154,15 @@ def test_results_of_a_finished_run(tmp_path: Path) -> None:
     assert "predicted_2" not in written.column_names
     assert pq.read_table(run.predictions)["histogram"].to_pylist() == [1, 1]
     assert run.sample_sheet.read_bytes() == b"a picture"
+    test = pq.read_table(run.test_predictions).to_pydict()
+    assert (test["sample"], test["group"], test["label"]) == (["c", "d"], ["r", "s"], [1, 0])
+    assert test["logit_CON"] == [-1, 0]
     assert not run.previous_checkpoint.exists()
 
 
-@pytest.mark.parametrize("file", ["model.ckpt", "predictions.parquet", "samples.jpg"])
+@pytest.mark.parametrize(
+    "file", ["model.ckpt", "predictions.parquet", "samples.jpg", "test_predictions.parquet"]
+)
 def test_a_run_whose_results_cannot_be_written_is_not_complete(tmp_path: Path, file: str) -> None:
     run, _, finish = results(tmp_path)
     (run.path / file).mkdir()  # a folder in the file's place: the rename fails
@@ -189,7 +197,9 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(callbacks.results, "write_text", full_disk)
     with pytest.raises(OSError, match="no space"):
         finish()
-    assert present == [{"model.ckpt", "predictions.parquet", "samples.jpg", "history.csv"}]
+    assert present == [
+        {"model.ckpt", "predictions.parquet", "samples.jpg", "test_predictions.parquet", "history.csv"}
+    ]
     assert not run.is_complete()
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,8 +14,11 @@ UNSET = ("generator", "classes", "train_images", "val_images", "size", "seed")
 
 
 def unbalanced(root: Path) -> tuple[str, ...]:
-    """Eleven training images in two classes, in batches of four: the last three cannot be shared equally."""
-    sides = (("train", (8, 3)), ("val", (4, 2)))
+    """Eleven training images in two classes, in batches of four: the last three cannot be shared equally.
+
+    And five test images, which two processes cannot share equally either.
+    """
+    sides = (("train", (8, 3)), ("val", (4, 2)), ("test", (3, 2)))
     for side, counts in sides:
         for name, count in zip(("brick", "cotton"), counts, strict=True):
             for number in range(count):
@@ -62,4 +66,9 @@ def test_two_processes_train_the_same_run_as_one(tmp_path: Path, case: str) -> N
     for epoch in range(2):  # the last two are the plateau's
         right = predictions[1][f"predicted_{epoch}"] == predictions[1]["label"]
         assert right.mean() == pytest.approx(histories[1]["accuracy"].iloc[epoch - 2])
+    if settings:
+        first, second = (pd.read_parquet(folder / "test_predictions.parquet") for folder in folders)
+        assert len(first) == 5 and first["sample"].tolist() == second["sample"].tolist()
+        logits = [column for column in first if column.startswith("logit_")]
+        np.testing.assert_allclose(first[logits], second[logits], rtol=1e-3, atol=1e-4)
     assert not list(two.glob("*.tmp*"))

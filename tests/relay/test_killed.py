@@ -13,7 +13,10 @@ from stages.predictions import read_predictions
 from tests.helpers.relay import folders, only_folder, run, run_until, same_tensors, start
 
 # A checkpoint after every epoch, and enough epochs to be killed between.
-STAGE = ("+stage=texture", "callbacks.plateau.patience=4", "trainer.checkpoint_seconds=0")
+STAGE = (
+    *("+stage=texture", "callbacks.plateau.patience=4", "trainer.checkpoint_seconds=0"),
+    "test_fraction=0.25",
+)
 # The last four epochs stand for the plateau, so that a run killed after two of them is killed inside of it.
 LENGTH = 4
 LAST = ("callbacks.plateau.max_epochs=5", f"callbacks.plateau.length={LENGTH}")
@@ -43,7 +46,8 @@ def without_times(record: Path) -> dict[str, Any]:
 def assert_same(folder: Path, expected: Path) -> None:
     assert same_tensors(folder / "model.ckpt", expected / "model.ckpt")
     assert (folder / "history.csv").read_text() == (expected / "history.csv").read_text()
-    assert (folder / "predictions.parquet").read_bytes() == (expected / "predictions.parquet").read_bytes()
+    for name in ("predictions.parquet", "test_predictions.parquet"):
+        assert (folder / name).read_bytes() == (expected / name).read_bytes()
     assert without_times(folder / "record.json") == without_times(expected / "record.json")
 
 
@@ -66,7 +70,13 @@ def writing(runs_dir: Path, name: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "moment", ["in the second epoch", "while writing last.ckpt", "while writing the weights"]
+    "moment",
+    [
+        "in the second epoch",
+        "while writing last.ckpt",
+        "while writing the weights",
+        "while writing test predictions",
+    ],
 )
 def test_killed_and_started_again_ends_with_the_same_bits(
     moment: str, uninterrupted: Path, cache_dir: Path, tmp_path: Path
@@ -77,6 +87,7 @@ def test_killed_and_started_again_ends_with_the_same_bits(
         ),
         "while writing last.ckpt": lambda: epochs_done(tmp_path) >= 2 and writing(tmp_path, "last.ckpt"),
         "while writing the weights": lambda: writing(tmp_path, "model.ckpt"),
+        "while writing test predictions": lambda: writing(tmp_path, "test_predictions.parquet"),
     }
     killed = run_until(conditions[moment], *STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=LAST)
     assert killed.returncode == -signal.SIGKILL, "it ended before it could be killed"
@@ -91,7 +102,7 @@ def test_killed_and_started_again_ends_with_the_same_bits(
 
 
 def test_killed_with_balanced_draws_and_turned_images(cache_dir: Path, tmp_path: Path) -> None:
-    """24 images of 4 classes, by half of the data 3 of each: what an epoch draws hangs on its number."""
+    """Some images of 4 classes, of half of the data: what an epoch draws hangs on its number."""
     target = ("optim.sampling=balanced", "data.augment=dihedral", "data_ratio=0.5", *LAST)
     undisturbed, runs_dir = tmp_path / "undisturbed", tmp_path / "killed"
     assert run(*STAGE, runs_dir=undisturbed, cache_dir=cache_dir, last=target).returncode == 0

@@ -30,6 +30,8 @@ COLUMNS = {
     "classes",
     "train_images",
     "val_images",
+    "test_images",
+    "test_groups",
     "epochs",
     "learning",
     "plateau_reached",
@@ -67,6 +69,7 @@ def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
     }
     source["metrics"] = dict(target["metrics"])
     target["data"]["histogram_accuracy"] = 0.125
+    target["data"] |= {"test_counts": [2, 3], "test_groups": 4}
     record = _write(tmp_path, target)
     _write(tmp_path, source)
     runs = load_runs(tmp_path)
@@ -93,6 +96,8 @@ def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
         "classes": 2,
         "train_images": 7,
         "val_images": 3,
+        "test_images": 5,
+        "test_groups": 4,
         "epochs": 7,
         "learning": True,
         "plateau_reached": True,
