@@ -8,29 +8,24 @@ from analysis.report.page import Section
 from analysis.report.study_tables import PROCESS, Labels
 from analysis.report.tables import Table
 from analysis.runs.baseline import Baseline, read_baseline
-from analysis.runs.out_of_fold import PooledPredictions, pool_folds
+from analysis.runs.out_of_fold import PooledPredictions
 from analysis.runs.selection import on_whole_set
 from analysis.statistics.two_way import two_way_difference, two_way_level
-from stages.errors import RelayError
 
 _BASELINE = "grey-level histograms"
 
 
-def baseline_section(runs: pd.DataFrame, labels: Labels) -> Section | None:
+def baseline_section(runs: pd.DataFrame, pooled: PooledPredictions | None, labels: Labels) -> Section | None:
     """How far each process is above a linear classifier on grey-level histograms; None where there is none.
 
     Args:
         runs: the study's runs.
+        pooled: their predictions with all training data, None without.
         labels: of the processes, in order.
     """
-    whole = on_whole_set(runs)
-    try:
-        found = read_baseline(whole)
-        if not found:
-            return None
-        table = _table(pool_folds(whole), found[1.0], labels)
-    except RelayError as error:
-        return Section("baseline", "Against grey levels alone", [f"Not computed: {error}"])
+    found = {} if pooled is None else read_baseline(on_whole_set(runs))
+    if pooled is None or not found:
+        return None
     return Section(
         "baseline",
         "Against grey levels alone",
@@ -39,7 +34,7 @@ def baseline_section(runs: pd.DataFrame, labels: Labels) -> Section | None:
             "bins), trained on exactly the training images of each run and evaluated on its evaluation "
             "images. It sees no structure: a process that is not above it is not shown to use any."
         ],
-        tables=[table],
+        tables=[_table(pooled, found[1.0], labels)],
     )
 
 

@@ -11,29 +11,29 @@ from analysis.report.figures_samples import sample_images
 from analysis.report.page import Section
 from analysis.report.tables import Cell, Column, Row, Table
 from analysis.runs.images import RunImages, run_images
+from analysis.runs.study import Study
 from stages.store import RunFolder
 
 
-def data_section(runs: pd.DataFrame, sources: pd.DataFrame, target: str) -> Section:
+def data_section(study: Study, sources: pd.DataFrame) -> Section:
     """Which images the study's runs were trained and evaluated on.
 
     Args:
-        runs: the study's runs.
-        sources: rows of their sources.
-        target: the target stage.
+        study: the study.
+        sources: rows of its sources.
 
     Raises:
         RelayError: if a record is damaged.
     """
-    images = run_images(runs)
+    images = run_images(study.runs)
     largest = max(each.ratio for each in images)
     whole = [each for each in images if each.ratio == largest]
     folded = any(each.fold is not None for each in images)
     return Section(
         "data",
         "Data",
-        [_text(whole, folded=folded, known=_groups_known(whole))],
-        grid=_samples(target, whole, sources),
+        [_text(whole, folded=folded, known=_groups_known(whole)), _balance(study)],
+        grid=_samples(study.target, whole, sources),
         tables=[_sides(whole, folded=folded), _training(images)],
         folded=[_by_fold(images)] if folded else [],
         folded_title="Images of each seed and fold",
@@ -59,11 +59,29 @@ def _text(images: Sequence[RunImages], *, folded: bool, known: bool) -> str:
         else "The source names no patients: each image is its own group."
     )
     test = (
-        " The images of the test side are in no training and no evaluation; they are counted here only."
+        " The images of the test side are in no training and no evaluation."
         if any(each.data.test_counts for each in images)
         else " There is no test side that was kept back."
     )
     return f"{how} {patients}{test}"
+
+
+def _balance(study: Study) -> str:
+    """What training did about unequal classes (TRIPOD+AI, item 13)."""
+
+    def of_target(key: str) -> str:
+        return study.settings.get(key, study.settings.get(f"{study.target}: {key}", "")).strip('"')
+
+    if of_target("optim.class_weights") == "balanced":
+        how = (
+            "The training loss of the target weighs each class by N / (C n), so that classes count equally "
+            "(optim.class_weights=balanced)."
+        )
+    elif of_target("optim.sampling") == "balanced":
+        how = "An epoch of the target draws equally many images of each class (optim.sampling=balanced)."
+    else:
+        return "Classes are as frequent in training as in the images; nothing balances them."
+    return f"{how} Probabilities are not calibrated again afterwards: see Calibration."
 
 
 def _sides(images: Sequence[RunImages], *, folded: bool) -> Table:

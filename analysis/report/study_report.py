@@ -18,6 +18,7 @@ from analysis.report import (
 from analysis.report.baseline_section import baseline_section
 from analysis.report.caveats import study_caveats
 from analysis.report.data_section import data_section
+from analysis.report.errors_section import errors_section
 from analysis.report.explained_sections import explained_sections
 from analysis.report.explained_study import load_explained
 from analysis.report.figures import ProcessStyle
@@ -26,10 +27,12 @@ from analysis.report.processes import process_labels, styles_of
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
 from analysis.runs.details import Cell, RunDetails, read_details
-from analysis.runs.selection import metrics_of, process_order
+from analysis.runs.out_of_fold import PooledPredictions, pool_folds
+from analysis.runs.selection import metrics_of, on_whole_set, process_order
 from analysis.runs.study import Study
 from analysis.statistics.comparison import compare, pairwise
 from analysis.statistics.robustness import at_ratios, slope_tests, slopes
+from stages.errors import RelayError
 from stages.metrics import PRIMARY, Place, shown_in
 
 
@@ -60,6 +63,7 @@ def study_report(
     comparison = compare(runs)  # refuses mixed runs before files are read and figures drawn
     details = read_details(runs, sources)
     styles = styles_of(labels)
+    pooled = _pooled(runs)
     pairs = _by_metric(runs, "table 1", pairwise)
     primary_pairs = pairs[pairs["metric"] == PRIMARY]
     of_classes = run_tables.class_data(details.matrices, labels, details.classes)
@@ -74,9 +78,10 @@ def study_report(
         sentence = sentences.patients_sentence(comparison, bootstrap.differences, labels, bootstrap.groups)
         summary += [sentence] if sentence else []
     sections = [
-        data_section(runs, sources, study.target),
+        data_section(study, sources),
         _comparison(runs, comparison, pairs, labels, styles, details.baseline.get(1.0)),
-        baseline_section(runs, labels),
+        baseline_section(runs, pooled, labels),
+        errors_section(pooled, labels),
         study_evaluation.patients(details, of_classes, bootstrap, labels, styles),
         _robustness(runs, details, labels, styles),
         study_evaluation.confusion(details, of_classes, labels, styles),
@@ -114,6 +119,14 @@ def _by_metric(
     there = [metric.name for metric in shown_in(place) if metric.name in metrics_of(runs)]
     parts = [statistic(runs, metric).assign(metric=metric) for metric in there]
     return pd.concat(parts, ignore_index=True)
+
+
+def _pooled(runs: pd.DataFrame) -> PooledPredictions | None:
+    """Predictions with all training data; None where there are none, or some cannot be read."""
+    try:
+        return pool_folds(on_whole_set(runs))
+    except RelayError:
+        return None
 
 
 def _unreached(runs: pd.DataFrame) -> set[Cell]:

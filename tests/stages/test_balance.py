@@ -66,6 +66,7 @@ def balances(plan: Plan) -> dict[str, tuple[str, str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["optim.class_weights=balanced", "++optim.class_weights=balanced"])
 def test_what_is_typed_for_a_chain_is_its_targets(typed: str) -> None:
     plain = plan_of(request(*CHAIN))

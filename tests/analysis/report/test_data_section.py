@@ -17,11 +17,13 @@ from analysis.report.figures_samples import sample_images
 from analysis.report.page import Section
 from analysis.report.processes import process_labels, styles_of
 from analysis.report.tables import Table
-from analysis.runs import load_runs, pool_folds
+from analysis.runs import find_studies, load_runs, pool_folds
 from analysis.runs.details import read_details
 from analysis.statistics import at_ratios, compare, two_way_difference
 from tests.helpers.fake_study import write_sample_sheet
 from tests.helpers.report_helpers import small_study
+
+pytestmark = pytest.mark.slow  # most write a study
 
 LABELS = process_labels(["scratch", "two_stage"])
 
@@ -42,7 +44,8 @@ def _tested(content: dict[str, Any]) -> None:
 def section_of(tmp_path: Path, **changes: Any) -> Section:
     small_study(classes=("CON", "GGO"), **changes).write(tmp_path)
     runs = load_runs(tmp_path)
-    return data_section(runs[runs["process"].notna()], runs[runs["process"].isna()], "dld")
+    (study,) = find_studies(runs)
+    return data_section(study, runs[runs["process"].isna()])
 
 
 def shown(table: Table) -> list[list[str]]:
@@ -60,14 +63,21 @@ def test_classes_by_sides_and_patients(tmp_path: Path) -> None:
     assert [rows[name][-1] for name in ("CON", "GGO", "all classes")] == ["5", "7", "12"]
     assert int(rows["all classes"][2]) == 70
     assert [row[:2] for row in shown(training)] == [["20", "30 to 32"], ["100", "30 to 32"]]
-    assert "counted here only" in section.text[0]
+    assert "test side are in no training" in section.text[0]
     assert "fixed sides" in section.text[0]
+    assert "nothing balances them" in section.text[1]
 
 
 def test_without_a_test_side_there_is_no_such_column(tmp_path: Path) -> None:
     section = section_of(tmp_path)
     assert "test images" not in [column.title for column in section.tables[0].columns]
     assert "no test side" in section.text[0]
+
+
+def test_weighted_classes_are_said(tmp_path: Path) -> None:
+    section = section_of(tmp_path, class_weights="balanced")  # of the target alone, in a chain too
+    assert "weighs each class by N / (C n)" in section.text[1]
+    assert "not calibrated again" in section.text[1]
 
 
 def test_folds_are_pooled_for_evaluation_and_listed(tmp_path: Path) -> None:
@@ -107,11 +117,11 @@ def test_the_baseline_has_a_two_way_interval(tmp_path: Path) -> None:
     small_study(folds=2).write(tmp_path)
     runs = load_runs(tmp_path)
     runs = runs[runs["process"].notna()]
-    section = baseline_section(runs, LABELS)
+    pooled = pool_folds(runs[runs["data_ratio"] == 1.0])
+    section = baseline_section(runs, pooled, LABELS)
     assert section is not None
     (found,) = section.tables
     data = found.data.set_index("label")
-    pooled = pool_folds(runs[runs["data_ratio"] == 1.0])
     # the fake baseline is right for 41 of 100 images, those whose number says so, at every seed
     right = {f"{group}/slice-{i}.png": i * 37 % 100 < 41
              for i, group in ((i, f"PATIENT-{i * 7 % 12:04d}^DOE") for i in range(70))}  # fmt: skip

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from analysis.report.__main__ import main
 from analysis.runs.arguments import key_values
 from stages.errors import RelayError
+from tests.helpers.programs import PROJECT
 from tests.helpers.report_helpers import small_study
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,15 @@ def test_the_page_and_its_files_lie_in_the_store(written: Path) -> None:
         *("accuracy", "figure6", "figure7", "recall", "calibration", "samples_dld"),
         *(f"{kind}_{name}" for kind in ("confusion", "runs") for name in ("scratch", "two_stage")),
     }
+
+
+def test_the_reporting_statements_list_leads_to_sections_of_the_page(written: Path) -> None:
+    listed = (PROJECT / "docs" / "statistics.md").read_text().split("## What reporting statements ask")[1]
+    named = set(re.findall(r"`#(\w+)`", listed))
+    there = set(re.findall(r'id="(\w+)"', (written / "report.html").read_text()))
+    only_where_analysed = {"frequencies", "layers"}
+    assert len(named) > 10
+    assert named - only_where_analysed <= there | {"warnings"}
 
 
 def test_no_patient_is_named_anywhere(written: Path) -> None:
