@@ -22,7 +22,7 @@ from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import available_cores
 from stages.outcome import Outcome
 from stages.plan import build_plan, source_of
-from stages.request import Request, with_absolute_paths
+from stages.request import alone, with_absolute_paths
 from stages.seeds import Seeds
 from stages.start import starting_point
 from stages.store import Store
@@ -55,7 +55,8 @@ def run_alone(config: Config) -> Outcome | None:
     if config.process is not None:
         raise RelayError(f"process={config.process.name} is a chain of stage runs: add -m")
     listings = Listings()
-    plan = build_plan([Request.of(config)], lambda *_: config, listings.of, resolve)
+    request, compose = alone(config)
+    plan = build_plan([request], compose, listings.of, resolve)
     (run,) = plan.runs.values()
     store = Store(Path(config.paths.runs_dir))
     if config.plan:

@@ -22,7 +22,7 @@ from datamodules.packing.summary import print_summary
 from datamodules.readers.find import Readers, choose_reader, find_readers
 from stages.console.arguments import key_values
 from stages.console.output import bar, output, refuse
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_key
 from stages.machine.resources import available_cores
 from stages.parameters import execution, group, parameters, tuples
 
@@ -55,10 +55,7 @@ def parse_arguments(arguments: Sequence[str], readers: Readers) -> tuple[Prepare
     own, of_reader = parameters(PrepareConfig), parameters(readers[reader].options)
     unknown = sorted(given.keys() - own.keys() - of_reader.keys())
     if unknown:
-        raise RelayError(
-            f"{unknown[0]!r} is not a key of domain={domain} reader={reader}; "
-            f"there are {', '.join(sorted({*own, *of_reader}))}"
-        )
+        raise unknown_key(unknown[0], sorted({*own, *of_reader}), f"domain={domain} reader={reader}")
     for key in ("source", "out"):
         if key not in given:
             raise RelayError(

@@ -25,7 +25,7 @@ from stages.outcome import Outcome
 from stages.parameters import schema
 from stages.plan import Plan, build_plan, source_of, with_rule
 from stages.processes import Process
-from stages.request import Request, with_absolute_paths
+from stages.request import Request, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
 
@@ -119,12 +119,14 @@ class RelaySweeper(BasicSweeper):
         others = [_settings(override) for key, override in given.items() if key not in _PLANNED]
         chain = _values(given["stage"]) if "stage" in given else None
         processes = _values(given["process"]) if "process" in given else [None]
-        return [
+        requests = [
             request
             for combination in itertools.product(*others)
             for process in processes
             for request in self._chain_requests(tuple(combination), chain, process, given)
         ]
+        check_typed_rules(requests)
+        return requests
 
     def _chain_requests(
         self,

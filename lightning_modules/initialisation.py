@@ -37,7 +37,7 @@ def check_scheme(scheme: str) -> None:
         RelayError: Names the schemes.
     """
     if scheme not in get_args(Initialisation):
-        raise unknown_name("model.initialisation", scheme, get_args(Initialisation))
+        raise unknown_name("initialisation", scheme, get_args(Initialisation))
 
 
 def initialise_layers(network: nn.Module, names: Iterable[str], scheme: str, seed: int) -> None:

@@ -14,7 +14,7 @@ def resolve(config: Config, transferred: bool) -> Config:
 
     Args:
         config: A stage run's configuration.
-        transferred: Whether it starts from a parent or a checkpoint; else its transfer rule has no effect.
+        transferred: Whether it starts from a parent or a checkpoint; else its transfer rule is checked only.
 
     Returns:
         The configuration with precision and memory format for this machine in place of `auto`, and the
@@ -34,9 +34,9 @@ def resolve(config: Config, transferred: bool) -> Config:
         )
     precision, memory_format = arithmetic(config)
     trainer = replace(config.trainer, precision=precision, memory_format=memory_format)
-    if not transferred:
-        return replace(config, trainer=trainer)
     written = config.transfer
     rule = transfer_rule(written.name, written.reinitialise, written.freeze, network)
+    if not transferred:
+        return replace(config, trainer=trainer)
     transfer = replace(written, reinitialise=rule.reinitialised, freeze=rule.frozen)
     return replace(config, trainer=trainer, transfer=transfer)

@@ -35,7 +35,7 @@ def job_overrides(
     return [
         *run.overrides,
         f"+stage={run.stage}",
-        *_layers(recipe),
+        *_rule(recipe),
         f"seed={config.seed}",
         "source_seed=null",
         f"data_ratio={config.data_ratio}",
@@ -58,13 +58,16 @@ def job_overrides(
     ]
 
 
-def _layers(recipe: Recipe) -> list[str]:
-    """The layers of a run's transfer rule as overrides: one by one, as the plan has resolved them."""
+def _rule(recipe: Recipe) -> list[str]:
+    """A run's transfer rule as overrides: its name and its layers, as the plan has resolved them."""
     if recipe.transfer_layers is None:
         return []
     return [
-        f"transfer.{key}=[{','.join(map(_quoted, layers))}]"
-        for key, layers in asdict(recipe.transfer_layers).items()
+        f"transfer.name={_quoted(recipe.transfer)}",
+        *(
+            f"transfer.{key}=[{','.join(map(_quoted, layers))}]"
+            for key, layers in asdict(recipe.transfer_layers).items()
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 """The plan: chains become a graph of stage runs in which every recipe occurs once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from stages.build import build_recipe
 from stages.config import Config
 from stages.errors import RelayError
 from stages.processes import USUAL_RULE, load_processes
-from stages.recipe import Recipe, short_id
+from stages.recipe import Recipe, TransferLayers, short_id
 from stages.request import Request, check_folds
 from stages.source import Source
 from stages.store import RunFolder, Store
@@ -188,7 +188,8 @@ class _Planner:
         transferred = has_parent or self._composed[key].init_from is not None
         if (*key, transferred) not in self._resolved:
             try:
-                self._resolved[*key, transferred] = self._resolve(self._composed[key], transferred)
+                resolved = self._resolve(self._composed[key], transferred)
+                self._resolved[*key, transferred] = self._with_own_name(stage, overrides, resolved)
             except RelayError as error:
                 if between is None:
                     raise
@@ -199,6 +200,17 @@ class _Planner:
         if key not in self._identities:
             self._identities[key] = self._identify(source_of(self._composed[key]))
         return self._resolved[*key, transferred], self._identities[key]
+
+    def _with_own_name(self, stage: str, overrides: tuple[str, ...], resolved: Config) -> Config:
+        """A rule whose layers were typed, under a name that says them: it is not its file's rule any more."""
+        layers = tuple(f"transfer.{entry.name}=" for entry in fields(TransferLayers))
+        others = tuple(text for text in overrides if not text.startswith(layers))
+        if others == overrides or any(text.startswith("transfer.name=") for text in overrides):
+            return resolved
+        rule, file = resolved.transfer, self._resolve(self._compose(stage, others), True).transfer
+        changed = {key: own for key, own in asdict(rule).items() if own != getattr(file, key)}
+        name = "+".join([rule.name, *(f"{key}={','.join(own) or 'none'}" for key, own in changed.items())])
+        return replace(resolved, transfer=replace(rule, name=name))
 
 
 def _training_images(identity: DataIdentity, config: Config) -> float:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict
 
-from stages.parameters import Number, group, recipe
+from stages.parameters import Number, group, recipe, shown
 from stages.plateau import PlateauRule
 
 # Raise it when the code changes what an equal configuration computes: every id moves then.
@@ -46,7 +46,7 @@ Deviations = tuple[Annotated[Number, Gt(0)], Annotated[Number, Gt(0)], Annotated
 class Model:
     """The network."""
 
-    name: str = recipe("Which network: a file of lightning_modules/networks.")
+    name: str = recipe("Which network: a file of lightning_modules/networks; choose it as model=NAME.")
     dropout: Annotated[Number, Ge(0), Lt(1)] = recipe(
         "Probability of dropping a unit at the two fully connected layers (paper, section 6)."
     )
@@ -134,7 +134,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
-            raise ValueError(f"mean is {self.mean} and std {self.std}; they must be null together")
+            raise ValueError(
+                f"mean is {shown(self.mean)} and std is {shown(self.std)}; they must be null together"
+            )
 
 
 @group

@@ -1,13 +1,18 @@
 """What a user asks for: one chain at one seed and one data ratio."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from stages.config import Config
+from stages.config import Config, to_config
 from stages.errors import RelayError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,40 @@ class Request:
             folds=config.folds,
             fold=config.fold,
         )
+
+
+def alone(config: Config) -> tuple[Request, Callable[[str, tuple[str, ...]], Config]]:
+    """The request of a command without a sweep, and what composes its stage by other overrides."""
+    hydra_config = HydraConfig.get()
+    typed = tuple(hydra_config.overrides.task)
+
+    def compose_again(_: str, overrides: tuple[str, ...]) -> Config:
+        if overrides == typed:
+            return config
+        every = [*hydra_config.overrides.hydra, *overrides]
+        return to_config(with_absolute_paths(compose(hydra_config.job.config_name, every)))
+
+    return Request.of(config, overrides=typed), compose_again
+
+
+def check_typed_rules(requests: Sequence[Request]) -> None:
+    """Say of what is typed about the transfer rule for which chains it has no effect.
+
+    Raises:
+        RelayError: if that is all of them: each has a rule of its process's.
+    """
+    deaf = {}
+    for request in requests:
+        typed = [text for text in request.overrides if text.startswith(("transfer=", "transfer."))]
+        if typed and request.rule is not None:
+            deaf[request] = (
+                f"{' '.join(typed)} is for processes that leave the transfer rule open; that of "
+                f"{' -> '.join(request.chain)} is {request.rule}"
+            )
+    if deaf and len(deaf) == len(requests):
+        raise RelayError(f"{next(iter(deaf.values()))}. To change it, type process.transfer=RULE")
+    for line in dict.fromkeys(deaf.values()):
+        log.warning("%s.", line)
 
 
 def check_folds(folds: int | None, fold: int | None) -> None:

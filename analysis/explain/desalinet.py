@@ -14,7 +14,7 @@ from analysis.explain.choices import Rule
 from analysis.explain.forward_trace import ForwardTrace, is_finite
 from analysis.explain.layers import evaluating, find_layer, tap_of
 from stages.checks import is_whole
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 
 Signal = Tensor | Callable[[Tensor], Tensor] | None
 """What starts a backward path: None, the layer's features themselves (the paper); a tensor of their shape; or
@@ -164,7 +164,7 @@ def path_back(
 
 def _check_rule(rule: str) -> None:
     if rule not in get_args(Rule):
-        raise RelayError(f"rule is {rule!r}; choose one of {', '.join(get_args(Rule))}")
+        raise unknown_name("rule", rule, get_args(Rule))
 
 
 def _part(signal: Signal, start: int, images: int, batch_size: int) -> Signal:

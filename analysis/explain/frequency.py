@@ -23,7 +23,7 @@ from analysis.explain.layers import Reached, evaluating, hooked, run, tap_of
 from analysis.explain.reference_images import check_waves, circle, wave, waves
 from analysis.explain.response_curves import Curve
 from stages.checks import is_whole
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 
 
 def reference_image(
@@ -122,7 +122,7 @@ def _check(count: int, batch_size: int, precision: str) -> None:
         if not is_whole(value) or value < 1:
             raise RelayError(f"{name} is {value!r}; give a whole number, at least 1")
     if precision not in get_args(Precision):
-        raise RelayError(f"precision is {precision!r}; choose one of {', '.join(get_args(Precision))}")
+        raise unknown_name("precision", precision, get_args(Precision))
 
 
 def _copy(network: nn.Module, dtype: torch.dtype) -> nn.Module:

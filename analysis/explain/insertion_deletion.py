@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.explain.layers import evaluating, hooked, run
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 from stages.seeds import seeded_order
 
 Mode = Literal["deletion", "insertion"]
@@ -175,7 +175,7 @@ def _check(
     images: Tensor, order: Tensor, classes: Tensor, *, mode: str, tiles: int, steps: int, batch_size: int
 ) -> None:
     if mode not in get_args(Mode):
-        raise RelayError(f"mode is {mode!r}; choose one of {', '.join(get_args(Mode))}")
+        raise unknown_name("mode", mode, get_args(Mode))
     if images.dim() != 4:
         raise RelayError(f"images have shape {tuple(images.shape)}; give (N, C, H, W)")
     _check_tiles(tiles, images.shape[2], images.shape[3])

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from analysis.explain.choices import Directions, Norm
 from stages.checks import is_real, is_whole
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 
 Waves = npt.NDArray[np.float64]
 
@@ -69,6 +69,6 @@ def check_waves(size: int, norm: str, directions: str) -> None:
     if not is_whole(size) or size < 2:
         raise RelayError(f"size is {size!r}; give a whole number of pixels, at least 2")
     if norm not in get_args(Norm):
-        raise RelayError(f"norm is {norm!r}; choose one of {', '.join(get_args(Norm))}")
+        raise unknown_name("norm", norm, get_args(Norm))
     if directions not in get_args(Directions):
-        raise RelayError(f"directions is {directions!r}; choose one of {', '.join(get_args(Directions))}")
+        raise unknown_name("directions", directions, get_args(Directions))

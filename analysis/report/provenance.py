@@ -83,8 +83,8 @@ def studies_table(studies: Sequence[Study]) -> Table:
     return Table(
         "studies",
         "Studies in this store",
-        "Runs of different configurations are never averaged. study=ID chooses the study to report. A run "
-        "counts in every study that it fits.",
+        "Runs of different configurations are never averaged. study=ID chooses the study to report; "
+        "docs/statistics.md says how to compare two. A run counts in every study that it fits.",
         columns,
         pd.DataFrame(rows),
     )

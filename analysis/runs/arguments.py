@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from stages.console.arguments import key_values as arguments_by_key
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 
 
 def key_values(arguments: Sequence[str], keys: Sequence[str], example: str) -> dict[str, str]:
@@ -103,7 +103,7 @@ def _converted(name: str, value: str, kind: Any, wanted: str) -> Any:
         (kind,) = (each for each in get_args(kind) if each is not type(None))
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise RelayError(f"{name} is {value!r}; choose one of {', '.join(get_args(kind))}")
+            raise unknown_name(name, value, get_args(kind))
         return value
     if kind is int:
         if not value.isdecimal():

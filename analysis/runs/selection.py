@@ -113,5 +113,6 @@ def _refuse_mixed(rows: pd.DataFrame) -> None:
     which = f" ({', '.join(short_id(str(each)) for each in same['id'])})" if "id" in same else ""
     raise RelayError(
         f"{len(same)} runs have the same {where}{which}: the table holds more than one configuration. Select "
-        "the runs of one study before comparing, for instance by their ids."
+        "the runs of one study before comparing, for instance by their ids; or, to compare configurations, "
+        "give the runs of each a process of its own: runs.loc[which, 'process'] += ' balanced'."
     )

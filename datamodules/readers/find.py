@@ -1,14 +1,13 @@
 """Finds the readers in this package by name, and the usual one of a domain."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
 from datamodules import readers
 from datamodules.packing.reader import Reader
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 
 Readers = Mapping[str, Reader[Any]]
 
@@ -37,7 +36,7 @@ def choose_reader(known: Readers, domain: str, name: str | None) -> str:
     """
     domains = sorted({reader.domain for reader in known.values()})
     if domain not in domains:
-        raise RelayError(f"domain is {domain!r}; choose one of {', '.join(domains)}")
+        raise unknown_name("domain", domain, domains)
     own = [other for other, reader in known.items() if reader.domain == domain]
     if name is None:
         usual = [other for other in own if known[other].usual] if len(own) > 1 else own
@@ -47,9 +46,7 @@ def choose_reader(known: Readers, domain: str, name: str | None) -> str:
             f"domain={domain} has {len(usual)} usual readers; choose one with reader={'|'.join(own)}"
         )
     if name not in known:
-        near = get_close_matches(name, known)
-        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise RelayError(f"there is no reader {name!r}{meant}; readers of domain={domain}: {', '.join(own)}")
+        raise unknown_name("reader", name, sorted(known, key=lambda other: (other not in own, other)))
     if name not in own:
         raise RelayError(
             f"reader={name} is for domain={known[name].domain}; readers of domain={domain}: {', '.join(own)}"

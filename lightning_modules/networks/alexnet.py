@@ -9,7 +9,7 @@ from lightning_modules.initialisation import initialise_layers
 from lightning_modules.lrn import LocalResponseNorm
 from lightning_modules.pooling import AdaptiveAveragePool2d
 from lightning_modules.specification import Layer, Specification
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_name
 from stages.recipe import Initialisation
 
 SPECIFICATION = Specification(
@@ -140,9 +140,7 @@ def _normalisation(kind: Normalisation) -> nn.Module:
         return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
     if kind == "none":
         return nn.Identity()
-    raise RelayError(
-        f"AlexNet: unknown normalisation {kind!r}; choose one of {', '.join(get_args(Normalisation))}."
-    )
+    raise unknown_name("normalisation", kind, get_args(Normalisation))
 
 
 def _empty(layer: _Layer) -> _Layer:

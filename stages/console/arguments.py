@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from stages.errors import RelayError
+from stages.errors import RelayError, unknown_key
 
 # Keys of Hydra's overrides that have another name now.
 _RENAMED = {"transfer.rule": "transfer"}
@@ -19,12 +19,13 @@ def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> d
     Raises:
         RelayError: for an unknown key, or a key given twice or without a value.
     """
-    expected = "KEY=VALUE" if keys is None else f"one of {', '.join(f'{known}=VALUE' for known in keys)}"
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if not equals or not value or (keys is not None and key not in keys):
-            raise RelayError(f"{argument!r} is not {expected}")
+        if keys is not None and key not in keys:
+            raise unknown_key(key, keys, "the command")
+        if not equals or not value:
+            raise RelayError(f"{argument!r} is not KEY=VALUE")
         if key in given:
             raise RelayError(f"{key} is given twice")
         given[key] = value

@@ -50,7 +50,7 @@ class RunLock:
         poll_seconds: float = 0.5,
     ) -> None:
         if kind not in get_args(LockKind):
-            raise unknown_name("paths.lock", kind, get_args(LockKind))
+            raise unknown_name("the kind of lock", kind, get_args(LockKind))
         self._folder = folder
         self._path = folder / ".lock"
         self._holder = folder / _HOLDER

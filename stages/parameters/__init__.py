@@ -12,7 +12,7 @@ from stages.parameters.declare import (
     tuples,
 )
 from stages.parameters.schema import schema
-from stages.parameters.words import Says, inner_group
+from stages.parameters.words import Says, inner_group, shown
 
 __all__ = [
     "Number",
@@ -26,5 +26,6 @@ __all__ = [
     "recipe",
     "reporting",
     "schema",
+    "shown",
     "tuples",
 ]

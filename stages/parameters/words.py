@@ -87,9 +87,17 @@ def _mistake(detail: ErrorDetails, declared: type, values: Any) -> str:
     choices = tuple(_choices(hint))
     if isinstance(values, str) and choices:
         return str(unknown_name(key, values, choices))
-    finite = " and finite" if detail["type"] == "finite_number" else ""
-    shown = list(values) if isinstance(values, tuple) else values
-    return f"{key} is {shown!r}; it must be {allowed(hint)}{finite}"
+    finite = "finite: " if detail["type"] == "finite_number" else ""
+    return f"{key} is {shown(values)}; it must be {finite}{allowed(hint)}"
+
+
+def shown(value: Any) -> str:
+    """A value as it is typed: null, true, a list."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return repr(value)
 
 
 def _choices(hint: Any) -> Iterator[str]:

@@ -118,7 +118,7 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["source=x"], "domain is ''; choose one of dld, natural, texture"),
+        (["source=x"], "domain is ''; it must be one of dld, natural, texture"),
         (["domain=lungs"], "domain is 'lungs'"),
         (
             ["domain=dld", "source=x"],
@@ -126,8 +126,9 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
         ),
         (
             ["domain=dld", "source=x", "out=y", "together=scale"],
-            "'together' is not a key of domain=dld reader=hrct",
+            "together is not a setting; domain=dld reader=hrct has allow_crossing, class_map,",
         ),
+        (["domain=dld", "source=x", "out=y", "seeed=3"], "seeed is not a setting; did you mean seed?"),
         (["domain=dld", "source=x", "out=y", "size=big"], "size is 'big'"),
         (["domain=dld", "source=x", "out=y", "labels={1: [}"], "a value is not YAML"),
         (

@@ -291,6 +291,11 @@ REFUSED_BY_THE_SWEEPER = [
         "optim.learning_rate is not a setting; optim has lr_scratch",
     ),
     (("process=scratch", "data.domains.dld.classes=3"), "7 classes"),
+    (
+        ("process=finetune_natural,finetune_texture", "transfer.freeze=[conv1]"),
+        "transfer.freeze=[conv1] is for processes that leave the transfer rule open; that of natural",
+    ),
+    (("process=finetune_natural", "transfer=conv_only"), "To change it, type process.transfer=RULE"),
 ]
 
 
@@ -430,6 +435,23 @@ def test_several_processes_with_a_rule_that_is_typed(desk: Desk) -> None:
     answer = desk.train("-m", "process=texture,two_stage", "process.between=conv_only", "plan=true")
     assert answer.code == 0, answer.err
     assert re.search(r"natural > texture *\S+ +\S+ conv_only", answer.out)
+
+
+def test_what_is_typed_for_open_processes_is_said_to_leave_the_others(desk: Desk) -> None:
+    answer = desk.train("-m", "process=natural,finetune_natural", "transfer.freeze=[conv1]", "plan=true")
+    assert answer.code == 0, answer.err
+    said = " ".join(answer.out.split())
+    assert "is for processes that leave the transfer rule open; that of natural -> dld is finetune." in said
+    assert re.search(r"natural > dld *\S+ +\S+ feature\+freeze=conv1 ", answer.out)
+    assert re.search(r"natural > dld *\S+ +\S+ finetune ", answer.out)
+
+
+def test_a_run_alone_has_the_rule_and_the_id_of_a_sweep(desk: Desk) -> None:
+    (desk.folder / "weights.pth").write_bytes(b"1")
+    typed = ("+stage=dld", "init_from=weights.pth", "transfer.freeze=[conv1]", "plan=true")
+    alone, sweep = desk.train(*typed), desk.train(*typed, "-m")
+    assert alone.states() == sweep.states() != {}
+    assert "feature+freeze=conv1 " in alone.out
 
 
 def test_mistakes_of_ours_and_asked_for_tracebacks_keep_theirs(

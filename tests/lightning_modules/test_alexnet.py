@@ -164,7 +164,10 @@ def test_too_small_images_name_the_least_size(meta):
         ({"in_channels": 0}, "0 channels"),
         ({"dropout": 1.5}, "dropout is 1.5"),
         ({"normalisation": "batch"}, "'batch'.*lrn, torch_lrn, none"),
-        ({"initialisation": "orthogonal"}, "'orthogonal'.*lecun_normal, krizhevsky, caffe"),
+        (
+            {"initialisation": "orthogonal"},
+            "^initialisation is 'orthogonal'.*lecun_normal, krizhevsky, caffe",
+        ),
         ({"seed": -1}, "seed is -1"),
     ],
 )

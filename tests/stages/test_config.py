@@ -227,6 +227,17 @@ def test_values_without_meaning_are_refused_by_name(override: str) -> None:
     assert parts[0] in str(refusal.value) if parts else True
 
 
+def test_a_wrong_mean_is_shown_as_it_is_typed() -> None:
+    with pytest.raises(
+        RelayError, match=r"mean is \[1\.0, 0\.0, 0\.0\] and std is null; they must be null tog"
+    ):
+        composed("data.mean=[1,0,0]", "data.std=null")
+    with pytest.raises(
+        RelayError, match=r"mean is \[nan, 0\.0, 0\.0\]; it must be finite: a list of 3, each a"
+    ):
+        composed("data.mean=[nan,0,0]")
+
+
 def test_the_map_names_every_file_of_a_group() -> None:
     """The comments of conf/train.yaml; a name with an asterisk stands for several."""
     lines = re.findall(r"^  - (\w+): (\w+) +# (.*)$", (CONF / "train.yaml").read_text(), re.MULTILINE)

@@ -186,5 +186,5 @@ def test_flock_is_the_kernels_and_soft_is_a_files(tmp_path: Path, kind: str) -> 
 
 
 def test_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RelayError, match=r"paths\.lock is 'nfs'.*flock, soft"):
+    with pytest.raises(RelayError, match=r"the kind of lock is 'nfs'.*flock, soft"):
         RunLock(tmp_path, "nfs")

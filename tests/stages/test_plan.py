@@ -223,12 +223,29 @@ def test_a_rule_under_another_name_than_its_files_is_refused() -> None:
         plan_of(request(*NATURAL, rule="finetune"), compose_with=misnamed)
 
 
-def test_a_run_from_random_weights_needs_no_rule_for_its_layers() -> None:
-    """So that a network whose layers `feature` does not name can be trained from scratch."""
-    unfit = ("transfer.reinitialise=[fc9]",)
-    assert plan_of(request("dld", overrides=unfit)).runs.keys() == plan_of(request("dld")).runs.keys()
-    with pytest.raises(RelayError, match="fc9"):
-        plan_of(request(*NATURAL, overrides=unfit))
+def test_a_rule_is_checked_where_it_has_no_effect_too() -> None:
+    """From random weights it changes nothing; what names no layer is a mistake all the same."""
+    without_effect = plan_of(request("dld", overrides=("transfer.freeze=[conv1]",)))
+    assert without_effect.runs.keys() == plan_of(request("dld")).runs.keys()
+    for chain in (("dld",), NATURAL):
+        with pytest.raises(RelayError, match=r"transfer\.freeze of the rule feature is 'nope'; it must be"):
+            plan_of(request(*chain, overrides=("transfer.freeze=[nope]",)))
+
+
+def test_typed_layers_give_a_rule_a_name_of_its_own() -> None:
+    """Else load_runs would call it by its file's name, though its runs are no runs of that process."""
+
+    def name(*overrides: str) -> str | None:
+        return by_chain(plan_of(request(*NATURAL, overrides=overrides)))[NATURAL].recipe.transfer
+
+    assert name("transfer.freeze=[conv1-conv2]") == "feature+freeze=conv1,conv2"
+    assert name("transfer=finetune", "transfer.freeze=[]") == "finetune+freeze=none"
+    assert (
+        name("transfer.freeze=[conv1]", "transfer.reinitialise=[head]")
+        == "feature+reinitialise=fc8+freeze=conv1"
+    )
+    assert name("transfer.freeze=[]", "transfer.reinitialise=[fc7-fc8]") == "feature"
+    assert name("transfer.freeze=[conv1]", "transfer.name=mine") == "mine"
 
 
 def test_what_no_network_can_do_is_refused_before_images_are_listed() -> None:

@@ -75,7 +75,9 @@ def test_an_unknown_layer_lists_those_that_there_are() -> None:
 
 
 def test_an_unknown_rule_lists_those_that_there_are() -> None:
-    with pytest.raises(RelayError, match="rule is 'guided'; choose one of desalinet, saliency, deconvnet"):
+    with pytest.raises(
+        RelayError, match="rule is 'guided'; it must be one of desalinet, saliency, deconvnet"
+    ):
         backward(small_chain(), draw(1, 3, 11, 11), "2", "guided")  # type: ignore[arg-type]
 
 

@@ -140,7 +140,7 @@ def test_the_points_of_figure_8s_caption_give_no_real_image() -> None:
         ((8, math.nan, 0.0), "omega is nan"),
         ((8, 1, math.inf), "theta is inf; give radians"),
         ((8, 1, math.nan), "theta is nan"),
-        ((8, 1, 0.0, "l2"), "norm is 'l2'; choose one of paper, unit"),
+        ((8, 1, 0.0, "l2"), "norm is 'l2'; it must be one of paper, unit"),
     ],
 )
 def test_values_out_of_range_are_named(arguments: tuple[int, float, float], named: str) -> None:
@@ -149,5 +149,5 @@ def test_values_out_of_range_are_named(arguments: tuple[int, float, float], name
 
 
 def test_unknown_directions_are_named() -> None:
-    with pytest.raises(RelayError, match="directions is 'all'; choose one of grid, cosine"):
+    with pytest.raises(RelayError, match="directions is 'all'; it must be one of grid, cosine"):
         reference_image(8, 1, 0.0, directions="all")  # type: ignore[arg-type]

@@ -208,9 +208,10 @@ def test_figures_of_unusual_studies_are_drawn(tmp_path: Path, changes: dict[str,
     ("arguments", "message"),
     [
         ([], "give the store"),
-        (["runs_dir"], "'runs_dir' is not one of runs_dir=VALUE, out=VALUE, study=VALUE"),
-        (["runs=x"], "'runs=x' is not one of"),
-        (["runs_dir="], "'runs_dir=' is not one of"),
+        (["runs_dir"], "'runs_dir' is not KEY=VALUE"),
+        (["runs=x"], r"runs is not a setting; did you mean runs_dir\?"),
+        (["where=x"], "where is not a setting; the command has runs_dir, out, study"),
+        (["runs_dir="], "'runs_dir=' is not KEY=VALUE"),
         (["runs_dir=a", "runs_dir=b"], "runs_dir is given twice"),
     ],
 )

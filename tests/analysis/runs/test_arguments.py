@@ -47,7 +47,7 @@ def test_values_have_the_types_of_their_fields() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"rule": "gradcam"}, r"rule is 'gradcam'; choose one of mask, switch"),
+        ({"rule": "gradcam"}, r"rule is 'gradcam'; it must be one of mask, switch"),
         ({"window": "wide"}, r"window is 'wide'; give an odd number$"),
         ({"window": "-3"}, r"window is '-3'; give an odd number"),
     ],

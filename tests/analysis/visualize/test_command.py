@@ -90,12 +90,12 @@ def test_own_images_that_cannot_be_read_are_refused_before_anything_is_computed(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["count=3"], r"'count=3' is not one of runs_dir=VALUE, out=VALUE"),
-        (["rule=gradcam"], r"rule is 'gradcam'; choose one of desalinet, saliency, deconvnet"),
-        (["norm=none"], r"norm is 'none'; choose one of paper, unit"),
-        (["directions=all"], r"directions is 'all'; choose one of grid, cosine"),
-        (["precision=float64"], r"precision is 'float64'; choose one of auto, float32, bfloat16"),
-        (["wandb=auto"], r"wandb is 'auto'; choose one of disabled, offline, online"),
+        (["count=3"], r"count is not a setting; the command has runs_dir, out, study"),
+        (["rule=gradcam"], r"rule is 'gradcam'; it must be one of desalinet, saliency, deconvnet"),
+        (["norm=none"], r"norm is 'none'; it must be one of paper, unit"),
+        (["directions=all"], r"directions is 'all'; it must be one of grid, cosine"),
+        (["precision=float64"], r"precision is 'float64'; it must be one of auto, float32, bfloat16"),
+        (["wandb=auto"], r"wandb is 'auto'; it must be one of disabled, offline, online"),
         (["window=wide"], r"window is 'wide'; give an odd number"),
         (["window=-3"], r"window is '-3'; give an odd number"),
         (["window=²"], r"window is '²'; give an odd number"),

@@ -142,13 +142,13 @@ def test_the_usual_reader_is_taken_unless_another_is_asked_for(arrays: Path) -> 
 @pytest.mark.parametrize(
     ("domain", "name", "message"),
     [
-        ("lungs", None, "domain is 'lungs'; choose one of dld, natural, texture"),
+        ("lungs", None, "domain is 'lungs'; it must be one of dld, natural, texture"),
         (
             "dld",
             "array",
-            "there is no reader 'array' (did you mean arrays?); readers of domain=dld: arrays, hrct",
+            "reader is 'array'; did you mean arrays? It must be one of arrays, hrct, ilsvrc, texture",
         ),
-        ("dld", "dicom", "there is no reader 'dicom'; readers of domain=dld: arrays, hrct"),
+        ("dld", "dicom", "reader is 'dicom'; it must be one of arrays, hrct, ilsvrc, texture"),
         ("dld", "ilsvrc", "reader=ilsvrc is for domain=natural; readers of domain=dld: arrays, hrct"),
     ],
 )
