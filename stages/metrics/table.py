@@ -111,19 +111,22 @@ def _balanced_accuracy(outputs: Outputs) -> float:
 def _auroc_macro(outputs: Outputs) -> float | None:
     """Mean over classes of the area under the ROC curve of the class against the rest.
 
-    As scikit-learn's `roc_auc_score(multi_class="ovr")`; two images of equal probability count half. The area
-    of a class is not defined if no image, or every image, is of it: such a class is left out. If there is no
-    other class, the metric is not defined (None).
+    As scikit-learn's `roc_auc_score(multi_class="ovr")`: the share of pairs of an image of the class and
+    another one that stand in the right order (Mann and Whitney); two of equal probability count half. It is
+    counted in sorted probabilities, exactly, and fast for a thousand classes. The area of a class is not
+    defined if no image, or every image, is of it: such a class is left out. If there is no other class, the
+    metric is not defined (None).
     """
-    import torch
-    from torchmetrics.functional.classification import binary_auroc
-
-    counts = torch.bincount(outputs.labels, minlength=outputs.classes)
-    defined = torch.nonzero((counts > 0) & (counts < len(outputs.labels))).flatten().tolist()
-    areas = [
-        float(binary_auroc(outputs.probabilities[:, label], (outputs.labels == label).long()))
-        for label in defined
-    ]
+    labels, probabilities = outputs.labels.cpu().numpy(), outputs.probabilities.cpu().numpy()
+    areas = []
+    for label in np.unique(labels):
+        own = probabilities[labels == label, label]
+        others = len(labels) - len(own)
+        if others:
+            ordered = np.sort(probabilities[:, label])
+            # twice the images below each one of the class; an equal one, and the image itself, count half
+            below = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
+            areas.append((int(below.sum()) - len(own) ** 2) / (2 * len(own) * others))
     return float(np.mean(areas)) if areas else None
 
 

@@ -201,7 +201,7 @@ def test_the_network_stays_as_it_is(precision: Any) -> None:
         ({"directions": "all"}, "directions is 'all'"),
         ({"count": 0}, "count is 0"),
         ({"batch_size": 0}, "batch_size is 0; give a whole number, at least 1"),
-        ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, bfloat16"),
+        ({"precision": "float16"}, "precision is 'float16'; did you mean bfloat16 or float32"),
         ({"layer": "pool9"}, "no layer 'pool9'"),
         ({"rule": "guided"}, "rule is 'guided'; it must be one of desalinet, saliency, deconvnet"),
         ({"size": 62}, "62x62"),
