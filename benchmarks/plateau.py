@@ -1,6 +1,6 @@
 """How far the plateau's onset that a rule finds lies from the true one, and how often it is false.
 
-    python -m benchmarks.plateau                    # the tables of benchmarks/plateau.md, some minutes
+    python -m benchmarks.plateau                    # the tables of benchmarks/plateau.md, a minute
     python -m benchmarks.plateau --curves 100       # coarser
 
 Simulated training losses, from the loss of chance (the logarithm of 2 to 24 classes) to a floor, with time
@@ -34,7 +34,13 @@ RULES = {
     f"min_delta {min_delta}, patience {patience}, smoothing {smoothing}": _rule(
         min_delta, patience, smoothing
     )
-    for min_delta, patience, smoothing in [(0.02, 5, 3), (0.02, 3, 2), (0.01, 4, 2)]
+    for min_delta, patience, smoothing in [
+        (0.01, 5, 3),
+        (0.02, 6, 3),
+        (0.03, 7, 4),
+        (0.05, 8, 5),
+        (0.02, 3, 2),
+    ]
 }
 
 _Curve = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.plateau import EPOCHS, FAMILIES, RULES, Truth, draw, judge, new, old, table
 
-RULE = RULES["min_delta 0.01, patience 4, smoothing 2"]
+RULE = RULES["min_delta 0.03, patience 7, smoothing 4"]
 AIMED = [family for family in FAMILIES if "outside" not in family]
 
 
