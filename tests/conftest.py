@@ -36,7 +36,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 COLLECTED = pytest.StashKey[set[Path]]()
-STARTS_PROGRAMS = [Path(__file__).parent / name for name in ("relay", "slurm", "analysis/visualize")]
+STARTS_PROGRAMS = [
+    Path(__file__).parent / name for name in ("relay", "slurm", "analysis/visualize", "hydra_plugins")
+]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -61,5 +63,6 @@ def collected(request: pytest.FixtureRequest) -> set[Path]:
 def _settings_of_torch_as_before() -> Iterator[None]:
     """A trainer leaves deterministic algorithms switched on, for whatever test comes next."""
     yield
-    if torch := sys.modules.get("torch"):
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.are_deterministic_algorithms_enabled():  # to set it loads the compiler
         torch.use_deterministic_algorithms(False)

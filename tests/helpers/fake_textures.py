@@ -49,7 +49,9 @@ def curet(
             files[f"{name}.Z" if packed else name] = _curet_file(100 * material + place, side, packed)
         if form.startswith("zip"):
             root.mkdir(parents=True, exist_ok=True)
-            with zipfile.ZipFile(root / f"sample{material:02d}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            with zipfile.ZipFile(
+                root / f"sample{material:02d}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1
+            ) as archive:
                 for name, content in files.items():
                     archive.writestr(f"sample{material:02d}/{name}", content)
         else:

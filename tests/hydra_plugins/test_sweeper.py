@@ -108,7 +108,6 @@ def chains(jobs: list[list[str]]) -> list[str]:
     return [text.removeprefix("job.chain=") for job in jobs for text in job if text.startswith("job.chain=")]
 
 
-@pytest.mark.slow
 def test_the_plan_of_table_2_as_a_user_types_it(tmp_path: Path) -> None:
     """A process of its own, started in another folder: 23 of 40 stage runs, and nothing is written."""
     command = [sys.executable, str(PROJECT / "train.py"), *TABLE_2, "plan=true", "-m"]
@@ -122,7 +121,6 @@ def test_the_plan_of_table_2_as_a_user_types_it(tmp_path: Path) -> None:
     assert answer.err == ""
 
 
-@pytest.mark.slow
 def test_a_chain_then_parts_of_it(desk: Desk) -> None:
     """What is complete is not trained again, whoever asks for it."""
     chain = desk.train("+stage=natural,texture,dld", "-m", "plan=true").states()
@@ -156,7 +154,6 @@ def test_an_experiment_is_its_sweep_and_what_is_typed_wins(desk: Desk) -> None:
     assert "15 stage runs: 0 done, 15 to train" in answer.out
 
 
-@pytest.mark.slow
 def test_every_key_sweeps(desk: Desk) -> None:
     answer = desk.train(
         "-m", "process=natural", "seed=0,1,2", "source_seed=null,5", "optim.batch_size=32,64", "plan=true"
@@ -165,7 +162,6 @@ def test_every_key_sweeps(desk: Desk) -> None:
     assert "20 stage runs, 24 if no chain shared a source" in answer.out
 
 
-@pytest.mark.slow
 def test_folds_are_all_of_them_unless_one_is_chosen(desk: Desk) -> None:
     chain = ("-m", "+stage=natural,dld", "plan=true", "seed=0,1")
     every = desk.train(*chain, "folds=3")
@@ -179,7 +175,6 @@ def test_folds_are_all_of_them_unless_one_is_chosen(desk: Desk) -> None:
     assert set(alone) < set(desk.train("-m", "process=scratch", "plan=true", "folds=3").states())
 
 
-@pytest.mark.slow
 def test_jobs_of_a_batch_and_what_they_are_told(desk: Desk) -> None:
     answer = desk.train("-m", "process=two_stage,scratch", "data_ratio=0.2", "logger.study='a, b'")
     assert answer.code == 1
@@ -208,7 +203,6 @@ between: feature
 """
 
 
-@pytest.mark.slow
 def test_a_users_own_stage_and_process(desk: Desk) -> None:
     for group, name, text in (
         ("stage", "mri", USERS_STAGE),
@@ -242,7 +236,6 @@ def test_a_process_with_an_unknown_rule_is_refused(desk: Desk, line: str, messag
     assert message in " ".join(answer.err.split())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("key", ["between", "transfer"])
 def test_a_process_s_rule_is_typed(desk: Desk, key: str) -> None:
     """Its own rule moves the ids from the stage on that has it."""
@@ -253,7 +246,6 @@ def test_a_process_s_rule_is_typed(desk: Desk, key: str) -> None:
     assert same == [True, key == "transfer", False]
 
 
-@pytest.mark.slow
 def test_a_users_own_rule(desk: Desk) -> None:
     (desk.folder / "my" / "transfer").mkdir(parents=True)
     text = "name: mine\nreinitialise: [fc8]\nfreeze: [conv1]\n"

@@ -97,6 +97,7 @@ def test_every_process_chains_known_stages() -> None:
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_an_experiments_header_command_composes(path: Path) -> None:
     package, command, *_ = path.read_text().splitlines()

@@ -32,7 +32,7 @@ NAMES = ("Meyer-1951", "Schmidt-1948", "Meyer-1951", "Weber-1960")
 def _set(root: Path, channels: int) -> Path:
     """A manifest of 4 images to train on and 4 to evaluate, each of a patient."""
     lines = ["path,class,group,split"]
-    for split, offset in (("train", 0), ("test", 10)):
+    for split, offset in (("train", 0), ("val", 10)):
         for place, name in enumerate(NAMES):
             path = f"{name}/{split}-{place}.png"
             write_image(root / path, seed=place + offset, size=(8, 8), channels=channels)
@@ -78,7 +78,7 @@ def colour(tmp_path: Path) -> TargetImages:
 
 def _files(root: Path) -> list[Path]:
     """Of the evaluation set, class by class or in the manifest's order: both are told by their names."""
-    return [root / f"{name}/test-{place}.png" for place, name in enumerate(NAMES)]
+    return [root / f"{name}/val-{place}.png" for place, name in enumerate(NAMES)]
 
 
 def _enlarged(pixels: npt.NDArray[np.uint8]) -> Tensor:
@@ -130,12 +130,12 @@ def test_the_cache_may_lie_elsewhere(tmp_path: Path) -> None:
 def _changed(root: Path) -> None:
     write_image(root / "new.png")
     with (root / "manifest.csv").open("a") as stream:
-        stream.write("new.png,CON,someone,test\n")
+        stream.write("new.png,CON,someone,val\n")
 
 
 def _moved(root: Path) -> None:
-    (root / "Meyer-1951" / "test-0.png").rename(root / "renamed.png")
-    text = (root / "manifest.csv").read_text().replace("Meyer-1951/test-0.png", "renamed.png")
+    (root / "Meyer-1951" / "val-0.png").rename(root / "renamed.png")
+    text = (root / "manifest.csv").read_text().replace("Meyer-1951/val-0.png", "renamed.png")
     (root / "manifest.csv").write_text(text)
 
 
