@@ -102,6 +102,7 @@ def _sides(images: Sequence[RunImages], *, folded: bool) -> Table:
         )
         test = images[0].data.test_counts
         row |= _ends("test_images", [None if test is None else _of(test, of_class)])
+        row |= _ends("test_groups", [images[0].data.test_groups if of_class is None else None])
         rows.append(row)
     columns = [
         tables.text("class", "class"),
@@ -111,7 +112,7 @@ def _sides(images: Sequence[RunImages], *, folded: bool) -> Table:
         _range("val_groups", "evaluation patients"),
     ]
     if images[0].data.test_counts is not None:
-        columns.append(_range("test_images", "test images"))
+        columns += [_range("test_images", "test images"), _range("test_groups", "test patients")]
     over = "all folds of a seed together" if folded else "the evaluation side"
     return Table(
         "data",

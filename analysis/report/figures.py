@@ -16,6 +16,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 PAGE_WIDTH = 7.2
@@ -32,7 +33,12 @@ BASELINE_METRIC = "accuracy"
 """The metric that the baseline, a linear classifier on grey-level histograms, has."""
 
 BASELINE_LABEL = "grey-level histograms"
-BASELINE_LINE: dict[str, Any] = {"color": "black", "lw": 1.1, "ls": (0, (4, 2))}
+BASELINE_LINE: dict[str, Any] = {
+    "color": "black",
+    "lw": 1.1,
+    "ls": (0, (4, 2)),
+    "path_effects": [withStroke(linewidth=2.6, foreground="white")],  # seen on dark bars, too
+}
 
 LineStyle = str | tuple[int, tuple[int, ...]]
 

@@ -55,12 +55,13 @@ def shown(table: Table) -> list[list[str]]:
 def test_classes_by_sides_and_patients(tmp_path: Path) -> None:
     section = section_of(tmp_path, change=_tested)
     sides, training = section.tables
-    assert [column.title for column in sides.columns][-1] == "test images"
+    assert [column.title for column in sides.columns][-2:] == ["test images", "test patients"]
     rows = {row[0]: row[1:] for row in shown(sides)}
     assert rows["CON"][:2] == ["10 to 12", "4"]
     assert rows["GGO"][:2] == ["20", "6"]
     assert rows["all classes"][:2] == ["30 to 32", "9"]
-    assert [rows[name][-1] for name in ("CON", "GGO", "all classes")] == ["5", "7", "12"]
+    assert [rows[name][-2] for name in ("CON", "GGO", "all classes")] == ["5", "7", "12"]
+    assert rows["all classes"][-1] == "4"
     assert int(rows["all classes"][2]) == 70
     assert [row[:2] for row in shown(training)] == [["20", "30 to 32"], ["100", "30 to 32"]]
     assert "test side are in no training" in section.text[0]

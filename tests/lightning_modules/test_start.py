@@ -1,0 +1,27 @@
+"""What a stage run's module is given by its recipe and its training images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+
+from lightning_modules.start import build_module
+from stages.seeds import Seeds
+from tests.helpers.stage_helpers import recipe
+
+
+def test_balanced_weights_are_of_the_run_s_own_training_images() -> None:
+    """Whatever fold and data ratio left of them: the counts are those that the run trains on."""
+    small = replace(recipe().model, width=1 / 16)
+    balanced = replace(recipe().optim, class_weights="balanced")
+    of_run = recipe(parent=None, transfer=None, model=small, optim=balanced)
+    module = build_module(of_run, Seeds.of(1), (7, 2, 1), None)
+    labels = np.repeat([0, 1, 2], [7, 2, 1])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert module.class_weights is not None
+    assert module.class_weights.dtype == torch.float32
+    assert module.class_weights.tolist() == pytest.approx(expected, rel=1e-6)
+    plain = build_module(recipe(parent=None, transfer=None, model=small), Seeds.of(1), (7, 2, 1), None)
+    assert plain.class_weights is None
