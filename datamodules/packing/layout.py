@@ -1,7 +1,7 @@
 """Names of a packed set's files."""
 
 FORMAT = 2
-"""The format of `set.json`; raised when the layout changes."""
+"""The format of `set.json`; raised when the layout changes. Format 1 had no test side."""
 
 DESCRIPTION = "set.json"
 """Written last: there exactly when the set is complete."""

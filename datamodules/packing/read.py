@@ -116,10 +116,16 @@ def read_description(root: str) -> dict[str, Any]:
             f"{root} is not a packed set ({error}); make one with python -m datamodules.prepare, or let an "
             "interrupted one finish"
         ) from None
-    if form != FORMAT:
+    if form == 1 and not (content["domain"] == "dld" and content["split"]["provided"]):
+        content["samples"]["test"] = content["groups"]["test"] = 0
+    elif form == 1:
         raise RelayError(
-            f"{root} is of format {form}; this version of Relay reads {FORMAT}, which keeps a provider's "
-            "test side apart. Prepare it again"
+            f"{root} was prepared by a version of Relay that merged a provider's test side into val. Prepare "
+            "it again: the test side stays locked now; to evaluate on it, name its folder val"
+        )
+    elif form != FORMAT:
+        raise RelayError(
+            f"{root} is of format {form}; this version of Relay reads {FORMAT}. Prepare it again"
         )
     return content
 

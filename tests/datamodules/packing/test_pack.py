@@ -3,18 +3,23 @@
 import json
 import os
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from datamodules.faults import OnError
+from datamodules.faults import OnError, Problem
+from datamodules.listing import list_source
+from datamodules.loading import load
 from datamodules.packing.finish import PackedSet, SplitRule
 from datamodules.packing.pack import CompleteError, pack
 from datamodules.packing.parts import WORK, finished_part, group_hash, tasks
 from datamodules.packing.read import PackedImages, read_description, read_manifest
+from datamodules.packing.units import Sample
 from stages.errors import RelayError
+from stages.source import Source
 from tests.helpers.fake_units import FakeUnit, fake_survey
 
 
@@ -291,6 +296,89 @@ def test_an_unfinished_or_foreign_folder_is_no_set(tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
     with pytest.raises(RelayError, match="is of format 99; this version of Relay reads 2"):
         read_description(str(tmp_path / "set"))
+
+
+def provided(folder: Path, sides: str, rule: SplitRule | None = None, **settings: object) -> PackedSet:
+    """A set whose provider gave units a side, by their letters: T is train, V val, L the locked test."""
+    names = {"T": "train", "V": "val", "L": "test"}
+    made = [FakeUnit(number, split=names[side], **settings) for number, side in enumerate(sides)]  # type: ignore[arg-type]
+    return packed(folder, made, rule)
+
+
+def test_a_providers_test_side_stays_apart(tmp_path: Path) -> None:
+    done = provided(tmp_path / "three", "TTTVLL")
+    assert done.description["samples"] == {"train": 18, "val": 6, "test": 12}
+    assert done.description["groups"] == {"train": 3, "val": 1, "test": 2}
+    assert done.description["split"] == {"provided": True, "fraction": None, "seed": None}
+    listing = list_source(Source(kind="packed", root=str(tmp_path / "three")))
+    assert (listing.train_images, listing.val_images, listing.test_images) == (18, 6, 12)
+    for limit in (0, 10**6):
+        domain = load(listing, tmp_path / "cache", memory_limit_bytes=limit)
+        assert [len(domain.side(side)) for side in ("train", "val", "test")] == [18, 6, 12]
+        rows = done.manifest[done.manifest["split"] == "test"]
+        assert domain.test.samples == tuple(rows["sample"]) and len(set(domain.test.groups)) == 2
+    split = pd.read_csv(tmp_path / "three" / "split.csv").set_index("class")
+    assert split.loc["(all)", ["train_samples", "val_samples", "test_samples"]].tolist() == [18, 6, 12]
+    assert split.loc["GGO", "test_groups"] == 2
+
+
+def test_with_train_and_test_only_val_is_drawn_from_train_by_group(tmp_path: Path) -> None:
+    done = provided(tmp_path, "TTTTTLL", SplitRule(fraction=0.4, seed=3))
+    assert done.description["samples"] == {"train": 18, "val": 12, "test": 12}
+    assert done.description["split"] == {"provided": True, "fraction": 0.4, "seed": 3}
+    assert set(done.manifest[done.manifest["split"] == "test"]["sample"].str[17:18]) == {"5", "6"}
+    assert (done.manifest.groupby("group")["split"].nunique() == 1).all()
+    with pytest.raises(CompleteError):
+        provided(tmp_path, "TTTTTLL", SplitRule(fraction=0.4, seed=3))
+    with pytest.raises(RelayError, match="made with other settings"):
+        provided(tmp_path, "TTTTTLL", SplitRule(fraction=0.2, seed=3))
+
+
+def test_what_leaks_into_a_test_side_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RelayError, match="class NOR has no samples in the test set"):
+        packed(
+            tmp_path / "a",
+            [*(FakeUnit(number, split="train") for number in range(4)), FakeUnit(4, count=1, split="test")],
+        )
+    twice = [FakeUnit(number, split="train") for number in range(4)]
+    leaking = [*twice, FakeUnit(5, split="test"), OtherPart(3, split="test")]
+    for name, allowed in (("b", False), ("c", True)):  # a patient is never allowed to cross into a test set
+        with pytest.raises(RelayError, match="1 of 5 groups are in the test set and elsewhere") as caught:
+            packed(tmp_path / name, leaking, SplitRule(allow_crossing=allowed))
+        assert "PATIENT" not in str(caught.value)
+    copies = [
+        *(FakeUnit(number, size=32, split="train") for number in range(2, 6)),
+        FakeUnit(0, constant=True, size=32, count=2, split="train"),
+        FakeUnit(1, constant=True, size=32, count=2, split="test"),
+    ]
+    with pytest.raises(RelayError, match="2 pictures are, equal or nearly so, on several sides"):
+        packed(tmp_path / "d", copies)
+
+
+@dataclass(frozen=True)
+class OtherPart(FakeUnit):
+    """More images of a patient, with other names."""
+
+    @property
+    def key(self) -> str:
+        return f"unit-{self.number}-more"
+
+    def read(self, on_error: OnError) -> tuple[list[Sample], list[Problem]]:
+        samples, problems = super().read(on_error)
+        return [replace(sample, name=f"{sample.name}-more") for sample in samples], problems
+
+
+def test_a_set_of_an_older_version_is_read_unless_its_test_side_was_merged(tmp_path: Path) -> None:
+    packed(tmp_path, units())
+    file = tmp_path / "set.json"
+    content = json.loads(file.read_text())
+    for sides in (content["samples"], content["groups"]):
+        del sides["test"]
+    file.write_text(json.dumps(content | {"format": 1}))
+    assert list_source(Source(kind="packed", root=str(tmp_path))).test_images == 0
+    file.write_text(json.dumps(content | {"format": 1, "split": content["split"] | {"provided": True}}))
+    with pytest.raises(RelayError, match="merged a provider's test side into val"):
+        read_description(str(tmp_path))
 
 
 def test_what_was_read_is_kept_when_the_set_is_refused_at_its_end(tmp_path: Path, layout: str) -> None:
