@@ -181,6 +181,7 @@ def build_dashboard(entity: str, project: str, studies: Sequence[str]) -> Dashbo
                 "config:data_ratio.value",
                 "config:seed.value",
                 *(f"summary:{metric.column}" for metric in _compared()),
+                "summary:learning",
                 "summary:plateau_reached",
                 "tags:__ALL__",
             ],
