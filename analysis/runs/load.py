@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.runs.openings import check_test, open_test_sets, test_metrics, with_test
+from stages.console.words import counted
 from stages.errors import RelayError
 from stages.processes import chain_rules, load_processes, process_name
 from stages.record import OlderRecordError, Record
@@ -64,11 +65,11 @@ def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.D
         `ratio_unit`; `folds`, their number, and `fold`, the one that was evaluated, from 0, both <NA> without
         folds; counts of `classes`, `train_images`, `val_images`, `test_images` and their `test_groups` (0
         without a test set), `epochs`; `learning`, False for a run whose training loss is about that of
-        chance in the end (`stages.plateau`); `plateau_reached`,
-        `plateau_onset` (from 0) and `plateau_length`; `histogram_accuracy`; `seconds`,
-        `images_per_second`, `peak_memory_bytes`; `folder`; and for each metric METRIC_p75, _p50, _p25, _mean,
-        _last and _best. With `test="open"` also test_METRIC, of the last epoch's network, NaN for a run
-        without a test set. A store without finished runs gives no rows and the columns above.
+        chance in the end (`stages.plateau`); `plateau_reached`, `plateau_onset` (from 0) and
+        `plateau_length`; `histogram_accuracy`; `seconds`, `images_per_second`, `peak_memory_bytes`; `folder`;
+        and for each metric METRIC_p75, _p50, _p25, _mean, _last and _best. With `test="open"` also
+        test_METRIC, of the last epoch's network, NaN for a run without a test set. A store without finished
+        runs gives no rows and the columns above.
 
     Raises:
         RelayError: if a record is damaged or of a newer schema; names the file. If an older version of Relay
@@ -108,12 +109,12 @@ def _records(runs: Iterable[RunFolder], store: Path) -> list[tuple[Record, Path]
             older.append(run.path)
     if older:
         notice = (
-            f"{store}: {len(older)} finished stage runs, such as {older[0]}, were trained with an older "
-            "version of Relay, by other rules. Train them again: the same command does it, beside them"
+            f"{store}: {counted(len(older), 'finished stage run')} of an older version of Relay, such as "
+            f"{older[0]}, which trained by other rules. Train again: the same command does it, beside them"
         )
         if not found:
             raise RelayError(notice)
-        log.warning("%s. They are left out of the %d that are read.", notice, len(older) + len(found))
+        log.warning("%s. They are left out; %s read.", notice, counted(len(found), "other is", "others are"))
     return found
 
 

@@ -218,14 +218,14 @@ def test_runs_of_an_older_version_are_said_and_do_not_hide_the_others(
     unfinished = tmp_path / "dld" / ("1" * 16)
     unfinished.mkdir()
     (unfinished / "recipe.yaml").write_text("version: 1\nseed: 3\ndata: {ratio: 1.0}\n")
-    with pytest.raises(RelayError, match=r"1 finished stage runs.*older version.*Train them again") as caught:
+    with pytest.raises(RelayError, match=r"1 finished stage run of an older version.*Train again") as caught:
         load_runs(tmp_path)
     assert str(older.parent) in str(caught.value)
     _write(tmp_path, _target())
     assert load_runs(tmp_path)["seed"].tolist() == [3]
     (message,) = caplog.messages
-    assert f"such as {older.parent}, were trained with an older version" in message
-    assert "left out of the 2" in message
+    assert f"1 finished stage run of an older version of Relay, such as {older.parent}, which" in message
+    assert message.endswith("They are left out; 1 other is read.")
     assert unfinished_runs(tmp_path) == []
 
 
