@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from stages.config import Config, to_config
 from stages.console.command import run_command
 from stages.console.output import output, refuse
-from stages.console.summary import plan_table, show_results
+from stages.console.summary import plan_table, show_notes, show_results
 from stages.errors import RelayError
 from stages.job import Job, failure
 from stages.machine.environment import environment
@@ -49,7 +49,7 @@ def run_alone(config: Config) -> Outcome | None:
         RelayError: if the request makes no sense.
         SystemExit: with code 1 if the run failed.
     """
-    from datamodules.from_config import Listings
+    from datamodules.from_config import Listings, check_divisions
     from lightning_modules.resolve import resolve
 
     if config.process is not None:
@@ -58,10 +58,12 @@ def run_alone(config: Config) -> Outcome | None:
     request, compose = alone(config)
     plan = build_plan([request], compose, listings.of, resolve)
     (run,) = plan.runs.values()
+    notes = check_divisions([run], listings.names)
     store = Store(Path(config.paths.runs_dir))
     if config.plan:
-        output().print(plan_table(plan, store))
+        output().print(plan_table(plan, store, notes))
         return None
+    show_notes(notes)
     outcome = run_job(run.job_config, listings.of(source_of(run.config)))
     show_results(plan, store, {run.id: outcome})
     return outcome
@@ -99,13 +101,14 @@ def train(job: Job, listing: "Listing") -> None:
 
     import callbacks as watch
     from datamodules.from_config import data_record, load_run, stage_data
+    from datamodules.splits import Division
     from lightning_modules.start import build_module
 
     config, recipe, folder = job.config, job.recipe, job.folder
     threads = config.trainer.threads or available_cores()
     torch.set_num_threads(threads)
     seeds = Seeds.of(recipe.seed)
-    domain = load_run(listing, config, test_fraction=recipe.test_fraction)
+    domain = load_run(listing, config, Division.of(recipe))
     data = stage_data(domain, recipe, seeds, config.data.workers)
 
     checkpoints = watch.AtomicCheckpointIO()

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from datamodules.from_config import load_run, stage_data
 from datamodules.listing import list_source
+from datamodules.splits import Division
 from lightning_modules.resolve import resolve
 from lightning_modules.start import build_module
 from stages.config import Config, to_config
@@ -87,7 +88,7 @@ def bare(config: Config, recipe: Recipe, epochs: int) -> float:
     """Images per second of the training step alone, on one epoch's batches made ready beforehand."""
     seeds = Seeds.of(recipe.seed)
     data = stage_data(
-        load_run(list_source(source_of(config)), config, test_fraction=None), recipe, seeds, workers=0
+        load_run(list_source(source_of(config)), config, Division.of(recipe)), recipe, seeds, workers=0
     )
     module = build_module(recipe, seeds, data.train_counts, None)
     network, optimiser = module.network.train(), module.configure_optimizers()

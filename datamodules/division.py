@@ -1,112 +1,48 @@
-"""The sides of a stage run: a test set is taken out first, then evaluation images are drawn from the rest.
+"""A loaded domain with the sides that a stage run uses.
 
-The one place where a loaded domain is divided. What the source itself says of an image's side is kept.
+The one place where a loaded domain is divided; `datamodules.splits.sides` decides which image goes where.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.domain import SIDES, Domain, Side, StoredImages
-from datamodules.files.names import first_and_more
-from datamodules.rounding import share
-from datamodules.splits import split_by_group
-from stages.errors import RelayError
+from datamodules.splits import Division, Names, divided_sides
 from stages.source import Source
 
-# A constant: the test set is the same for every seed, fold, data ratio and process, and must not be drawn
-# again until one is liked.
-_TEST_SEED = 20
 
-_Names = npt.NDArray[np.str_]
-
-
-def divide(domain: Domain, source: Source, *, test_fraction: float | None = None) -> Domain:
-    """The sides that a stage run uses.
-
-    A test set that is drawn depends on the groups' names and classes and on `test_fraction` alone, whatever
-    else the source says. Copies pixels of images in memory where sides change.
+def divide(domain: Domain, source: Source, division: Division) -> Domain:
+    """The sides that a stage run uses. Copies pixels of images in memory where sides change.
 
     Args:
         domain: As loaded.
-        source: Where it comes from; `val_fraction` and `split_seed` say which images are for evaluation,
-            where the source keeps none.
-        test_fraction: Share of the images to lock away as a test set, by whole groups, stratified.
+        source: Where it comes from.
+        division: What the run says of its sides.
 
     Raises:
-        RelayError: The fraction keeps no group or leaves none, or a side would lack a class.
+        RelayError: As `divided_sides`.
     """
-    if test_fraction is None and len(domain.val):
+    if len(domain.val) and division.test_fraction is None and division.folds is None:
         return domain
+    sides = divided_sides(names_of(domain), source, division)
     pool = [domain.side(name) for name in SIDES]
-    sides: _Names = np.repeat(SIDES, [len(side) for side in pool])
-    labels = np.concatenate([side.labels for side in pool])
-    groups = np.asarray([group for side in pool for group in side.groups])
-    if test_fraction is not None:
-        evaluated = np.unique(domain.val.labels)
-        sides[_test_set(domain, labels, groups, test_fraction)] = "test"
-        _check_classes(domain, labels, sides, evaluated, f"test_fraction={test_fraction:g}")
-    if not (sides == "val").any():
-        assert source.val_fraction is not None, "the plan refuses a source without evaluation images"
-        rest = np.flatnonzero(sides == "train")
-        drawn = split_by_group(labels[rest], groups[rest], source.val_fraction, source.split_seed or 0)
-        sides[rest[drawn]] = "val"
-        _check_classes(domain, labels, sides, np.unique(labels), f"val_fraction={source.val_fraction:g}")
     train, val, test = (_gathered(pool, np.flatnonzero(sides == name)) for name in SIDES)
-    return domain.with_sides(train, val, test)
+    divided = domain.with_sides(train, val, test)
+    return divided if division.folds is None else replace(divided, crossing_groups=0)
 
 
-def _test_set(
-    domain: Domain, labels: npt.NDArray[np.int64], groups: _Names, fraction: float
-) -> npt.NDArray[np.bool_]:
-    """Which images of the pool are the test set that is drawn, bool (N,)."""
-    assert not len(domain.test), "the plan refuses to draw a second test set"
-    count = len(np.unique(groups))
-    for kept, what in ((fraction, "falls into the test set"), (1 - fraction, "is left to train on")):
-        if share(kept, count) == 0:
-            raise RelayError(
-                f"test_fraction={fraction:g} of {count} groups: none {what}; choose between {1 / count:.2g} "
-                f"and {1 - 1 / count:.2g}"
-            )
-    try:
-        return split_by_group(labels, groups, fraction, _TEST_SEED)
-    except RelayError as error:
-        raise RelayError(f"test_fraction={fraction:g}: {error}") from None
-
-
-def _check_classes(
-    domain: Domain,
-    labels: npt.NDArray[np.int64],
-    sides: _Names,
-    evaluated: npt.NDArray[np.int64],
-    drawn: str,
-) -> None:
-    """Refuse a division that leaves a side without a class.
-
-    Args:
-        domain: Names the classes.
-        labels: Of the pool.
-        sides: Of the pool.
-        evaluated: Classes that the evaluation side must have.
-        drawn: What was drawn, for the message.
-
-    Raises:
-        RelayError: naming the classes.
-    """
-    for side, word, needed in (
-        ("train", "training", np.unique(labels)),
-        ("val", "evaluation", evaluated),
-        ("test", "test", np.unique(labels if "test" in sides else labels[:0])),
-    ):
-        absent = np.setdiff1d(needed, labels[sides == side])
-        if len(absent):
-            names = first_and_more([domain.classes[label] for label in absent.tolist()])
-            raise RelayError(
-                f"{drawn} leaves no {word} images of class {names}; every side needs whole groups of every "
-                "class. Give another share, add groups, or leave the class out"
-            )
+def names_of(domain: Domain) -> Names:
+    """The names of a loaded domain's images: of its training, then its evaluation, then its test side."""
+    pool = [domain.side(name) for name in SIDES]
+    return Names(
+        domain.classes,
+        np.concatenate([side.labels for side in pool]),
+        np.asarray([group for side in pool for group in side.groups]),
+        np.repeat(SIDES, [len(side) for side in pool]),
+    )
 
 
 def _gathered(pool: Sequence[Side], places: npt.NDArray[np.int64]) -> Side:

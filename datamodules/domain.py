@@ -106,6 +106,12 @@ class Domain:
         return replace(self, train=train, val=val, test=test)
 
     @property
+    def grouped(self) -> bool:
+        """Whether images share a group; if none do, nothing can be said of patients."""
+        groups = [group for name in SIDES for group in self.side(name).groups]
+        return len(set(groups)) < len(groups)
+
+    @property
     def in_memory(self) -> bool:
         """Whether the images of all sides are in memory."""
         return isinstance(self.train.images, np.ndarray)

@@ -1,18 +1,22 @@
 """From the configuration's keys to the images they name."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datamodules.batches.statistics import channel_statistics
-from datamodules.division import divide
+from datamodules.division import divide, names_of
 from datamodules.domain import Domain
 from datamodules.listing import Listing, list_source
+from datamodules.listing.names import listed_names
 from datamodules.loading import load
+from datamodules.splits import Division, Names, divided_sides
 from stages.balance import check_classes
 from stages.config import Config
 from stages.errors import RelayError
+from stages.plan import StageRun, source_of
 from stages.recipe import Recipe
 from stages.record import DataRecord
 from stages.seeds import Seeds
@@ -39,6 +43,10 @@ class Listings:
             self._known[source] = list_source(source)
         return self._known[source]
 
+    def names(self, source: Source) -> Names | None:
+        """The names of a source's images; None where they are not known before the images are drawn."""
+        return listed_names(self.of(source))
+
 
 def load_source(listing: Listing, config: Config) -> Domain:
     """A listed source's images, decoded or generated once and then read from the cache.
@@ -53,18 +61,72 @@ def load_source(listing: Listing, config: Config) -> Domain:
     )
 
 
-def load_run(listing: Listing, config: Config, *, test_fraction: float | None) -> Domain:
+def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
+    """Decode or generate what stage runs need, each source once, so that their jobs find it in the cache.
+
+    Returns:
+        As `check_divisions`, of generated images, whose groups are known now.
+
+    Raises:
+        RelayError: As `load_source` and `check_divisions`.
+    """
+    runs, drawn = list(runs), dict[Source, Domain]()
+    for config in {run.recipe.data.digest: run.config for run in runs}.values():
+        source = source_of(config)
+        domain = load_source(listings.of(source), config)
+        if source.kind == "embedded":
+            drawn[source] = domain
+    return check_divisions(runs, lambda source: names_of(drawn[source]) if source in drawn else None)
+
+
+def check_divisions(runs: Iterable[StageRun], names: Callable[[Source], Names | None]) -> list[str]:
+    """Refuse runs whose images cannot be divided as they ask, before anything is trained.
+
+    Whether they can be does not depend on the seed, but in rare cases, so that one seed is tried.
+
+    Args:
+        runs: Planned stage runs.
+        names: Of a source's images; None where they are not known yet.
+
+    Returns:
+        What a person should know of the folds, a line each.
+
+    Raises:
+        RelayError: As `divided_sides`; names the stage.
+    """
+    notes, tried = [], set()
+    for run in runs:
+        source, division = source_of(run.config), Division.of(run.recipe)
+        key = (source, division.test_fraction, division.folds)
+        if key in tried or (division.test_fraction is None and division.folds is None):
+            continue
+        tried.add(key)
+        if (found := names(source)) is None:
+            continue
+        try:
+            divided_sides(found, source, division)
+        except RelayError as error:
+            raise RelayError(f"stage {run.stage}: {error}") from None
+        if division.folds is not None and not found.grouped:
+            notes.append(
+                f"{run.stage}: no two images share a group, so that folds are of images; nothing can be said "
+                "of patients. Name the patients or objects, where there are any: docs/your-own-domains.md"
+            )
+    return notes
+
+
+def load_run(listing: Listing, config: Config, division: Division) -> Domain:
     """The images of a stage run, on the sides that it uses; see `datamodules.division`.
 
     Args:
         listing: Of its source.
         config: Says where decoded images are kept.
-        test_fraction: Of its recipe.
+        division: What its recipe says of its sides.
 
     Raises:
         RelayError: As `load_source` and `divide`.
     """
-    return divide(load_source(listing, config), listing.source, test_fraction=test_fraction)
+    return divide(load_source(listing, config), listing.source, division)
 
 
 def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":
@@ -82,8 +144,6 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
     """
     from datamodules.batches.stage_data import StageData
 
-    if recipe.folds is not None:
-        raise RelayError("folds of images are not drawn yet; plan them with plan=true")
     mean: tuple[float, ...] | None = recipe.data.mean
     std: tuple[float, ...] | None = recipe.data.std
     if mean is None or std is None:
@@ -121,6 +181,7 @@ def data_record(domain: Domain, data: "StageData") -> DataRecord:
         val_groups=len(set(data.val_groups)),
         test_counts=list(data.test_counts) if data.test_images else None,
         test_groups=len(set(data.test_groups)) if data.test_images else None,
+        grouped=domain.grouped,
         train_class_groups=list(data.train_class_groups),
         val_class_groups=list(data.val_class_groups),
         histogram_accuracy=None if histogram is None else float(np.mean(histogram == domain.val.labels)),

@@ -16,14 +16,14 @@ from omegaconf import DictConfig
 from stages.config import Config, to_config
 from stages.console.live import LiveLine
 from stages.console.output import output
-from stages.console.summary import plan_table, show_results
+from stages.console.summary import plan_table, show_notes, show_results
 from stages.cost import recorded_speeds
 from stages.errors import RelayError, unknown_name
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import available_cores, threads_per_job, workers_environment
 from stages.outcome import Outcome
 from stages.parameters import schema
-from stages.plan import Plan, build_plan, source_of, with_rule
+from stages.plan import Plan, build_plan, with_rule
 from stages.processes import Process
 from stages.request import Request, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder
@@ -65,16 +65,17 @@ class RelaySweeper(BasicSweeper):
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
         keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
-        from datamodules.from_config import Listings, load_run
+        from datamodules.from_config import Listings, check_divisions, load_sources
         from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None
         listings = Listings()
         plan = build_plan(requests, self._compose_stage, listings.of, resolve)
+        notes = check_divisions(plan.runs.values(), listings.names)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
         if self.config.plan:
-            output().print(plan_table(plan, store))
+            output().print(plan_table(plan, store, notes))
             return {}
         if first.trainer.devices > 1:
             raise RelayError(
@@ -82,10 +83,7 @@ class RelaySweeper(BasicSweeper):
                 "the sweep again. Train one stage run on one device, or a single stage without -m"
             )
         make_folder(store.runs_dir)
-        recipes = [(run.recipe, run.config) for run in plan.missing(store)]
-        configs = {(recipe.data.digest, recipe.test_fraction): config for recipe, config in recipes}
-        for (_, test_fraction), config in configs.items():
-            load_run(listings.of(source_of(config)), config, test_fraction=test_fraction)
+        show_notes(notes + load_sources(plan.missing(store), listings))
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store, first.trainer.threads)
         show_results(plan, store, outcomes)

@@ -26,6 +26,8 @@ class DataIdentity(Protocol):
     def val_images(self) -> int: ...  # noqa: D102
     @property
     def test_images(self) -> int: ...  # noqa: D102
+    @property
+    def provided(self) -> bool: ...  # noqa: D102
 
 
 Resolve = Callable[[Config, bool], Config]
@@ -283,7 +285,7 @@ def check_rule_name(config: Config, overrides: Sequence[str]) -> None:
 
 
 def check_sides(config: Config, images: DataIdentity) -> None:
-    """Refuse a stage run whose images lack a side, or have a test set already.
+    """Refuse a stage run whose images lack a side, or have one already that is to be drawn.
 
     Raises:
         RelayError: naming the stage and the choice.
@@ -294,6 +296,14 @@ def check_sides(config: Config, images: DataIdentity) -> None:
             f"test_fraction={config.test_fraction:g}, but the images of stage {config.stage.name} have a "
             f"test set of their own, {images.test_images} images. Leave test_fraction out to lock that one "
             "away; or, where you made the split, name its images train or val, and one will be drawn"
+        )
+    if config.folds is not None and images.provided:
+        domain = config.stage.domain
+        key = "stage.source" if domain is None or config.stage.source else f"data.domains.{domain}"
+        raise RelayError(
+            f"folds={config.folds}, but the images of stage {config.stage.name} have a split of their own. "
+            f"Add {key}.split=ignore to pool its training and evaluation images and divide them into folds, "
+            "or leave folds out to keep its evaluation images"
         )
     if not images.val_images and config.folds is None:
         locked = "; the test set stays locked and is not used for it" if images.test_images else ""

@@ -63,9 +63,10 @@ class DataRecord(_Part):
     Of a test set its counts alone are here, None without one.
 
     `crossing_groups` and `crossing_pictures`: how many groups, and pictures (equal or nearly so), stand on
-    both sides of the split, as whoever prepared the set allowed. `train_class_groups`, `val_class_groups`:
-    groups with an image of each class. `histogram_accuracy`: of a linear classifier on grey-level histograms,
-    trained on the run's training images; None where images stream.
+    both sides of the split, as whoever prepared the set allowed. `grouped`: whether images share a group
+    (patient, object); if none do, each image is its own group, and nothing can be said of patients.
+    `train_class_groups`, `val_class_groups`: groups with an image of each class. `histogram_accuracy`: of a
+    linear classifier on grey-level histograms, trained on the training images; None where images stream.
     """
 
     digest: str
@@ -76,6 +77,7 @@ class DataRecord(_Part):
     val_groups: int
     test_counts: list[int] | None
     test_groups: int | None
+    grouped: bool
     train_class_groups: list[int] | None = None
     val_class_groups: list[int] | None = None
     histogram_accuracy: float | None

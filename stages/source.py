@@ -12,6 +12,7 @@ from stages.parameters import Number, Says, execution, group, recipe
 Kind = Literal["embedded", "folder", "manifest", "packed"]
 Generator = Literal["natural", "texture", "dld"]
 Color = Literal["auto", "grey", "rgb"]
+Split = Literal["provided", "ignore"]
 
 
 def _ascending(window: tuple[float, float]) -> tuple[float, float]:
@@ -83,12 +84,17 @@ class Source:
         taken=("folder",),
         role=execution,
     )
+    split: Split | None = _of(
+        "whether the source's own evaluation images are kept for it; ignore pools them with the training "
+        "images, to be divided by `folds` or `val_fraction`; null: provided. A test side stays apart.",
+        taken=("folder", "manifest", "packed"),
+    )
     val_fraction: Annotated[Number, Gt(0), Lt(1)] | None = _of(
         "share of each class for evaluation, drawn by group; only where no image is kept for it.",
-        taken=("folder", "manifest"),
+        taken=("folder", "manifest", "packed"),
     )
     split_seed: Annotated[int, Ge(0)] | None = _of(
-        "which images `val_fraction` draws; null: 0.", taken=("folder", "manifest")
+        "which images `val_fraction` draws; null: 0.", taken=("folder", "manifest", "packed")
     )
     decode_size: Annotated[int, Ge(1)] | None = _of(
         "the shorter side is resized to this, then the centre is cropped to a square; null keeps the pixels "

@@ -27,6 +27,7 @@ from datamodules.files.names import IMAGE_SUFFIXES, is_image
 from datamodules.from_config import load_run
 from datamodules.listing import list_source
 from datamodules.pixels.image_file import open_image, quiet_pillow
+from datamodules.splits import Division
 from stages.config import Config
 from stages.errors import RelayError
 from stages.parameters import schema
@@ -116,13 +117,14 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
     source = Source(**cast(Any, OmegaConf.to_container(cast(Any, source_of(config)))))
     listing = list_source(source)
     recipe = run.read_recipe()
+    division = Division(*(recipe[name] for name in ("test_fraction", "folds", "fold", "seed")))
     data = recipe["data"]
     if listing.digest != data["digest"]:
         raise RelayError(
             f"the images that {run.config} names are not those the run was trained on: files were added, "
             "removed or renamed since"
         )
-    domain = load_run(listing, config, test_fraction=recipe["test_fraction"])
+    domain = load_run(listing, config, division)
     mean, std = data["mean"], data["std"]
     if mean is None or std is None:
         mean, std = channel_statistics(domain)

@@ -2,6 +2,7 @@
 
 import importlib
 
+from datamodules.listing.check import counted_sides
 from datamodules.listing.digest import generator_digest, packed_digest
 from datamodules.listing.folder import list_folder
 from datamodules.listing.listing import Listing, PackedListing
@@ -44,16 +45,21 @@ def _list_packed(source: Source) -> PackedListing:
     assert source.root is not None
     description = read_description(source.root)
     window = _window(source, description["dtype"])
-    samples = description["samples"]
+    samples, split = description["samples"], description["split"]
+    train, val = samples["train"], samples["val"]
+    if source.split == "ignore":
+        train, val = train + val, 0
+    train_images, val_images = counted_sides(source, source.root, train, val)
     return PackedListing(
         source,
-        packed_digest(description["digest"], window),
+        packed_digest(source, description["digest"], window),
         tuple(description["classes"]),
-        samples["train"],
-        samples["val"],
+        train_images,
+        val_images,
         description,
         window,
         test_images=samples["test"],
+        provided=val > 0 and split["provided"] and split["fraction"] is None,
     )
 
 

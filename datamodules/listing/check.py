@@ -4,6 +4,7 @@ import os
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from datamodules.domain import SideName
 from datamodules.files.access import is_readable
@@ -67,6 +68,8 @@ def checked_listing(
     ordered = tuple(sorted(files, key=lambda file: file.path))
     if not ordered:
         raise RelayError(f"{root}: no images found; known suffixes are {' '.join(IMAGE_SUFFIXES)}.")
+    if source.split == "ignore":
+        ordered = tuple(replace(file, side="train") if file.side == "val" else file for file in ordered)
     if source.groups is not None:
         ordered = with_groups(root, source.groups, ordered)
     if len(classes) < 2:
@@ -81,21 +84,38 @@ def checked_listing(
                 "every class needs images on every side."
             )
     _check_groups(root, ordered)
-    if count["val"] and (source.val_fraction is not None or source.split_seed is not None):
-        raise RelayError(
-            f"{root} says which images are for evaluation, so that `val_fraction` and `split_seed` cannot be "
-            "followed; remove them."
-        )
-    drawn = 0 if source.val_fraction is None else share(source.val_fraction, count["train"])
+    train, val = counted_sides(source, root, count["train"], count["val"])
     return FileListing(
         source,
         files_digest(source, classes, ordered),
         tuple(classes),
-        count["train"] - drawn,
-        count["val"] + drawn,
+        train,
+        val,
         ordered,
         test_images=count["test"],
+        provided=count["val"] > 0,
     )
+
+
+def counted_sides(source: Source, root: str, train: int, val: int) -> tuple[int, int]:
+    """Training and evaluation images of a source, with those that `val_fraction` will draw.
+
+    Args:
+        source: Where they come from.
+        root: Named in the message.
+        train: Images that the source itself trains on.
+        val: Images that it evaluates itself.
+
+    Raises:
+        RelayError: `val_fraction` is set although there is an evaluation side.
+    """
+    if val and (source.val_fraction is not None or source.split_seed is not None):
+        raise RelayError(
+            f"{root} says which images are for evaluation, so that `val_fraction` and `split_seed` cannot be "
+            "followed; remove them, or set `split` to ignore to draw others."
+        )
+    drawn = 0 if source.val_fraction is None else share(source.val_fraction, train)
+    return train - drawn, val + drawn
 
 
 def _check_groups(root: str, files: Iterable[ImageFile]) -> None:

@@ -14,8 +14,8 @@ def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFi
     """The identity of image files: the sorted list of them, and how they are read.
 
     What counts of a file is its path below the root, size in bytes, class, group and side, and of the whole
-    which share is drawn for evaluation. Where the root
-    lies, the order of the file system, times and permissions do not count. Neither does the content: a file
+    which share is drawn for evaluation. Folds do not count: they are the recipe's. Where the root lies, the
+    order of the file system, times and permissions do not count either. Neither does the content: a file
     replaced by another of the same name and size is not noticed, which is the price of not reading a whole
     data set before each run.
     """
@@ -27,8 +27,7 @@ def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFi
             "color": source.color or "auto",
         },
     }
-    if source.val_fraction is not None:
-        content["val"] = [source.val_fraction, source.split_seed or 0]
+    content |= _drawn(source)
     # Folder and manifest are one origin: the same files under the same names are the same data.
     return _digest("files", content)
 
@@ -39,10 +38,17 @@ def generator_digest(source: Source, version: int) -> str:
     return _digest("embedded", {name: getattr(source, name) for name in names} | {"version": version})
 
 
-def packed_digest(set_digest: str, window: tuple[float, float] | None) -> str:
-    """The identity of a packed set: the digest in its description, and the window."""
-    content = {"origin": "packed", "set": set_digest, "window": window}
+def packed_digest(source: Source, set_digest: str, window: tuple[float, float] | None) -> str:
+    """The identity of a packed set: the digest in its description, the window, and its sides."""
+    content = {"origin": "packed", "set": set_digest, "window": window} | _drawn(source)
+    if source.split == "ignore":
+        content["split"] = "ignore"
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _drawn(source: Source) -> dict[str, Any]:
+    """What says which images are drawn for evaluation."""
+    return {} if source.val_fraction is None else {"val": [source.val_fraction, source.split_seed or 0]}
 
 
 def _digest(origin: str, content: Mapping[str, Any]) -> str:

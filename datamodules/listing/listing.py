@@ -19,6 +19,7 @@ class Listing:
         train_images: Number of training images, before any data ratio.
         val_images: Number of evaluation images; of images that `val_fraction` draws, nearly.
         test_images: Number of images that the source itself keeps for a test.
+        provided: Whether the source itself says which images are for evaluation: a provider's split.
     """
 
     source: Source = field(compare=False)
@@ -27,6 +28,7 @@ class Listing:
     train_images: int
     val_images: int
     test_images: int = field(default=0, kw_only=True)
+    provided: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ def load_packed(listing: PackedListing, memory_limit_bytes: int) -> Domain:
         RelayError: The set cannot be read, or a side has no images.
     """
     manifest = read_manifest(str(listing.source.root))
+    pooled = listing.source.split == "ignore"
+    if pooled:
+        manifest["split"] = manifest["split"].replace("val", "train")
     label_of = {name: label for label, name in enumerate(listing.classes)}
 
     def images(side: SideName, shape: tuple[int, ...]) -> PackedImages:
@@ -47,7 +50,7 @@ def load_packed(listing: PackedListing, memory_limit_bytes: int) -> Domain:
         crossing_groups=crossing["groups"],
         crossing_pictures=crossing["duplicates"],
     )
-    if not len(mapped.train) or not len(mapped.val):
+    if not len(mapped.train) or not (len(mapped.val) or pooled):
         raise RelayError(
             f"{listing.source.root} has {len(mapped.train)} training and {len(mapped.val)} evaluation "
             "images; each side needs some"

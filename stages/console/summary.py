@@ -4,7 +4,7 @@ They fit into 80 columns; the names of stage runs are folded there. Paths follow
 can be selected in a terminal.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -25,8 +25,14 @@ _HEADINGS_BEFORE = ("classes", "images", "epochs", "plateau")
 _HEADINGS_AFTER = ("histo-\ngram", "seconds", "images\n/s")
 
 
-def plan_table(plan: Plan, store: Store) -> RenderableType:
-    """What is done, what would run and what it costs: one row per stage run."""
+def plan_table(plan: Plan, store: Store, notes: Sequence[str] = ()) -> RenderableType:
+    """What is done, what would run and what it costs: one row per stage run.
+
+    Args:
+        plan: what was asked for.
+        store: what is done.
+        notes: what a person should know of the images.
+    """
     to_train = plan.missing(store)
     missing = {run.id for run in to_train}
     title = Text(_plan_title(plan, len(missing)), style="bold")
@@ -41,9 +47,14 @@ def plan_table(plan: Plan, store: Store) -> RenderableType:
         state = "to train" if run.id in missing else "done"
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         table.add_row(_chain(run), *_place(run, in_folds), run.recipe.transfer or "-", images, state)
-    return Group(
-        title, *_folds(plan), *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train"))
-    )
+    said = [*_folds(plan), *(Text(f"note: {note}") for note in notes)]
+    return Group(title, *said, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print what a person should know of the images before they are trained on, each once."""
+    for note in dict.fromkeys(notes):
+        output().print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:

@@ -90,6 +90,7 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
         val_groups=2,
         test_counts=None,
         test_groups=None,
+        grouped=True,
         histogram_accuracy=0.5,
         crossing_groups=0,
         crossing_pictures=0,

@@ -13,6 +13,7 @@ from datamodules.division import Chosen, divide
 from datamodules.domain import SIDES, Domain, Side
 from datamodules.listing import list_source
 from datamodules.loading import load
+from datamodules.splits import Division
 from stages.errors import RelayError
 from stages.source import Source
 from tests.helpers.fake_images import class_folders, manifest, write_image
@@ -61,7 +62,7 @@ def test_a_test_set_is_whole_groups_of_every_class_and_the_same_whatever_else_is
     rows: list[tuple[int, int, str]], fraction: float, random: Any
 ) -> None:
     try:
-        first = divide(domain(rows), UNSPLIT, test_fraction=fraction)
+        first = divide(domain(rows), UNSPLIT, Division(test_fraction=fraction))
     except RelayError:
         assume(False)
     assert set(first.test.labels) == set(first.train.labels) == set(first.val.labels) == {0, 1}
@@ -81,7 +82,7 @@ def test_a_test_set_is_whole_groups_of_every_class_and_the_same_whatever_else_is
         (domain(shuffled[3:], shuffled[:3]), UNSPLIT),
     ):
         try:
-            assert divide(again, source, test_fraction=fraction).test.samples == first.test.samples
+            assert divide(again, source, Division(test_fraction=fraction)).test.samples == first.test.samples
         except RelayError as error:
             if "leaves no" not in str(error):  # a class on a side
                 raise
@@ -89,7 +90,7 @@ def test_a_test_set_is_whole_groups_of_every_class_and_the_same_whatever_else_is
 
 def test_a_test_set_is_not_in_what_networks_and_baselines_are_fitted_to() -> None:
     whole = domain(rows_of(10), rows_of(5, first=20))
-    divided = divide(whole, UNSPLIT, test_fraction=0.2)
+    divided = divide(whole, UNSPLIT, Division(test_fraction=0.2))
     assert len(divided.test) == 12
     without = [row for row in rows_of(10) if row[2] not in divided.test.samples]
     assert channel_statistics(divided) == channel_statistics(domain(without)) != channel_statistics(whole)
@@ -99,7 +100,7 @@ def test_a_test_set_is_not_in_what_networks_and_baselines_are_fitted_to() -> Non
 
 def test_a_domain_with_its_own_sides_stays_as_it_is() -> None:
     given_sides = domain(rows_of(10), rows_of(5, first=20))
-    assert divide(given_sides, Source(kind="folder", root="/images")) is given_sides
+    assert divide(given_sides, Source(kind="folder", root="/images"), Division()) is given_sides
 
 
 @pytest.mark.parametrize(
@@ -122,15 +123,15 @@ def test_a_test_set_that_cannot_be_drawn_is_refused(
     if "ggo" in message:
         rows = [(0, group, sample) if sample != "0999" else (1, 9, sample) for _, group, sample in rows]
     with pytest.raises(RelayError, match=message):
-        divide(domain(rows), UNSPLIT, test_fraction=fraction)
+        divide(domain(rows), UNSPLIT, Division(test_fraction=fraction))
 
 
 def test_an_evaluation_side_that_loses_a_class_to_the_test_set_is_refused() -> None:
     rows = rows_of(9)
-    drawn = set(divide(domain(rows), UNSPLIT, test_fraction=0.2).test.groups)
+    drawn = set(divide(domain(rows), UNSPLIT, Division(test_fraction=0.2)).test.groups)
     val = [row for row in rows if f"p{row[1]}" in drawn]
     with pytest.raises(RelayError, match="leaves no evaluation images of class con and 1 more"):
-        divide(domain([row for row in rows if row not in val], val), UNSPLIT, test_fraction=0.2)
+        divide(domain([row for row in rows if row not in val], val), UNSPLIT, Division(test_fraction=0.2))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,9 @@ def test_unsplit_folders_are_split_by_class(
     tmp_path: Path, images: int, fraction: float, expected: int
 ) -> None:
     source = Source(kind="folder", root=str(class_folders(tmp_path, images=images)), val_fraction=fraction)
-    found = divide(load(list_source(source), tmp_path / "cache", memory_limit_bytes=10**6), source)
+    found = divide(
+        load(list_source(source), tmp_path / "cache", memory_limit_bytes=10**6), source, Division()
+    )
     assert np.bincount(found.val.labels).tolist() == [expected] * 2
     assert np.bincount(found.train.labels).tolist() == [images - expected] * 2
 
@@ -156,7 +159,7 @@ def test_train_and_test_of_a_manifest_leave_val_to_be_drawn_by_group(tmp_path: P
     listing = list_source(source)
     assert (listing.train_images, listing.val_images, listing.test_images) == (12, 4, 4)
     for limit in (10**6, 0):  # in memory, and streamed
-        found = divide(load(listing, tmp_path / "cache", memory_limit_bytes=limit), source)
+        found = divide(load(listing, tmp_path / "cache", memory_limit_bytes=limit), source, Division())
         assert set(found.test.groups) == {"p8", "p9"}
         assert len(found.val) == 4 and len(set(found.val.groups)) == 2
         assert not set(found.train.groups) & set(found.val.groups)
@@ -178,7 +181,7 @@ def test_chosen_images_of_sets_on_disk_come_back_in_any_order(tmp_path: Path) ->
     source = Source(kind="folder", root=str(tmp_path))
     streamed = load(list_source(source), tmp_path / "cache", memory_limit_bytes=0)
     in_memory = load(list_source(source), tmp_path / "other", memory_limit_bytes=10**6)
-    first, second = (divide(each, source, test_fraction=0.25) for each in (streamed, in_memory))
+    first, second = (divide(each, source, Division(test_fraction=0.25)) for each in (streamed, in_memory))
     for name in SIDES:
         images, order = first.side(name).images, [2, 0, 2]
         assert isinstance(images, Chosen) and first.side(name).samples == second.side(name).samples

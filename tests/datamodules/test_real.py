@@ -13,6 +13,7 @@ from datamodules.division import divide
 from datamodules.domain import SIDES
 from datamodules.listing import list_source
 from datamodules.loading import load
+from datamodules.splits import Division
 from stages.source import Source
 
 ROOT = os.environ.get("RELAY_REAL_DATA", "")
@@ -44,7 +45,7 @@ def test_kth_tips_is_split_and_cropped(tmp_path: Path) -> None:
     source = Source(
         kind="folder", root=str(Path(ROOT, "texture", "KTH-TIPS-grey")), val_fraction=0.2, decode_size=64
     )
-    domain = divide(load(list_source(source), tmp_path, memory_limit_bytes=LIMIT), source)
+    domain = divide(load(list_source(source), tmp_path, memory_limit_bytes=LIMIT), source, Division())
     assert len(domain.classes) == 10
     assert np.asarray(domain.train.images).shape == (650, 64, 64)
     assert np.bincount(domain.val.labels).tolist() == [16] * 10  # 81 a class

@@ -259,6 +259,7 @@ class FakeStudy:
                 "train_groups": max(1, sum(counts) // 3),
                 "test_counts": None,
                 "test_groups": None,
+                "grouped": True,
                 "train_class_groups": [max(1, count // 3) for count in counts],
                 "val_class_groups": [max(1, count // 2) for count in matrix.sum(axis=1).tolist()],
                 "crossing_groups": 0,

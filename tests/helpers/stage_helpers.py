@@ -144,6 +144,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "val_groups": 2,
             "test_counts": None,
             "test_groups": None,
+            "grouped": True,
             "train_class_groups": [3, 3],
             "val_class_groups": [1, 2],
             "histogram_accuracy": None,
@@ -188,6 +189,7 @@ class FakeIdentity:
     train_images: int = 100
     val_images: int = 20
     test_images: int = 0
+    provided: bool = False
 
 
 def fake_identify(source: Source) -> FakeIdentity:

@@ -97,7 +97,7 @@ def desk(
     launcher = sys.modules["hydra._internal.core_plugins.basic_launcher"].BasicLauncher
     monkeypatch.setattr(launcher, "launch", launch)
     monkeypatch.setattr(
-        datamodules.from_config, "load_run", lambda listing, _, **__: prepared.append(listing.source)
+        datamodules.from_config, "load_source", lambda listing, _: prepared.append(listing.source)
     )
     yield Desk(tmp_path, train, jobs, prepared)
     GlobalHydra.instance().clear()

@@ -28,6 +28,7 @@ GOLDEN = {
         stage.source.val_images
         stage.source.size
         stage.source.seed
+        stage.source.split
         stage.source.val_fraction
         stage.source.split_seed
         stage.source.decode_size
@@ -40,6 +41,7 @@ GOLDEN = {
         data.domains.*.val_images
         data.domains.*.size
         data.domains.*.seed
+        data.domains.*.split
         data.domains.*.val_fraction
         data.domains.*.split_seed
         data.domains.*.decode_size
@@ -311,4 +313,4 @@ def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
 
 def test_every_source_key_was_tried() -> None:
     tried = {"classes", "train_images", "val_images", "size", "seed", "generator", "window", *FILES}
-    assert {field.name for field in fields(Source)} == tried | {"kind", "root", "manifest", "groups"}
+    assert {field.name for field in fields(Source)} == tried | {"kind", "root", "manifest", "groups", "split"}
