@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.report.locked_test_set import locked_facts, opened_section
 from analysis.report.page import Report
 from analysis.report.processes import process_labels
 from analysis.report.provenance import studies_table
 from analysis.report.store_caveats import other_studies_caveats, unfinished_caveats, unknown_caveats
 from analysis.report.study_report import study_report
-from analysis.report.test_set import locked_facts, test_section
 from analysis.runs.load import load_runs
 from analysis.runs.openings import check_test, open_test_sets, with_test
 from analysis.runs.selection import process_order
@@ -65,7 +65,7 @@ def build_report(
     sections = list(report.sections)
     if test is not None:
         labels = process_labels(process_order(chosen.runs["process"]))
-        sections.insert(1, test_section(chosen, runs_dir, command, labels))
+        sections.insert(1, opened_section(chosen, runs_dir, command, labels))
     return replace(report, facts=[*report.facts, *locked_facts(chosen, runs_dir)], sections=sections)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.runs.openings import check_test, open_test_sets, test_metrics, with_test
+from analysis.runs.openings import check_test, metrics_of_test, open_test_sets, with_test
 from stages.console.words import counted
 from stages.errors import RelayError
 from stages.processes import chain_rules, load_processes, process_name
@@ -96,7 +96,7 @@ def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.D
 def _with_test_metrics(table: pd.DataFrame, store: Path) -> pd.DataFrame:
     rows = with_test(table)
     predictions, _ = open_test_sets(rows, store, 'load_runs(test="open")')
-    metrics = pd.DataFrame([test_metrics(each) for each in predictions], index=rows.index)
+    metrics = pd.DataFrame([metrics_of_test(each) for each in predictions], index=rows.index)
     return table.join(metrics)
 
 

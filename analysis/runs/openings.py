@@ -113,7 +113,7 @@ def with_test(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["test_images"] > 0]
 
 
-def test_metrics(predictions: Predictions) -> dict[str, float]:
+def metrics_of_test(predictions: Predictions) -> dict[str, float]:
     """Every metric of a run's test predictions, as test_METRIC."""
     import torch  # seconds that a closed test set does without
 

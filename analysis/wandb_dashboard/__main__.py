@@ -8,6 +8,8 @@ project=NAME       where the runs were logged, logger.project of conf/logger/def
 study=NAME         logger.study of the runs, several separated by commas
 dry_run=true       write what would be sent to a file, without network or login
 out=FILE           that file, wandb-dashboard.json if left out
+test=open          read the locked test set, add test_METRIC to the runs' summaries and a section to the view
+runs_dir=FOLDER    with test=open, the store of the runs, where the opening is written down
 
 It holds no values: W&B draws them from the runs that `callbacks.tracking` logged, also those that come later.
 The statistics of a study are made of records, by `analysis.report`.
@@ -15,6 +17,7 @@ The statistics of a study are made of records, by `analysis.report`.
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +27,10 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from analysis.runs.openings import check_test
 from analysis.runs.selection import process_order
 from analysis.wandb_dashboard.charts import Chart, confusion_matrices, metric_against_ratio
+from analysis.wandb_dashboard.locked_test_set import OpenedTestSet, open_test_set
 from stages.console.output import output, refuse
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
@@ -47,7 +52,7 @@ class DashboardConfig:
 
     `entity` is the user or team in W&B; `project` and `study` are those that the runs were logged under
     (`logger.project`, `logger.study`), several studies separated by commas. `dry_run` writes what would be
-    sent to `out`, without network or login.
+    sent to `out`, without network or login. `test` may be `open`, with the store of the runs in `runs_dir`.
     """
 
     entity: str = MISSING
@@ -55,6 +60,8 @@ class DashboardConfig:
     study: str = MISSING
     dry_run: bool = False
     out: str = "wandb-dashboard.json"
+    test: str | None = None
+    runs_dir: str | None = None
 
     @property
     def studies(self) -> list[str]:
@@ -64,11 +71,15 @@ class DashboardConfig:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """What is sent to W&B: definitions of charts, and the view that uses them (a `Workspace`)."""
+    """What is sent to W&B: definitions of charts, and the view that uses them (a `Workspace`).
+
+    And, once it is opened, the values of the test set, for the summaries of the runs.
+    """
 
     entity: str
     charts: tuple[Chart, ...]
     workspace: Any
+    test_set: OpenedTestSet | None = None
 
     def chart_requests(self) -> list[dict[str, Any]]:
         """Arguments of W&B's `Api.create_custom_chart`, for each chart."""
@@ -85,9 +96,12 @@ class Dashboard:
         ]
 
     def to_json(self) -> str:
-        """All that would be sent, as indented JSON: `charts`, then the `view` with its `spec`."""
+        """All that would be sent, as indented JSON: `charts`, the `view` with its `spec`, `summaries`."""
         view = self.workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
-        return json.dumps({"charts": self.chart_requests(), "view": view}, indent=1, allow_nan=False) + "\n"
+        content = {"charts": self.chart_requests(), "view": view}
+        if self.test_set is not None:
+            content["summaries"] = self.test_set.values
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def save(self) -> str:
         """Send it, and give the address of the saved view.
@@ -97,6 +111,8 @@ class Dashboard:
         """
         import wandb
 
+        if self.test_set is not None:
+            self.test_set.send(self.workspace.entity, self.workspace.project)
         try:
             api = wandb.Api()
             for request in self.chart_requests():
@@ -136,13 +152,16 @@ def read_arguments(arguments: Sequence[str]) -> DashboardConfig:
     except OmegaConfBaseException as error:
         raise RelayError(
             f"{' '.join(arguments)}: {str(error).splitlines()[0]}; "
-            "arguments are entity=, project=, study=, dry_run=, out="
+            "arguments are entity=, project=, study=, dry_run=, out=, test=, runs_dir="
         ) from None
     assert isinstance(config, DashboardConfig)
     for key, name in (("entity", config.entity), ("project", config.project)):
         _check_name(key, name)
     for name in config.studies:
         _check_name("study", name)
+    check_test(config.test)
+    if (config.test is None) != (config.runs_dir is None):
+        raise RelayError("test=open and runs_dir=FOLDER, the store of the runs, go together: give both")
     return config
 
 
@@ -151,19 +170,22 @@ def _check_name(key: str, name: str) -> None:
         raise RelayError(f"{key}={name!r}: use letters, digits, spaces, '_', '-' and '.'")
 
 
-def build_dashboard(entity: str, project: str, studies: Sequence[str]) -> Dashboard:
+def build_dashboard(
+    entity: str, project: str, studies: Sequence[str], test_set: OpenedTestSet | None = None
+) -> Dashboard:
     """The dashboard of a project's studies. Needs neither network nor login.
 
     Args:
         entity: user or team in W&B.
         project: the project that the runs were logged to.
         studies: names of the studies whose runs are compared.
+        test_set: their test set, if it was opened.
     """
     from wandb_workspaces import expr, workspaces
 
     names = process_order(load_processes())
     by_ratio, confusion = metric_against_ratio(names), confusion_matrices(names)
-    sections = _sections(entity, by_ratio, confusion)
+    sections = _sections(entity, by_ratio, confusion, test_set)
     workspace = workspaces.Workspace(
         entity=entity,
         project=project,
@@ -187,14 +209,16 @@ def build_dashboard(entity: str, project: str, studies: Sequence[str]) -> Dashbo
             ],
         ),
     )
-    return Dashboard(entity, (by_ratio, confusion), workspace)
+    return Dashboard(entity, (by_ratio, confusion), workspace, test_set)
 
 
 def _compared() -> list[Metric]:
     return [metric for metric in shown_in("table 1") if metric.is_fraction]
 
 
-def _sections(entity: str, by_ratio: Chart, confusion: Chart) -> dict[str, list[Any]]:
+def _sections(
+    entity: str, by_ratio: Chart, confusion: Chart, test_set: OpenedTestSet | None
+) -> dict[str, list[Any]]:
     """The panels of each section of the view."""
     from wandb_workspaces.reports.v2 import interface as panels
 
@@ -216,7 +240,8 @@ def _sections(entity: str, by_ratio: Chart, confusion: Chart) -> dict[str, list[
     }
     loss, few = metric_of(TRAIN_LOSS), shown_in("overview")
     curves = {loss.capitalised: loss} | {f"{metric.capitalised}, evaluation set": metric for metric in few}
-    return {
+    opened = {} if test_set is None else test_set.section(_compared(), over_seeds)
+    return opened | {
         "Metric against data ratio": [
             custom(by_ratio, metric.capitalised, metric=metric.column) for metric in few
         ],
@@ -249,7 +274,11 @@ def main(arguments: Sequence[str]) -> None:
             "not logged in to W&B: run `wandb login` (or set WANDB_API_KEY), or add dry_run=true to write "
             "the dashboard's specification to a file"
         )
-    dashboard = build_dashboard(config.entity, config.project, config.studies)
+    test_set = None
+    if config.runs_dir is not None:
+        typed = f"python -m analysis.wandb_dashboard {shlex.join(arguments)}"
+        test_set = open_test_set(Path(config.runs_dir).expanduser(), config.studies, typed)
+    dashboard = build_dashboard(config.entity, config.project, config.studies, test_set)
     if config.dry_run:
         out = Path(config.out).expanduser()
         out.parent.mkdir(parents=True, exist_ok=True)

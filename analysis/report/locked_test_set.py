@@ -55,7 +55,7 @@ def _date(opening: Opening) -> str:
 
 
 @dataclass(frozen=True)
-class TestOutcomes:
+class Outcomes:
     """What a study's networks predicted for the N test images, of all training images.
 
     Attributes:
@@ -76,7 +76,7 @@ class TestOutcomes:
         return np.asarray((predicted[rows] == self.labels).mean(axis=1), dtype=np.float64)
 
 
-def test_section(study: Study, runs_dir: Path, command: str, labels: Labels) -> Section:
+def opened_section(study: Study, runs_dir: Path, command: str, labels: Labels) -> Section:
     """Open the test set of a study: written down first, then read.
 
     Args:
@@ -112,7 +112,7 @@ def test_section(study: Study, runs_dir: Path, command: str, labels: Labels) -> 
     )
 
 
-def _outcomes(rows: pd.DataFrame, predictions: Mapping[str, Predictions]) -> TestOutcomes:
+def _outcomes(rows: pd.DataFrame, predictions: Mapping[str, Predictions]) -> Outcomes:
     first: Predictions | None = None
     by_process: dict[str, dict[int, npt.NDArray[np.int64]]] = {}
     for process, _, seed, of_seed in by_seed(complete_seeds(rows[rows["data_ratio"] == 1.0])):
@@ -130,7 +130,7 @@ def _outcomes(rows: pd.DataFrame, predictions: Mapping[str, Predictions]) -> Tes
             "the test set was opened, but no seed has all of its runs with all training images, so there is "
             "nothing to show; train them first"
         )
-    return TestOutcomes(
+    return Outcomes(
         first.groups,
         first.labels,
         {
@@ -140,7 +140,7 @@ def _outcomes(rows: pd.DataFrame, predictions: Mapping[str, Predictions]) -> Tes
     )
 
 
-def _levels(found: TestOutcomes, labels: Labels) -> Table:
+def _levels(found: Outcomes, labels: Labels) -> Table:
     rows = []
     for process in (name for name in labels if name in found.by_process):
         seeds, predicted = found.by_process[process]
@@ -163,7 +163,7 @@ def _levels(found: TestOutcomes, labels: Labels) -> Table:
     )
 
 
-def _differences(found: TestOutcomes, labels: Labels) -> list[Table]:
+def _differences(found: Outcomes, labels: Labels) -> list[Table]:
     rows = []
     for second, first in combinations([name for name in labels if name in found.by_process], 2):
         seeds = sorted(set(found.by_process[first][0]) & set(found.by_process[second][0]))
