@@ -89,7 +89,8 @@ def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.D
     table = pd.DataFrame(rows, columns=None if rows else list(_COLUMNS))
     for name in ("parent", "process"):  # otherwise pandas turns None into NaN
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
-    table = table.astype({"folds": "Int64", "fold": "Int64"})
+    for name in ("folds", "fold"):  # one by one: astype of several columns leaves each in a block of its own
+        table[name] = table[name].astype("Int64")
     return table if test is None else _with_test_metrics(table, folder)
 
 

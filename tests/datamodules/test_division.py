@@ -56,7 +56,7 @@ def groups_of_images(draw: st.DrawFn) -> list[tuple[int, int, str]]:
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(groups_of_images(), st.sampled_from([0.2, 0.3]), st.randoms(use_true_random=False))
 def test_a_test_set_is_whole_groups_of_every_class_and_the_same_whatever_else_is_asked(
     rows: list[tuple[int, int, str]], fraction: float, random: Any

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 import pytest
 
-from analysis.report import figures_curves, figures_evaluation, figures_study
 from analysis.report.figures import Picture
 from analysis.report.page import Caveat, Report
 from analysis.report.tables import Table
@@ -35,10 +35,8 @@ def table(report: Report, name: str) -> Table:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the figures of a study's report empty: they take longer than all the rest of it."""
     empty = Picture("none", "", "", "", svg=b"-", png=b"-", width=1, height=1)
-    for module in (figures_curves, figures_evaluation, figures_study):
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if (
-                inspect.signature(function).return_annotation is Picture
-                and function.__module__ == module.__name__
-            ):
-                monkeypatch.setattr(module, name, lambda *_, **__: empty)
+    for path, module in list(sys.modules.items()):
+        if path.startswith("analysis.report."):
+            for name, function in inspect.getmembers(module, inspect.isfunction):
+                if function.__annotations__.get("return") in (Picture, Picture | None):
+                    monkeypatch.setattr(module, name, lambda *_, **__: empty)

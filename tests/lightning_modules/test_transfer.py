@@ -280,7 +280,7 @@ def test_layer_unknown_to_the_network() -> None:
         _transfer(network, _bits(_small(1)), TransferRule("mine", ("fc8", "fc9")))
     with pytest.raises(RelayError, match=r"'mine' names conv9, but the network has only conv1, .*fc8"):
         _transfer(network, _bits(_small(1)), TransferRule("mine", ("fc8",), frozen=("conv9",)))
-    with pytest.raises(RelayError, match=r"model\.initialisation is 'xavier'"):
+    with pytest.raises(RelayError, match="initialisation is 'xavier'"):
         apply_transfer(
             network, _bits(_small(1)), written("feature", network), scheme="xavier", seed=1, source="x"
         )

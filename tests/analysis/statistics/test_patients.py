@@ -78,12 +78,12 @@ def random_study(tmp_path: Path) -> tuple[pd.DataFrame, npt.NDArray[np.int64], n
 def test_intervals_are_those_of_resamples_spelt_out(tmp_path: Path) -> None:
     """Every resample as a list of images, its metrics by scikit-learn, the mean over seeds, percentiles."""
     runs, labels, groups = random_study(tmp_path)
-    found = resample_patients(runs, resamples=60)
+    found = resample_patients(runs, resamples=25)
     names = pd.unique(groups)
     drawn: dict[str, list[dict[str, float]]] = {"a": [], "b": []}
     logits = [f"logit_{name}" for name in CLASSES]
     read = cache(lambda folder: pd.read_parquet(Path(folder) / "predictions.parquet")[logits])
-    for weights in _weights(len(names), 60):
+    for weights in _weights(len(names), 25):
         rows = np.concatenate(
             [np.tile(np.flatnonzero(groups == name), int(w)) for name, w in zip(names, weights, strict=True)]
         )
@@ -119,7 +119,7 @@ def test_intervals_are_those_of_resamples_spelt_out(tmp_path: Path) -> None:
         assert (row["recall"], row["ci_low"], row["ci_high"]) == pytest.approx(expected(values))
         assert row["absent"] == values[1:].isna().mean()
     assert len(found.metrics) == 4 and len(found.differences) == 2 and len(found.recall) == 6
-    assert found.resamples == 60 and found.groups == 12 and found.samples == len(labels)
+    assert found.resamples == 25 and found.groups == 12 and found.samples == len(labels)
 
 
 def test_the_set_as_it_is_has_the_metrics_that_training_recorded(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ def _two_processes(draw: int) -> tuple[Array, Array, Array]:
     return correctness("a"), correctness("b"), groups
 
 
+@pytest.mark.slow
 def test_new_patients_are_covered_where_seeds_alone_miss_them() -> None:
     """Fake studies of 20 patients and 5 seeds, whose truth for new seeds and patients is 90%."""
     covered = np.zeros(3)

@@ -17,9 +17,9 @@ FRACTIONS = st.sampled_from([0.1, 0.2, 0.33, 0.5, 0.8])
 
 @st.composite
 def samples(draw: st.DrawFn) -> tuple[list[str], list[int]]:
-    """Samples of up to 12 groups; groups may hold several of up to 4 classes."""
+    """Samples of up to 9 groups; groups may hold several of up to 4 classes."""
     held = draw(
-        st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 9)), max_size=4), max_size=12)
+        st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 9)), max_size=4), max_size=9)
     )
     labels = [label for group in held for label, count in group for _ in range(count)]
     groups = [number for number, group in enumerate(held) for _, count in group for _ in range(count)]

@@ -204,7 +204,7 @@ def test_a_patient_may_be_named_test(tmp_path: Path) -> None:
         ({"spacing": (float("nan"), 1.0)}, "spacing is"),
         ({"spacing": (float("inf"), 1.0)}, "spacing is"),
         ({"window": (float("-inf"), 0.0)}, "window is"),
-        ({"size": True}, "size is True"),
+        ({"size": True}, "size is true"),
     ],
 )
 def test_numbers_that_are_none_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
