@@ -6,10 +6,10 @@ from itertools import combinations
 import numpy as np
 from scipy import special, stats
 
-from analysis.statistics.comparison import holm, mean_interval, signed_rank_p
+from analysis.statistics.comparison import holm, signed_rank_p
 from analysis.statistics.intervals import (
     Interval,
-    level_over_seeds,
+    interval_over_seeds,
     mean_over_seeds,
     slope_difference,
     slope_over_seeds,
@@ -39,8 +39,8 @@ def levels(seeds: Sequence[int], replicates: int) -> Iterator[Cell]:
             generator = np.random.default_rng([images, number])
             chance = special.expit(logit + spread * generator.standard_normal((replicates, number)))
             values = generator.binomial(images, chance) / images
-            yield _of(level_over_seeds, "level, logit t", world, number, values, truth)
-            yield _of(_today, "level, t as today", world, number, values, truth)
+            yield _of(_level, "level over seeds", world, number, values, truth)
+            yield _of(mean_over_seeds, "level, t on the plain scale", world, number, values, truth)
     for number in seeds:
         values = np.random.default_rng(number).normal(0.0932, 0.004, (replicates, number))
         world = "near-normal values (a loss)"
@@ -152,9 +152,8 @@ def _values(kind: str, processes: int, seeds: int, generator: np.random.Generato
     return np.round(shared) + np.round(own) if kind == "coarse" else shared + own
 
 
-def _today(values: Array) -> Interval:
-    found = mean_interval(values)
-    return Interval(found.mean, found.ci_low, found.ci_high, float(found.n - 1))
+def _level(values: Array) -> Interval:
+    return interval_over_seeds(values, fraction=True)
 
 
 def _of(

@@ -6,11 +6,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.statistics import fixed_networks, two_way
-from analysis.statistics.by_patient import kish, leave_one_out, leave_one_out_f1
+from analysis.statistics.by_patient import kish, leave_one_out, leave_one_out_counts
 from analysis.statistics.intervals import plain_ends, t_quantile
 from benchmarks.simulated_study import Array, Studies, World, simulate
+from stages.metrics import METRICS, Counts
 
 Ends = tuple[Array, Array]
+
+
+def _macro_f1(counts: Counts) -> Array:
+    of_counts = METRICS["f1_score_macro"].of_counts
+    assert of_counts is not None
+    return of_counts(counts)
+
 
 WORLDS = {
     "usual: 81% right, patients of very unequal size": World(),
@@ -92,8 +100,8 @@ def macro_f1_for_seeds_and_patients(
                 for studies in simulate(
                     world, number, of_seeds, replicates, generator, epochs=1, classes=True
                 ):
-                    value, without = leave_one_out_f1(
-                        studies.images[:, None, None], studies.hits, studies.predictions
+                    value, without = leave_one_out_counts(
+                        _macro_f1, studies.images[:, None, None], studies.hits, studies.predictions
                     )
                     sizes = studies.sizes
                     levels.append(two_way.ends(value[:, 1], without[:, 1], sizes, level=True)[:2])
@@ -169,8 +177,8 @@ def _fixed(studies: Studies) -> Iterator[Ends]:
     value, without = leave_one_out(studies.right[:, :, 0], sizes[:, None])
     yield fixed_networks.accuracy_ends(value[:, 1], without[:, 1], sizes)[:2]
     yield fixed_networks.difference_ends(value[:, 0] - value[:, 1], without[:, 0] - without[:, 1], sizes)[:2]
-    value, without = leave_one_out_f1(
-        studies.images[:, None], studies.hits[:, :, 0], studies.predictions[:, :, 0]
+    value, without = leave_one_out_counts(
+        _macro_f1, studies.images[:, None], studies.hits[:, :, 0], studies.predictions[:, :, 0]
     )
     yield fixed_networks.level_ends(value[:, 1], without[:, 1], sizes)[:2]
     yield fixed_networks.difference_ends(value[:, 0] - value[:, 1], without[:, 0] - without[:, 1], sizes)[:2]

@@ -12,12 +12,14 @@ from analysis.report.page import write_report
 from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
 from stages.console.output import output, refuse
 from stages.errors import RelayError
+from stages.metrics import PRIMARY
 
 
 @dataclass(frozen=True)
 class Arguments(StudyArguments):
     """What the command takes."""
 
+    metric: Annotated[str, Key("which metric the answer is about (names: docs/statistics.md)")] = PRIMARY
     out: Annotated[
         Path | None,
         Key("where report.html, tables/ and figures/ go; report/ in the store if left out", "FOLDER"),
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         example = "python -m analysis.report runs_dir=runs"
         given = Arguments(**settings_from(key_values(arguments, keys_of(Arguments), example), Arguments))
         typed = f"python -m analysis.report {shlex.join(arguments)}"
-        report = build_report(given.runs_dir, given.study, test=given.test, command=typed)
+        report = build_report(given.runs_dir, given.study, given.metric, test=given.test, command=typed)
         page = write_report(report, given.out or given.runs_dir / "report")
     except (RelayError, OSError) as error:
         refuse(error)

@@ -19,22 +19,29 @@ from analysis.runs.selection import process_order
 from analysis.runs.study import Study, find_studies, select_study
 from analysis.runs.unfinished import UnfinishedRun, unfinished_runs
 from stages.errors import RelayError
+from stages.metrics import PRIMARY
 
 
 def build_report(
-    runs_dir: Path, study: str | None = None, *, test: str | None = None, command: str = "build_report"
+    runs_dir: Path,
+    study: str | None = None,
+    metric: str = PRIMARY,
+    *,
+    test: str | None = None,
+    command: str = "build_report",
 ) -> Report:
     """Read a store and make the report of a study.
 
     Args:
         runs_dir: the store.
         study: beginning of a study's id; None for the study with the most runs.
+        metric: name of the metric that the answer is about.
         test: "open" reads the study's locked test set; see `analysis.runs.openings`.
         command: what to write down as having opened it.
 
     Raises:
-        RelayError: if the folder or the study does not exist, a record is damaged, or the test set cannot be
-            opened.
+        RelayError: if the folder or the study does not exist, a record is damaged, no run has the metric, or
+            the test set cannot be opened.
     """
     check_test(test)
     try:
@@ -53,6 +60,7 @@ def build_report(
     report = study_report(
         chosen,
         runs_dir,
+        metric=metric,
         sources=_sources(runs, chosen),
         store_caveats=[
             *other_studies_caveats(studies, chosen),

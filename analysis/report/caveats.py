@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.report.judgement import ALPHA, Words
 from analysis.report.page import MOST_ITEMS, Caveat, relative
 from analysis.report.plateau_caveats import plateau_caveats, source_caveats
-from analysis.report.sentences import ALPHA, ranking
 from analysis.runs.details import RunDetails, most_frequent
 from analysis.runs.selection import numbers
-from analysis.statistics.comparison import pairs_needed
+from analysis.statistics.comparison import pairs_needed, smallest_p
 from stages.console.words import counted
 from stages.metrics import PRIMARY, metric_of
+
+PAPERS_ALPHA = 0.01
+"""The level of the paper's Table 1."""
 
 FEW_GROUPS = 10
 _FEW_IMAGES = 30
@@ -23,9 +26,7 @@ def study_caveats(
     runs: pd.DataFrame,
     sources: pd.DataFrame,
     details: RunDetails,
-    comparison: pd.DataFrame,
-    pairs: pd.DataFrame,
-    labels: Mapping[str, str],
+    words: Words,
     runs_dir: Path,
 ) -> list[Caveat]:
     """All caveats about a study.
@@ -34,27 +35,24 @@ def study_caveats(
         runs: the study's runs.
         sources: the sources of these runs.
         details: of the runs.
-        comparison: of `analysis.statistics.comparison.compare`.
-        pairs: of `analysis.statistics.comparison.pairwise` for the primary metric.
-        labels: of the processes, in order.
+        words: of the study.
         runs_dir: the store, to which folders are shown relative.
     """
     return [
-        *plateau_caveats(runs, labels, runs_dir),
+        *plateau_caveats(runs, words.labels, runs_dir),
         *source_caveats(sources, runs_dir),
-        *_run_caveats(runs, labels, runs_dir),
-        *_seed_caveats(pairs),
-        *_baseline_caveats(comparison, details, labels),
+        *_run_caveats(runs, words, runs_dir),
+        *_seed_caveats(words),
+        *_baseline_caveats(words, details),
         *_data_caveats(details),
         *_origin_caveats(details, len(runs) + len(sources)),
         *_file_caveats(details, runs_dir),
     ]
 
 
-def _run_caveats(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Path) -> list[Caveat]:
-    """Runs without the primary metric, and missing cells of the grid."""
-    found = []
-    metric = metric_of(PRIMARY)
+def _run_caveats(runs: pd.DataFrame, words: Words, runs_dir: Path) -> list[Caveat]:
+    """Runs without the main metric, and missing cells of the grid."""
+    found, labels, metric = [], words.labels, words.metric
     without = runs[np.isnan(numbers(runs[metric.column]))] if metric.column in runs else runs
     if len(without):
         found.append(
@@ -179,35 +177,39 @@ def _origin_caveats(details: RunDetails, runs: int) -> list[Caveat]:
     return found
 
 
-def _seed_caveats(pairs: pd.DataFrame) -> list[Caveat]:
-    """Whether the seeds can give p < 0.01 at all."""
-    tested = pairs[pairs["n"] > 0]
+def _seed_caveats(words: Words) -> list[Caveat]:
+    """Whether the seeds can give p below 0.05 at all, by max-T and by the paper's test."""
+    differences = words.differences(words.metric)
+    tested = differences[differences["n"] > 0]
     if tested.empty:
         return []
     tests, fewest = len(tested), int(tested["n"].min())
-    smallest = float(tested["smallest_p"].max())
-    if fewest >= pairs_needed(ALPHA, tests):
+    if fewest >= pairs_needed(ALPHA):
         return []
-    needed, corrected = pairs_needed(ALPHA), pairs_needed(ALPHA, tests)
-    text = (
-        f"With {counted(fewest, 'pair')} of seeds Wilcoxon's test cannot give a p below {smallest:.2g}, "
-        f"for any values; Holm's correction multiplies the smallest of {tests} by {tests}. "
-        f"For p < 0.01 it takes {counted(needed, 'seed')}, and {corrected} after the correction. A p that is "
-        "not below 0.01 does not show equality here."
-    )
-    after = "" if fewest < needed else " after correction"
-    return [Caveat(f"Too few seeds for p < 0.01{after}", text)]
+    return [
+        Caveat(
+            f"Too few seeds for p < {ALPHA:g}",
+            f"With {counted(fewest, 'pair')} of seeds no test over seeds can give a p below "
+            f"{smallest_p(fewest):.2g}, for any values. For p < {ALPHA:g} it takes "
+            f"{counted(pairs_needed(ALPHA), 'seed')} with max-T, whatever the number of pairs, and "
+            f"{pairs_needed(ALPHA, tests)} with the paper's test after Holm's correction for {tests}; for "
+            f"p < {PAPERS_ALPHA:g}, {pairs_needed(PAPERS_ALPHA)} and {pairs_needed(PAPERS_ALPHA, tests)}. A "
+            "large p does not show equality here.",
+        )
+    ]
 
 
-def _baseline_caveats(
-    comparison: pd.DataFrame, details: RunDetails, labels: Mapping[str, str]
-) -> list[Caveat]:
+def _baseline_caveats(words: Words, details: RunDetails) -> list[Caveat]:
     """Processes that are not better than a linear classifier on grey-level histograms."""
     baseline = details.baseline.get(1.0)
     if baseline is None:
         return []
-    means, metric = ranking(comparison), metric_of(PRIMARY)
-    below = [f"{labels[str(name)]}: {metric.text(mean)}" for name, mean in means.items() if mean <= baseline]
+    metric = metric_of(PRIMARY)
+    below = [
+        f"{words.labels[str(name)]}: {metric.text(mean)}"
+        for name, mean in words.ranking(metric).items()
+        if mean <= baseline
+    ]
     if not below:
         return []
     return [

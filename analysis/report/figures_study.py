@@ -21,34 +21,31 @@ from analysis.report.figures import (
     ratio_label,
     save,
 )
+from analysis.report.judgement import Words
 from analysis.runs.details import Cell
 from stages.metrics import PRIMARY, Metric, metric_of, shown_in, titles_in
 
 
 def performance_points(
-    runs: pd.DataFrame,
-    table: pd.DataFrame,
-    styles: Mapping[str, ProcessStyle],
-    baseline: float | None = None,
+    words: Words, styles: Mapping[str, ProcessStyle], baseline: float | None = None
 ) -> Picture:
-    """The primary metric of each process with all training data: one point per seed, mean and interval.
+    """The main metric of each process with all training data: one point per seed, mean and interval.
 
     Args:
-        runs: the study's runs.
-        table: of `analysis.statistics.comparison.compare`.
+        words: of the study.
         styles: of the processes, in order.
         baseline: accuracy of a linear classifier on grey-level histograms, if known.
     """
-    metric = metric_of(PRIMARY)
-    rows = table[table["metric"] == metric.name].set_index("process")
+    metric, by_seed = words.metric, words.inference.by_seed
+    rows = pd.DataFrame(words.levels(metric).values()).set_index("process")
     with house_style():
         figure = new_figure(PAGE_WIDTH, 0.7 + 0.45 * len(rows))
         axes = figure.subplots()
         shown = [name for name in styles if name in rows.index]
         for position, name in enumerate(shown):
             style, row = styles[name], rows.loc[name]
-            chosen = runs[(runs["process"] == name) & (runs["data_ratio"] == 1.0)]
-            values = metric.scale * chosen.sort_values("seed")[metric.column].to_numpy(dtype=float)
+            chosen = by_seed[(by_seed["process"] == name) & (by_seed["metric"] == metric.name)]
+            values = metric.scale * chosen.sort_values("seed")["value"].to_numpy(dtype=float)
             spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1)
             axes.plot(
                 values, position + 0.2 + spread, style.marker, color=style.colour, ms=3.5, alpha=0.75, mew=0
@@ -73,12 +70,13 @@ def performance_points(
         if baseline is not None:
             axes.axvline(metric.scale * baseline, label=BASELINE_LABEL, **BASELINE_LINE)
             legend_above(figure, axes, 1)
+        interval = "" if words.usual == "nothing" else f" with its 95% interval {words.what_for(words.usual)}"
         return save(
             figure,
             metric.name,
             f"{metric.capitalised} with all training data",
-            "Each point is one seed; the black line is the mean over seeds with its 95% t interval (none "
-            "with one seed). The axis does not start at zero." + baseline_caption(baseline is not None),
+            "Each point is one seed, the mean over its plateau; the black line is the mean over seeds"
+            f"{interval}. The axis does not start at zero." + baseline_caption(baseline is not None),
             "Dot plot. " + _sentence(rows, styles, metric),
         )
 
@@ -127,7 +125,8 @@ def ratio_bars(
             figure,
             "figure6",
             "Performance at each amount of training data (Figure 6)",
-            "Means over seeds of the representative values; error bars are 95% t intervals over seeds."
+            "Means over seeds of the representative values (75th percentiles over the plateau); error bars "
+            "are 95% intervals for new seeds on these images."
             + (" * means that a run of this bar did not reach its plateau." if unreached else "")
             + baseline_caption(bool(baseline)),
             f"Grouped bars of {titles_in('robustness')} at {', '.join(map(ratio_label, ratios))} of the "

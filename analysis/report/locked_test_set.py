@@ -18,7 +18,7 @@ from analysis.runs.folds import by_seed, complete_seeds
 from analysis.runs.openings import Opening, open_test_sets, ordinal, read_openings, with_test
 from analysis.runs.study import Study
 from analysis.statistics.intervals import Interval
-from analysis.statistics.two_way import two_way_difference, two_way_level, two_way_macro_f1_level
+from analysis.statistics.two_way import two_way_difference, two_way_level, two_way_metric_level
 from stages.console.words import counted
 from stages.errors import RelayError
 from stages.metrics import Metric, metric_of
@@ -148,7 +148,7 @@ def _levels(found: Outcomes, labels: Labels) -> Table:
         row: dict[str, object] = {"process": process, "n": len(seeds), "accuracy": correct.mean()}
         if len(seeds) > 1:
             row |= _interval("accuracy", two_way_level(correct, found.groups))
-            row |= _interval("f1", two_way_macro_f1_level(found.labels, predicted, found.groups))
+            row |= _interval("f1", two_way_metric_level(_F1, found.labels, predicted, found.groups))
         rows.append(row)
     ends = [name + part for name in ("accuracy", "f1") for part in ("", "_low", "_high")]
     data = pd.DataFrame(rows).reindex(columns=["process", "n", *ends])

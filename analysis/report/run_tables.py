@@ -10,20 +10,16 @@ import pandas as pd
 from analysis.report import tables
 from analysis.report.page import relative
 from analysis.report.study_tables import (
-    METRIC,
-    PAIR,
     PROCESS,
     Labels,
     estimates,
     in_order,
     labelled,
-    labelled_pairs,
 )
 from analysis.report.tables import Table
 from analysis.runs.folds import in_folds
-from analysis.statistics.comparison import MeanInterval, mean_interval
-from analysis.statistics.patients import PatientBootstrap
-from stages.metrics import Counts, metric_of, of_a_class, shown_in
+from analysis.statistics.comparison import mean_interval
+from stages.metrics import Counts, of_a_class, shown_in
 from stages.recipe import short_id
 from stages.record import NOT_LEARNING
 
@@ -44,9 +40,7 @@ def class_data(
         for index, name in enumerate(classes):
             row = {"process": process, "class": name, "images": int(counts.true[0, index])}
             for metric, of_runs in values.items():
-                over_seeds = mean_interval(of_runs[:, index])
-                low, high = np.clip([over_seeds.ci_low, over_seeds.ci_high], 0.0, 1.0)  # they are fractions
-                over_seeds = over_seeds._replace(ci_low=float(low), ci_high=float(high))
+                over_seeds = mean_interval(of_runs[:, index], fraction=True)
                 row |= {f"{metric}_{part}": value for part, value in over_seeds._asdict().items()}
             rows.append(row)
     return pd.DataFrame(rows)
@@ -63,8 +57,9 @@ def class_table(data: pd.DataFrame, labels: Labels) -> Table:
         "classes",
         "Metrics of each class",
         "All training data, after the last epoch: mean ± standard deviation over seeds, with the mean's 95% "
-        "t interval. Sensitivity is not defined for a class without images, specificity for one that all "
-        "images are of. Precision is 0 for a class that has images and is never predicted.",
+        "interval for new seeds on these images. Sensitivity is not defined for a class without images, "
+        "specificity for one that all images are of. Precision is 0 for a class that has images and is "
+        "never predicted.",
         [
             PROCESS,
             tables.text("class", "class"),
@@ -73,87 +68,6 @@ def class_table(data: pd.DataFrame, labels: Labels) -> Table:
         ],
         labelled(data, labels),
     )
-
-
-def recall_data(of_classes: pd.DataFrame, bootstrap: PatientBootstrap | None) -> pd.DataFrame:
-    """Recall (sensitivity) of each class with intervals over seeds and, where possible, over patients.
-
-    Args:
-        of_classes: of `class_data`.
-        bootstrap: over patients, if there is one.
-
-    Returns:
-        Columns: process, class, images, groups (NaN if not known), mean, std, n, ci_low, ci_high (over
-        seeds), patients_low, patients_high.
-    """
-    parts = MeanInterval._fields
-    data = of_classes[["process", "class", "images", *(f"sensitivity_{part}" for part in parts)]]
-    data = data.rename(columns={f"sensitivity_{part}": part for part in parts})
-    if bootstrap is None:
-        return data.assign(groups=np.nan, patients_low=np.nan, patients_high=np.nan)
-    other = bootstrap.recall.rename(columns={"ci_low": "patients_low", "ci_high": "patients_high"})
-    columns = ["process", "class", "groups", "patients_low", "patients_high"]
-    return data.merge(other[columns], on=["process", "class"], how="left")
-
-
-def recall_table(data: pd.DataFrame, labels: Labels) -> Table:
-    """Recall of each class.
-
-    Args:
-        data: of `recall_data`.
-        labels: of the processes.
-    """
-    return Table(
-        "recall",
-        "Recall of each class",
-        "In percent, all training data, after the last epoch: mean ± standard deviation over seeds with the "
-        "mean's 95% t interval, and the 95% interval over patients (groups of the evaluation set resampled).",
-        [
-            PROCESS,
-            tables.text("class", "class"),
-            tables.number("images", "images", 0),
-            tables.number("groups", "groups", 0),
-            tables.estimate("recall, seeds (%)", 1, scale=100.0),
-            tables.interval("interval, patients (%)", 1, "patients_low", "patients_high", scale=100.0),
-        ],
-        labelled(data, labels),
-    )
-
-
-def patients_table(bootstrap: PatientBootstrap, labels: Labels) -> Table:
-    """The metrics of the whole set with intervals over patients."""
-    return Table(
-        "patients",
-        "What other patients might have shown",
-        "All training data, mean over the seeds as they are; 95% percentile interval of "
-        f"{_resamples(bootstrap)}",
-        [
-            PROCESS,
-            METRIC,
-            tables.estimate("value", 2, scale=lambda row: metric_of(row["metric"]).scale, error=None),
-            tables.number("n", "seeds", 0),
-        ],
-        labelled(bootstrap.metrics, labels),
-    )
-
-
-def patients_differences_table(bootstrap: PatientBootstrap, metric: str, labels: Labels) -> Table:
-    """Differences between processes in a metric, with intervals over patients."""
-    differences, of = bootstrap.differences, metric_of(metric)
-    difference = tables.estimate("difference", 2, scale=of.scale, mean="difference", error=None)
-    return Table(
-        f"patients_differences_{metric}",
-        f"Differences in {of.title}, over patients",
-        f"In {of.unit_of_differences}, process minus the one against it, on the same resamples for both; "
-        f"{_resamples(bootstrap)} An interval that contains 0 means that other patients could reverse the "
-        "order.",
-        [*PAIR, difference],
-        labelled_pairs(differences[differences["metric"] == metric], labels),
-    )
-
-
-def _resamples(bootstrap: PatientBootstrap) -> str:
-    return f"{bootstrap.resamples} resamples of {bootstrap.groups} groups, after the last epoch."
 
 
 def confusion_table(process: str, label: str, counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Table:

@@ -5,80 +5,61 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.report import figures_curves, figures_evaluation, run_tables
+from analysis.report import figures_curves, figures_evaluation, inference_tables, run_tables
 from analysis.report.figures import ProcessStyle
+from analysis.report.judgement import Words
 from analysis.report.page import Caveat, Section
 from analysis.report.study_tables import Labels
-from analysis.report.tables import Table
 from analysis.runs.details import RunDetails
-from analysis.statistics.patients import PatientBootstrap, resample_patients
+from analysis.runs.out_of_fold import PooledPredictions, pool_folds
 from stages.errors import RelayError
 
 
-def bootstrap_patients(
+def pooled_predictions(
     runs: pd.DataFrame, details: RunDetails, runs_dir: Path
-) -> tuple[PatientBootstrap | None, list[Caveat]]:
-    """A bootstrap over patients of the runs whose predictions can be read, or a caveat that says why not."""
+) -> tuple[PooledPredictions | None, list[Caveat]]:
+    """Predictions of the runs on the whole training set that can be read, or a caveat that says why not."""
     readable = runs[~runs["folder"].isin(details.without_predictions) & (runs["data_ratio"] == 1.0)]
     if readable.empty:
         return None, []
     try:
-        return resample_patients(readable), []
+        return pool_folds(readable), []
     except RelayError as error:
         reason = str(error).replace(f"{runs_dir}/", "")
         return None, [Caveat("No intervals over patients", f"The predictions do not fit together: {reason}")]
 
 
-def patients(
-    details: RunDetails,
-    of_classes: pd.DataFrame,
-    bootstrap: PatientBootstrap | None,
-    labels: Labels,
-    styles: Mapping[str, ProcessStyle],
+def recall(
+    details: RunDetails, of_classes: pd.DataFrame, words: Words, styles: Mapping[str, ProcessStyle]
 ) -> Section | None:
-    """Values, differences and recall with intervals over patients; None without whole-set runs.
+    """Recall of each class with intervals; None without whole-set runs.
 
     Args:
         details: of the study's runs.
         of_classes: of `run_tables.class_data`.
-        bootstrap: over patients, if there is one.
-        labels: of the processes, in order.
+        words: of the study.
         styles: of the processes.
     """
     if not details.matrices:
         return None
-    data = run_tables.recall_data(of_classes, bootstrap)
-    recall = run_tables.recall_table(data, labels)
-    if bootstrap is None:
-        text = ["Patients cannot be resampled, because no predictions were read. Intervals are over seeds."]
-        tables: list[Table] = []
-        folded: list[Table] = []
-        drawn, interval = data, "over seeds"
+    data = inference_tables.recall_data(of_classes, words.inference)
+    if len(words.inference.recall):
+        caption = (
+            f"All training data, mean over seeds and the plateau's epochs, with its 95% interval for new "
+            f"{words.others}, the networks fixed (Korn and Graubard): it says nothing of new seeds."
+        )
     else:
-        text = [
-            "Seeds say how much training varies on one evaluation set, but not what other patients would "
-            "show. Here its groups (patients) are resampled instead, in the same way for all processes."
-        ]
-        differences = [
-            run_tables.patients_differences_table(bootstrap, metric, labels)
-            for metric in bootstrap.differences["metric"].unique()
-        ]
-        tables = [run_tables.patients_table(bootstrap, labels), *differences[:1]]
-        folded = differences[1:]
-        drawn = bootstrap.recall.rename(columns={"recall": "mean"})
-        interval = "over patients"
-    caption = (
-        f"All training data, after the last epoch; mean over seeds with its 95% interval {interval}. "
-        "Recall of a class with few images changes in large steps."
-    )
+        caption = (
+            "All training data, after the last epoch, mean over seeds with its 95% interval for new seeds on "
+            "these images: no predictions were read."
+        )
     return Section(
-        "patients",
-        "Patients and classes",
-        text,
-        pictures=[figures_evaluation.class_recall(drawn, styles, details.classes, caption)],
-        tables=tables,
-        folded=[recall, *folded],
-        folded_title="Recall of each class, and differences in other metrics, as tables",
+        "recall",
+        "Recall of each class",
+        ["Recall of a class with few images or patients changes in large steps."],
+        pictures=[figures_evaluation.class_recall(data, styles, details.classes, caption)],
+        folded=[inference_tables.recall_table(data, words.labels, caption)],
+        folded_title="Recall of each class, as a table",
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.report import (
     figures_curves,
     figures_study,
+    inference_tables,
     provenance,
     run_tables,
     sentences,
@@ -22,24 +23,25 @@ from analysis.report.errors_section import errors_section
 from analysis.report.explained_sections import explained_sections
 from analysis.report.explained_study import load_explained
 from analysis.report.figures import ProcessStyle
+from analysis.report.judgement import Words, companion
 from analysis.report.page import Caveat, Report, Section
 from analysis.report.processes import process_labels, styles_of
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
 from analysis.runs.details import Cell, RunDetails, read_details
-from analysis.runs.out_of_fold import PooledPredictions, pool_folds
-from analysis.runs.selection import metrics_of, on_whole_set, process_order
+from analysis.runs.selection import metric_column, metrics_of, process_order
 from analysis.runs.study import Study
-from analysis.statistics.comparison import compare, pairwise
+from analysis.statistics.comparison import compare
+from analysis.statistics.inference import infer
 from analysis.statistics.robustness import at_ratios, slope_tests, slopes
-from stages.errors import RelayError
-from stages.metrics import PRIMARY, Place, shown_in
+from stages.metrics import MEAN, PRIMARY, REPRESENTATIVE, Metric, metric_of, shown_in
 
 
 def study_report(
     study: Study,
     runs_dir: Path,
     *,
+    metric: str,
     sources: pd.DataFrame,
     store_caveats: Sequence[Caveat],
     studies: Table | None,
@@ -50,40 +52,37 @@ def study_report(
     Args:
         study: which one.
         runs_dir: its store.
+        metric: name of the main one.
         sources: the sources of its runs.
         store_caveats: caveats about the store.
         studies: table of the store's studies, if there are several.
         version: Relay's.
 
     Raises:
-        RelayError: if two runs of the study have the same process, seed and data ratio.
+        RelayError: if two runs of the study have the same process, seed and data ratio, or no run has the
+            metric.
     """
     runs = study.runs
     labels = process_labels(process_order(runs["process"]))
     comparison = compare(runs)  # refuses mixed runs before files are read and figures drawn
+    main = metric_of(metric_column(runs, metric).removesuffix(REPRESENTATIVE))
     details = read_details(runs, sources)
     styles = styles_of(labels)
-    pooled = _pooled(runs)
-    pairs = _by_metric(runs, "table 1", pairwise)
-    primary_pairs = pairs[pairs["metric"] == PRIMARY]
+    pooled, over_patients = study_evaluation.pooled_predictions(runs, details, runs_dir)
+    second = companion(main, details.evaluation_images)
+    judged = [each for each in (main, second, metric_of(PRIMARY)) if each is not None]
+    judged = list(dict.fromkeys([*judged, *shown_in("table 1")]))
+    there = [each for each in judged if each.name in metrics_of(runs)]
+    words = Words(infer(runs, pooled, there), main, second, labels, details.test_set)
     of_classes = run_tables.class_data(details.matrices, labels, details.classes)
-    bootstrap, over_patients = study_evaluation.bootstrap_patients(runs, details, runs_dir)
-    found = [
-        *store_caveats,
-        *over_patients,
-        *study_caveats(runs, sources, details, comparison, primary_pairs, labels, runs_dir),
-    ]
-    summary = [sentences.headline(comparison, primary_pairs, labels)]
-    if bootstrap is not None:
-        sentence = sentences.patients_sentence(comparison, bootstrap.differences, labels, bootstrap.groups)
-        summary += [sentence] if sentence else []
+    found = [*store_caveats, *over_patients, *study_caveats(runs, sources, details, words, runs_dir)]
     sections = [
         data_section(study, sources),
-        _comparison(runs, comparison, pairs, labels, styles, details.baseline.get(1.0)),
+        _comparison(runs, comparison, words, there, styles, details.baseline.get(1.0)),
         baseline_section(runs, pooled, labels),
         errors_section(pooled, labels),
-        study_evaluation.patients(details, of_classes, bootstrap, labels, styles),
-        _robustness(runs, details, labels, styles),
+        study_evaluation.recall(details, of_classes, words, styles),
+        _robustness(runs, details, words, styles),
         study_evaluation.confusion(details, of_classes, labels, styles),
         study_evaluation.calibration(details, styles),
         study_evaluation.curves(details, styles),
@@ -106,27 +105,28 @@ def study_report(
         version=version,
         facts=_facts(study, details),
         caveats=sorted(found, key=lambda caveat: not caveat.serious),
-        summary=summary,
-        sentences=sentences.process_sentences(comparison, primary_pairs, labels),
+        summary=sentences.headline(words),
+        sentences=sentences.process_sentences(words),
         sections=[section for section in sections if section is not None],
     )
 
 
+def _shown(runs: pd.DataFrame, metric: Metric) -> list[Metric]:
+    """The main metric and those of the robustness, which the runs have."""
+    shown = shown_in("robustness")
+    chosen = shown if metric in shown else [metric, *shown]
+    return [each for each in chosen if each.name in metrics_of(runs)]
+
+
 def _by_metric(
-    runs: pd.DataFrame, place: Place, statistic: Callable[[pd.DataFrame, str], pd.DataFrame]
+    runs: pd.DataFrame,
+    metrics: Sequence[Metric],
+    statistic: Callable[..., pd.DataFrame],
+    of: str = REPRESENTATIVE,
 ) -> pd.DataFrame:
-    """A statistic of the metrics that are shown in a place and that the runs have, one after the other."""
-    there = [metric.name for metric in shown_in(place) if metric.name in metrics_of(runs)]
-    parts = [statistic(runs, metric).assign(metric=metric) for metric in there]
+    """A statistic of some metrics, one after the other."""
+    parts = [statistic(runs, metric.name, of=of).assign(metric=metric.name) for metric in metrics]
     return pd.concat(parts, ignore_index=True)
-
-
-def _pooled(runs: pd.DataFrame) -> PooledPredictions | None:
-    """Predictions with all training data; None where there are none, or some cannot be read."""
-    try:
-        return pool_folds(on_whole_set(runs))
-    except RelayError:
-        return None
 
 
 def _unreached(runs: pd.DataFrame) -> set[Cell]:
@@ -156,52 +156,53 @@ def _time(moment: str) -> str:
 def _comparison(
     runs: pd.DataFrame,
     comparison: pd.DataFrame,
-    pairs: pd.DataFrame,
-    labels: Labels,
+    words: Words,
+    metrics: Sequence[Metric],
     styles: Mapping[str, ProcessStyle],
     baseline: float | None,
 ) -> Section:
     title = "Comparison with all training data"
-    if comparison.empty:
+    if comparison.empty or words.ranking(words.metric).empty:
         return Section("comparison", title, ["No run of this study used all training data."])
-    several = comparison["process"].nunique() > 1
-    tables = [study_tables.table_1(comparison, runs, labels)]
-    folded = [study_tables.all_metrics(comparison, labels)]
+    several, accuracy = comparison["process"].nunique() > 1, words.metric.name == PRIMARY
+    tables = [inference_tables.levels_table(words, metrics)]
+    folded = [study_tables.all_metrics(comparison, words.labels)]
     if several:
-        tables.append(study_tables.pairwise_table(pairs[pairs["metric"] == PRIMARY], labels))
-        folded.insert(0, study_tables.all_pairwise_table(pairs, labels))
+        tables.append(inference_tables.differences_table(words))
+        folded.insert(0, inference_tables.all_differences_table(words.inference, words.labels))
     return Section(
         "comparison",
         title,
         [] if several else ["There is only one process, so there is nothing to compare it with."],
-        pictures=[figures_study.performance_points(runs, comparison, styles, baseline)],
-        tables=tables,
+        pictures=[figures_study.performance_points(words, styles, baseline if accuracy else None)],
+        tables=[*tables, study_tables.table_1(comparison, runs, words.labels)],
         folded=folded,
         folded_title="Every metric",
     )
 
 
 def _robustness(
-    runs: pd.DataFrame, details: RunDetails, labels: Labels, styles: Mapping[str, ProcessStyle]
+    runs: pd.DataFrame, details: RunDetails, words: Words, styles: Mapping[str, ProcessStyle]
 ) -> Section:
-    means = _by_metric(runs, "robustness", at_ratios)
+    labels, metrics = words.labels, _shown(runs, words.metric)
+    means = _by_metric(runs, metrics, at_ratios)
+    of_plateaus = at_ratios(runs, words.metric.name, of=MEAN)
     unreached = _unreached(runs)
-    lines = slopes(runs)
     several = runs["data_ratio"].nunique() > 1
     pictures = [figures_study.ratio_bars(means, styles, details.baseline, unreached)]
     if details.curves:
         pictures.append(figures_curves.learning_curves(details.curves, styles, details.baseline))
     tables, folded = [], [study_tables.ratio_table(means, labels, unreached)]
     if several:
-        tables.append(study_tables.slope_table(lines, labels))
+        tables.append(study_tables.slope_table(slopes(runs), metrics, labels))
         if runs["process"].nunique() > 1:
-            tests = _by_metric(runs, "robustness", slope_tests)
+            tests = _by_metric(runs, metrics, slope_tests, MEAN)
             tables.append(study_tables.slope_test_table(tests, labels))
     return Section(
         "robustness",
         "Robustness to the amount of training data",
         [] if several else ["There is only one amount of training data, so there are no slopes."],
-        sentences=sentences.robustness_sentences(lines, means[means["metric"] == PRIMARY], labels),
+        sentences=sentences.robustness_sentences(words, slopes(runs, of=MEAN), of_plateaus),
         pictures=pictures,
         tables=tables,
         folded=folded,

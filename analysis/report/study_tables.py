@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.report import tables
 from analysis.report.tables import Column, Table
-from stages.metrics import PRIMARY, Metric, metric_of, shown_in
+from stages.metrics import Metric, metric_of, shown_in
 
 Labels = Mapping[str, str]
 
@@ -47,9 +47,9 @@ def table_1(comparison: pd.DataFrame, runs: pd.DataFrame, labels: Labels) -> Tab
     return Table(
         "table1",
         "Performance with all training data (Table 1)",
-        "Mean ± standard deviation over seeds of the representative value (75th percentile over the "
-        "plateau), and the mean's 95% t interval. Precision, recall and F1 are macro averages. * not every "
-        "plateau was reached.",
+        "As the paper's: mean ± standard deviation over seeds of the representative value (75th percentile "
+        "over the plateau), and the mean's 95% interval for new seeds on these images. Precision, recall and "
+        "F1 are macro averages. * not every plateau was reached.",
         columns,
         pd.DataFrame(rows, columns=[*rows[0]] if rows else ["label"]),
     )
@@ -60,8 +60,8 @@ def all_metrics(comparison: pd.DataFrame, labels: Labels) -> Table:
     return Table(
         "metrics",
         "All metrics with all training data",
-        "Representative values, over seeds, each metric in its own unit (a fraction is in [0, 1]). A metric "
-        "that is not defined on the evaluation set is left out.",
+        "Representative values, over seeds as in Table 1, each metric in its own unit (a fraction is in "
+        "[0, 1]). A metric that is not defined on the evaluation set is left out.",
         [
             PROCESS,
             METRIC_UNSCALED,
@@ -72,33 +72,6 @@ def all_metrics(comparison: pd.DataFrame, labels: Labels) -> Table:
             tables.number("n", "seeds", 0),
         ],
         labelled(comparison, labels),
-    )
-
-
-def pairwise_table(pairs: pd.DataFrame, labels: Labels) -> Table:
-    """The tests between processes for the primary metric."""
-    metric = metric_of(PRIMARY)
-    return Table(
-        f"pairwise_{metric.name}",
-        f"Differences in {metric.title} between processes",
-        f"In {metric.unit_of_differences}, process minus the one against it, with the 95% paired t interval; "
-        "Wilcoxon's signed-rank test paired by seed, Holm-corrected for all rows; the effect is the "
-        "matched-pairs rank-biserial correlation, 1 if the process is higher at every seed. The last column "
-        "is the smallest corrected p that so few pairs allow.",
-        [*PAIR, _difference(metric.scale, metric.digits), *_test_columns()],
-        labelled_pairs(pairs, labels),
-    )
-
-
-def all_pairwise_table(pairs: pd.DataFrame, labels: Labels) -> Table:
-    """The tests between processes for every main metric; the p values are corrected within a metric."""
-    return Table(
-        "pairwise",
-        "Differences in every metric",
-        "As above, each metric in its own unit (a fraction is in [0, 1]). Where lower is better, an effect "
-        "above 0 means worse. Holm's correction is over the pairs of one metric.",
-        [METRIC_UNSCALED, *PAIR, _difference(1.0, 4), *_test_columns()],
-        labelled_pairs(pairs, labels),
     )
 
 
@@ -116,33 +89,35 @@ def ratio_table(at_ratios: pd.DataFrame, labels: Labels, unreached: set[tuple[st
     data = in_order(data, labels, "data_ratio")
     cells = zip(data["process"], data["data_ratio"], strict=True)
     data["mark"] = [" *" if cell in unreached else "" for cell in cells]
-    metrics = [metric for metric in shown_in("robustness") if f"{metric.name}_mean" in data]
+    there = dict.fromkeys(at_ratios["metric"])
+    metrics = [metric_of(name) for name in there]
     columns = [PROCESS, tables.number("data_ratio", "training images (%)", 0, scale=100.0)]
     columns += estimates(metrics, mark="mark")
     columns += [tables.number(f"{metrics[0].name}_n", "seeds", 0)] if metrics else []
     return Table(
         "ratios",
         "Values at each amount of training data",
-        "Mean ± standard deviation over seeds of the representative value, and the mean's 95% t interval. "
-        "* not every plateau was reached.",
+        "Mean ± standard deviation over seeds of the representative value (75th percentile over the "
+        "plateau), and the mean's 95% interval for new seeds on these images. * not every plateau was "
+        "reached.",
         columns,
         labelled(data, labels),
     )
 
 
-def slope_table(slopes: pd.DataFrame, labels: Labels) -> Table:
-    """Slopes over the data ratio (paper, Table 2)."""
-    chosen = slopes[slopes["metric"].isin([metric.name for metric in shown_in("robustness")])]
+def slope_table(slopes: pd.DataFrame, metrics: Iterable[Metric], labels: Labels) -> Table:
+    """Slopes over the data ratio of some metrics (paper, Table 2)."""
+    chosen = slopes[slopes["metric"].isin([metric.name for metric in metrics])]
     return Table(
         "table2",
         "Robustness: slopes over the amount of training data (Table 2)",
-        "A of metric = A r + b by least squares, r in (0, 1], in the metric's unit. A ± its standard error, "
-        "and A's 95% interval, both as if all points were independent. The closer A is to 0, the less the "
-        "process depends on the amount of data.",
+        "As the paper's, of representative values: A of metric = A r + b by least squares, r in (0, 1], in "
+        "the metric's unit; A's 95% interval is Student's of the slopes of each seed, for new seeds on these "
+        "images. The closer A is to 0, the less the process depends on the amount of data.",
         [
             PROCESS,
             METRIC,
-            tables.estimate("slope A", 3, mean="slope", error="stderr"),
+            tables.estimate("slope A", 3, mean="slope", error=None),
             tables.number("intercept", "intercept b", 3),
             tables.number("n", "points", 0),
             tables.number("ratios", "ratios", 0),
@@ -162,15 +137,17 @@ def slope_test_table(tests: pd.DataFrame, labels: Labels) -> Table:
     return Table(
         "slope_tests",
         "Differences between slopes",
-        "Paired t test of the slopes of each seed, process minus the one against it; Holm-corrected for the "
-        "pairs of one metric. Pairs that share no seed at two amounts of data are left out.",
+        "Of the plateau's means: slope of each seed, process minus the one against it; max-T over all pairs "
+        "of a metric, with the 95% intervals that agree with it: for new seeds on these images. Pairs that "
+        "share no seed at two amounts of data are left out.",
         [
             METRIC,
             *PAIR,
-            tables.estimate("difference of A", 3, mean="difference", error="stderr"),
+            tables.estimate(
+                "difference of A", 3, mean="difference", error=None, low="all_low", high="all_high"
+            ),
             tables.number("n", "seeds", 0),
-            tables.p_value("p", "p"),
-            tables.p_value("p_holm", "p, Holm"),
+            tables.p_value("p_max_t", "p, max-T"),
         ],
         labelled_pairs(tests[tests["n"] > 0], labels),
     )
@@ -199,20 +176,6 @@ def estimates(
         )
         for metric in metrics
     ]
-
-
-def _test_columns() -> list[Column]:
-    return [
-        tables.number("n", "pairs", 0),
-        tables.p_value("p", "p"),
-        tables.p_value("p_holm", "p, Holm"),
-        tables.number("effect", "effect", 2, sign=True),
-        tables.p_value("smallest_p_holm", "smallest p, Holm"),
-    ]
-
-
-def _difference(scale: float, digits: int) -> Column:
-    return tables.estimate("difference", digits, scale=scale, mean="mean_difference", error=None)
 
 
 def in_order(data: pd.DataFrame, labels: Labels, *then_by: str) -> pd.DataFrame:

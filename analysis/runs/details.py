@@ -91,6 +91,7 @@ class RunDetails:
         groups_known: whether some of its images share a group.
         crossing: how many groups, and pictures, are on both sides of the target's split.
         uncommitted: runs trained with changes that were not committed.
+        test_set: whether a test set is kept apart from training and evaluation.
         finished: when each run ended, in ISO 8601.
         baseline: accuracy of a linear classifier on grey-level histograms by data ratio, where it is known.
         without_history: folders whose history is missing or damaged.
@@ -107,6 +108,7 @@ class RunDetails:
     groups_known: bool = False
     crossing: tuple[int, int] = (0, 0)
     uncommitted: int = 0
+    test_set: bool = False
     finished: list[str] = field(default_factory=list)
     baseline: dict[float, float] = field(default_factory=dict)
     without_history: list[str] = field(default_factory=list)
@@ -175,6 +177,7 @@ def _add_record(details: RunDetails, record: Record) -> None:
     details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
     # In a data set without patients, each image is its own group.
     details.groups_known |= data.val_groups < sum(data.val_counts)
+    details.test_set |= data.test_counts is not None
     details.finished.append(record.origin.finished)
     _add_origin(details, record.origin)
 

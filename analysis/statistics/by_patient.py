@@ -1,7 +1,7 @@
 """Counts by group (patient, object), and what leaving one group out does to a metric."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from analysis.statistics.intervals import Array, as_fractions
 from stages.checks import is_whole
 from stages.errors import RelayError
+from stages.metrics import Counts
 
 
 def numbered_groups(groups: Any, images: int) -> npt.NDArray[np.int64]:
@@ -152,24 +153,16 @@ def leave_one_out(sums: Array, sizes: Array) -> tuple[Array, Array]:
     return (total / size)[..., 0], (total - sums) / np.where(left > 0, left, np.nan)
 
 
-def macro_f1(images: Array, hits: Array, predictions: Array) -> Array:
-    """Mean over the classes that have images of F1 = 2 hits / (images + predictions); classes last.
+def leave_one_out_counts(
+    of_counts: Callable[[Counts], Array], images: Array, hits: Array, predictions: Array
+) -> tuple[Array, Array]:
+    """A metric of counts on all groups and with each group left out.
 
-    A class that is predicted but labelled nowhere is not averaged, as scikit-learn's `f1_score` with `labels`
-    set to the labelled classes. Without any image: NaN.
-    """
-    labelled = images > 0
-    f1 = 2 * hits / np.where(labelled, images + predictions, 1.0)
-    classes = labelled.sum(axis=-1)
-    return np.asarray((f1 * labelled).sum(axis=-1) / np.where(classes > 0, classes, np.nan), dtype=np.float64)
-
-
-def leave_one_out_f1(images: Array, hits: Array, predictions: Array) -> tuple[Array, Array]:
-    """`macro_f1` on all groups and with each group left out.
-
-    A class that one group alone holds leaves the mean with it.
+    A class that one group alone holds leaves averages over classes with it: it is not counted as one that is
+    only predicted.
 
     Args:
+        of_counts: the metric, see `stages.metrics.Metric`.
         images: shape (..., groups, classes).
         hits: as images, or with more axes before.
         predictions: as hits.
@@ -177,10 +170,12 @@ def leave_one_out_f1(images: Array, hits: Array, predictions: Array) -> tuple[Ar
     Returns:
         Shapes (...) and (..., groups).
     """
-    counts = [images, hits, predictions]
-    totals = [each.sum(axis=-2, keepdims=True) for each in counts]
-    without = [total - each for total, each in zip(totals, counts, strict=True)]
-    return macro_f1(*totals)[..., 0], macro_f1(*without)
+    totals = [each.sum(axis=-2) for each in (images, predictions, hits)]
+    true, predicted, right = (
+        total[..., None, :] - each for total, each in zip(totals, (images, predictions, hits), strict=True)
+    )
+    gone = (totals[0][..., None, :] > 0) & (true == 0)
+    return of_counts(Counts(*totals)), of_counts(Counts(true, np.where(gone, 0.0, predicted), right))
 
 
 def jackknife_variance(without: Array) -> Array:

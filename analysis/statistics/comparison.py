@@ -3,7 +3,7 @@
 What the numbers can and cannot say is in docs/statistics.md.
 """
 
-from functools import cache
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -20,14 +20,15 @@ from analysis.runs.selection import (
     refuse_several_targets,
     whole_set_rows,
 )
-from stages.metrics import metric_of
-
-CONFIDENCE = 0.95
+from analysis.statistics.intervals import interval_over_seeds
+from analysis.statistics.max_t import simultaneous_intervals
+from stages.metrics import REPRESENTATIVE, metric_of
 
 # scipy tests tied differences exactly up to this number of pairs, by all assignments of signs.
 _ALL_SIGNS = 13
 
-_SIGNED = ("mean_difference", "difference", "effect")  # columns that change sign with the order of a pair
+_SIGNED = ("mean_difference", "difference", "effect", "p75_difference", "by_patient")
+_ENDS = (("ci_low", "ci_high"), ("all_low", "all_high"), ("together_low", "together_high"))
 
 _DIGITS = 12  # of a difference, relative to the values that were subtracted
 
@@ -52,8 +53,8 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per process and metric. Columns: `process`; `metric`, without _p75; `mean`, `std` (n - 1 in
         the denominator) and `n` of the values that are there; `ci_low`, `ci_high`, the 95% Student t interval
-        of the mean. All in the metric's own unit, fractions in [0, 1]. With one value, std and interval are
-        NaN.
+        of the mean (`interval_over_seeds`: within 0 and 1 for fractions). All in the metric's own unit,
+        fractions in [0, 1]. With one value, std and interval are NaN; with equal ones the interval is.
 
     Raises:
         RelayError: if two rows have the same process and seed, or the column `process` is missing.
@@ -63,16 +64,19 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
     for process in process_order(rows["process"]):
         of_process = rows[rows["process"] == process]
         for metric in metrics_of(rows):
-            table.append((process, metric, *mean_interval(numbers(of_process[metric_of(metric).column]))))
+            of = metric_of(metric)
+            values = numbers(of_process[of.column])
+            table.append((process, metric, *mean_interval(values, fraction=of.is_fraction)))
     return pd.DataFrame(table, columns=["process", "metric", *MeanInterval._fields])
 
 
-def pairwise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Wilcoxon's signed-rank test between every two learning processes, paired by seed.
+def pairwise(runs: pd.DataFrame, metric: str, *, of: str = REPRESENTATIVE) -> pd.DataFrame:
+    """Tests between every two learning processes, paired by seed: Wilcoxon's signed-rank test, and max-T.
 
     Args:
         runs: as for `compare`, with a column `seed`.
         metric: a metric's name, without _p75.
+        of: which value of a run, `_p75` or `_mean`, the mean over the plateau's epochs.
 
     Returns:
         One row per unordered pair of processes. A pair of values is a seed for which both have a value;
@@ -81,35 +85,36 @@ def pairwise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
         method for all rows of this table that could be tested (n at least 1); `effect`, the matched-pairs
         rank-biserial correlation in [-1, 1], above 0 if a is higher (which is worse where lower is better);
         `mean_difference` with `ci_low` and `ci_high`, its 95% paired t interval (n at least 2);
-        `smallest_p` and `smallest_p_holm`, the smallest values that p and p_holm can have with so many pairs.
-        What could not be computed is NaN.
+        `smallest_p` and `smallest_p_holm`, the smallest values that p and p_holm can have with so many pairs;
+        and those of `over_seeds`. What could not be computed is NaN.
 
     Raises:
         RelayError: if the metric is unknown, two rows have the same process and seed, or the runs have
             different targets.
     """
-    column = metric_column(runs, metric)
+    column = metric_column(runs, metric).removesuffix(REPRESENTATIVE) + of
     rows = whole_set_rows(runs, "seed")
     refuse_several_targets(rows)
-    values = rows.assign(value=numbers(rows[column])).pivot(index="seed", columns="process", values="value")
+    chosen = rows[["seed", "process"]].assign(value=numbers(rows[column]))
+    wide = chosen.pivot(index="seed", columns="process", values="value")
+    pairs = list(combinations(process_order(wide), 2))
+    differences = paired_differences({str(name): wide[name] for name in wide}, pairs)
     table = []
-    for first, second in combinations(process_order(values), 2):
-        both = values[[first, second]].dropna()
-        a, b = numbers(both[first]), numbers(both[second])
-        interval = mean_interval(a - b)
-        differences = without_rounding_errors(a - b, np.concatenate([a, b]))
+    for (first, second), of_seeds in zip(pairs, differences, strict=True):
+        off = of_seeds[~np.isnan(of_seeds)]
+        interval = mean_interval(off)
         table.append(
             {
                 "process_a": first,
                 "process_b": second,
-                "n": len(both),
-                "p": signed_rank_p(differences),
+                "n": len(off),
+                "p": signed_rank_p(off),
                 "p_holm": np.nan,
-                "effect": rank_biserial(differences),
+                "effect": rank_biserial(off),
                 "mean_difference": interval.mean,
                 "ci_low": interval.ci_low,
                 "ci_high": interval.ci_high,
-                "smallest_p": smallest_p(len(both)),
+                "smallest_p": smallest_p(len(off)),
                 "smallest_p_holm": np.nan,
             }
         )
@@ -118,7 +123,44 @@ def pairwise(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     result = pd.DataFrame(table, columns=columns)
     result["p_holm"] = holm(numbers(result["p"]))
     result["smallest_p_holm"] = holm(numbers(result["smallest_p"]))
-    return result
+    return pd.concat([result, over_seeds(differences)], axis=1)
+
+
+def paired_differences(
+    values: "Mapping[str, pd.Series[float]]", pairs: Sequence[tuple[str, str]]
+) -> npt.NDArray[np.float64]:
+    """Differences of pairs of processes by seed, shape (pairs, seeds), NaN where one of the two has no value.
+
+    Args:
+        values: of each process, by seed.
+        pairs: names of processes; differences are first minus second.
+    """
+    seeds = sorted({seed for of_process in values.values() for seed in of_process.index})
+    wide = {name: numbers(of_process.reindex(seeds)) for name, of_process in values.items()}
+    rows = [
+        without_rounding_errors(wide[a] - wide[b], np.nan_to_num(np.concatenate([wide[a], wide[b]])))
+        for a, b in pairs
+    ]
+    return np.array(rows, dtype=np.float64).reshape(len(pairs), len(seeds))
+
+
+def over_seeds(differences: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """Step-down max-T over all pairs at once, and simultaneous intervals that agree with it.
+
+    Args:
+        differences: of `paired_differences`.
+
+    Returns:
+        One row per pair. Columns: `p_max_t`, `all_low`, `all_high` (see
+        `analysis.statistics.max_t.simultaneous_intervals`) and `smallest_p_max_t`, the smallest that p_max_t
+        can be with so many seeds, whatever the number of pairs.
+    """
+    columns = ["p_max_t", "all_low", "all_high", "smallest_p_max_t"]
+    if not differences.size:
+        return pd.DataFrame(np.full((len(differences), 4), np.nan), columns=columns)
+    found = simultaneous_intervals(differences)
+    smallest = [smallest_p(int(n)) for n in (~np.isnan(differences)).sum(axis=1)]
+    return pd.DataFrame(dict(zip(columns, (found.p, found.low, found.high, np.array(smallest)), strict=True)))
 
 
 def oriented(pairs: pd.DataFrame, process: str, other: str) -> dict[str, Any]:
@@ -126,7 +168,7 @@ def oriented(pairs: pd.DataFrame, process: str, other: str) -> dict[str, Any]:
 
     Args:
         pairs: one row per unordered pair: of `pairwise`, of `analysis.statistics.robustness.slope_tests`, or
-            the differences of a `PatientBootstrap` in one metric.
+            of one metric of `analysis.statistics.inference.Inference.differences`.
         process: the one that the row is to be about.
         other: the one that it is compared with.
 
@@ -143,30 +185,25 @@ def oriented(pairs: pd.DataFrame, process: str, other: str) -> dict[str, Any]:
             return values
         if both == (other, process):
             turned = {name: -values[name] for name in _SIGNED if name in values}
-            return values | turned | {"ci_low": -values["ci_high"], "ci_high": -values["ci_low"]}
+            for low, high in (ends for ends in _ENDS if ends[0] in values):
+                turned |= {low: -values[high], high: -values[low]}
+            return values | turned
     raise KeyError(f"no comparison of {process} with {other}")
 
 
-def mean_interval(values: npt.NDArray[np.float64]) -> MeanInterval:
+def mean_interval(values: npt.NDArray[np.float64], *, fraction: bool = False) -> MeanInterval:
     """Mean, standard deviation and 95% Student t interval of the values that are not NaN.
 
-    The interval is mean -/+ t(0.975, n - 1) std / sqrt(n). With no values all fields but n are NaN; with one,
-    all but n and the mean.
+    The interval is that of `analysis.statistics.intervals.interval_over_seeds`. With no values all fields but
+    n are NaN; with one, all but n and the mean; with equal ones the interval is NaN.
     """
     values = values[~np.isnan(values)]
     n = len(values)
-    mean = float(values.mean()) if n else np.nan
-    if n < 2:
-        return MeanInterval(mean, np.nan, n, np.nan, np.nan)
-    std = float(values.std(ddof=1))
-    half = t_quantile(n - 1) * std / n**0.5
-    return MeanInterval(mean, std, n, mean - half, mean + half)
-
-
-@cache
-def t_quantile(freedom: int) -> float:
-    """Half the width of a 95% interval in standard errors, by Student's t with so many degrees of freedom."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    if not n:
+        return MeanInterval(np.nan, np.nan, n, np.nan, np.nan)
+    found = interval_over_seeds(values, fraction=fraction)
+    std = float(values.std(ddof=1)) if n > 1 else np.nan
+    return MeanInterval(float(values.mean()), std, n, found.low, found.high)
 
 
 def signed_rank_p(differences: npt.NDArray[np.float64]) -> float:

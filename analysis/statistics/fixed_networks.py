@@ -17,11 +17,10 @@ from analysis.statistics.by_patient import (
     jackknife_variance,
     kish,
     leave_one_out,
-    leave_one_out_f1,
     patients_dof,
 )
-from analysis.statistics.comparison import CONFIDENCE
 from analysis.statistics.intervals import (
+    CONFIDENCE,
     Array,
     Interval,
     logit_ends,
@@ -29,8 +28,10 @@ from analysis.statistics.intervals import (
     plain_ends,
     t_quantile,
 )
+from analysis.statistics.two_way import metric_by_seed
 from stages.checks import is_whole
 from stages.errors import RelayError
+from stages.metrics import Metric
 
 _TAIL = (1 - CONFIDENCE) / 2
 
@@ -56,7 +57,7 @@ def patients_accuracy(correct: Any, groups: Any) -> Interval:
     """
     sums, sizes = correct_by_group(correct, groups, "correct", None)
     value, without = _accuracy(sums, sizes)
-    return _interval(value, without, sizes, accuracy_ends)
+    return interval(value, without, sizes, accuracy_ends)
 
 
 def patients_difference(a: Any, b: Any, groups: Any) -> Interval:
@@ -79,37 +80,37 @@ def patients_difference(a: Any, b: Any, groups: Any) -> Interval:
     second, _ = correct_by_group(b, groups, "b", None)
     value, without = _accuracy(first, sizes)
     other, without_other = _accuracy(second, sizes)
-    return _interval(value - other, without - without_other, sizes, difference_ends)
+    return interval(value - other, without - without_other, sizes, difference_ends)
 
 
-def patients_macro_f1(labels: Any, predicted: Any, groups: Any) -> Interval:
-    """Macro F1 of fixed networks on other patients, over the classes that have images.
+def patients_metric(metric: Metric, labels: Any, predicted: Any, groups: Any) -> Interval:
+    """A metric of fixed networks on other patients, a fraction, such as macro F1.
 
     Variance: jackknife over patients; logit scale; degrees of freedom as `patients_dof`. A class that
-    one patient alone holds leaves the mean together with that patient, which makes the interval wider.
+    one patient alone holds leaves averages over classes with it, which makes the interval wider.
 
     Args:
+        metric: one that is computed from counts.
         labels: true class of each image, whole numbers from 0, shape (images,).
         predicted: predicted classes, shape (images,) or (..., images): the mean over networks is judged.
         groups: patient of each image, shape (images,).
 
     Returns:
-        Without interval for a single patient, or if macro F1 is 0 or 1.
+        Without interval for a single patient, or if the metric is 0 or 1.
 
     Raises:
         RelayError: for classes that are not whole numbers of 0 or more, or shapes that do not fit.
     """
-    images, hits, predictions = classes_by_group(labels, predicted, groups)
-    value, without = _f1(images, hits, predictions)
-    return _interval(value, without, images.sum(axis=1), level_ends)
+    return interval(*_metric(metric, labels, predicted, groups), level_ends)
 
 
-def patients_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> Interval:
-    """Macro F1 of networks a minus that of networks b on other patients, both fixed.
+def patients_metric_difference(metric: Metric, labels: Any, a: Any, b: Any, groups: Any) -> Interval:
+    """A metric of networks a minus that of networks b on other patients, both fixed.
 
     Variance: jackknife over patients of the difference; degrees of freedom as `patients_dof`.
 
     Args:
+        metric: one that is computed from counts.
         labels: true class of each image, shape (images,).
         a: classes predicted by networks a, shape (images,) or (..., images).
         b: classes predicted by networks b.
@@ -119,12 +120,11 @@ def patients_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> In
         Without interval for a single patient, or if leaving patients out changes nothing.
 
     Raises:
-        RelayError: as `patients_macro_f1`.
+        RelayError: as `patients_metric`.
     """
-    first, second = classes_by_group(labels, a, groups), classes_by_group(labels, b, groups)
-    value, without = _f1(*first)
-    other, without_other = _f1(*second)
-    return _interval(value - other, without - without_other, first[0].sum(axis=1), difference_ends)
+    value, without, sizes = _metric(metric, labels, a, groups)
+    other, without_other, _ = _metric(metric, labels, b, groups)
+    return interval(value - other, without - without_other, sizes, difference_ends)
 
 
 def patients_recall(labels: Any, predicted: Any, groups: Any, label: int) -> Interval:
@@ -145,16 +145,27 @@ def patients_recall(labels: Any, predicted: Any, groups: Any, label: int) -> Int
         Without an estimate if the class has no image; without interval if a single patient holds it.
 
     Raises:
-        RelayError: as `patients_macro_f1`, or if the class is not a whole number of 0 or more.
+        RelayError: as `patients_metric`, or if the class is not a whole number of 0 or more.
     """
     if not is_whole(label) or label < 0:
         raise RelayError(f"the class is {label!r}; give its number, from 0.")
     images, hits, _ = classes_by_group(labels, predicted, groups)
-    if label >= images.shape[1] or not images[:, label].any():
+    if label >= images.shape[1]:
         return no_interval(np.nan)
-    holds = images[:, label] > 0
-    sizes = images[holds, label]
-    sums = hits[..., holds, label].reshape(-1, len(sizes)).mean(axis=0)
+    return recall(hits[..., label].reshape(-1, len(images)).mean(axis=0), images[:, label])
+
+
+def recall(right: Array, images: Array) -> Interval:
+    """The interval of `patients_recall`, from counts.
+
+    Args:
+        right: right images of the class, of each group, shape (groups,); a mean over networks.
+        images: images of the class, of each group, shape (groups,).
+    """
+    holds = images > 0
+    if not holds.any():
+        return no_interval(np.nan)
+    sums, sizes = right[holds], images[holds]
     value = float(sums.sum() / sizes.sum())
     if len(sizes) < 2:
         return no_interval(value)
@@ -162,19 +173,20 @@ def patients_recall(labels: Any, predicted: Any, groups: Any, label: int) -> Int
     return Interval(value, float(low), float(high), float(kish(sizes)) - 1)
 
 
-def difference_ends(value: Array, without: Array, sizes: Array) -> Ends:
+def difference_ends(value: Array, without: Array, sizes: Array, *, confidence: float = CONFIDENCE) -> Ends:
     """Ends of a difference of fractions, and the degrees of freedom.
 
     Args:
         value: on all patients, shape (...).
         without: without each patient, shape (..., patients).
         sizes: images of each patient, shape (..., patients).
+        confidence: of the interval.
 
     Returns:
         Lower ends, upper ends and degrees of freedom, shape (...).
     """
     dof = patients_dof(sizes, level=False)
-    return *plain_ends(value, jackknife_variance(without), t_quantile(dof), 1.0), dof
+    return *plain_ends(value, jackknife_variance(without), t_quantile(dof, confidence), 1.0), dof
 
 
 def level_ends(value: Array, without: Array, sizes: Array) -> Ends:
@@ -227,15 +239,26 @@ def _accuracy(sums: Array, sizes: Array) -> tuple[float, Array]:
     return float(value), without
 
 
-def _f1(images: Array, hits: Array, predictions: Array) -> tuple[float, Array]:
-    """Macro F1, the mean over all axes before the last two, and the same without each group."""
-    runs = (-1, *images.shape)
-    value, without = leave_one_out_f1(images, hits.reshape(runs), predictions.reshape(runs))
-    return float(value.mean()), without.mean(axis=0)
+def _metric(metric: Metric, labels: Any, predicted: Any, groups: Any) -> tuple[float, Array, Array]:
+    """A metric, the mean over all axes before the last, the same without each group, and their images."""
+    array = np.atleast_1d(predicted)
+    networks = array.reshape(-1, array.shape[-1]) if array.shape[-1] else array
+    value, without, sizes = metric_by_seed(metric, labels, networks, groups)
+    return float(value.mean()), without.mean(axis=0), sizes
 
 
-def _interval(
+def interval(
     value: float, without: Array, sizes: Array, ends: Callable[[Array, Array, Array], Ends]
 ) -> Interval:
+    """The interval that `ends` gives, of one quantity.
+
+    Args:
+        value: on all patients.
+        without: without each patient, shape (patients,).
+        sizes: images of each patient, shape (patients,).
+        ends: `difference_ends`, `level_ends` or `accuracy_ends`.
+    """
+    if len(sizes) < 2:
+        return no_interval(value)
     low, high, dof = ends(np.asarray(value), without, sizes)
     return Interval(value, float(low), float(high), float(dof)) if np.isfinite(low) else no_interval(value)

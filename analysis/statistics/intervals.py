@@ -11,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from analysis.statistics.comparison import CONFIDENCE
 from stages.errors import RelayError
 
 Array = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+
+_NEAR_1 = 0.95
+"""Student's interval of fractions above it, or below 1 less it, is on the logit scale."""
 
 _NOISE = 1e-12  # a standard error below this is the rounding of equal numbers
 
@@ -58,14 +62,15 @@ def t_quantile(dof: Any, confidence: float = CONFIDENCE) -> Array:
     return np.asarray(np.where(dof < 0.01, np.inf, quantile), dtype=np.float64)
 
 
-def dof_of_quantile(quantile: float) -> float:
+def dof_of_quantile(quantile: float, confidence: float = CONFIDENCE) -> float:
     """Degrees of freedom at which `t_quantile` is the given number; infinite at the normal's quantile."""
     low, high = -2.0, 8.0  # log10
-    if quantile <= float(t_quantile(10.0**high)):
+    if quantile <= float(t_quantile(10.0**high, confidence)):
         return np.inf
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if float(t_quantile(10.0**middle)) > quantile else (low, middle)
+        above = float(t_quantile(10.0**middle, confidence)) > quantile
+        low, high = (middle, high) if above else (low, middle)
     return float(10.0**low)
 
 
@@ -133,6 +138,26 @@ def level_over_seeds(values: Sequence[float] | npt.NDArray[Any]) -> Interval:
     return _over_seeds(as_fractions(_seed_values(values), "values"), logit=True)
 
 
+def interval_over_seeds(values: Sequence[float] | npt.NDArray[Any], *, fraction: bool) -> Interval:
+    """Mean over seeds with Student's interval, which is on the logit scale where it has to be.
+
+    `mean_over_seeds`; of fractions whose mean is above 0.95 or below 0.05, or whose interval would leave
+    [0, 1], `level_over_seeds`. What both cover at 0.8 to 0.99: benchmarks/coverage.md.
+
+    Args:
+        values: one of each seed, shape (seeds,).
+        fraction: whether they are fractions in [0, 1]; if not, or if one lies outside, the scale is plain.
+
+    Raises:
+        RelayError: as `mean_over_seeds`.
+    """
+    plain = mean_over_seeds(values)
+    if not fraction or not ((at := _seed_values(values)) >= 0).all() or not (at <= 1).all():
+        return plain
+    near = not 1 - _NEAR_1 <= plain.estimate <= _NEAR_1
+    return level_over_seeds(values) if near or plain.low < 0 or plain.high > 1 else plain
+
+
 def slope_over_seeds(values: Any, ratios: Sequence[float] | npt.NDArray[Any]) -> Interval:
     """Slope of a process over data ratios: Student's interval of its seeds' slopes.
 
@@ -151,8 +176,8 @@ def slope_over_seeds(values: Any, ratios: Sequence[float] | npt.NDArray[Any]) ->
     Raises:
         RelayError: if the shapes do not fit, ratios are not different finite numbers, or a value is infinite.
     """
-    slopes = _slopes(*_values_at_ratios(values, ratios))
-    return _over_seeds(slopes, logit=False) if len(slopes) else no_interval(np.nan)
+    slopes = seed_slopes(values, ratios)
+    return _over_seeds(slopes[~np.isnan(slopes)], logit=False)
 
 
 def slope_difference(a: Any, b: Any, ratios: Sequence[float] | npt.NDArray[Any]) -> Interval:
@@ -171,12 +196,30 @@ def slope_difference(a: Any, b: Any, ratios: Sequence[float] | npt.NDArray[Any])
     Raises:
         RelayError: as `slope_over_seeds`, and if the shapes of a and b differ.
     """
-    first, at = _values_at_ratios(a, ratios)
-    second, _ = _values_at_ratios(b, ratios)
+    first, second = (_values_at_ratios(each, ratios)[0] for each in (a, b))
     if first.shape != second.shape:
         raise RelayError(f"a has shape {first.shape}, b {second.shape}; give both the same seeds and ratios.")
-    slopes = _slopes(first - second, at)
-    return _over_seeds(slopes, logit=False) if len(slopes) else no_interval(np.nan)
+    return slope_over_seeds(first - second, ratios)
+
+
+def seed_slopes(values: Any, ratios: Sequence[float] | npt.NDArray[Any]) -> Array:
+    """Slope of each seed's least-squares line, shape (seeds,); NaN with fewer than two ratios.
+
+    Args:
+        values: shape (seeds, ratios); NaN where a run is missing.
+        ratios: data ratios, shape (ratios,).
+
+    Raises:
+        RelayError: as `slope_over_seeds`.
+    """
+    array, at = _values_at_ratios(values, ratios)
+    there = ~np.isnan(array)
+    weight = there.astype(np.float64)
+    several = weight.sum(axis=1) >= 2
+    middle = (weight @ at) / np.where(several, weight.sum(axis=1), np.nan)
+    off = weight * (at - middle[:, None])
+    squares = np.where(several, (off**2).sum(axis=1), np.nan)
+    return np.asarray((off * np.where(there, array, 0.0)).sum(axis=1) / squares, dtype=np.float64)
 
 
 def as_numbers(values: Any, name: str) -> Array:
@@ -215,7 +258,8 @@ def _error(variance: Array) -> Array:
 
 
 def _over_seeds(values: Array, *, logit: bool) -> Interval:
-    count, mean = len(values), float(values.mean())
+    count = len(values)
+    mean = float(values.mean()) if count else np.nan
     if count < 2:
         return no_interval(mean)
     variance = np.var(values, ddof=1) / count
@@ -245,13 +289,3 @@ def _values_at_ratios(values: Any, ratios: Any) -> tuple[Array, Array]:
     if np.isnan(at).any() or len(np.unique(at)) != len(at):
         raise RelayError(f"the ratios {at.tolist()} are not different numbers; give each once.")
     return array, at
-
-
-def _slopes(values: Array, ratios: Array) -> Array:
-    """Least-squares slope of each row that has two values or more, shape (such rows,)."""
-    there = ~np.isnan(values)
-    rows = there.sum(axis=1) >= 2
-    weight, filled = there[rows].astype(np.float64), np.where(there, values, 0.0)[rows]
-    middle = (weight @ ratios) / weight.sum(axis=1)
-    off = weight * (ratios - middle[:, None])
-    return np.asarray((off * filled).sum(axis=1) / (off**2).sum(axis=1), dtype=np.float64)

@@ -22,29 +22,34 @@ from analysis.statistics.comparison import (
     MeanInterval,
     holm,
     mean_interval,
-    t_quantile,
+    over_seeds,
+    paired_differences,
     without_rounding_errors,
 )
+from analysis.statistics.intervals import seed_slopes, slope_over_seeds
 from stages.metrics import REPRESENTATIVE, metric_of
 
 
-def slopes(runs: pd.DataFrame) -> pd.DataFrame:
+def slopes(runs: pd.DataFrame, *, of: str = REPRESENTATIVE) -> pd.DataFrame:
     """The line metric = slope * r + intercept over the data ratio r in (0, 1], by least squares.
 
-    As `scipy.stats.linregress` over all runs of a process, one point per seed and ratio (paper, section 6.2).
-    Standard error and interval take the points as independent, but points of one seed are not. To compare
-    processes, use `slope_tests`.
+    The slope is the mean of those of each seed's line. If all seeds have the same ratios, slope and intercept
+    are those of `scipy.stats.linregress` over all runs of a process (paper, section 6.2). The interval is
+    Student's of the seeds' slopes: points of one seed share sources and nested subsets, and are not
+    independent. To compare processes, use `slope_tests`.
 
     Args:
         runs: columns `process` (None or NaN: a source, left out), `data_ratio`, and METRIC_p75 for any
             metric. See `analysis.runs.load_runs`.
+        of: which value of a run, `_p75` or `_mean`, the mean over the plateau's epochs.
 
     Returns:
         One row per process and metric. Columns: `process`; `metric`, without _p75; `slope`, `stderr` and
         `intercept`, in percent if the metric is declared as a fraction, else in its own unit; `ci_low`,
-        `ci_high`, the slope's 95% interval by Student's t with n - 2 degrees of freedom; `n` points; number
-        of distinct `ratios` and `seeds` (NaN without a column `seed`). With fewer than two ratios all numbers
-        of a line are NaN; with two points stderr and interval are, because a line always goes through them.
+        `ci_high`, the slope's 95% interval; `n` points; number of distinct `ratios` and `seeds` (NaN without
+        a column `seed`). `stderr` is linregress's, as if all points were independent: the interval does not
+        use it. With fewer than two ratios all numbers of a line are NaN. The interval is NaN with fewer than
+        two seeds that have two ratios, and where all seeds have the same slope.
 
     Raises:
         RelayError: if two rows have the same process, seed and ratio, or a needed column is missing.
@@ -53,17 +58,18 @@ def slopes(runs: pd.DataFrame) -> pd.DataFrame:
     table = []
     for process in process_order(rows["process"]):
         for metric in metrics_of(rows):
-            of_process = rows[(rows["process"] == process) & rows[metric_of(metric).column].notna()]
-            ratios = numbers(of_process["data_ratio"])
-            line = _line(ratios, _in_unit(of_process, metric))
-            seeds = of_process["seed"].nunique() if "seed" in of_process else np.nan
-            table.append((process, metric, *line, len(ratios), len(np.unique(ratios)), seeds))
+            of_process = rows[rows["process"] == process]
+            chosen = of_process[[name for name in ("seed", "data_ratio") if name in rows]]
+            chosen = chosen.assign(value=_in_unit(of_process, metric, of)).dropna(subset="value")
+            ratios = numbers(chosen["data_ratio"])
+            seeds = chosen["seed"].nunique() if "seed" in chosen else np.nan
+            table.append((process, metric, *_line(chosen), len(ratios), len(np.unique(ratios)), seeds))
     columns = ["process", "metric", "slope", "stderr", "intercept", "ci_low", "ci_high"]
     return pd.DataFrame(table, columns=[*columns, "n", "ratios", "seeds"])
 
 
-def slope_tests(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Paired t tests between the slopes of two learning processes; each seed is one observation.
+def slope_tests(runs: pd.DataFrame, metric: str, *, of: str = REPRESENTATIVE) -> pd.DataFrame:
+    """Tests between the slopes of two learning processes, paired by seed; each seed is one observation.
 
     For each seed, the slope over the ratios at which both processes have a value (at least two); a minus b.
     Points of one seed are not independent, but slopes of different seeds are.
@@ -71,13 +77,15 @@ def slope_tests(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     Args:
         runs: as for `slopes`, with a column `seed`.
         metric: a metric's name, without _p75.
+        of: as for `slopes`.
 
     Returns:
         One row per unordered pair of processes. Columns: `process_a`, `process_b`; `difference`, the mean
         over seeds of a's slope minus b's, in the unit of `slopes`; its `stderr`; `p`, two-sided, by the
         paired t test; `p_holm`, corrected by Holm's method for all rows that could be tested; `n` seeds;
-        `ci_low`, `ci_high`, the difference's 95% interval. With fewer than two seeds, all but the difference
-        and n are NaN.
+        `ci_low`, `ci_high`, the difference's 95% interval; and those of
+        `analysis.statistics.comparison.over_seeds`. With fewer than two seeds, all but the difference,
+        `p_max_t` and n are NaN.
 
     Raises:
         RelayError: if the metric is unknown, two rows have the same process, seed and ratio, or the runs
@@ -86,13 +94,25 @@ def slope_tests(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     metric = metric_column(runs, metric).removesuffix(REPRESENTATIVE)
     rows = target_rows(runs, "seed", "data_ratio")
     refuse_several_targets(rows)
-    values = rows.assign(value=_in_unit(rows, metric)).pivot(
-        index=["seed", "data_ratio"], columns="process", values="value"
-    )
+    rows = rows[["process", "seed", "data_ratio"]].assign(value=_in_unit(rows, metric, of))
+    by_process = {
+        name: rows[rows["process"] == name].set_index(["seed", "data_ratio"])["value"]
+        for name in process_order(rows["process"])
+    }
+    pairs = list(combinations(by_process, 2))
+    cells = sorted({cell for of_process in by_process.values() for cell in of_process.index})
+    seeds, ratios = (sorted({cell[place] for cell in cells}) for place in (0, 1))
+    grid = {
+        name: of_process.reindex(pd.MultiIndex.from_product([seeds, ratios]))
+        for name, of_process in by_process.items()
+    }
+    # Least squares is linear in the values: the difference of slopes is the slope of the difference.
+    differences = paired_differences(grid, pairs).reshape(len(pairs), len(seeds), len(ratios))
+    of_seeds = np.array([seed_slopes(each, ratios) for each in differences]).reshape(len(pairs), len(seeds))
+    of_seeds = without_rounding_errors(of_seeds, numbers(rows["value"].dropna()))
     table = []
-    for first, second in combinations(process_order(values), 2):
-        both = values[[first, second]].dropna()
-        interval = mean_interval(_slope_differences(both, first, second))
+    for (first, second), of_pair in zip(pairs, of_seeds, strict=True):
+        interval = mean_interval(of_pair)
         stderr = interval.std / max(interval.n, 1) ** 0.5
         table.append(
             {
@@ -110,15 +130,16 @@ def slope_tests(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     columns = ["process_a", "process_b", "difference", "stderr", "p", "p_holm", "n", "ci_low", "ci_high"]
     result = pd.DataFrame(table, columns=columns)
     result["p_holm"] = holm(numbers(result["p"]))
-    return result
+    return pd.concat([result, over_seeds(of_seeds)], axis=1)
 
 
-def at_ratios(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+def at_ratios(runs: pd.DataFrame, metric: str, *, of: str = REPRESENTATIVE) -> pd.DataFrame:
     """Mean and spread over seeds of a metric at each data ratio: the bars of Figure 6.
 
     Args:
         runs: columns `process` (None or NaN: a source, left out), `data_ratio` and the metric's.
         metric: a metric's name, without _p75.
+        of: as for `slopes`.
 
     Returns:
         One row per process and ratio at which it was trained, ratios ascending. Columns: `process`,
@@ -128,45 +149,36 @@ def at_ratios(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     Raises:
         RelayError: if the metric is unknown, or two rows have the same process, seed and ratio.
     """
-    column = metric_column(runs, metric)
+    metric = metric_column(runs, metric).removesuffix(REPRESENTATIVE)
+    fraction = metric_of(metric).is_fraction
     rows = target_rows(runs, "data_ratio")
     table = []
     for process in process_order(rows["process"]):
         for ratio, at_ratio in rows[rows["process"] == process].groupby("data_ratio"):
-            table.append((process, ratio, *mean_interval(numbers(at_ratio[column]))))
+            values = numbers(at_ratio[metric + of])
+            table.append((process, ratio, *mean_interval(values, fraction=fraction)))
     return pd.DataFrame(table, columns=["process", "data_ratio", *MeanInterval._fields])
 
 
-def _in_unit(rows: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
+def _in_unit(rows: pd.DataFrame, metric: str, of: str) -> npt.NDArray[np.float64]:
     """A metric's values in the unit of slopes: percent for fractions."""
-    return numbers(rows[metric_of(metric).column]) * metric_of(metric).scale
+    return numbers(rows[metric + of]) * metric_of(metric).scale
 
 
-def _line(
-    ratios: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
-) -> tuple[float, float, float, float, float]:
+def _line(points: pd.DataFrame) -> tuple[float, float, float, float, float]:
     """Slope, standard error, intercept, and both ends of the slope's interval."""
+    ratios, values = numbers(points["data_ratio"]), numbers(points["value"])
     if len(np.unique(ratios)) < 2:
         return np.nan, np.nan, np.nan, np.nan, np.nan
     line = stats.linregress(ratios, values)
-    freedom = len(ratios) - 2
-    if not freedom:  # linregress calls the error of a line through two points 0; it is not known
-        return line.slope, np.nan, line.intercept, np.nan, np.nan
-    half = t_quantile(freedom) * line.stderr
-    return line.slope, line.stderr, line.intercept, line.slope - half, line.slope + half
-
-
-def _slope_differences(both: pd.DataFrame, first: str, second: str) -> npt.NDArray[np.float64]:
-    """For each seed with two ratios or more, the slope of the first process minus that of the second.
-
-    Least squares is linear in the values, so this is the slope of the difference.
-    """
-    found = []
-    for _, of_seed in both.groupby(level="seed"):
-        ratios = of_seed.index.get_level_values("data_ratio").to_numpy(dtype=np.float64)
-        if len(ratios) >= 2:
-            found.append(stats.linregress(ratios, numbers(of_seed[first]) - numbers(of_seed[second])).slope)
-    return without_rounding_errors(np.array(found, dtype=np.float64), both.to_numpy(dtype=np.float64))
+    # linregress calls the error of a line through two points 0; it is not known
+    stderr = line.stderr if len(ratios) > 2 else np.nan
+    if "seed" not in points:
+        return line.slope, stderr, line.intercept, np.nan, np.nan
+    wide = points.pivot(index="seed", columns="data_ratio", values="value")
+    found = slope_over_seeds(wide, wide.columns.to_numpy())
+    slope = line.slope if np.isnan(found.estimate) else found.estimate
+    return slope, stderr, float(values.mean() - slope * ratios.mean()), found.low, found.high
 
 
 def _t_test_p(difference: float, stderr: float, n: int) -> float:

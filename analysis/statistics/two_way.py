@@ -17,10 +17,11 @@ from analysis.statistics.by_patient import (
     correct_by_group,
     jackknife_variance,
     leave_one_out,
-    leave_one_out_f1,
+    leave_one_out_counts,
     patients_dof,
 )
 from analysis.statistics.intervals import (
+    CONFIDENCE,
     Array,
     Interval,
     dof_of_quantile,
@@ -30,6 +31,7 @@ from analysis.statistics.intervals import (
     t_quantile,
 )
 from stages.errors import RelayError
+from stages.metrics import Metric
 
 DIFFERENCE, LEVEL = 1.0, 0.5
 """The share of V_sp that is taken off. All of it is right for differences. A level near 1 has its smallest
@@ -74,7 +76,7 @@ def two_way_difference(a: Any, b: Any, groups: Any) -> Interval:
     first, sizes = correct_by_group(a, groups, "a", 2)
     second, _ = correct_by_group(b, groups, "b", 2)
     _refuse_other_seeds(first, second)
-    return _interval(*leave_one_out(first - second, sizes), sizes, level=False)
+    return interval(*leave_one_out(first - second, sizes), sizes, level=False)
 
 
 def two_way_level(a: Any, groups: Any) -> Interval:
@@ -92,45 +94,48 @@ def two_way_level(a: Any, groups: Any) -> Interval:
         RelayError: as `two_way_difference`.
     """
     sums, sizes = correct_by_group(a, groups, "a", 2)
-    return _interval(*leave_one_out(sums, sizes), sizes, level=True)
+    return interval(*leave_one_out(sums, sizes), sizes, level=True)
 
 
-def two_way_macro_f1_difference(labels: Any, a: Any, b: Any, groups: Any) -> Interval:
-    """Macro F1 of process a minus that of b, for other seeds and other patients.
+def two_way_metric_difference(metric: Metric, labels: Any, a: Any, b: Any, groups: Any) -> Interval:
+    """A metric of process a minus that of b, for other seeds and other patients.
 
     Args:
+        metric: one that is computed from counts, such as macro F1.
         labels: true class of each image, whole numbers from 0, shape (images,).
         a: predicted classes, shape (seeds, images) or (seeds, epochs, images): the epochs' mean is judged.
         b: the same of the other process, same seeds.
         groups: patient of each image, shape (images,).
 
     Returns:
-        As `two_way_difference`, over the classes that have images.
+        As `two_way_difference`.
 
     Raises:
-        RelayError: as `two_way_difference`, or for classes that are not whole numbers of 0 or more.
+        RelayError: as `two_way_difference`, or for classes that are not whole numbers of 0 or more, or a
+            metric that is not computed from counts.
     """
-    first, without, sizes = _f1_by_seed(labels, a, groups)
-    second, without_second, _ = _f1_by_seed(labels, b, groups)
+    first, without, sizes = metric_by_seed(metric, labels, a, groups)
+    second, without_second, _ = metric_by_seed(metric, labels, b, groups)
     _refuse_other_seeds(without, without_second)
-    return _interval(first - second, without - without_second, sizes, level=False)
+    return interval(first - second, without - without_second, sizes, level=False)
 
 
-def two_way_macro_f1_level(labels: Any, a: Any, groups: Any) -> Interval:
-    """Macro F1 of a process, for other seeds and other patients, on the logit scale.
+def two_way_metric_level(metric: Metric, labels: Any, a: Any, groups: Any) -> Interval:
+    """A metric of a process, a fraction, for other seeds and other patients, on the logit scale.
 
     Args:
+        metric: as `two_way_metric_difference`.
         labels: true class of each image, whole numbers from 0, shape (images,).
         a: predicted classes, shape (seeds, images) or (seeds, epochs, images).
         groups: patient of each image, shape (images,).
 
     Returns:
-        As `two_way_level`, over the classes that have images.
+        As `two_way_level`.
 
     Raises:
-        RelayError: as `two_way_macro_f1_difference`.
+        RelayError: as `two_way_metric_difference`.
     """
-    return _interval(*_f1_by_seed(labels, a, groups), level=True)
+    return interval(*metric_by_seed(metric, labels, a, groups), level=True)
 
 
 def components(value: Array, without: Array) -> Components:
@@ -151,7 +156,9 @@ def components(value: Array, without: Array) -> Components:
     )
 
 
-def combined(parts: Components, dof_seeds: Array, dof_patients: Array, share: float) -> tuple[Array, Array]:
+def combined(
+    parts: Components, dof_seeds: Array, dof_patients: Array, share: float, confidence: float = CONFIDENCE
+) -> tuple[Array, Array]:
     """Variance and Student's quantile for seeds and patients together.
 
     V = V_s + V_p - share V_sp, at least the larger of V_s and V_p; q = (v_s t_s + v_p t_p + V_sp t_sp) /
@@ -164,6 +171,7 @@ def combined(parts: Components, dof_seeds: Array, dof_patients: Array, share: fl
         dof_seeds: number of seeds minus 1.
         dof_patients: of the patients, see `patients_dof`.
         share: of V_sp to take off, see `DIFFERENCE` and `LEVEL`.
+        confidence: of the interval.
 
     Returns:
         V and q, shape (...); where V is 0 q is NaN.
@@ -172,12 +180,15 @@ def combined(parts: Components, dof_seeds: Array, dof_patients: Array, share: fl
     variance = np.maximum(seeds + patients - share * both, np.maximum(seeds, patients))
     own_seeds, own_patients = np.maximum(seeds - both, 0.0), np.maximum(patients - both, 0.0)
     total = own_seeds + own_patients + both
-    weighted = own_seeds * t_quantile(dof_seeds) + both * t_quantile(np.multiply(dof_seeds, dof_patients))
-    weighted = weighted + own_patients * t_quantile(dof_patients)
+    weighted = own_seeds * t_quantile(dof_seeds, confidence)
+    weighted = weighted + own_patients * t_quantile(dof_patients, confidence)
+    weighted = weighted + both * t_quantile(np.multiply(dof_seeds, dof_patients), confidence)
     return variance, weighted / np.where(total > 0, total, np.nan)
 
 
-def ends(value: Array, without: Array, sizes: Array, *, level: bool) -> tuple[Array, Array, Array]:
+def ends(
+    value: Array, without: Array, sizes: Array, *, level: bool, confidence: float = CONFIDENCE
+) -> tuple[Array, Array, Array]:
     """Both ends of the interval for seeds and patients, and Student's quantile; NaN where there is none.
 
     Args:
@@ -185,16 +196,32 @@ def ends(value: Array, without: Array, sizes: Array, *, level: bool) -> tuple[Ar
         without: the same without each patient, shape (..., seeds, patients), two patients or more.
         sizes: images of each patient, shape (..., patients).
         level: a fraction, on the logit scale; otherwise a difference of fractions.
+        confidence: of the interval.
     """
     parts = components(value, without)
     dof_seeds, dof_patients = np.asarray(value.shape[-1] - 1.0), patients_dof(sizes, level=level)
-    variance, quantile = combined(parts, dof_seeds, dof_patients, LEVEL if level else DIFFERENCE)
+    share = LEVEL if level else DIFFERENCE
+    variance, quantile = combined(parts, dof_seeds, dof_patients, share, confidence)
     if level:
         return *logit_ends(parts.estimate, variance, quantile), quantile
     return *plain_ends(parts.estimate, variance, quantile, 1.0), quantile
 
 
-def _interval(value: Array, without: Array, sizes: Array, *, level: bool) -> Interval:
+def interval(
+    value: Array, without: Array, sizes: Array, *, level: bool, confidence: float = CONFIDENCE
+) -> Interval:
+    """As `ends`, of one quantity.
+
+    Args:
+        value: shape (seeds,).
+        without: shape (seeds, patients).
+        sizes: shape (patients,).
+        level: as `ends`.
+        confidence: as `ends`.
+
+    Raises:
+        RelayError: for a single seed.
+    """
     estimate = float(value.mean())
     if len(value) < 2:
         raise RelayError(
@@ -203,20 +230,35 @@ def _interval(value: Array, without: Array, sizes: Array, *, level: bool) -> Int
         )
     if without.shape[1] < 2:
         return no_interval(estimate)
-    low, high, quantile = ends(value, without, sizes, level=level)
+    low, high, quantile = ends(value, without, sizes, level=level, confidence=confidence)
     if not np.isfinite(low):
         return no_interval(estimate)
-    return Interval(estimate, float(low), float(high), dof_of_quantile(float(quantile)))
+    return Interval(estimate, float(low), float(high), dof_of_quantile(float(quantile), confidence))
 
 
-def _f1_by_seed(labels: Any, predicted: Any, groups: Any) -> tuple[Array, Array, Array]:
-    """Macro F1 of each seed, the same without each patient, and the patients' images."""
+def metric_by_seed(metric: Metric, labels: Any, predicted: Any, groups: Any) -> tuple[Array, Array, Array]:
+    """A metric of each seed, the same without each patient, and the patients' images.
+
+    Args:
+        metric: one that is computed from counts.
+        labels: true classes, shape (images,).
+        predicted: shape (seeds, images) or (seeds, epochs, images): the epochs' mean.
+        groups: patient of each image.
+
+    Returns:
+        Shapes (seeds,), (seeds, patients) and (patients,).
+
+    Raises:
+        RelayError: as `two_way_metric_difference`.
+    """
+    if metric.of_counts is None or metric.per_class:
+        raise RelayError(f"{metric.name} is not computed from the numbers of predicted classes of a set.")
     if np.ndim(predicted) not in (2, 3):
         raise RelayError(
             f"predicted has shape {np.shape(predicted)}; give (seeds, images) or (seeds, epochs, images)."
         )
     images, hits, predictions = classes_by_group(labels, predicted, groups)
-    value, without = leave_one_out_f1(images, hits, predictions)
+    value, without = leave_one_out_counts(metric.of_counts, images, hits, predictions)
     if np.ndim(predicted) == 3:
         value, without = value.mean(axis=1), without.mean(axis=1)
     return value, without, images.sum(axis=1)

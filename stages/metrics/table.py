@@ -76,10 +76,20 @@ def _averaged(function: str, average: str) -> Callable[[Outputs], float]:
     return compute
 
 
-def _macro_f1_of_counts(counts: Counts) -> Array:
-    either = counts.true + counts.predicted
-    of_class = np.divide(2 * counts.hits, either, out=np.zeros_like(either), where=either > 0)
-    return share(of_class.sum(axis=-1), (either > 0).sum(axis=-1).astype(np.float64))
+def _averaged_of_counts(of_class: Callable[[Counts], Array], average: str) -> Callable[[Counts], Array]:
+    """As `_averaged`, from counts."""
+
+    def compute(counts: Counts) -> Array:
+        labelled_or_predicted = counts.true + counts.predicted > 0
+        weights = counts.true if average == "weighted" else labelled_or_predicted.astype(np.float64)
+        total = (np.nan_to_num(of_class(counts)) * weights).sum(axis=-1)
+        return share(total, weights.sum(axis=-1))
+
+    return compute
+
+
+def _f1(counts: Counts) -> Array:
+    return share(2 * counts.hits, counts.true + counts.predicted)
 
 
 def _cross_entropy(outputs: Outputs) -> float:
@@ -106,6 +116,11 @@ def _balanced_accuracy(outputs: Outputs) -> float:
     Macro recall differs where a class without images is predicted: there it counts as 0.
     """
     return float(np.nanmean(_sensitivity(Counts.of(outputs.confusion_matrix))))
+
+
+def _balanced_accuracy_of_counts(counts: Counts) -> Array:
+    labelled = (counts.true > 0).astype(np.float64)
+    return share((np.nan_to_num(_sensitivity(counts)) * labelled).sum(axis=-1), labelled.sum(axis=-1))
 
 
 def _auroc_macro(outputs: Outputs) -> float | None:
@@ -172,28 +187,33 @@ _DECLARED = (
     ),
     Metric(
         name="precision_macro", title="macro precision", unit="%", better="higher",
-        compute=_averaged("precision", "macro"), places=("table 1",), short="precision",
+        compute=_averaged("precision", "macro"), of_counts=_averaged_of_counts(_precision, "macro"),
+        places=("table 1",), short="precision",
     ),
     Metric(
         name="recall_macro", title="macro recall", unit="%", better="higher",
-        compute=_averaged("recall", "macro"), places=("table 1",), short="recall",
+        compute=_averaged("recall", "macro"), of_counts=_averaged_of_counts(_sensitivity, "macro"),
+        places=("table 1",), short="recall",
     ),
     Metric(
         name="f1_score_macro", title="macro F1", unit="%", better="higher",
-        compute=_averaged("f1_score", "macro"), of_counts=_macro_f1_of_counts,
+        compute=_averaged("f1_score", "macro"), of_counts=_averaged_of_counts(_f1, "macro"),
         places=("table 1", "overview"), short="F1",
     ),
     Metric(
         name="precision_weighted", title="weighted precision", unit="%", better="higher",
         compute=_averaged("precision", "weighted"),
+        of_counts=_averaged_of_counts(_precision, "weighted"),
     ),
     Metric(
         name="recall_weighted", title="weighted recall", unit="%", better="higher",
         compute=_averaged("recall", "weighted"),
+        of_counts=_averaged_of_counts(_sensitivity, "weighted"),
     ),
     Metric(
         name="f1_score_weighted", title="weighted F1", unit="%", better="higher",
         compute=_averaged("f1_score", "weighted"),
+        of_counts=_averaged_of_counts(_f1, "weighted"),
     ),
     Metric(
         name="cross_entropy", title="cross-entropy", unit="nats", better="lower",
@@ -205,7 +225,7 @@ _DECLARED = (
     ),
     Metric(
         name="balanced_accuracy", title="balanced accuracy", unit="%", better="higher",
-        compute=_balanced_accuracy,
+        compute=_balanced_accuracy, of_counts=_balanced_accuracy_of_counts,
     ),
     Metric(name="auroc_macro", title="macro AUROC", unit="%", better="higher", compute=_auroc_macro),
     Metric(name="brier_score", title="Brier score", unit="", better="lower", compute=_brier_score),

@@ -32,7 +32,7 @@ def pooled(cells: list[Cell], what: str, replicates: int = REPLICATES) -> tuple[
 @pytest.mark.parametrize(
     "what",
     ["level", "difference", "accuracy", "difference of accuracies", "macro F1", "slope of a process",
-     "difference of slopes", "level, logit t"],
+     "difference of slopes", "level over seeds"],
 )  # fmt: skip
 def test_intervals_cover_what_they_should(cells: list[Cell], what: str) -> None:
     percent, error = pooled(cells, what)

@@ -59,7 +59,7 @@ def test_the_page_and_its_files_lie_in_the_store(written: Path) -> None:
         "pairwise_accuracy",
         "ratios",
         "recall",
-        "patients",
+        "levels",
         "runs",
     }
     assert {path.stem for path in (written / "tables").glob("*.tex")} == names
@@ -175,7 +175,7 @@ def test_sources_alone_say_so(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"processes": ("scratch",)}, "there is no other process to compare it with"),
-        ({"seeds": [7]}, "in its only run, which gives no interval"),
+        ({"seeds": [7]}, "in its only run)"),
         ({"ratios": (1.0,)}, "There is only one amount of training data, so there are no slopes."),
         ({"ratios": (0.2, 0.4)}, "No run of this study used all training data."),
     ],

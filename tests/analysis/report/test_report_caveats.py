@@ -198,10 +198,12 @@ def test_failed_and_unfinished_runs_are_counted_without_the_name_of_an_image(tmp
 def test_too_few_seeds_for_the_level_are_said_with_how_many_it_takes(tmp_path: Path) -> None:
     small_study(seeds=range(5)).write(tmp_path)
     report = build_report(tmp_path)
-    # 2 / 2^5 = 0.0625; 2 / 2^8 = 0.0078 is the first below 0.01
-    found = caveat(report, "Too few seeds for p < 0.01")
-    assert "0.062" in found.text and "takes 8 seeds" in found.text
-    assert all("not enough seeds for p < 0.01" in sentence.text for sentence in report.sentences)
+    # 2 / 2^5 = 0.0625; 2 / 2^6 = 0.031 is the first below 0.05, 2 / 2^8 = 0.0078 below 0.01
+    found = caveat(report, "Too few seeds for p < 0.05")
+    assert (
+        "0.062" in found.text and "takes 6 seeds with max-T" in found.text and "0.01, 8 and 8" in found.text
+    )
+    assert "5 seeds cannot give a p below 0.062" in report.summary[0]
 
 
 def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     report = build_report(tmp_path)
     assert len(caveat(report, "history.csv is missing or damaged in 2 runs").items) == 2
     assert len(caveat(report, "predictions.parquet is missing or damaged in 2 runs").items) == 2
-    assert table(report, "patients").data["n"].tolist() == [1, 1, 3, 3]
+    assert table(report, "levels").data["accuracy_n"].tolist() == [1, 3]
     assert table(report, "table1").data["seeds"].tolist() == [3, 3]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from analysis.runs.selection import process_order
 from analysis.statistics.comparison import compare, oriented, pairs_needed, pairwise
+from analysis.statistics.max_t import max_t
 from stages.errors import RelayError
 from tests.helpers.stage_helpers import process
 
@@ -64,6 +65,28 @@ def test_one_seed_has_no_spread() -> None:
     (row,) = compare(table(mine=[0.5])).to_dict("records")
     assert row["mean"] == 0.5 and row["n"] == 1
     assert np.isnan([row["std"], row["ci_low"], row["ci_high"]]).all()
+
+
+def test_near_one_the_interval_is_on_the_logit_scale_and_never_above_100_percent() -> None:
+    def ends(*values: float) -> list[float]:
+        (row,) = compare(table(mine=list(values))).to_dict("records")
+        return [row["ci_low"], row["ci_high"]]
+
+    # mean 0.98, sd 0.01: t(0.975, 2) s / sqrt(3) / (m (1 - m)) on the logit scale
+    half = 4.302652729911275 * 0.01 / 3**0.5 / (0.98 * 0.02)
+    assert ends(0.97, 0.98, 0.99) == pytest.approx(
+        special.expit(special.logit(0.98) + np.array([-half, half]))
+    )
+    assert ends(0.03, 0.02, 0.01) == pytest.approx([1 - end for end in ends(0.97, 0.98, 0.99)[::-1]])
+    below = ends(0.6, 0.9, 0.99)  # plain Student's would end at 1.34
+    assert below[0] > 0 and below[1] < 1
+    losses = table(mine=[0.97, 0.98, 0.99]).rename(columns={"accuracy_p75": "cross_entropy_p75"})
+    assert compare(losses)["ci_high"].item() > 1, "a loss may be above 1"
+
+
+def test_seeds_without_spread_have_no_interval() -> None:
+    (row,) = compare(table(mine=[0.1 + 0.2, 0.3, 0.3])).to_dict("records")
+    assert row["std"] < 1e-12 and np.isnan([row["ci_low"], row["ci_high"]]).all()
 
 
 def test_missing_values_do_not_count() -> None:
@@ -194,6 +217,25 @@ def test_processes_without_a_common_seed_are_not_tested_nor_counted() -> None:
     )  # one test: nothing to correct
 
 
+def test_max_t_of_all_pairs_and_intervals_that_agree() -> None:
+    runs = random_runs(4)
+    runs.loc[(runs["process"] == "process_1") & (runs["seed"] == 3), "accuracy_p75"] = np.nan
+    runs.loc[runs["process"] == "process_2", "accuracy_p75"] += 0.1
+    found = pairwise(runs, "accuracy")
+    wide = runs.dropna(subset="process").pivot(index="seed", columns="process", values="accuracy_p75")
+    off = np.array([wide[a] - wide[b] for a, b in zip(found["process_a"], found["process_b"], strict=True)])
+    assert found["p_max_t"].tolist() == pytest.approx(max_t(off).tolist())
+    excludes = (found["all_low"] > 0) | (found["all_high"] < 0)
+    assert excludes.tolist() == (found["p_max_t"] < 0.05).tolist() and excludes.any()
+    assert found["smallest_p_max_t"].tolist() == [2.0 ** (1 - n) for n in found["n"]]
+
+
+def test_the_plateaus_mean_is_tested_where_it_is_asked_for() -> None:
+    runs = random_runs(2)
+    means = runs.assign(accuracy_mean=runs["accuracy_p75"], accuracy_p75=0.5)
+    pd.testing.assert_frame_equal(pairwise(means, "accuracy", of="_mean"), pairwise(runs, "accuracy"))
+
+
 def test_one_seed_is_said_to_show_nothing() -> None:
     row = pairwise(table(a=[0.5], b=[0.6]), "accuracy").iloc[0]
     assert (row["n"], row["p"], row["p_holm"], row["effect"], row["smallest_p"]) == (1, 1.0, 1.0, -1.0, 1.0)
@@ -202,7 +244,8 @@ def test_one_seed_is_said_to_show_nothing() -> None:
 
 def test_equal_processes_have_p_one_and_no_effect() -> None:
     row = pairwise(table(a=[0.5, 0.6, 0.7], b=[0.5, 0.6, 0.7]), "accuracy").iloc[0]
-    assert (row["p"], row["effect"], row["ci_low"], row["ci_high"]) == (1.0, 0.0, 0.0, 0.0)
+    assert (row["p"], row["effect"], row["p_max_t"]) == (1.0, 0.0, 1.0)
+    assert row[["ci_low", "ci_high", "all_low", "all_high"]].isna().all(), "no width of zero"
 
 
 def test_equal_differences_are_ties_whatever_their_rounding_errors() -> None:

@@ -14,14 +14,16 @@ from analysis.statistics.by_patient import kish, patients_dof
 from analysis.statistics.fixed_networks import (
     patients_accuracy,
     patients_difference,
-    patients_macro_f1,
-    patients_macro_f1_difference,
+    patients_metric,
+    patients_metric_difference,
     patients_recall,
 )
 from analysis.statistics.intervals import Interval
 from stages.errors import RelayError
+from stages.metrics import METRICS
 
 Array = npt.NDArray[Any]
+MACRO_F1 = METRICS["f1_score_macro"]
 
 
 def study(seed: int, patients: int = 9, networks: int = 2) -> tuple[Array, Array, Array, Array]:
@@ -73,10 +75,10 @@ def test_metrics_with_patients_left_out_one_by_one(seed: int) -> None:
         )
 
     check(patients_accuracy(a == labels, groups), *jackknife(accuracy(a), groups), level, level=True)
-    check(patients_macro_f1(labels, a, groups), *jackknife(f1(a), groups), level, level=True)
+    check(patients_metric(MACRO_F1, labels, a, groups), *jackknife(f1(a), groups), level, level=True)
     for metric, found in [
         (accuracy, patients_difference(a == labels, b == labels, groups)),
-        (f1, patients_macro_f1_difference(labels, a, b, groups)),
+        (f1, patients_metric_difference(MACRO_F1, labels, a, b, groups)),
     ]:
         first, second = metric(a), metric(b)
         value, variance = jackknife(lambda kept, x=first, y=second: x(kept) - y(kept), groups)
@@ -143,29 +145,44 @@ def test_no_interval_where_nothing_is_known_of_other_patients() -> None:
         (patients_accuracy(labels == right, one), 4 / 6),
         (patients_accuracy(np.ones(6), one), 1.0),
         (patients_difference(np.ones(6), labels == right, one), 2 / 6),
-        (patients_macro_f1(labels, right, one), f1_score(labels, right, average="macro")),
+        (patients_metric(MACRO_F1, labels, right, one), f1_score(labels, right, average="macro")),
         (patients_recall(labels, right, one, 0), 2 / 3),
         (patients_recall(labels, right, [1, 2, 1, 2, 1, 2], 0), 2 / 3),  # one patient holds the class
         (patients_accuracy([1, 0, 1, 0], [1, 1, 2, 2]), 0.5),  # no spread between patients
         (patients_difference([1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 2, 2]), 0.5),
-        (patients_macro_f1(labels, labels, [1, 1, 2, 2, 3, 3]), 1.0),
+        (patients_metric(MACRO_F1, labels, labels, [1, 1, 2, 2, 3, 3]), 1.0),
     ]:
         assert found.estimate == pytest.approx(value)
         assert np.isnan([found.low, found.high, found.dof]).all()
     assert np.isnan(patients_recall(labels, right, one, 2).estimate), "no image of the class"
 
 
-def test_a_class_that_is_predicted_but_nowhere_labelled_is_not_averaged() -> None:
+def test_a_class_that_is_predicted_but_nowhere_labelled_counts_as_in_records() -> None:
     labels, predicted = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 2, 1, 2, 0, 0])
-    found = patients_macro_f1(labels, predicted, [1, 1, 2, 2, 3, 3])
-    assert found.estimate == pytest.approx(f1_score(labels, predicted, labels=[0, 1], average="macro"))
+    found = patients_metric(MACRO_F1, labels, predicted, [1, 1, 2, 2, 3, 3])
+    assert found.estimate == pytest.approx(f1_score(labels, predicted, average="macro"))
+
+
+def test_a_class_of_one_patient_leaves_the_mean_with_it() -> None:
+    labels, predicted = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 2, 2, 0])
+    groups = np.array([1, 2, 1, 2, 3, 3])  # class 2 is of patient 3 alone, and is predicted of patient 2
+
+    def f1(kept: Array) -> float:
+        there = np.unique(labels[kept])
+        return float(f1_score(labels[kept], predicted[kept], labels=there, average="macro"))
+
+    dof = float(patients_dof(np.array([2.0, 2.0, 2.0]), level=True))
+    found = patients_metric(MACRO_F1, labels, predicted, groups)
+    check(found, *jackknife(f1, groups), dof, level=True)
 
 
 def test_the_mean_over_networks_and_epochs_is_judged() -> None:
     labels, a, b, groups = study(1, networks=6)
     nested = patients_accuracy((a == labels).reshape(2, 3, -1), groups)
     assert nested == patients_accuracy((a == labels).mean(axis=0), groups)
-    assert patients_macro_f1(labels, a.reshape(3, 2, -1), groups) == patients_macro_f1(labels, a, groups)
+    assert patients_metric(MACRO_F1, labels, a.reshape(3, 2, -1), groups) == patients_metric(
+        MACRO_F1, labels, a, groups
+    )
     several = patients_difference(a == labels, (b == labels)[0], groups)
     assert several.estimate == pytest.approx((a == labels).mean() - (b == labels)[0].mean())
 
@@ -176,7 +193,10 @@ def test_names_and_order_of_patients_do_not_matter() -> None:
     renamed = [("patient", name) for name in groups[order]]
     for found, other in [
         (patients_accuracy(a == labels, groups), patients_accuracy((a == labels)[:, order], renamed)),
-        (patients_macro_f1(labels, a, groups), patients_macro_f1(labels[order], a[:, order], renamed)),
+        (
+            patients_metric(MACRO_F1, labels, a, groups),
+            patients_metric(MACRO_F1, labels[order], a[:, order], renamed),
+        ),
         (patients_recall(labels, a, groups, 2), patients_recall(labels[order], a[:, order], renamed, 2)),
     ]:
         assert (found.low, found.high) == pytest.approx((other.low, other.high))
@@ -201,10 +221,10 @@ def test_effective_numbers_by_hand() -> None:
         (lambda: patients_accuracy([1, 0], [1.0, np.nan]), "no group"),
         (lambda: patients_accuracy([1, 0], [[1], [2]]), "hashed"),
         (lambda: patients_accuracy(np.ones((0, 2)), [1, 2]), "no seed"),
-        (lambda: patients_macro_f1([0, 1.5], [0, 1], [1, 2]), "whole numbers"),
-        (lambda: patients_macro_f1([0, 1], [0, -1], [1, 2]), "numbered from 0"),
-        (lambda: patients_macro_f1([0, 1], [0, 1, 1], [1, 2]), "shape"),
-        (lambda: patients_macro_f1([0, 1], np.ones((0, 2), int), [1, 2]), "no run"),
+        (lambda: patients_metric(MACRO_F1, [0, 1.5], [0, 1], [1, 2]), "whole numbers"),
+        (lambda: patients_metric(MACRO_F1, [0, 1], [0, -1], [1, 2]), "numbered from 0"),
+        (lambda: patients_metric(MACRO_F1, [0, 1], [0, 1, 1], [1, 2]), "shape"),
+        (lambda: patients_metric(MACRO_F1, [0, 1], np.ones((0, 2), int), [1, 2]), "no run"),
         (lambda: patients_recall([0, 1], [0, 1], [1, 2], -1), "class"),
         (lambda: patients_recall([0, 1], [0, 1], [1, 2], 0.5), "class"),  # type: ignore[arg-type]
     ],

@@ -45,8 +45,7 @@ def test_a_line_by_hand() -> None:
     assert row["slope"] == pytest.approx(-0.56)
     assert row["intercept"] == pytest.approx(1.15)
     assert row["stderr"] == pytest.approx((0.021 / 0.3125) ** 0.5)
-    half = 4.302652729911275 * (0.021 / 0.3125) ** 0.5  # t(0.975, 2) from a table
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx((-0.56 - half, -0.56 + half))
+    assert np.isnan([row["ci_low"], row["ci_high"]]).all(), "one seed does not show how slopes vary"
     assert (row["n"], row["ratios"], row["seeds"]) == (4, 4, 1)
 
 
@@ -86,9 +85,25 @@ def test_all_points_of_a_process_as_linregress_has_them() -> None:
         expected = stats.linregress(points["data_ratio"], factor * points[f"{row['metric']}_p75"])
         for name in ("slope", "stderr", "intercept"):
             assert row[name] == pytest.approx(getattr(expected, name), rel=1e-9)
-        half = stats.t.ppf(0.975, 23) * expected.stderr
-        assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * half)
+        of_seeds = [
+            stats.linregress(each["data_ratio"], factor * each[f"{row['metric']}_p75"]).slope
+            for _, each in points.groupby("seed")
+        ]
+        interval = stats.ttest_1samp(of_seeds, 0.0).confidence_interval()
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high))
         assert (row["n"], row["ratios"], row["seeds"]) == (25, 5, 5)
+
+
+def test_seeds_of_unequal_level_do_not_widen_the_slopes_interval() -> None:
+    """Slopes 28, 30 and 32 of seeds at 20, 50 and 80%: the interval is that of three slopes."""
+    parts = [
+        line("mine", [level + slope * ratio for ratio in RATIOS], seed=seed)
+        for seed, (level, slope) in enumerate([(0.2, 0.28), (0.5, 0.3), (0.6, 0.32)])
+    ]
+    (row,) = slopes(pd.concat([*parts, line("mine", [0.9], (1.0,), seed=3)])).to_dict("records")
+    half = 4.302652729911275 * 2 / 3**0.5  # t(0.975, 2) from a table
+    assert row["slope"] == pytest.approx(30.0), "the seed with one ratio has no slope"
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((30 - half, 30 + half))
 
 
 def test_one_ratio_has_no_slope_and_two_points_no_error() -> None:

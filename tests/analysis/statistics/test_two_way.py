@@ -18,13 +18,15 @@ from analysis.statistics.intervals import Interval, level_over_seeds
 from analysis.statistics.two_way import (
     two_way_difference,
     two_way_level,
-    two_way_macro_f1_difference,
-    two_way_macro_f1_level,
+    two_way_metric_difference,
+    two_way_metric_level,
 )
 from stages.errors import RelayError
+from stages.metrics import METRICS
 from tests.helpers.fake_outcomes import Outcomes, SharedEffects, Spread
 
 Array = npt.NDArray[Any]
+MACRO_F1 = METRICS["f1_score_macro"]
 
 
 def ends(interval: Interval) -> tuple[float, float]:
@@ -141,14 +143,14 @@ def test_macro_f1_by_scikit_learn() -> None:
     parts, mean = left_out(lambda s, kept: f1(a, s, kept) - f1(b, s, kept), groups, 3)
     variance, quantile = cochran(parts, plain, 1.0)
     half = quantile * variance**0.5
-    found = two_way_macro_f1_difference(labels, a, b, groups)
+    found = two_way_metric_difference(MACRO_F1, labels, a, b, groups)
     assert ends(found) == pytest.approx((mean - half, mean + half))
     parts, mean = left_out(lambda s, kept: f1(a, s, kept), groups, 3)
     variance, quantile = cochran(parts, of_level, 0.5)
     half = quantile * variance**0.5 / (mean * (1 - mean))
     expected = [special.expit(special.logit(mean) + sign * half) for sign in (-1, 1)]
-    assert ends(two_way_macro_f1_level(labels, a, groups)) == pytest.approx(expected)
-    assert two_way_macro_f1_level(labels, a[:, 0], groups).exists, "a single epoch, (seeds, images)"
+    assert ends(two_way_metric_level(MACRO_F1, labels, a, groups)) == pytest.approx(expected)
+    assert two_way_metric_level(MACRO_F1, labels, a[:, 0], groups).exists, "a single epoch, (seeds, images)"
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
@@ -289,8 +291,8 @@ def test_a_patient_with_nearly_all_images_leaves_everything_open() -> None:
         (lambda: two_way_difference([[1, 0]], [[1, 0]] * 2, [1, 2]), "same seeds"),
         (lambda: two_way_difference([[1, 0]], [[1, 0, 1]], [1, 2]), "2 groups for 3 images"),
         (lambda: two_way_difference([[1, 0]], [[1, 0]], [1, None]), "no group"),
-        (lambda: two_way_macro_f1_level([0, 1], [0, 1], [1, 2]), r"\(seeds, epochs, images\)"),
-        (lambda: two_way_macro_f1_difference([0, 1], [[0, 1]], [[0, 1]] * 2, [1, 2]), "same seeds"),
+        (lambda: two_way_metric_level(MACRO_F1, [0, 1], [0, 1], [1, 2]), r"\(seeds, epochs, images\)"),
+        (lambda: two_way_metric_difference(MACRO_F1, [0, 1], [[0, 1]], [[0, 1]] * 2, [1, 2]), "same seeds"),
     ],
 )
 def test_bad_input(call: Any, message: str) -> None:
