@@ -298,11 +298,14 @@ def check_sides(config: Config, images: DataIdentity) -> None:
             "away; or, where you made the split, name its images train or val, and one will be drawn"
         )
     if config.folds is not None and images.provided:
-        domain = config.stage.domain
-        key = "stage.source" if domain is None or config.stage.source else f"data.domains.{domain}"
+        where = (
+            f"data.domains.{config.stage.domain}.split=ignore"
+            if config.stage.source is None
+            else f"split: ignore to the source in conf/stage/{config.stage.name}.yaml"
+        )
         raise RelayError(
             f"folds={config.folds}, but the images of stage {config.stage.name} have a split of their own. "
-            f"Add {key}.split=ignore to pool its training and evaluation images and divide them into folds, "
+            f"Add {where} to pool its training and evaluation images and divide them into folds, "
             "or leave folds out to keep its evaluation images"
         )
     if not images.val_images and config.folds is None:

@@ -150,15 +150,12 @@ def _place(run: StageRun, in_folds: bool) -> tuple[str, ...]:
 
 def _folds(plan: Plan) -> list[Text]:
     """What folds mean for a plan, one line for each target and number of folds."""
-    seeds: dict[tuple[str, int], set[int]] = {}
-    for run in plan.runs.values():
-        if run.recipe.folds is not None:
-            seeds.setdefault((run.stage, run.recipe.folds), set()).add(run.recipe.seed)
+    targets = {(run.stage, run.recipe.folds): None for run in plan.runs.values() if run.recipe.folds}
     sources = any(run.depth for run in plan.runs.values())
     shared = "; a source is trained once for all of them" if sources else ""
     return [
-        Text(f"{stage}: {folds} folds, divided anew for each of {counted(len(of), 'seed')}{shared}")
-        for (stage, folds), of in seeds.items()
+        Text(f"{stage}: {folds} folds of its groups, divided anew for each seed{shared}")
+        for stage, folds in targets
     ]
 
 

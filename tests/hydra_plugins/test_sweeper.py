@@ -166,7 +166,7 @@ def test_folds_are_all_of_them_unless_one_is_chosen(desk: Desk) -> None:
     chain = ("-m", "+stage=natural,dld", "plan=true", "seed=0,1")
     every = desk.train(*chain, "folds=3")
     assert "8 stage runs, 12 if no chain shared a source: 0 done, 8 to train" in every.out
-    assert "dld: 3 folds, divided anew for each of 2 seeds" in every.out
+    assert "dld: 3 folds of its groups, divided anew for each seed" in every.out
     assert desk.train(*chain, "folds=3", "fold=range(3)").states() == every.states()
     assert desk.train(*chain, "folds=3", "fold=null").states() == every.states()
     assert len(desk.train(*chain, "folds=3", "fold=2").states()) == 4

@@ -78,7 +78,7 @@ def test_a_job_is_told_its_fold() -> None:
 def test_the_plan_shows_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output().print(plan_table(plan_of(*in_folds(*TWO_STAGE)), Store(tmp_path)))
     said = capsys.readouterr().out
-    assert "dld: 5 folds, divided anew for each of 2 seeds; a source is trained once for all of them" in said
+    assert "dld: 5 folds of its groups, divided anew for each seed; a source is trained once for all" in said
     assert "14 stage runs, 30 if no chain shared a source" in said
     assert said.count("4 of 5") == 2
     output().print(plan_table(plan_of(request(*SCRATCH)), Store(tmp_path)))
