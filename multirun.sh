@@ -2,7 +2,7 @@
 # The whole study: learning processes (1) to (4), (a) and (b) over seeds (comparison), (1) to (4) at 20 to 100%
 # of the target's training set (robustness), the analysis of their networks, and the page that compares them.
 #
-#   ./multirun.sh                      generated images, a narrow network, 3 seeds; one seed took 7 min on two cores
+#   ./multirun.sh                      generated images, a narrow network, 3 seeds, 75 stage runs: docs/results.md
 #   ./multirun.sh real                 real images below paths.data_dir (docs/real-data.md)
 #   ./multirun.sh paper                the paper's sets, size and 10 seeds
 #   ./multirun.sh small seed=range(5)  what follows are Hydra overrides

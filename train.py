@@ -2,7 +2,7 @@
 
 python train.py +stage=natural,texture,dld -m            a chain
 python train.py -m process=two_stage seed='range(10)'    learning processes, seeds, data ratios
-python train.py +stage=dld init_from=alexnet.pth         one stage from your own checkpoint
+python train.py +stage=dld init_from=alexnet.pth model.width=1   one stage from your own checkpoint
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from stages.config import Config, to_config
+from stages.config import Config, source_of, to_config
 from stages.console.command import run_command
 from stages.console.output import output, refuse
 from stages.console.summary import plan_table, show_notes, show_results
@@ -21,7 +21,7 @@ from stages.machine.environment import environment
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import available_cores
 from stages.outcome import Outcome
-from stages.plan import build_plan, source_of
+from stages.plan import build_plan
 from stages.request import alone, with_absolute_paths
 from stages.seeds import Seeds
 from stages.start import starting_point

@@ -28,8 +28,8 @@ from datamodules.listing import list_source
 from datamodules.splits import Division
 from lightning_modules.resolve import resolve
 from lightning_modules.start import build_module
-from stages.config import Config, to_config
-from stages.plan import build_plan, source_of
+from stages.config import Config, source_of, to_config
+from stages.plan import build_plan
 from stages.recipe import Recipe
 from stages.request import Request
 from stages.seeds import Seeds

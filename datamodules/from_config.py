@@ -14,9 +14,9 @@ from datamodules.listing.names import listed_names
 from datamodules.loading import load
 from datamodules.splits import Division, Names, divided_sides
 from stages.balance import check_classes
-from stages.config import Config
+from stages.config import Config, source_of
 from stages.errors import RelayError
-from stages.plan import StageRun, source_of
+from stages.plan import StageRun
 from stages.recipe import Recipe
 from stages.record import DataRecord
 from stages.seeds import Seeds

@@ -4,7 +4,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from stages.config import Config
+from stages.config import Config, source_of
 from stages.errors import RelayError
 from stages.parameters import part_of
 from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Recipe, TransferLayers
@@ -14,7 +14,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     """The recipe of one stage run.
 
     Keys that have no effect on this run do not enter: the transfer rule and `lr_transfer` of a run that
-    starts from random weights, `lr_scratch` of one that does not, the ratio's unit when all data are used.
+    starts from random weights, `lr_scratch` of one that does not, the ratio's unit when all data are used,
+    `data.augment` where the domain has its own.
 
     Args:
         config: the stage run's own configuration: `seed` and `data_ratio` are its own, `trainer.precision`
@@ -48,6 +49,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
             Data,
             config.data,
             digest=data_digest,
+            augment=source_of(config).augment or config.data.augment,
             ratio=config.data_ratio,
             ratio_unit=config.ratio_unit if config.data_ratio < 1.0 else "patch",
         ),

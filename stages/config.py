@@ -207,3 +207,23 @@ def to_config(config: DictConfig) -> Config:
 def config_document(config: Config) -> str:
     """A configuration as `config.yaml` keeps it."""
     return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+
+
+def source_of(config: Config) -> Source:
+    """Where the images of a configuration's stage come from.
+
+    Raises:
+        RelayError: if neither the stage nor `data.domains` says it.
+    """
+    stage = config.stage
+    assert stage is not None, "a stage run has a stage"
+    if stage.source is not None:
+        return stage.source
+    if stage.domain is None:
+        raise RelayError(f"stage {stage.name} has neither a domain nor a source: see conf/stage/natural.yaml")
+    if stage.domain not in config.data.domains:
+        known = ", ".join(sorted(config.data.domains))
+        raise RelayError(
+            f"stage {stage.name}: data={config.data.name} has no domain {stage.domain!r}; it has {known}"
+        )
+    return config.data.domains[stage.domain]

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Protocol
 
 from stages.build import build_recipe
-from stages.config import Config
+from stages.config import Config, source_of
 from stages.errors import RelayError
 from stages.processes import USUAL_RULE, load_processes
 from stages.recipe import Recipe, TransferLayers, short_id
@@ -314,26 +314,6 @@ def check_sides(config: Config, images: DataIdentity) -> None:
             f"the images of stage {config.stage.name} do not say which are for evaluation{locked}. Set the "
             "source's val_fraction to the share to draw for it by group, such as 0.2, or give folds"
         )
-
-
-def source_of(config: Config) -> Source:
-    """Where the images of a configuration's stage come from.
-
-    Raises:
-        RelayError: if neither the stage nor `data.domains` says it.
-    """
-    stage = config.stage
-    assert stage is not None, "a stage run has a stage"
-    if stage.source is not None:
-        return stage.source
-    if stage.domain is None:
-        raise RelayError(f"stage {stage.name} has neither a domain nor a source: see conf/stage/natural.yaml")
-    if stage.domain not in config.data.domains:
-        known = ", ".join(sorted(config.data.domains))
-        raise RelayError(
-            f"stage {stage.name}: data={config.data.name} has no domain {stage.domain!r}; it has {known}"
-        )
-    return config.data.domains[stage.domain]
 
 
 def parent_folder(store: Store, chain: Sequence[str], parent: str | None) -> RunFolder | None:

@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Lt
 from pydantic import AfterValidator, Strict, StringConstraints
 
 from stages.parameters import Number, Says, execution, group, recipe
+from stages.recipe import Augment
 
 Kind = Literal["embedded", "folder", "manifest", "packed"]
 Generator = Literal["natural", "texture", "dld"]
@@ -106,6 +107,10 @@ class Source:
         "grey values mapped linearly to 0..255. Needed for files with signed or 32-bit values. null: 16-bit "
         "unsigned files map 0..65535, generated and packed Hounsfield units -1000..400. 8-bit images are "
         "never windowed.",
+        taken=("embedded", "folder", "manifest", "packed"),
+    )
+    augment: Augment | None = _of(
+        "symmetries drawn while training on this domain; null: those of data.augment.",
         taken=("embedded", "folder", "manifest", "packed"),
     )
     color: Color | None = _of(

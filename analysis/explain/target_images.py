@@ -28,10 +28,9 @@ from datamodules.from_config import load_run
 from datamodules.listing import list_source
 from datamodules.pixels.image_file import open_image, quiet_pillow
 from datamodules.splits import Division
-from stages.config import Config
+from stages.config import Config, source_of
 from stages.errors import RelayError
 from stages.parameters import schema
-from stages.plan import source_of
 from stages.source import Source
 from stages.store import RunFolder
 

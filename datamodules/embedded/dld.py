@@ -17,7 +17,7 @@ from datamodules.embedded.dld_patterns import draw
 from datamodules.embedded.dld_structures import Array, Lung
 from stages.errors import RelayError
 
-VERSION = 1
+VERSION = 2
 
 _CLASSES = ("CON", "GGO", "HCM", "RET", "EMP", "NOD", "NOR")
 _PAPER_COUNTS = {
@@ -178,11 +178,12 @@ def _generator(seed: int, side: str, stream: int, patient: int) -> np.random.Gen
 
 def _patient_scan(side: str, patient: int, seed: int) -> _Scan:
     rng = _generator(seed, side, len(_CLASSES), patient)
+    # Inspiration and dose differ so much between patients that grey levels alone stay poor.
     sharp = rng.random()  # from a soft-tissue to a lung kernel; sharper kernels show finer, stronger noise
     return _Scan(
         spacing=rng.uniform(0.62, 0.70),
-        density=float(np.clip(rng.normal(-862.0, 30.0), -915.0, -800.0)),
-        noise=float(np.exp(rng.uniform(np.log(12.0), np.log(36.0)))) * (0.8 + 0.6 * sharp),
+        density=float(np.clip(rng.normal(-855.0, 38.0), -915.0, -770.0)),
+        noise=float(np.exp(rng.uniform(np.log(8.0), np.log(26.0)))) * (0.8 + 0.6 * sharp),
         grain=1.1 - 0.65 * sharp,
         blur=0.95 - 0.5 * sharp,
         enhancement=max(0.0, 1.2 * (sharp - 0.4)),

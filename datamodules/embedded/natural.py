@@ -23,7 +23,7 @@ from datamodules.embedded.sampling import (
 )
 from datamodules.embedded.shapes import CLUTTER, SOLIDS, Solid
 
-VERSION = 1
+VERSION = 2
 
 _CHUNK = 32
 _NOISE = 64  # side of the periodic noise that gives surfaces their pattern
@@ -139,7 +139,9 @@ def _paint(draws: Draws) -> Float:
 
 
 def _main_body(solid: Solid, draws: Draws, count: int) -> Bodies:
-    rotation = _pose(draws, count, 0.9)
+    # Objects stand, as most do in photographs. Tilted by up to 0.9 radians, a narrow network had learned half
+    # as much after six epochs.
+    rotation = _pose(draws, count, 0.2)
     lengths = np.stack([draws.between(0.8, 1.2) for _ in range(3)], 1)
     place = np.zeros((count, 2), np.float32)
     rows = np.arange(count)
@@ -175,7 +177,7 @@ def _clutter_piece(draws: Draws, count: int) -> tuple[Float, Float, Float, Float
     angle, distance = draws.between(0, 2 * np.pi), draws.between(0.95, 2.1)
     place = np.stack([np.cos(angle), np.sin(angle)], 1) * distance[:, None]
     kind = draws.choice(len(CLUTTER))
-    return rotation, lengths, place, _paint(draws), np.where(draws.chance(0.75), kind, -1)
+    return rotation, lengths, place, _paint(draws), np.where(draws.chance(0.5), kind, -1)
 
 
 def _scene(draws: Draws, generators: list[np.random.Generator], target: Float, size: int) -> Scene:

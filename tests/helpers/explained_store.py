@@ -21,8 +21,7 @@ from analysis.visualize import explain, main, parse_arguments
 from datamodules.from_config import load_source
 from datamodules.listing import list_source
 from lightning_modules.networks import build_network
-from stages.config import config_document
-from stages.plan import source_of
+from stages.config import config_document, source_of
 from stages.store import RunFolder, Store
 from tests.helpers.fake_study import FakeStudy
 from tests.helpers.relay import folders

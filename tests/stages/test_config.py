@@ -21,9 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.relay_sweeper import RelaySweeper
 from lightning_modules.resolve import resolve
 from stages.build import build_recipe
-from stages.config import Config, StageConfig, to_config
+from stages.config import Config, StageConfig, source_of, to_config
 from stages.errors import RelayError
-from stages.plan import source_of
 from tests.helpers.stage_helpers import CONF, compose_dict, composed
 
 GROUPS = {

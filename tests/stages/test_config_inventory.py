@@ -11,9 +11,8 @@ import pytest
 
 from datamodules.listing import list_source
 from stages.build import build_recipe
-from stages.config import Config
+from stages.config import Config, source_of
 from stages.parameters import execution, parameters, recipe
-from stages.plan import source_of
 from stages.source import Source
 from tests.helpers.stage_helpers import composed, plan_of, request, with_value
 
@@ -34,6 +33,7 @@ GOLDEN = {
         stage.source.decode_size
         stage.source.window
         stage.source.color
+        stage.source.augment
         data.domains.*.kind
         data.domains.*.generator
         data.domains.*.classes
@@ -47,6 +47,7 @@ GOLDEN = {
         data.domains.*.decode_size
         data.domains.*.window
         data.domains.*.color
+        data.domains.*.augment
         data.image_size
         data.mean
         data.std
@@ -154,7 +155,7 @@ def test_a_key_without_a_role_is_found() -> None:
 
 # --- which keys move the id --------------------------------------------------------------------------------
 
-# Recipe keys that build_recipe does not read, and who does.
+# Recipe keys that build_recipe does not read, and who does; `augment` has a test of its own.
 THROUGH_THE_DIGEST = {key for key in golden() if re.match(r"(stage\.source|data\.domains\.\*)\.", key)}
 THROUGH_THE_PLAN = {"source_seed"}  # it becomes the sources' seed
 # Recipe keys that change nothing in a run of one kind.
@@ -280,6 +281,22 @@ def test_generated_images_move_the_id_through_their_digest(part: str, leaf: str)
     assert list_source(source_of(config)).digest != before
 
 
+@pytest.mark.parametrize("part", ["stage.source", "data.domains.natural"])
+def test_a_domains_own_augmentation_takes_the_place_of_that_of_all(part: str) -> None:
+    config = with_value(composed("+stage=natural"), "data.augment", "none")
+    config = with_value(config, "data.domains.natural.augment", None)
+    if part == "stage.source":
+        config = with_value(config, part, config.data.domains["natural"])
+    own = with_value(config, f"{part}.augment", "flip")
+
+    def augment(config: Config) -> str:
+        return build_recipe(config, data_digest="b" * 64, parent=None).data.augment
+
+    assert (augment(config), augment(own)) == ("none", "flip")
+    assert augment(with_value(own, "data.augment", "dihedral")) == "flip"
+    assert list_source(source_of(own)).digest == list_source(source_of(config)).digest, "the same images"
+
+
 FILES = {"decode_size": 8, "color": "rgb", "window": [0.0, 99.0], "val_fraction": 0.5, "split_seed": 1}
 
 
@@ -313,4 +330,5 @@ def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
 
 def test_every_source_key_was_tried() -> None:
     tried = {"classes", "train_images", "val_images", "size", "seed", "generator", "window", *FILES}
-    assert {field.name for field in fields(Source)} == tried | {"kind", "root", "manifest", "groups", "split"}
+    named = {"kind", "root", "manifest", "groups", "split", "augment"}
+    assert {field.name for field in fields(Source)} == tried | named

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.build import build_recipe
-from stages.config import Config, to_config
+from stages.config import Config, source_of, to_config
 from stages.job_overrides import job_overrides
-from stages.plan import Plan, source_of
+from stages.plan import Plan
 from stages.request import Request
 from stages.store import Store
 from tests.helpers.stage_helpers import by_chain, compose_dict, compose_stage, fake_identify, plan_of, request

@@ -10,9 +10,9 @@ from typing import NoReturn
 import pytest
 
 from lightning_modules.resolve import resolve
-from stages.config import Config
+from stages.config import Config, source_of
 from stages.errors import RelayError
-from stages.plan import build_plan, describe, parent_folder, source_of
+from stages.plan import build_plan, describe, parent_folder
 from stages.request import Request
 from stages.source import Source
 from stages.store import Store

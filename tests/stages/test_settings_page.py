@@ -34,7 +34,8 @@ def test_every_key_stands_there_with_a_meaning() -> None:
     ("key", "allowed", "unit", "values", "role"),
     [
         ("optim.momentum", "a number in [0, 1)", "", "`0.9`", "recipe"),
-        ("optim.lr_scratch", "a number greater than 0", "", "paper: `0.05`<br>small: `0.03`", "recipe"),
+        ("optim.lr_scratch", "a number greater than 0", "",
+         "narrow: `0.08`<br>paper: `0.05`<br>small: `0.03`", "recipe"),
         ("optim.weight_decay", "a number, 0 or more", "", "`0.0`", "recipe"),
         ("data_ratio", "a number in (0, 1]", "", "`1.0`", "recipe"),
         ("trainer.threads", "a whole number, 1 or more, or null", "", "`null`", "execution"),
@@ -44,7 +45,8 @@ def test_every_key_stands_there_with_a_meaning() -> None:
         ("job.chain", "a list, each text, or null", "", "`null`", "execution"),
         ("process.transfer", "text, or null", "",
          "finetune_natural: `finetune`<br>finetune_texture: `finetune`", "execution"),
-        ("model.width", "a number in (0, 1]", "", "`1.0`<br>experiment=small: `0.25`", "recipe"),
+        ("model.width", "a number in (0, 1]", "", "experiment=paper: `1.0`<br>experiment=real: `1.0`<br>"
+         "alexnet: `0.1875`<br>torchvision_alexnet: `1.0`", "recipe"),
         ("data.std", "a list of 3, each a number greater than 0, or null", "",
          "embedded: `null`<br>paper: `[1.0, 1.0, 1.0]`<br>real: `null`", "recipe"),
         ("data.domains.NAME.size", "a whole number, 8 or more, or null", "px", "", "recipe"),

@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from analysis.explain.target_images import TargetImages, target_images
 from datamodules.listing import list_source
-from stages.config import config_document
+from stages.config import config_document, source_of
 from stages.errors import RelayError
-from stages.plan import source_of
 from stages.recipe import Data
 from stages.store import recipe_document
 from tests.helpers.fake_images import write_image

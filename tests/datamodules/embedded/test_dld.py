@@ -37,7 +37,7 @@ def of_class(split: Side, name: str) -> np.ndarray:
 
 def test_classes_are_the_papers_in_order() -> None:
     assert dld.class_names(7) == PATTERNS
-    assert dld.VERSION == 1
+    assert dld.VERSION == 2
     with pytest.raises(RelayError, match=r"7 classes .*not 10"):
         dld.class_names(10)
     with pytest.raises(RelayError, match="not 3"):
