@@ -65,6 +65,15 @@ class StudyNetworks:
             child = parent
 
 
+def rows_to_explain(runs: pd.DataFrame) -> pd.DataFrame:
+    """The target runs on the whole training set whose networks are explained; the first fold of each seed.
+
+    The folds of a seed have the same sources, and one of them is enough to look at.
+    """
+    rows = run_rows(on_whole_set(runs), "seed", "folder")
+    return rows[rows["fold"] == 0] if in_folds(rows) else rows
+
+
 def study_networks(study: Study, runs: pd.DataFrame) -> StudyNetworks:
     """The networks of a study that were trained on the whole training set, and those they came from.
 
@@ -76,9 +85,7 @@ def study_networks(study: Study, runs: pd.DataFrame) -> StudyNetworks:
         RelayError: If no network is left; says why.
     """
     rows: dict[str, Any] = {row["id"]: row for row in runs.to_dict("records")}
-    chosen = run_rows(on_whole_set(study.runs), "seed", "folder")
-    if in_folds(chosen):  # the folds of a seed have the same sources, and one of them is enough to look at
-        chosen = chosen[chosen["fold"] == 0]
+    chosen = rows_to_explain(study.runs)
     order = process_order(chosen["process"])
     records: list[Any] = chosen.to_dict("records")
     targets, skipped = [], []

@@ -1,6 +1,7 @@
 """Caveats about a study: what a reader must know before believing its numbers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from analysis.report.judgement import ALPHA, Words
 from analysis.report.page import MOST_ITEMS, Caveat, relative
 from analysis.report.plateau_caveats import plateau_caveats, source_caveats
 from analysis.runs.details import RunDetails, most_frequent
+from analysis.runs.folds import incomplete_seeds
 from analysis.runs.selection import numbers
 from analysis.statistics.comparison import pairs_needed, smallest_p
 from stages.console.words import counted
@@ -62,7 +64,22 @@ def _run_caveats(runs: pd.DataFrame, words: Words, runs_dir: Path) -> list[Cavea
                 [relative(folder, runs_dir) for folder in without["folder"]],
             )
         )
-    return found + _grid_caveats(runs, labels)
+    return found + _fold_caveats(runs, labels) + _grid_caveats(runs, labels)
+
+
+def _fold_caveats(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Caveat]:
+    """Seeds that lack a fold."""
+    items = [str(replace(each, process=labels[each.process])) for each in incomplete_seeds(runs)]
+    if not items:
+        return []
+    return [
+        Caveat.listing(
+            f"{counted(len(items), 'seed')} without all folds",
+            "A seed counts as a whole: these are left out of every mean, interval and test. The same command "
+            "of the sweep trains what is missing.",
+            items,
+        )
+    ]
 
 
 def _grid_caveats(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Caveat]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.explain.study_networks import rows_to_explain
 from analysis.report import (
     figures_curves,
     figures_study,
@@ -91,7 +92,7 @@ def study_report(
             labels,
             styles,
             runs_dir,
-            runs=int((runs["data_ratio"] == 1.0).sum()),
+            runs=len(rows_to_explain(runs)),
         ),
         Section(
             "runs", "Runs", folded=[run_tables.runs_table(runs, labels, runs_dir)], folded_title="All runs"

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.report import tables
 from analysis.report.tables import Column, Table
+from analysis.runs.selection import whole_set_rows
 from stages.metrics import Metric, metric_of, shown_in
 
 Labels = Mapping[str, str]
@@ -29,7 +30,7 @@ def table_1(comparison: pd.DataFrame, runs: pd.DataFrame, labels: Labels) -> Tab
         runs: the study's runs.
         labels: of the processes, in order.
     """
-    whole = runs[runs["data_ratio"] == 1.0]
+    whole = whole_set_rows(runs, "seed")
     reached = whole.groupby("process")["plateau_reached"].agg(["sum", "count"])
     metrics = [metric for metric in shown_in("table 1") if metric.name in set(comparison["metric"])]
     rows = []

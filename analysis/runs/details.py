@@ -17,7 +17,7 @@ from analysis.runs.baseline import baseline_levels
 from stages.errors import RelayError
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
-from stages.record import OriginRecord, Record
+from stages.record import DataRecord, OriginRecord, Record
 from stages.store import RunFolder
 
 Cell = tuple[str, float]
@@ -86,9 +86,9 @@ class RunDetails:
         matrices: confusion matrices of the runs with all training data, by process; one row per true class.
         reliability: of the same runs' predictions, by process.
         origins: how many runs and sources have each version, commit and machine: {what: {value: runs}}.
-        evaluation_images: of each class.
+        evaluation_images: of each class, over the folds of a seed.
         evaluation_groups: patients or objects of the evaluation set.
-        groups_known: whether some of its images share a group.
+        groups_known: whether some of the target's images share a group.
         crossing: how many groups, and pictures, are on both sides of the target's split.
         uncommitted: runs trained with changes that were not committed.
         test_set: whether a test set is kept apart from training and evaluation.
@@ -133,12 +133,14 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
         RelayError: if a record is damaged or contradicts itself.
     """
     details = RunDetails(baseline=baseline_levels(runs))
+    evaluated: dict[tuple[str, float, int], list[DataRecord]] = {}
     for path in [] if sources is None else sources["folder"]:
         _add_origin(details, RunFolder(Path(path)).read_record().origin)
     for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
         folder = RunFolder(Path(path))
         record = folder.read_record()
         _add_record(details, record)
+        evaluated.setdefault((process, ratio, record.seed), []).append(record.data)
         try:
             values = _read_history(folder.history)
         except (OSError, ValueError, KeyError, IndexError, csv.Error):
@@ -158,6 +160,10 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
         else:
             of_process = details.reliability.setdefault(process, Reliability())
             of_process.add(predictions.logits, predictions.labels)
+    if evaluated:  # the folds of a seed are one evaluation set; the seed with the most of them has it whole
+        folds = max(evaluated.values(), key=len)
+        details.evaluation_images = np.sum([data.val_counts for data in folds], axis=0).tolist()
+        details.evaluation_groups = sum(data.val_groups for data in folds)
     return details
 
 
@@ -169,14 +175,9 @@ def most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 def _add_record(details: RunDetails, record: Record) -> None:
     data = record.data
     details.classes = data.classes
-    details.evaluation_images = data.val_counts
-    # The worst of what the records say.
-    first = not details.finished
-    details.evaluation_groups = data.val_groups if first else min(details.evaluation_groups, data.val_groups)
     groups, pictures = details.crossing
     details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
-    # In a data set without patients, each image is its own group.
-    details.groups_known |= data.val_groups < sum(data.val_counts)
+    details.groups_known |= data.grouped
     details.test_set |= data.test_counts is not None
     details.finished.append(record.origin.finished)
     _add_origin(details, record.origin)

@@ -113,7 +113,7 @@ def one_row_per_seed(rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         RelayError: as `in_folds`.
     """
-    if not in_folds(rows):
+    if not in_folds(rows) or rows["fold"].isna().all():  # merged already
         return rows
     merged = [
         {name: _value(str(name), of_seed) for name in rows} for *_, of_seed in by_seed(complete_seeds(rows))
