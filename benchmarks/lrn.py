@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 import torch
 from torch.nn import functional
 
-from lightning_modules.networks.alexnet import AlexNet, Normalisation
+from lightning_modules.alexnet import AlexNet, Normalisation
 from stages.machine.memory import keep_freed_memory
 
 Clock = Callable[[], float]

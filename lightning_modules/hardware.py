@@ -1,13 +1,20 @@
 """What the machine does best: precision and memory format.
 
-torch is loaded where the machine has to be asked, and not where a configuration says both.
+torch, which takes seconds to load, is asked where Linux does not say it and the configuration does not.
 """
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stages.config import Config
 from stages.recipe import MemoryFormat, Precision
+
+_PROCESSOR = Path("/proc/cpuinfo")
+_DEVICES = Path("/dev")
+# NVIDIA's driver, Tegra's, ROCm's and WSL's: a Linux without any of these has no GPU that torch uses.
+_GPUS = ("nvidia*", "nvhost*", "kfd", "dxg")
 
 
 def arithmetic(config: Config) -> tuple[Precision, MemoryFormat]:
@@ -27,15 +34,19 @@ def arithmetic(config: Config) -> tuple[Precision, MemoryFormat]:
 
 
 def _uses_cuda(accelerator: str) -> bool:
+    if accelerator not in ("auto", "gpu", "cuda"):
+        return False
+    if _PROCESSOR.is_file() and not any(found for kind in _GPUS for found in _DEVICES.glob(kind)):
+        return False
     import torch
 
-    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.cuda.is_available()
 
 
 def _native_bfloat16(accelerator: str) -> bool:
-    import torch
-
     if _uses_cuda(accelerator):
+        import torch
+
         return torch.cuda.get_device_capability()[0] >= 8
     # oneDNN's own test: it emulates bfloat16 slowly on processors without these instructions
     capabilities = _cpu_capabilities()
@@ -43,6 +54,8 @@ def _native_bfloat16(accelerator: str) -> bool:
 
 
 def _cpu_capabilities() -> Mapping[str, Any]:
+    if _PROCESSOR.is_file():
+        return dict.fromkeys(re.findall(r"avx512_bf16|amx_bf16", _PROCESSOR.read_text()), True)
     import torch
 
     if hasattr(torch.cpu, "get_capabilities"):

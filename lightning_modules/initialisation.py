@@ -12,8 +12,8 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from lightning_modules.build import specification
 from lightning_modules.layers import layer_modules
-from lightning_modules.registry import specification
 from lightning_modules.specification import Layer
 from stages.errors import RelayError, unknown_name
 from stages.recipe import Initialisation

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lightning_modules.registry import specification
+from lightning_modules.build import specification
 from stages.errors import RelayError
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, get_args
 
 from stages.errors import RelayError
 from stages.recipe import RANGE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Kind = Literal["convolution", "linear", "normalisation", "block"]
 """A block is any other module, most often one with others inside, such as a residual block."""
@@ -122,7 +123,7 @@ class Specification:
                 return layer
         raise RelayError(f"{self.name} has no layer {name}; the layers are {', '.join(self.layer_names)}")
 
-    def check_images(self, images: Tensor, channels: int) -> None:
+    def check_images(self, images: "Tensor", channels: int) -> None:
         """Refuse images that are too small, or have other channels than the first layer takes.
 
         Args:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lightning_modules.build import build_network
 from lightning_modules.classifier import REPORT_KEY, StageModule
-from lightning_modules.networks import build_network
 from lightning_modules.transfer import TransferReport, apply_transfer, freeze, scratch_report
 from lightning_modules.transfer_rule import TransferRule
 from lightning_modules.weights import read_weights

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.networks import initialise_layers, layer_modules, layer_parameters
+from lightning_modules.initialisation import initialise_layers
+from lightning_modules.layers import layer_modules, layer_parameters
 from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
 

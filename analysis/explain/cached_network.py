@@ -90,7 +90,7 @@ class CachedNetwork:
     @property
     def specification(self) -> "Specification":
         """The network's description; nothing is built for it."""
-        from lightning_modules.networks import specification_named
+        from lightning_modules.registry import specification_named
 
         return specification_named(self.model.name)
 
@@ -124,7 +124,7 @@ class CachedNetwork:
         """
 
         def compute() -> Arrays:
-            from lightning_modules.networks import first_convolution
+            from lightning_modules.layers import first_convolution
 
             first = first_convolution(self.network)
             return {"filters": first.weight.detach().numpy(), "stride": np.asarray(first.stride[0])}

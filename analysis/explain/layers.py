@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lightning_modules.registry import default_taps, find_specification
+from lightning_modules.build import find_specification
+from lightning_modules.registry import default_taps
 from stages.errors import RelayError
 
 

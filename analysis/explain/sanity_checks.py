@@ -15,7 +15,9 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from analysis.explain.choices import Rule
 from analysis.explain.desalinet import backward, modules_until
-from lightning_modules.networks import initialise_layers, layer_modules, specification
+from lightning_modules.build import specification
+from lightning_modules.initialisation import initialise_layers
+from lightning_modules.layers import layer_modules
 from stages.errors import RelayError
 
 _BATCH = 32  # images whose similarity is computed at once; each takes the memory of about twenty maps

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from lightning_modules.networks import build_network, specification_named
+from lightning_modules.build import build_network
+from lightning_modules.registry import specification_named
 from lightning_modules.weights import read_weights
 from stages.errors import RelayError
 from stages.recipe import Model

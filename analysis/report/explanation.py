@@ -14,6 +14,7 @@ from analysis.report.figures import Picture, ProcessStyle
 from analysis.report.page import Section
 from analysis.report.study_tables import Labels
 from analysis.runs.arguments import Key
+from lightning_modules.registry import default_taps
 
 SettingsT = TypeVar("SettingsT")
 SummaryT = TypeVar("SummaryT", bound=Mapping[str, Any])
@@ -65,8 +66,6 @@ class Context:
 
 
 def _default_taps() -> str:
-    from lightning_modules.registry import default_taps  # loads torch
-
     return "|".join(default_taps())
 
 

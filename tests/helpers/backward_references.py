@@ -9,7 +9,7 @@ from captum.attr import Deconvolution, GuidedBackprop
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.networks.alexnet import AlexNet, Normalisation
+from lightning_modules.alexnet import AlexNet, Normalisation
 from lightning_modules.pooling import AdaptiveAveragePool2d
 
 

@@ -20,7 +20,7 @@ from analysis.report.explained_study import ExplainedStudy, load_explained
 from analysis.visualize import explain, main, parse_arguments
 from datamodules.from_config import load_source
 from datamodules.listing import list_source
-from lightning_modules.networks import build_network
+from lightning_modules.build import build_network
 from stages.config import config_document, source_of
 from stages.store import RunFolder, Store
 from tests.helpers.fake_study import FakeStudy

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from lightning_modules.alexnet import AlexNet
-from lightning_modules.initialisation import initialise
-from lightning_modules.networks import build_network, initialise_layers, layer_modules, layer_parameters
+from lightning_modules.build import build_network
+from lightning_modules.initialisation import initialise, initialise_layers
+from lightning_modules.layers import layer_modules, layer_parameters
 from lightning_modules.specification import Layer
 from stages.errors import RelayError
 

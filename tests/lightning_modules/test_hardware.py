@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
 
+from lightning_modules import hardware
 from lightning_modules.hardware import arithmetic
 from stages.config import Config, to_config
 from tests.helpers.programs import PROJECT
@@ -42,6 +44,8 @@ def config() -> Config:
 
 
 def _machine(monkeypatch: pytest.MonkeyPatch, cpu: str, cuda: str) -> None:
+    """Not on Linux, where torch is asked."""
+    monkeypatch.setattr(hardware, "_PROCESSOR", Path("/nowhere"))
     capability = CUDA_CAPABILITIES[cuda]
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: CPUS[cpu], raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
@@ -54,6 +58,30 @@ def _resolved(config: Config, accelerator: str, precision: str, memory_format: s
     ):  # fmt: skip
         config = with_value(config, f"trainer.{name}", value)
     return arithmetic(config)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("device", [None, "nvme0", "nvidia0", "kfd"])
+def test_linux_says_it_without_torch(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tmp_path: Path, cpu: str, device: str | None
+) -> None:
+    """A GPU's driver has a file; torch is asked then, and only then."""
+    _machine(monkeypatch, "no bfloat16", "Hopper")
+    flags = " ".join(name for name, there in CPUS[cpu].items() if there)
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : fpu {flags} sse\n")
+    (tmp_path / (device or "null")).touch()
+    monkeypatch.setattr(hardware, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(hardware, "_DEVICES", tmp_path)
+    driver = device in ("nvidia0", "kfd")
+    assert _resolved(config, "auto", "auto", "auto") == (ON_CUDA["Hopper"] if driver else ON_CPU[cpu])
+    assert _resolved(config, "cpu", "auto", "auto") == ON_CPU[cpu]
+
+
+@pytest.mark.skipif(not hardware._PROCESSOR.is_file(), reason="Linux")
+def test_linux_says_what_torch_says(monkeypatch: pytest.MonkeyPatch, config: Config) -> None:
+    said = [_resolved(config, accelerator, "auto", "auto") for accelerator in ("auto", "cpu")]
+    monkeypatch.setattr(hardware, "_PROCESSOR", Path("/nowhere"))
+    assert said == [_resolved(config, accelerator, "auto", "auto") for accelerator in ("auto", "cpu")]
 
 
 def test_auto_is_what_a_config_starts_with(config: Config) -> None:

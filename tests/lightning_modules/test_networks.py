@@ -16,16 +16,10 @@ import lightning_modules.networks
 from analysis.explain.cka import layer_grams
 from analysis.explain.layers import layer_names
 from analysis.explain.sanity_checks import randomisations
-from lightning_modules.networks import (
-    build_network,
-    first_convolution,
-    initialise_layers,
-    layer_modules,
-    layer_parameters,
-    network_names,
-    specification,
-    specification_named,
-)
+from lightning_modules.build import build_network, specification
+from lightning_modules.initialisation import initialise_layers
+from lightning_modules.layers import first_convolution, layer_modules, layer_parameters
+from lightning_modules.registry import network_names, specification_named
 from lightning_modules.resolve import resolve
 from lightning_modules.specification import Layer, Specification
 from lightning_modules.start import build_module

@@ -5,8 +5,10 @@ import torch
 from torchvision.models import alexnet
 
 from lightning_modules.alexnet import AlexNet
-from lightning_modules.networks import build_network, initialise_layers, layer_modules, layer_parameters
-from lightning_modules.networks.torchvision_alexnet import TorchvisionAlexNet
+from lightning_modules.build import build_network
+from lightning_modules.initialisation import initialise_layers
+from lightning_modules.layers import layer_modules, layer_parameters
+from lightning_modules.torchvision_alexnet import TorchvisionAlexNet
 from stages.errors import RelayError
 
 SHAPES = {  # of the file alexnet-owt-7be5be79.pth

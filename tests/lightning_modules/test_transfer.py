@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import alexnet as torchvision_alexnet
 
 from lightning_modules.alexnet import AlexNet
-from lightning_modules.networks import build_network, specification
+from lightning_modules.build import build_network, specification
 from lightning_modules.specification import Layer, Specification
 from lightning_modules.transfer import (
     TransferReport,

