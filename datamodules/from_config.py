@@ -9,6 +9,7 @@ import numpy as np
 from datamodules.batches.statistics import channel_statistics
 from datamodules.division import divide, names_of
 from datamodules.domain import Domain
+from datamodules.leaks import leaks
 from datamodules.listing import Listing, list_source
 from datamodules.listing.names import listed_names
 from datamodules.loading import load
@@ -65,18 +66,26 @@ def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
     """Decode or generate what stage runs need, each source once, so that their jobs find it in the cache.
 
     Returns:
-        As `check_divisions`, of generated images, whose groups are known now.
+        As `check_divisions`, of generated images, whose groups are known now; and which test sets leak.
 
     Raises:
         RelayError: As `load_source` and `check_divisions`.
     """
-    runs, drawn = list(runs), dict[Source, Domain]()
+    runs, drawn, leaking = list(runs), dict[Source, Domain](), list[str]()
     for config in {run.recipe.data.digest: run.config for run in runs}.values():
         source = source_of(config)
         domain = load_source(listings.of(source), config)
         if source.kind == "embedded":
             drawn[source] = domain
-    return check_divisions(runs, lambda source: names_of(drawn[source]) if source in drawn else None)
+        tested = {
+            division.test_fraction: division
+            for division in (Division.of(run.recipe) for run in runs if source_of(run.config) == source)
+            if len(domain.test) or division.test_fraction is not None
+        }
+        found = [leaks(domain, divided_sides(names_of(domain), source, each)) for each in tested.values()]
+        leaking += [f"{source.root or source.generator}: {note}" for note in found if note]
+    notes = check_divisions(runs, lambda source: names_of(drawn[source]) if source in drawn else None)
+    return notes + leaking
 
 
 def check_divisions(runs: Iterable[StageRun], names: Callable[[Source], Names | None]) -> list[str]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from datamodules.batches.statistics import channel_statistics
 from datamodules.division import Chosen, divide
 from datamodules.domain import SIDES, Domain, Side
+from datamodules.leaks import leaks
 from datamodules.listing import list_source
 from datamodules.loading import load
 from datamodules.splits import Division
@@ -190,3 +191,21 @@ def test_chosen_images_of_sets_on_disk_come_back_in_any_order(tmp_path: Path) ->
 
 def hash_of(*parts: Any) -> int:
     return sum(ord(letter) * (place + 1) for place, letter in enumerate("".join(map(str, parts))))
+
+
+def test_pictures_that_a_test_set_shares_with_other_images_are_said() -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (8, 32, 32), np.uint8)
+    images[5] = images[1]  # a copy in another group
+    images[6] = np.clip(images[2].astype(int) // 2 + 60, 0, 255)  # and one of another contrast
+    groups = tuple(f"p{number}" for number in range(8))
+    samples = tuple(f"{number}.png" for number in range(8))
+    labels = np.arange(8, dtype=np.int64) % 2
+    whole = Domain(CLASSES, Side(images, labels, groups, samples), side([]))
+    sides = np.array(["train"] * 4 + ["test"] * 4)
+    said = leaks(whole, sides)
+    assert said is not None and "shares 2 pictures, equal or nearly so" in said and "1.png and 5.png" in said
+    assert (
+        leaks(whole, np.array(["train", "test", "test", "train", "train", "test", "test", "train"])) is None
+    )
+    assert leaks(whole, np.array(["train"] * 8)) is None, "without a test set"
