@@ -160,10 +160,12 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
         else:
             of_process = details.reliability.setdefault(process, Reliability())
             of_process.add(predictions.logits, predictions.labels)
-    if evaluated:  # the folds of a seed are one evaluation set; the seed with the most of them has it whole
-        folds = max(evaluated.values(), key=len)
-        details.evaluation_images = np.sum([data.val_counts for data in folds], axis=0).tolist()
-        details.evaluation_groups = sum(data.val_groups for data in folds)
+    if evaluated:  # the folds of a seed are one evaluation set; seeds with the most of them have it whole
+        most = max(map(len, evaluated.values()))
+        whole = [folds for folds in evaluated.values() if len(folds) == most]
+        details.evaluation_images = np.sum([data.val_counts for data in whole[-1]], axis=0).tolist()
+        # The worst of what the records say.
+        details.evaluation_groups = min(sum(data.val_groups for data in folds) for folds in whole)
     return details
 
 

@@ -79,7 +79,7 @@ def _good_histograms(content: dict[str, Any]) -> None:
 
 
 def _no_patients(content: dict[str, Any]) -> None:
-    content["data"]["val_groups"] = sum(content["data"]["val_counts"])
+    content["data"] |= {"val_groups": sum(content["data"]["val_counts"]), "grouped": False}
 
 
 def _crossed(content: dict[str, Any]) -> None:
