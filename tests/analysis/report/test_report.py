@@ -209,7 +209,7 @@ def test_figures_of_unusual_studies_are_drawn(tmp_path: Path, changes: dict[str,
     [
         ([], "give the store"),
         (["runs_dir"], "'runs_dir' is not KEY=VALUE"),
-        (["runs=x"], r"runs is not a setting; did you mean runs_dir\?"),
+        (["runs=x"], "runs is not a setting; did you mean runs_dir?"),
         (["where=x"], "where is not a setting; the command has runs_dir, out, study"),
         (["runs_dir="], "'runs_dir=' is not KEY=VALUE"),
         (["runs_dir=a", "runs_dir=b"], "runs_dir is given twice"),
