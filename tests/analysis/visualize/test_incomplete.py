@@ -126,7 +126,7 @@ def test_images_that_were_changed_since_arerefused(
         if not images.exists():
             shutil.copytree(old, images)
             with (images / "manifest.csv").open("a") as manifest:
-                manifest.write("new.png,normal,somebody,test\n")
+                manifest.write("new.png,normal,somebody,val\n")
             write_image(images / "new.png", size=(NATIVE, NATIVE))
         (folder / "config.yaml").write_text(text.replace(old, str(images)))
     printed = refused(fresh, capsys=capsys)
