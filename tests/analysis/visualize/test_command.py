@@ -94,7 +94,7 @@ def test_own_images_that_cannot_be_read_are_refused_before_anything_is_computed(
         (["rule=gradcam"], r"rule is 'gradcam'; it must be one of desalinet, saliency, deconvnet"),
         (["norm=none"], r"norm is 'none'; it must be one of paper, unit"),
         (["directions=all"], r"directions is 'all'; it must be one of grid, cosine"),
-        (["precision=float64"], r"precision is 'float64'; did you mean float32"),
+        (["precision=float64"], r"precision is 'float64'; did you mean bfloat16 or float32\?"),
         (["wandb=auto"], r"wandb is 'auto'; it must be one of disabled, offline, online"),
         (["window=wide"], r"window is 'wide'; give an odd number"),
         (["window=-3"], r"window is '-3'; give an odd number"),
