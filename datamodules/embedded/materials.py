@@ -1,8 +1,8 @@
-"""Sixty-one materials as periodic height fields and albedos, in parametric families.
+"""Sixty-one materials, each a height and an albedo at every point of a square, in families with parameters.
 
-A family takes a random generator and parameters, and returns the height in texels and the albedo in
-[0, 1] (0 the material's dark colour, 1 its light one), each float32 of shape (SIDE, SIDE), periodic in
-both axes, so that a specimen has no border. Lengths are in texels unless a parameter counts repeats.
+A family takes a random generator and parameters. It returns the height in texels (points of the square) and
+the albedo in [0, 1] (0 is the dark colour, 1 the light one), each float32 of shape (SIDE, SIDE). Both repeat
+at the borders, so that a specimen has none. Lengths are in texels; some parameters are numbers of repeats.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Family = Callable[[np.random.Generator], Relief]
 
 @dataclass(frozen=True)
 class Material:
-    """A family with its parameters, and how the surface shines."""
+    """A family with its parameters, and how strongly the surface shines."""
 
     draw: Family
     gloss: float = 0.0
@@ -94,7 +94,7 @@ def _scales(rng: np.random.Generator, *, columns: int, rows: int, depth: float) 
     x, y = X + 0.003 * band(rng, 60), Y + 0.003 * band(rng, 60)
     height, tone = np.zeros_like(x), np.zeros_like(x)
     row = np.floor(y * rows)
-    for back in (1, 0):  # each row's lower round edge lies over the next row
+    for back in (1, 0):  # the round lower edge of each row lies over the next row
         u = (x * columns + 0.5 * ((row - back) % 2)) % 1 - 0.5
         v = y * rows - row + back
         inside = np.hypot(2 * u, v / 1.35) < 1
@@ -171,7 +171,7 @@ def _crumple(rng: np.random.Generator, *, period: float, depth: float) -> Relief
 def _patches(
     rng: np.random.Generator, *, period: float, level: float, depth: float, width: float = 0.15
 ) -> Relief:
-    """Turing's patterns as a threshold of noise of one scale: a labyrinth at level 0, spots above."""
+    """Turing's patterns: noise of one scale above a level. At level 0 it is a labyrinth, higher up spots."""
     patch = step(band(rng, period, width) + 0.15 * band(rng, 7), level - 0.25, level + 0.25)
     crust = fractal(rng, 0.8)
     return _relief(depth * patch + 0.3 * patch * crust, 0.15 + 0.6 * patch + 0.06 * crust)
@@ -189,7 +189,7 @@ def _wood(rng: np.random.Generator, *, rings: int, wander: float, pores: float) 
 def _fibres(
     rng: np.random.Generator, *, period: float, stretch: float, depth: float, angles: tuple[float, ...]
 ) -> Relief:
-    """Fibres of one or several directions lying over one another: fur, straw, felt."""
+    """Fibres of one or several directions that lie over one another: fur, straw, felt."""
     layers = [band(rng, period, 0.4, stretch=stretch, angle=angle) for angle in angles for _ in range(2)]
     top = np.max(layers, 0)
     tone = np.choose(np.argmax(layers, 0), np.linspace(0, 1, len(layers)).tolist())
@@ -219,7 +219,7 @@ def _studs(rng: np.random.Generator, *, columns: int, rows: int, radius: float, 
 
 
 def _chips(rng: np.random.Generator, *, spacings: tuple[float, ...], rough: float) -> Relief:
-    """Flat stone of grains that differ in tone: granite, terrazzo."""
+    """Flat stone of grains that are light and dark: granite, terrazzo."""
     tone = np.full((SIDE, SIDE), 0.5)
     for spacing in spacings:
         near, next_near, index = cells(rng, spacing, 0.15)

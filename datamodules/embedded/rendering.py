@@ -32,16 +32,16 @@ class Plane:
     colours: Float  # (n, 2, 3)
     grain: Float  # (n,) strength of the noise
     tile: Float  # (n,) strength of the tiles
-    frequency: Float  # (n, 2) tiles in radians a unit, along both axes; 0 makes stripes or none
+    frequency: Float  # (n, 2) tiles in radians per unit of length, on both axes; one 0 gives stripes
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What n images look at, from where and in which light; arrays with a row an image."""
+    """What n images show, from where and in which light; arrays have one row per image."""
 
     eye: Float  # (n, 3) camera position; the floor is y = 0
     axes: Float  # (n, 3, 3) the camera's right, up and forward directions
-    middle: Float  # (n, 2) pixel that the camera's axis passes, x and y
+    middle: Float  # (n, 2) pixel in the middle of the view, x and y
     size: int  # side of the images in pixels
     rays: Float  # (n, 3, size * size) unit directions
     pixel: Float  # (n,) width of a pixel at distance 1
@@ -57,13 +57,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Bodies:
-    """One solid, standing in each of m images of a scene."""
+    """One solid that stands in each of m images of a scene."""
 
     solid: Solid
     rows: Rows  # (m,) which images
-    inward: Float  # (m, 3, 3) from world directions to the solid's own frame
+    inward: Float  # (m, 3, 3) turns directions of the world into the solid's own frame
     centre: Float  # (m, 3)
-    reach: Float  # (m, 2) least world length of a unit of the solid's frame; radius of a ball around it
+    reach: Float  # (m, 2) least length in the world of a unit of its frame; radius of a ball around it
     albedo: Float  # (m, 3)
     pattern: Float  # (m,) strength of the noise on the surface
     gloss: Float  # (m,) strength of the highlight
@@ -78,15 +78,15 @@ class _Frame:
         self.normal = np.empty((count, 3, pixels), np.float32)
         self.albedo = np.empty((count, 3, pixels), np.float32)
         self.gloss = np.zeros((count, pixels), np.float32)
-        # Share of the pixel that an outline, nearer than the surface, takes.
+        # Share of the pixel that is covered by the outline of a nearer body.
         self.cover = np.zeros((count, pixels), np.float32)
 
 
 def render(scene: Scene, groups: list[Bodies]) -> Float:
-    """Linear RGB of all images, shape (n, size, size, 3); the first group holds the main objects.
+    """Linear RGB of all images, shape (n, size, size, 3); the first group has the main objects.
 
-    Geometry runs image by image, so that its arrays stay in the cache; tracing, with its many steps,
-    runs over all images at once. No result depends on which images are rendered together.
+    Geometry is computed image by image, so that its arrays stay in the processor's cache. Tracing, which has
+    many steps, is computed for all images at once. No image depends on which others are rendered with it.
     """
     count, _, pixels = scene.rays.shape
     frame = _Frame(count, pixels)
@@ -105,7 +105,7 @@ def render(scene: Scene, groups: list[Bodies]) -> Float:
 
 
 def _backdrop(scene: Scene, row: int, frame: _Frame) -> None:
-    """Enter the floor and the wall of one image into the frame."""
+    """Draw the floor and the wall of one image into the frame."""
     rays, eye, normal = scene.rays[row], scene.eye[row], scene.wall_normal[row]
     facing = rays[0] * normal[0] + rays[2] * normal[2]
     gap = scene.wall_distance[row] - eye[0] * normal[0] - eye[2] * normal[2]
@@ -133,7 +133,7 @@ def _backdrop(scene: Scene, row: int, frame: _Frame) -> None:
 
 
 def _draw(scene: Scene, bodies: Bodies, frame: _Frame) -> None:
-    """Enter the bodies into the frame where they are nearest."""
+    """Draw the bodies into the frame where they are nearest."""
     blocks, places, ways = [], [], []
     for member, (row, place) in enumerate(zip(bodies.rows, _candidates(scene, bodies), strict=True)):
         rays = scene.rays[row].take(place, 1)
@@ -167,7 +167,7 @@ def _draw(scene: Scene, bodies: Bodies, frame: _Frame) -> None:
 
 
 def _candidates(scene: Scene, bodies: Bodies) -> list[Rows]:
-    """For each body the pixels of a rectangle that surely holds its image."""
+    """For each body the pixels of a rectangle outside of which it cannot be seen."""
     size = scene.size
     apart = (bodies.centre - scene.eye[bodies.rows])[:, :, None]
     x, y, z = (scene.axes[bodies.rows] @ apart)[:, :, 0].T
@@ -188,7 +188,7 @@ def _candidates(scene: Scene, bodies: Bodies) -> list[Rows]:
 def _block(
     bodies: Bodies, member: int, width: np.float32, *, start: Float, ahead: Float, along: Float, half: Float
 ) -> Float:
-    """Rays in a body's own frame: origin, direction (3 rows each), reach, width, far and near; (10, k)."""
+    """Rays in a body's own frame, (10, k): origin, direction (3 rows each), reach, width, far and near."""
     block = np.empty((10, len(along)), np.float32)
     block[:3] = bodies.inward[member] @ start
     block[3:6] = bodies.inward[member] @ ahead
@@ -198,7 +198,7 @@ def _block(
 
 
 def _trace(solid: Solid, blocks: list[Float]) -> list[tuple[Float, Float]]:
-    """For each block of k rays the distances at which they stop and their least clearance in widths, (k,)."""
+    """For each block of k rays: where they stop, and their least clearance in their widths; each (k,)."""
     fixed = np.concatenate([block[:9] for block in blocks], 1)
     distance = np.concatenate([block[9] for block in blocks])
     stop, clearance = distance.copy(), np.full_like(distance, _FAR)
@@ -210,11 +210,11 @@ def _trace(solid: Solid, blocks: list[Float]) -> list[tuple[Float, Float]]:
         gap *= fixed[6]
         relative = gap / (distance * fixed[7])
         best = np.minimum(best, relative)
-        # A ray stays where it touched: past a sharp edge it would stop at the far side.
+        # A ray stays where it touched: if it went on past a sharp edge, it would stop at the far side.
         moving = relative > _TOUCH
         gap *= moving
         distance = distance + gap
-        # Finished rays leave at fixed steps: what a ray does must not depend on the other rays.
+        # Finished rays are taken out at fixed steps, so that no ray depends on the others.
         if step in _LEAVING:
             stop[live], clearance[live] = distance, best
             going = (moving & (distance < fixed[8])).nonzero()[0]
@@ -225,7 +225,7 @@ def _trace(solid: Solid, blocks: list[Float]) -> list[tuple[Float, Float]]:
 
 
 def _normals(bodies: Bodies, member: int, own: Float) -> Float:
-    """Unit normals in the world at (3, k) points in a body's own frame: gradients by differences."""
+    """Unit normals in the world at points of a body's own frame, both (3, k): gradients by differences."""
     gradient = np.zeros_like(own)
     for corner in _TETRAHEDRON[:, :, None]:
         gradient += corner * bodies.solid(own + np.float32(0.01) * corner)
@@ -234,9 +234,9 @@ def _normals(bodies: Bodies, member: int, own: Float) -> Float:
 
 
 def _sunlit(scene: Scene, groups: list[Bodies], frame: _Frame, facing: npt.NDArray[np.bool_]) -> Float:
-    """Share of the sun that the bodies leave to each pixel's surface, shape (n, pixels)."""
+    """Share of the sun's light that reaches each pixel's surface past the bodies, shape (n, pixels)."""
     lit = np.ones_like(frame.depth)
-    # Coordinates across the sunbeams: a body shades only what lies in its column.
+    # Coordinates across the sun's rays: a body throws its shadow only along them.
     first = np.stack([scene.light[:, 2], np.zeros_like(scene.sun[:, 0]), -scene.light[:, 0]], 1)
     first /= np.sqrt((first * first).sum(1, keepdims=True)) + np.float32(1e-6)
     axes = np.stack([first, np.cross(scene.light, first)], 1).astype(np.float32)
@@ -263,7 +263,7 @@ def _sunlit(scene: Scene, groups: list[Bodies], frame: _Frame, facing: npt.NDArr
 
 def _light(scene: Scene, main: Bodies, frame: _Frame, row: int, *, shade: Float) -> Float:
     """Lambert's law with a highlight (Blinn) and ambient light, of one image, shape (pixels, 3)."""
-    # The main object takes away the sky near it: the shade of contact.
+    # Near the main object less of the sky is seen: the dark where it stands on the floor.
     apart = frame.world[row] - main.centre[row][:, None]
     apart *= apart
     near = limit(np.float32(1.6) - apart.sum(0) / main.reach[row, 1] ** 2, 0, 1)
@@ -284,7 +284,7 @@ def _light(scene: Scene, main: Bodies, frame: _Frame, row: int, *, shade: Float)
 
 
 def _smooth_outlines(cover: Float, depth: Float, size: int, image: Float) -> None:
-    """Mix the colour of nearer neighbours into the pixels that an outline partly covers."""
+    """Mix the colour of nearer pixels beside it into each pixel that an outline covers in part."""
     edge = (cover > 0).nonzero()[0]
     y, x = np.divmod(edge, size)
     around = np.minimum(np.maximum(np.stack([y, x], 1) + _AROUND[:, None], 0), size - 1)
