@@ -176,6 +176,15 @@ def test_failure_ends_the_run_with_a_code(tmp_path: Path) -> None:
     assert (failed.config["role"], failed.config["process"]) == ("source", None)
 
 
+def test_a_fold_is_in_the_name_the_tags_and_the_configuration(tmp_path: Path) -> None:
+    with Tracking(_settings(), recipe(folds=5, fold=2), CHAIN, "natural", tmp_path):
+        pass
+    found = read_tracked(tmp_path)
+    assert found.run.display_name == "natural-dld-seed3-0.2-fold2of5"
+    assert "fold 2 of 5" in found.tags
+    assert (found.config["folds"], found.config["fold"]) == (5, 2)
+
+
 def test_disabled_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wandb, "init", lambda **_: pytest.fail("W&B was started"))
     of = recipe()
