@@ -36,10 +36,18 @@ SECTIONS: dict[str, Section] = {
         lambda replicates: of_studies.seeds_and_patients(WORLDS, PATIENTS, SEEDS, replicates, compared=True),
         4000,
     ),
-    "macro-f1": (
-        "New seeds and new patients: macro F1",
+    "two-way-pairs": (
+        "New seeds and new patients: all pairs of 6 equal processes",
+        "The interval of a pair, by itself and corrected for 15 pairs. Columns: seeds; rows: patients.",
+        lambda replicates: of_studies.all_pairs(
+            dict(list(WORLDS.items())[:3]), PATIENTS[::2], SEEDS[:3], replicates
+        ),
+        1000,
+    ),
+    "metrics": (
+        "New seeds and new patients: macro F1 and balanced accuracy",
         "Over 4 classes of 50, 30, 12 and 8%. Columns: seeds; rows: patients.",
-        lambda replicates: of_studies.macro_f1_for_seeds_and_patients(
+        lambda replicates: of_studies.metrics_for_seeds_and_patients(
             dict(list(WORLDS.items())[:3]), PATIENTS, SEEDS[:3], replicates
         ),
         2000,
@@ -87,6 +95,8 @@ def quick(replicates: int = 200) -> list[Cell]:
     usual = dict(list(WORLDS.items())[:2])
     cells = list(of_studies.seeds_and_patients(usual, (10, 40), (5, 10), replicates, compared=False))
     cells += of_studies.patients_only(usual, (20, 40), replicates)
+    cells += of_studies.all_pairs(dict(list(usual.items())[:1]), (20,), (5,), replicates // 2)
+    cells += of_studies.metrics_for_seeds_and_patients(dict(list(usual.items())[:1]), (20,), (5,), replicates)
     cells += of_seeds.levels((5, 10), replicates)
     cells += of_seeds.slopes((5, 10), replicates)
     cells += of_seeds.single_tests((10,), replicates)

@@ -1,23 +1,25 @@
 """How often intervals over seeds and patients cover what is true; see `benchmarks.coverage`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.statistics import fixed_networks, two_way
 from analysis.statistics.by_patient import kish, leave_one_out, leave_one_out_counts
-from analysis.statistics.intervals import plain_ends, t_quantile
+from analysis.statistics.intervals import CONFIDENCE, plain_ends, t_quantile
 from benchmarks.simulated_study import Array, Studies, World, simulate
 from stages.metrics import METRICS, Counts
 
 Ends = tuple[Array, Array]
 
 
-def _macro_f1(counts: Counts) -> Array:
-    of_counts = METRICS["f1_score_macro"].of_counts
+def _of_counts(metric: str) -> Callable[[Counts], Array]:
+    of_counts = METRICS[metric].of_counts
     assert of_counts is not None
-    return of_counts(counts)
+    return of_counts
 
 
 WORLDS = {
@@ -88,27 +90,67 @@ def seeds_and_patients(
                     yield cell(what, name, str(number), of_seeds, chunks, truth)
 
 
-def macro_f1_for_seeds_and_patients(
+def all_pairs(
     worlds: dict[str, World], patients: Sequence[int], seeds: Sequence[int], replicates: int
 ) -> Iterator[Cell]:
-    """Intervals for new seeds and new patients of macro F1."""
+    """Intervals for new seeds and new patients of all pairs of 6 equal processes, corrected for 15 pairs."""
+    pairs = list(combinations(range(6), 2))
+    first, second = (np.array(each) for each in zip(*pairs, strict=True))
     for name, world in worlds.items():
         for number in patients:
             for of_seeds in seeds:
+                generator = np.random.default_rng([number, of_seeds, len(name), 3])
+                covered: list[npt.NDArray[np.bool_]] = []
+                alone: list[npt.NDArray[np.bool_]] = []
+                for studies in simulate(world, number, of_seeds, replicates, generator, processes=6):
+                    value, without = leave_one_out(studies.right, studies.sizes[:, None, None])
+                    value, without = (
+                        value[:, first] - value[:, second],
+                        without[:, first] - without[:, second],
+                    )
+                    sizes = np.broadcast_to(studies.sizes[:, None], (*value.shape[:2], number))
+                    for confidence, found in ((1 - 0.05 / len(pairs), covered), (CONFIDENCE, alone)):
+                        low, high, _ = two_way.ends(value, without, sizes, level=False, confidence=confidence)
+                        found.append((~((low > 0) | (high < 0))).all(axis=1))
+                together = 100 * float(np.concatenate(covered).mean())
+                by_themselves = 100 * float(np.concatenate(alone).mean())
+                yield Cell("15 differences, corrected: all cover", name, str(number), of_seeds, together)
+                yield Cell(
+                    "15 differences, each by itself: all cover", name, str(number), of_seeds, by_themselves
+                )
+
+
+def metrics_for_seeds_and_patients(
+    worlds: dict[str, World], patients: Sequence[int], seeds: Sequence[int], replicates: int
+) -> Iterator[Cell]:
+    """Intervals for new seeds and new patients of metrics that count every class once."""
+    metrics = {"macro F1": "f1_score_macro", "balanced accuracy": "balanced_accuracy"}
+    for name, world in worlds.items():
+        truths = {"macro F1": world.macro_f1(1), "balanced accuracy": world.balanced_accuracy(1)}
+        for number in patients:
+            for of_seeds in seeds:
                 generator = np.random.default_rng([number, of_seeds, len(name), 1])
-                levels, differences = [], []
+                levels: dict[str, list[Ends]] = {title: [] for title in metrics}
+                differences: dict[str, list[Ends]] = {title: [] for title in metrics}
                 for studies in simulate(
                     world, number, of_seeds, replicates, generator, epochs=1, classes=True
                 ):
-                    value, without = leave_one_out_counts(
-                        _macro_f1, studies.images[:, None, None], studies.hits, studies.predictions
-                    )
-                    sizes = studies.sizes
-                    levels.append(two_way.ends(value[:, 1], without[:, 1], sizes, level=True)[:2])
-                    value, without = value[:, 0] - value[:, 1], without[:, 0] - without[:, 1]
-                    differences.append(two_way.ends(value, without, sizes, level=False)[:2])
-                yield cell("level of macro F1", name, str(number), of_seeds, levels, world.macro_f1(1))
-                yield cell("difference of macro F1", name, str(number), of_seeds, differences, 0.0)
+                    for title, metric in metrics.items():
+                        value, without = leave_one_out_counts(
+                            _of_counts(metric),
+                            studies.images[:, None, None],
+                            studies.hits,
+                            studies.predictions,
+                        )
+                        sizes = studies.sizes
+                        ends = two_way.ends(value[:, 1], without[:, 1], sizes, level=True)[:2]
+                        levels[title].append(ends)
+                        value, without = value[:, 0] - value[:, 1], without[:, 0] - without[:, 1]
+                        differences[title].append(two_way.ends(value, without, sizes, level=False)[:2])
+                for title in metrics:
+                    place = (name, str(number), of_seeds)
+                    yield cell(f"level of {title}", *place, levels[title], truths[title])
+                    yield cell(f"difference of {title}", *place, differences[title], 0.0)
 
 
 def patients_only(worlds: dict[str, World], patients: Sequence[int], replicates: int) -> Iterator[Cell]:
@@ -178,7 +220,10 @@ def _fixed(studies: Studies) -> Iterator[Ends]:
     yield fixed_networks.accuracy_ends(value[:, 1], without[:, 1], sizes)[:2]
     yield fixed_networks.difference_ends(value[:, 0] - value[:, 1], without[:, 0] - without[:, 1], sizes)[:2]
     value, without = leave_one_out_counts(
-        _macro_f1, studies.images[:, None], studies.hits[:, :, 0], studies.predictions[:, :, 0]
+        _of_counts("f1_score_macro"),
+        studies.images[:, None],
+        studies.hits[:, :, 0],
+        studies.predictions[:, :, 0],
     )
     yield fixed_networks.level_ends(value[:, 1], without[:, 1], sizes)[:2]
     yield fixed_networks.difference_ends(value[:, 0] - value[:, 1], without[:, 0] - without[:, 1], sizes)[:2]

@@ -73,6 +73,10 @@ class World:
         at = level[:, None, None] + self.size_effect * points[:, None] + normal
         return np.asarray(np.einsum("cij,i,j->c", special.expit(at), by_size, weights), dtype=np.float64)
 
+    def balanced_accuracy(self, process: int) -> float:
+        """True balanced accuracy: the mean recall."""
+        return float(self.recalls(process).mean())
+
     def accuracy(self, process: int) -> float:
         """True accuracy: the share of right images."""
         return float(np.asarray(self.shares) @ self.recalls(process))
@@ -86,7 +90,7 @@ class World:
 
 @dataclass(frozen=True)
 class Studies:
-    """Counts of R studies with G patients, P = 2 processes and S seeds.
+    """Counts of R studies with G patients, P processes and S seeds.
 
     Attributes:
         sizes: images of a patient, shape (R, G).
@@ -112,6 +116,7 @@ def simulate(
     *,
     epochs: int = 4,
     classes: bool = False,
+    processes: int = 2,
 ) -> Iterator[Studies]:
     """Draw studies, some at a time.
 
@@ -123,11 +128,13 @@ def simulate(
         generator: source of randomness.
         epochs: of the plateau.
         classes: whether to count hits and predictions by class.
+        processes: P; only the first may be better than the others.
     """
     size = max(1, int(_CHUNK / patients / world.images / (seeds if classes else 1)))
     for start in range(0, replicates, size):
+        count = min(size, replicates - start)
         yield _chunk(
-            world, patients, seeds, min(size, replicates - start), generator, epochs=epochs, classes=classes
+            world, patients, seeds, count, generator, epochs=epochs, classes=classes, processes=processes
         )
 
 
@@ -140,6 +147,7 @@ def _chunk(
     *,
     epochs: int,
     classes: bool,
+    processes: int,
 ) -> Studies:
     """Draw studies; images of all studies lie in one row, patient after patient."""
     count, kinds = replicates * patients, len(world.shares)
@@ -158,11 +166,11 @@ def _chunk(
     base = shared[patient] + world.image * normal(len(patient))
     base += np.asarray(world.class_level, np.float32)[label] + np.float32(world.level)
     fold_of = generator.permuted(np.tile(np.arange(patients) % 5, (seeds, replicates, 1)), axis=-1)
-    shape = (replicates, 2, seeds, patients)
+    shape = (replicates, processes, seeds, patients)
     right = np.empty(shape)
     by_class = (*shape, kinds) if classes else (0,)
     hits, predictions = np.empty(by_class), np.empty(by_class)
-    for process in range(2):
+    for process in range(processes):
         own = base + (world.patient_process * normal(count))[patient]
         own += np.float32(world.gap if process == 0 else 0.0)
         for seed in range(seeds):
