@@ -111,7 +111,8 @@ def all_pairs(
                     sizes = np.broadcast_to(studies.sizes[:, None], (*value.shape[:2], number))
                     for confidence, found in ((1 - 0.05 / len(pairs), covered), (CONFIDENCE, alone)):
                         low, high, _ = two_way.ends(value, without, sizes, level=False, confidence=confidence)
-                        found.append((~((low > 0) | (high < 0))).all(axis=1))
+                        excludes = np.asarray((low > 0) | (high < 0), dtype=np.bool_)
+                        found.append(np.asarray(~excludes.any(axis=1), dtype=np.bool_))
                 together = 100 * float(np.concatenate(covered).mean())
                 by_themselves = 100 * float(np.concatenate(alone).mean())
                 yield Cell("15 differences, corrected: all cover", name, str(number), of_seeds, together)

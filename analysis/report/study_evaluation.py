@@ -12,18 +12,19 @@ from analysis.report.page import Caveat, Section
 from analysis.report.study_tables import Labels
 from analysis.runs.details import RunDetails
 from analysis.runs.out_of_fold import PooledPredictions, pool_folds
+from analysis.runs.selection import on_whole_set
 from stages.errors import RelayError
 
 
 def pooled_predictions(
-    runs: pd.DataFrame, details: RunDetails, runs_dir: Path
+    readable: pd.DataFrame, runs_dir: Path
 ) -> tuple[PooledPredictions | None, list[Caveat]]:
-    """Predictions of the runs on the whole training set that can be read, or a caveat that says why not."""
-    readable = runs[~runs["folder"].isin(details.without_predictions) & (runs["data_ratio"] == 1.0)]
-    if readable.empty:
+    """Predictions with all training data of runs that can be read, or a caveat that says why there are none."""
+    whole = on_whole_set(readable)
+    if whole.empty:
         return None, []
     try:
-        return pool_folds(readable), []
+        return pool_folds(whole), []
     except RelayError as error:
         reason = str(error).replace(f"{runs_dir}/", "")
         return None, [Caveat("No intervals over patients", f"The predictions do not fit together: {reason}")]

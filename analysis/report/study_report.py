@@ -69,7 +69,8 @@ def study_report(
     main = metric_of(metric_column(runs, metric).removesuffix(REPRESENTATIVE))
     details = read_details(runs, sources)
     styles = styles_of(labels)
-    pooled, over_patients = study_evaluation.pooled_predictions(runs, details, runs_dir)
+    readable = runs[~runs["folder"].isin(details.without_predictions)]
+    pooled, over_patients = study_evaluation.pooled_predictions(readable, runs_dir)
     second = companion(main, details.evaluation_images)
     judged = [each for each in (main, second, metric_of(PRIMARY)) if each is not None]
     judged = list(dict.fromkeys([*judged, *shown_in("table 1")]))
@@ -80,7 +81,7 @@ def study_report(
     sections = [
         data_section(study, sources),
         _comparison(runs, comparison, words, there, styles, details.baseline.get(1.0)),
-        baseline_section(runs[~runs["folder"].isin(details.without_predictions)], pooled, labels),
+        baseline_section(readable, pooled, labels),
         errors_section(pooled, labels),
         study_evaluation.recall(details, of_classes, words, styles),
         _robustness(runs, details, words, styles),

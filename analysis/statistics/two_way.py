@@ -164,7 +164,9 @@ def combined(
     V = V_s + V_p - share V_sp, at least the larger of V_s and V_p; q = (v_s t_s + v_p t_p + V_sp t_sp) /
     (v_s + v_p + V_sp) with v_s = max(V_s - V_sp, 0), v_p likewise, t_s and t_p Student's quantiles at the
     degrees of freedom of seeds and patients and t_sp that at their product. The interval is
-    estimate -/+ q sqrt(V).
+    estimate -/+ q sqrt(V). Above 95%, as corrections for many pairs ask for, it is at least as wide as those
+    of seeds alone, t_s sqrt(V_s), and of patients alone, t_p sqrt(V_p): far in the tails, a small estimate of
+    one component gives its long tail too little weight.
 
     Args:
         parts: shape (...).
@@ -180,10 +182,14 @@ def combined(
     variance = np.maximum(seeds + patients - share * both, np.maximum(seeds, patients))
     own_seeds, own_patients = np.maximum(seeds - both, 0.0), np.maximum(patients - both, 0.0)
     total = own_seeds + own_patients + both
-    weighted = own_seeds * t_quantile(dof_seeds, confidence)
-    weighted = weighted + own_patients * t_quantile(dof_patients, confidence)
+    of_seeds, of_patients = t_quantile(dof_seeds, confidence), t_quantile(dof_patients, confidence)
+    weighted = own_seeds * of_seeds + own_patients * of_patients
     weighted = weighted + both * t_quantile(np.multiply(dof_seeds, dof_patients), confidence)
-    return variance, weighted / np.where(total > 0, total, np.nan)
+    quantile = weighted / np.where(total > 0, total, np.nan)
+    if confidence > CONFIDENCE:
+        shares = [np.sqrt(part / np.where(variance > 0, variance, np.nan)) for part in (seeds, patients)]
+        quantile = np.maximum(quantile, np.maximum(of_seeds * shares[0], of_patients * shares[1]))
+    return variance, quantile
 
 
 def ends(
