@@ -19,7 +19,7 @@ from stages.errors import RelayError
 def pooled_predictions(
     readable: pd.DataFrame, runs_dir: Path
 ) -> tuple[PooledPredictions | None, list[Caveat]]:
-    """Predictions with all training data of runs that can be read, or a caveat that says why there are none."""
+    """Predictions with all training data of runs that can be read, or a caveat that says why not."""
     whole = on_whole_set(readable)
     if whole.empty:
         return None, []
