@@ -1,4 +1,4 @@
-"""Tiny sets in the layouts that `data=real` and `data=paper` read."""
+"""Tiny sets in the layouts that `data=real`, `data=ultrasound` and `data=paper` read."""
 
 from pathlib import Path
 
@@ -27,11 +27,22 @@ def write_patches(root: Path) -> None:
     (root / "manifest.csv").write_text("\n".join(lines) + "\n")
 
 
+def write_pictures(root: Path) -> None:
+    lines = ["path,class,group"]
+    for name in ("benign", "malignant", "normal"):
+        for index in range(6):
+            path = root / name / f"{name} ({index}).png"
+            write_image(path, seed=index, size=(70, 70))
+            lines.append(f"{path.relative_to(root)},{name},{name}-{index // 2}")
+    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
 def write_domains(data_dir: Path) -> None:
-    """The layouts of data=real and data=paper."""
+    """The layouts of data=real, data=ultrasound and data=paper."""
     write_class_folders(data_dir / "natural/imagenette-224", ("train", "val"), ".JPEG", 64)
     write_class_folders(data_dir / "texture/KTH-TIPS-grey", (".",), ".png", 70)
     write_patches(data_dir / "lung/semiseg-patches32")
+    write_pictures(data_dir / "ultrasound/BUSI-256")
     for name in ("natural", "texture", "dld"):
         units = [FakeUnit(number, dtype="uint8", size=32) for number in range(5)]
         pack(fake_survey(units), data_dir / name, SplitRule(), on_error="raise", workers=1)

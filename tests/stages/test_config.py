@@ -46,13 +46,19 @@ def values_of(config: Any, prefix: str = "") -> dict[str, Any]:
             for name, value in values_of(inner, f"{prefix}.{key}".lstrip(".")).items()}  # fmt: skip
 
 
+def file_of(group: str, name: str) -> Any:
+    """What a file holds, over the file of its group that it begins with, if it does."""
+    held: Any = OmegaConf.load(CONF / group / f"{name}.yaml")
+    base = held.pop("defaults", ["_self_"])[0]
+    return held if base == "_self_" else OmegaConf.merge(file_of(group, base), held)
+
+
 @pytest.mark.parametrize("options", COMBINATIONS, ids=lambda options: options["process"])
 def test_every_option_composes_to_what_its_file_says(options: dict[str, str]) -> None:
     config = to_config(compose_dict(*(f"{group}={name}" for group, name in options.items())))
     resolve(replace(config, transfer=composed().transfer), True)  # a rule may be for another network
     for group, name in options.items():
-        loaded = OmegaConf.load(CONF / group / f"{name}.yaml")
-        tree = OmegaConf.create({"paths": vars(config.paths), group: loaded})
+        tree = OmegaConf.create({"paths": vars(config.paths), group: file_of(group, name)})
         expected = values_of(OmegaConf.to_container(tree, resolve=True)[group])  # type: ignore[index,call-overload]
         given = values_of(getattr(config, group))
         assert {key: given[key] for key in expected} == expected

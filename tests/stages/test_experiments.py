@@ -74,3 +74,23 @@ def test_runs_for_a_moment(experiment: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     said = f"0 done, {runs} to train" if embedded else f"{runs} stage runs: {runs} trained"
     assert re.search(said, done.stdout)
+
+
+@pytest.mark.slow
+def test_a_study_of_ultrasound_in_folds(tmp_path: Path) -> None:
+    """As docs/real-data.md has it: sources once, the target once for each fold."""
+    write_domains(tmp_path / "data")
+    done = run(
+        "-m",
+        "process=scratch,natural",
+        "experiment=real_small",
+        "data=ultrasound",
+        "folds=3",
+        f"paths.data_dir={tmp_path / 'data'}",
+        runs_dir=tmp_path / "runs",
+        cache_dir=tmp_path / "cache",
+        tiny=SETTINGS,
+        last=("callbacks.plateau.max_epochs=1", "callbacks.plateau.length=1"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 stage runs: 7 trained" in done.stdout
