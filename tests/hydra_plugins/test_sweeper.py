@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from omegaconf import DictConfig
 
 import datamodules.from_config
 import stages.plan
+from datamodules.listing import Listing
 from stages.errors import RelayError
 from stages.outcome import Outcome
 from stages.record import Record
@@ -96,9 +98,12 @@ def desk(
     Plugins.instance()  # it loads the launchers' modules again, so the class is looked up afterwards
     launcher = sys.modules["hydra._internal.core_plugins.basic_launcher"].BasicLauncher
     monkeypatch.setattr(launcher, "launch", launch)
-    monkeypatch.setattr(
-        datamodules.from_config, "load_source", lambda listing, _: prepared.append(listing.source)
-    )
+
+    def load(listing: Listing, _: Any) -> Any:
+        prepared.append(listing.source)
+        return SimpleNamespace(test=())  # a domain without a test side
+
+    monkeypatch.setattr(datamodules.from_config, "load_source", load)
     yield Desk(tmp_path, train, jobs, prepared)
     GlobalHydra.instance().clear()
     root.handlers[:], root.level = handlers, level
@@ -214,7 +219,8 @@ def test_a_users_own_stage_and_process(desk: Desk) -> None:
     ):
         (desk.folder / "my" / group).mkdir(parents=True)
         (desk.folder / "my" / group / f"{name}.yaml").write_text(text)
-    answer = desk.train("-m", "process=mine", "plan=true", f"hydra.searchpath=[file://{desk.folder}/my]")
+    ten = "callbacks.plateau.max_epochs=10"
+    answer = desk.train("-m", "process=mine", ten, "plan=true", f"hydra.searchpath=[file://{desk.folder}/my]")
     assert answer.code == 0, answer.err
     assert "2 stage runs: 0 done, 2 to train" in answer.out
     assert re.search(r"\bmri .* 90 ", answer.out), "9 images in 10 epochs"
