@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from analysis.explain.choices import Rule
 from analysis.explain.desalinet import Signal, backward, channel, strongest
-from lightning_modules.networks.alexnet import Normalisation
+from lightning_modules.alexnet import Normalisation
 from tests.helpers.backward_references import (
     autograds,
     draw,
