@@ -89,7 +89,7 @@ def reliability_sentence(checks: pd.DataFrame, process: str) -> str:
             "with the trained network's."
         )
     low, high = row["deletion_gain_low"], row["deletion_gain_high"]
-    if np.isnan(low):
+    if np.isnan(low) and row["deletion_gain"] != 0:
         use = "One image is too few to say whether they point at what the classification is based on."
     elif low > 0:
         use = "Removing what they point at lowers the class's probability faster than a random order does."
