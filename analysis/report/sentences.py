@@ -64,7 +64,7 @@ def difference_text(words: Words, pair: Pair) -> str:
         return "not known: the two share no seed"
     text = _interval_text(words, words.metric, pair)
     if pair.differs:
-        text += ": different"
+        text += ": the two networks differ" if pair.covers == "patients" else ": different"
     elif pair.p < ALPHA and pair.covers != "seeds":
         text += f": different for new seeds on these {words.others}, not shown for new {words.others}"
     else:

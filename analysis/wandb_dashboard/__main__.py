@@ -8,6 +8,7 @@ project=NAME       where the runs were logged, logger.project of conf/logger/def
 study=NAME         logger.study of the runs, several separated by commas
 dry_run=true       write what would be sent to a file, without network or login
 out=FILE           that file, wandb-dashboard.json if left out
+metric=NAME        which metric stands first, accuracy if left out (names: docs/statistics.md)
 test=open          read the locked test set, add test_METRIC to the runs' summaries and a section to the view
 runs_dir=FOLDER    with test=open, the store of the runs, where the opening is written down
 
@@ -35,7 +36,7 @@ from stages.console.output import output, refuse
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
 from stages.machine.wandb_login import logged_in
-from stages.metrics import TRAIN_LOSS, Metric, metric_of, shown_in
+from stages.metrics import METRICS, PRIMARY, TRAIN_LOSS, Metric, metric_of, shown_in
 from stages.processes import load_processes
 
 LOGGER_DEFAULTS = Path(__file__).resolve().parent.parent.parent / "conf" / "logger" / "default.yaml"
@@ -52,7 +53,8 @@ class DashboardConfig:
 
     `entity` is the user or team in W&B; `project` and `study` are those that the runs were logged under
     (`logger.project`, `logger.study`), several studies separated by commas. `dry_run` writes what would be
-    sent to `out`, without network or login. `test` may be `open`, with the store of the runs in `runs_dir`.
+    sent to `out`, without network or login. `metric` stands first. `test` may be `open`, with the store of
+    the runs in `runs_dir`.
     """
 
     entity: str = MISSING
@@ -60,6 +62,7 @@ class DashboardConfig:
     study: str = MISSING
     dry_run: bool = False
     out: str = "wandb-dashboard.json"
+    metric: str = PRIMARY
     test: str | None = None
     runs_dir: str | None = None
 
@@ -152,13 +155,16 @@ def read_arguments(arguments: Sequence[str]) -> DashboardConfig:
     except OmegaConfBaseException as error:
         raise RelayError(
             f"{' '.join(arguments)}: {str(error).splitlines()[0]}; "
-            "arguments are entity=, project=, study=, dry_run=, out=, test=, runs_dir="
+            "arguments are entity=, project=, study=, dry_run=, out=, metric=, test=, runs_dir="
         ) from None
     assert isinstance(config, DashboardConfig)
     for key, name in (("entity", config.entity), ("project", config.project)):
         _check_name(key, name)
     for name in config.studies:
         _check_name("study", name)
+    if config.metric not in METRICS or METRICS[config.metric].per_class:
+        names = ", ".join(name for name, each in METRICS.items() if not each.per_class)
+        raise RelayError(f"metric={config.metric} is not known; there are: {names}")
     check_test(config.test)
     if (config.test is None) != (config.runs_dir is None):
         raise RelayError("test=open and runs_dir=FOLDER, the store of the runs, go together: give both")
@@ -171,7 +177,11 @@ def _check_name(key: str, name: str) -> None:
 
 
 def build_dashboard(
-    entity: str, project: str, studies: Sequence[str], test_set: OpenedTestSet | None = None
+    entity: str,
+    project: str,
+    studies: Sequence[str],
+    test_set: OpenedTestSet | None = None,
+    metric: str = PRIMARY,
 ) -> Dashboard:
     """The dashboard of a project's studies. Needs neither network nor login.
 
@@ -180,12 +190,13 @@ def build_dashboard(
         project: the project that the runs were logged to.
         studies: names of the studies whose runs are compared.
         test_set: their test set, if it was opened.
+        metric: name of the one that stands first.
     """
     from wandb_workspaces import expr, workspaces
 
     names = process_order(load_processes())
     by_ratio, confusion = metric_against_ratio(names), confusion_matrices(names)
-    sections = _sections(entity, by_ratio, confusion, test_set)
+    sections = _sections(entity, by_ratio, confusion, test_set, metric_of(metric))
     workspace = workspaces.Workspace(
         entity=entity,
         project=project,
@@ -202,7 +213,7 @@ def build_dashboard(
                 "config:process.value",
                 "config:data_ratio.value",
                 "config:seed.value",
-                *(f"summary:{metric.column}" for metric in _compared()),
+                *(f"summary:{metric.column}" for metric in _first(metric_of(metric), _compared())),
                 "summary:learning",
                 "summary:plateau_reached",
                 "tags:__ALL__",
@@ -216,8 +227,12 @@ def _compared() -> list[Metric]:
     return [metric for metric in shown_in("table 1") if metric.is_fraction]
 
 
+def _first(metric: Metric, others: Sequence[Metric]) -> list[Metric]:
+    return list(dict.fromkeys([metric, *others]))
+
+
 def _sections(
-    entity: str, by_ratio: Chart, confusion: Chart, test_set: OpenedTestSet | None
+    entity: str, by_ratio: Chart, confusion: Chart, test_set: OpenedTestSet | None, main: Metric
 ) -> dict[str, list[Any]]:
     """The panels of each section of the view."""
     from wandb_workspaces.reports.v2 import interface as panels
@@ -238,7 +253,7 @@ def _sections(
         "groupby_rangefunc": "stddev",
         "max_runs_to_show": _LINES_IN_A_PANEL,
     }
-    loss, few = metric_of(TRAIN_LOSS), shown_in("overview")
+    loss, few = metric_of(TRAIN_LOSS), _first(main, shown_in("overview"))
     curves = {loss.capitalised: loss} | {f"{metric.capitalised}, evaluation set": metric for metric in few}
     opened = {} if test_set is None else test_set.section(_compared(), over_seeds)
     return opened | {
@@ -250,7 +265,7 @@ def _sections(
                 panels.BarPlot(
                     title=metric.capitalised, metrics=[metric.column], orientation="h", **over_seeds
                 )
-                for metric in _compared()
+                for metric in _first(main, _compared())
             ),
             panels.WeavePanelSummaryTable(table_name=by_ratio.table, layout=panels.Layout(w=24, h=12)),
         ],
@@ -278,7 +293,7 @@ def main(arguments: Sequence[str]) -> None:
     if config.runs_dir is not None:
         typed = f"python -m analysis.wandb_dashboard {shlex.join(arguments)}"
         test_set = open_test_set(Path(config.runs_dir).expanduser(), config.studies, typed)
-    dashboard = build_dashboard(config.entity, config.project, config.studies, test_set)
+    dashboard = build_dashboard(config.entity, config.project, config.studies, test_set, config.metric)
     if config.dry_run:
         out = Path(config.out).expanduser()
         out.parent.mkdir(parents=True, exist_ok=True)

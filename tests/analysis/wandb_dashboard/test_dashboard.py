@@ -308,3 +308,14 @@ def test_what_w_and_b_refuses_is_said(server: type[_Server]) -> None:
     with pytest.raises(RelayError, match=r"team/relay: .*permission denied"):
         main(["entity=team"])
     assert not any("upsertView" in asked["query"] for asked in server.asked)
+
+
+def test_the_main_metric_stands_first_and_an_unknown_one_is_refused() -> None:
+    usual = build_dashboard("team", "relay", ["paper"]).to_json()
+    chosen = build_dashboard("team", "relay", ["paper"], metric="balanced_accuracy").to_json()
+    assert "balanced_accuracy" not in usual
+    assert 0 < chosen.index("balanced_accuracy_p75") < chosen.index("f1_score_macro_p75")
+    given = ["entity=team", "study=paper"]
+    assert read_arguments([*given, "metric=f1_score_macro"]).metric == "f1_score_macro"
+    with pytest.raises(RelayError, match="metric=acuracy is not known; there are: train_loss, accuracy"):
+        read_arguments([*given, "metric=acuracy"])
