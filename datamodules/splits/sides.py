@@ -90,7 +90,8 @@ def divided_sides(names: Names, source: Source, division: Division) -> Strings:
     Raises:
         RelayError: A test set or folds cannot be drawn, or a side would lack a class.
     """
-    labels, words, sides = names.labels, names.words, names.sides.copy()
+    labels, words = names.labels, names.words
+    sides = names.sides.astype("U5")  # a copy with room for "train", which names that are all val have not
     if division.test_fraction is not None:
         evaluated = np.unique(labels[sides == "val"])
         sides[_test_set(names, division.test_fraction)] = "test"

@@ -101,7 +101,9 @@ def test_a_metric_of_counts_is_the_one_of_outputs() -> None:
     sets = [Outputs(*each) for each in zip(logits, labels, strict=True)]
     counts = Counts.of([outputs.confusion_matrix for outputs in sets])
     both = [metric for metric in METRICS.values() if metric.compute and metric.of_counts]
-    assert {metric.name for metric in both} == {"accuracy", "f1_score_macro"}
+    kinds = ("precision", "recall", "f1_score")
+    averages = {f"{name}_{of}" for name in kinds for of in ("macro", "weighted")}
+    assert {metric.name for metric in both} == {"accuracy", "balanced_accuracy", *averages}
     for metric in both:
         assert metric.compute is not None and metric.of_counts is not None
         found = metric.of_counts(counts)
