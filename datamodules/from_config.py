@@ -71,20 +71,20 @@ def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
     Raises:
         RelayError: As `load_source` and `check_divisions`.
     """
-    runs, drawn, leaking = list(runs), dict[Source, Domain](), list[str]()
+    runs, notes, leaking = list(runs), list[str](), list[str]()
     for config in {run.recipe.data.digest: run.config for run in runs}.values():
         source = source_of(config)
         domain = load_source(listings.of(source), config)
+        its = [run for run in runs if source_of(run.config) == source]
         if source.kind == "embedded":
-            drawn[source] = domain
+            notes += check_divisions(its, {source: names_of(domain)}.get)
         tested = {
             division.test_fraction: division
-            for division in (Division.of(run.recipe) for run in runs if source_of(run.config) == source)
+            for division in (Division.of(run.recipe) for run in its)
             if len(domain.test) or division.test_fraction is not None
         }
         found = [leaks(domain, divided_sides(names_of(domain), source, each)) for each in tested.values()]
         leaking += [f"{source.root or source.generator}: {note}" for note in found if note]
-    notes = check_divisions(runs, lambda source: names_of(drawn[source]) if source in drawn else None)
     return notes + leaking
 
 

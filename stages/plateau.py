@@ -129,6 +129,7 @@ def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float |
     Raises:
         ValueError: if a loss is not finite, or the loss of chance not a finite number above 0.
     """
+    losses = _numbers(losses)
     start = _start(losses, chance)
     best, waited = math.inf, 0
     for epoch, value in enumerate(smoothed(losses, rule.smoothing)):
@@ -157,6 +158,7 @@ def find_plateau(losses: Sequence[float], rule: PlateauRule, *, chance: float | 
     Raises:
         ValueError: if there is no epoch, or as `plateau_onset`.
     """
+    losses = _numbers(losses)
     if not losses:
         raise ValueError("no epoch was trained, so there is no plateau")
     onset = plateau_onset(losses, rule, chance=chance)
@@ -178,6 +180,11 @@ def representative_value(values: Sequence[float], percentile: float = 75.0) -> f
     if len(values) == 0:
         raise ValueError("no values to take a percentile of")
     return float(np.percentile(np.asarray(values, dtype=np.float64), percentile, method="linear"))
+
+
+def _numbers(losses: Sequence[float]) -> list[float]:
+    """The losses as a list: of numpy and pandas, places and truth values mean something else."""
+    return [float(loss) for loss in losses]
 
 
 def _start(losses: Sequence[float], chance: float | None) -> float:

@@ -7,6 +7,8 @@ from os import PathLike
 from datamodules.files.names import normalised
 from stages.errors import RelayError
 
+_OTHER_SEPARATORS = ((";", "semicolons"), ("\t", "tabs"))
+
 
 def read_rows(
     location: str | PathLike[str], needed: Sequence[str], optional: Sequence[str] = (), *, what: str
@@ -36,9 +38,11 @@ def read_rows(
             places = {name: header.index(name) for name in wanted if name in header}
             absent = [name for name in needed if name not in places]
             if absent:
+                other = [name for sign, name in _OTHER_SEPARATORS if len(header) == 1 and sign in header[0]]
                 raise RelayError(
                     f"{what}: the column {', '.join(absent)} is missing; the first line must name "
                     f"{','.join(needed)}, other columns are ignored."
+                    + "".join(f" It has {name} for commas: export it with commas." for name in other)
                 )
             twice = [name for name in places if header.count(name) > 1]
             if twice:

@@ -23,7 +23,7 @@ def with_groups(root: str, location: str, files: Sequence[ImageFile]) -> tuple[I
         RelayError: The file cannot be used, names a path that is no image of the source, or lacks an image.
     """
     location = os.path.join(root, os.path.expanduser(location))
-    given = read_groups(location)
+    given = read_groups(location, f"groups file {location}")
     groups = {posixpath.normpath(path): group for path, group in given.items()}
     twice = sorted(path for path, group in given.items() if groups[posixpath.normpath(path)] != group)
     unknown = sorted(groups.keys() - {file.path for file in files})

@@ -92,6 +92,8 @@ def divided_sides(names: Names, source: Source, division: Division) -> Strings:
     """
     labels, words = names.labels, names.words
     sides = names.sides.astype("U5")  # a copy with room for "train", which names that are all val have not
+    if division.folds is not None:
+        sides[sides == "val"] = "train"  # pooled: what a source evaluates on says nothing of the folds
     if division.test_fraction is not None:
         evaluated = np.unique(labels[sides == "val"])
         sides[_test_set(names, division.test_fraction)] = "test"

@@ -149,14 +149,12 @@ def test_what_cannot_be_divided_is_refused_before_an_image_is_decoded(tmp_path: 
     plan = planned(embedded(tmp_path), 50)
     assert check_divisions(plan.runs.values(), Listings().names) == [], "not known before they are drawn"
     config = next(iter(plan.runs.values())).config
-    plan = build_plan(
-        [replace(request("dld"), folds=50, fold=0)],
-        lambda *_: with_value(config, "paths.cache_dir", str(tmp_path / "cache")),
-        list_source,
-        resolve,
-    )
-    with pytest.raises(RelayError, match="stage dld: 50 folds"):
-        load_sources(plan.runs.values(), Listings())
+    cached = with_value(config, "paths.cache_dir", str(tmp_path / "cache"))
+    for tested in (cached, with_value(cached, "test_fraction", 0.3)):
+        asked = [replace(request("dld"), folds=50, fold=0)]
+        plan = build_plan(asked, lambda *_, tested=tested: tested, list_source, resolve)
+        with pytest.raises(RelayError, match="stage dld: 50 folds"):
+            load_sources(plan.runs.values(), Listings())
 
 
 def test_it_is_said_where_nothing_can_be_said_of_patients(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -250,6 +251,19 @@ def test_what_does_not_fall_below_chance_is_never_reached(losses: list[float], a
     plateau = find_plateau(losses, any_rule, chance=1.0)
     assert not plateau.reached and not plateau.learning
     assert plateau.epochs.stop == len(losses)
+
+
+def test_losses_of_numpy_and_pandas_are_losses() -> None:
+    losses = [2.0 * 0.8**epoch for epoch in range(40)]
+    for chance in (None, 2.0):
+        found = find_plateau(losses, rule(), chance=chance)
+        for kind in (np.asarray, pd.Series, list):
+            same = kind(np.asarray(losses))
+            assert plateau_onset(same, rule(), chance=chance) == found.onset
+            assert find_plateau(same, rule(), chance=chance) == found
+            assert find_plateau(same, rule(), chance=chance).learning is True
+    with pytest.raises(ValueError, match="no epoch was trained"):
+        find_plateau(np.array([]), rule())
 
 
 def test_the_loss_of_chance_is_the_entropy() -> None:

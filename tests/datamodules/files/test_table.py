@@ -45,6 +45,8 @@ def test_lines_are_numbered_and_optional_columns_may_be_missing(tmp_path: Path) 
     ("text", "message"),
     [
         ("", "the column path, group is missing; the first line must name path,group"),
+        ("path;group\nSECRET;1\n", "is missing; .* It has semicolons for commas: export it with commas"),
+        ("path\tgroup\nSECRET\t1\n", "is missing; .* It has tabs for commas"),
         ("path,patient\nSECRET,1\n", "the column group is missing"),
         ("path,Group,group\nSECRET,1,2\n", "the column group is there twice"),
         ("path,group\n", "has no rows"),

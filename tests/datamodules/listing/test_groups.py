@@ -70,6 +70,13 @@ def test_what_does_not_fit_the_images_is_named(
         list_source(source(tmp_path, rows))
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    of = source(tmp_path)
+    (tmp_path / "groups.csv").unlink()
+    with pytest.raises(RelayError, match=r"groups file .*/groups\.csv cannot be read: No such file"):
+        list_source(of)
+
+
 def test_groups_are_for_folders() -> None:
     with pytest.raises(RelayError, match="groups cannot be set for kind=manifest"):
         Source(kind="manifest", root="here", manifest="m.csv", groups="groups.csv")

@@ -93,6 +93,19 @@ def test_a_test_set_is_drawn_first_and_is_the_same_for_every_fold_and_seed() -> 
     assert len(locked) == 1 and sum(locked.pop()) == 36
 
 
+def test_a_test_set_may_take_what_a_source_that_is_divided_into_folds_evaluated_on() -> None:
+    """The only group that it evaluated on falls into the test set: the folds hold all others."""
+    rows = [(n % 3, f"p{n}", "train") for n in range(30)]
+    pooled = names(rows)
+    place = int(np.flatnonzero(divided_sides(pooled, SOURCE, Division(0.2, 3, 0)) == "test")[0])
+    rows[place] = (*rows[place][:2], "val")
+    with pytest.raises(RelayError, match="leaves no evaluation images"):
+        divided_sides(names(rows), SOURCE, Division(0.2))
+    for fold in range(3):
+        sides = divided_sides(names(rows), SOURCE, Division(0.2, 3, fold))
+        assert (sides == divided_sides(pooled, SOURCE, Division(0.2, 3, fold))).all()
+
+
 def test_images_of_no_group_are_divided_one_by_one() -> None:
     of = names([(number % 3, f"image{number}", "train") for number in range(30)])
     assert not of.grouped
