@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.report.locked_test_set import locked_facts, opened_section
-from analysis.report.page import Report
+from analysis.report.caveats import incomplete_caveats
+from analysis.report.locked_test_set import locked_facts, opened_section, refuse_incomplete
+from analysis.report.page import Caveat, Report
 from analysis.report.processes import process_labels
 from analysis.report.provenance import studies_table
 from analysis.report.store_caveats import other_studies_caveats, unfinished_caveats, unknown_caveats
 from analysis.report.study_report import study_report
+from analysis.runs.folds import complete_seeds
 from analysis.runs.load import load_runs
 from analysis.runs.openings import check_test, open_test_sets, with_test
 from analysis.runs.selection import process_order
@@ -57,6 +59,11 @@ def build_report(
             open_test_sets(with_test(runs)[:0], runs_dir, command)
         return _without_targets(runs, unfinished)
     chosen = select_study(studies, study)
+    if complete_seeds(chosen.runs).empty:
+        if test is not None:
+            refuse_incomplete(with_test(chosen.runs))
+            open_test_sets(with_test(chosen.runs)[:0], runs_dir, command)
+        return _without_complete_seeds(chosen, unfinished)
     report = study_report(
         chosen,
         runs_dir,
@@ -98,12 +105,30 @@ def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) ->
             f"The store holds finished source runs only ({stages}), and no run of a learning process on its "
             "target, so there is nothing to compare."
         )
+    return _nothing_to_compare(
+        text,
+        "Train a learning process, for example: python train.py -m process=scratch,two_stage",
+        unfinished_caveats(unfinished),
+    )
+
+
+def _without_complete_seeds(study: Study, unfinished: Sequence[UnfinishedRun]) -> Report:
+    labels = process_labels(process_order(study.runs["process"]))
+    return _nothing_to_compare(
+        f"No seed of {study.target} has all of its {study.runs['folds'].iloc[0]} folds yet, so there is "
+        "nothing to compare.",
+        "Train the other folds: the command that trained these does it, typed with every fold.",
+        [*incomplete_caveats(study.runs, labels), *unfinished_caveats(unfinished)],
+    )
+
+
+def _nothing_to_compare(why: str, what_to_do: str, caveats: Sequence[Caveat]) -> Report:
     return Report(
         title="Relay: nothing to compare yet",
         question="Which chain of source domains should a network see before its target?",
         version=_version(),
-        caveats=unfinished_caveats(unfinished),
-        summary=(text, "Train a learning process, for example: python train.py -m process=scratch,two_stage"),
+        caveats=caveats,
+        summary=(why, what_to_do),
         complete=False,
     )
 

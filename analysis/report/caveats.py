@@ -64,11 +64,16 @@ def _run_caveats(runs: pd.DataFrame, words: Words, runs_dir: Path) -> list[Cavea
                 [relative(folder, runs_dir) for folder in without["folder"]],
             )
         )
-    return found + _fold_caveats(runs, labels) + _grid_caveats(runs, labels)
+    return found + incomplete_caveats(runs, labels) + _grid_caveats(runs, labels)
 
 
-def _fold_caveats(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Caveat]:
-    """Seeds that lack a fold."""
+def incomplete_caveats(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Caveat]:
+    """Seeds that lack a fold.
+
+    Args:
+        runs: of one study.
+        labels: of the processes.
+    """
     items = [str(replace(each, process=labels[each.process])) for each in incomplete_seeds(runs)]
     if not items:
         return []

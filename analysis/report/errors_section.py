@@ -11,6 +11,7 @@ from analysis.report.page import Section
 from analysis.report.study_tables import PROCESS, Labels
 from analysis.report.tables import Row, Table
 from analysis.runs.out_of_fold import PooledPredictions
+from stages.console.words import counted
 
 _Right = npt.NDArray[np.bool_]
 
@@ -85,12 +86,14 @@ def _by_patient(pooled: PooledPredictions, right: dict[str, _Right], labels: Lab
         row: Row = {"label": labels[process], "process": process, "lowest": lowest, "first": first}
         row |= {"middle": middle, "third": third, "mostly_wrong": int((accuracy < 0.5).sum())}
         rows.append(row)
+    fewest, most = int(images.min()), int(images.max())
+    of_one = counted(most, "image") if fewest == most else f"{fewest} to {most} images"
     return [
         Table(
             "errors_patients",
             "Accuracy of single patients",
-            f"Mean over seeds, of {len(names)} patients (groups) with {images.min()} to {images.max()} "
-            "images, each patient counted once.",
+            f"Mean over seeds, of {len(names)} patients (groups) with {of_one} each; each patient "
+            "counts once.",
             [
                 PROCESS,
                 tables.number("lowest", "lowest (%)", 1, scale=100.0),

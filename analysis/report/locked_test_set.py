@@ -90,6 +90,7 @@ def opened_section(study: Study, runs_dir: Path, command: str, labels: Labels) -
             training images, or the runs have different test sets.
     """
     rows = with_test(study.runs)
+    refuse_incomplete(rows)
     predictions, opening = open_test_sets(rows, runs_dir, command)
     earlier = read_openings(runs_dir)[: opening.number - 1]
     found = _outcomes(rows, dict(zip(rows["id"], predictions, strict=True)))
@@ -112,6 +113,22 @@ def opened_section(study: Study, runs_dir: Path, command: str, labels: Labels) -
     )
 
 
+def refuse_incomplete(rows: pd.DataFrame) -> None:
+    """Refuse to open test sets of which nothing could be shown.
+
+    Args:
+        rows: runs of a study that have a test set; without any, `open_test_sets` refuses.
+
+    Raises:
+        RelayError: if no seed has all of its folds with all training images.
+    """
+    if len(rows) and complete_seeds(rows[rows["data_ratio"] == 1.0]).empty:
+        raise RelayError(
+            "test=open, but no seed has all of its runs with all training images, so there is nothing to "
+            "show; train them first. Nothing was opened"
+        )
+
+
 def _outcomes(rows: pd.DataFrame, predictions: Mapping[str, Predictions]) -> Outcomes:
     first: Predictions | None = None
     by_process: dict[str, dict[int, npt.NDArray[np.int64]]] = {}
@@ -125,11 +142,7 @@ def _outcomes(rows: pd.DataFrame, predictions: Mapping[str, Predictions]) -> Out
                     "of one data set"
                 )
         by_process.setdefault(process, {})[seed] = np.stack([each.predicted for each in read])
-    if first is None:
-        raise RelayError(
-            "the test set was opened, but no seed has all of its runs with all training images, so there is "
-            "nothing to show; train them first"
-        )
+    assert first is not None, "nothing is opened without a complete seed"
     return Outcomes(
         first.groups,
         first.labels,

@@ -25,9 +25,9 @@ from stages.record import NOT_LEARNING
 
 
 def class_data(
-    matrices: Mapping[str, Sequence[npt.NDArray[np.int64]]], labels: Labels, classes: Sequence[str]
+    matrices: Mapping[str, Mapping[int, npt.NDArray[np.int64]]], labels: Labels, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """The metrics of each class, from the confusion matrices of a process's runs.
+    """The metrics of each class, from the confusion matrices of a process's seeds.
 
     Returns:
         One row per process and class. Columns: process, class, images, and for each metric of a class
@@ -35,12 +35,12 @@ def class_data(
     """
     rows = []
     for process in (name for name in labels if name in matrices):
-        counts = Counts.of(np.stack(matrices[process]))
+        counts = Counts.of(np.stack(list(matrices[process].values())))
         values = {metric.name: metric.of_counts(counts) for metric in of_a_class() if metric.of_counts}
         for index, name in enumerate(classes):
             row = {"process": process, "class": name, "images": int(counts.true[0, index])}
-            for metric, of_runs in values.items():
-                over_seeds = mean_interval(of_runs[:, index], fraction=True)
+            for metric, of_seeds in values.items():
+                over_seeds = mean_interval(of_seeds[:, index], fraction=True)
                 row |= {f"{metric}_{part}": value for part, value in over_seeds._asdict().items()}
             rows.append(row)
     return pd.DataFrame(rows)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.runs.baseline import baseline_levels
+from analysis.runs.folds import complete_seeds
 from stages.errors import RelayError
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
@@ -45,22 +46,34 @@ class Curve:
 class Reliability:
     """Confidence and correctness of predictions in equal bins of confidence, summed over runs.
 
+    The folds of a seed are one set of predictions.
+
     Attributes:
         counts: predictions in each bin, shape (15,).
         confidences: sum of the largest probabilities in each bin.
         hits: correct predictions in each bin.
-        errors: expected calibration error of each run.
+        gaps: confidence minus hits in each bin, by seed.
+        images: predictions, by seed.
     """
 
     counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CALIBRATION_BINS, np.int64))
     confidences: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(CALIBRATION_BINS))
     hits: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CALIBRATION_BINS, np.int64))
-    errors: list[float] = field(default_factory=list)
+    gaps: dict[int, npt.NDArray[np.float64]] = field(default_factory=dict)
+    images: Counter[int] = field(default_factory=Counter)
 
-    def add(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> None:
+    @property
+    def errors(self) -> list[float]:
+        """Expected calibration error of each seed."""
+        return [
+            float(np.abs(gap).sum() / max(self.images[seed], 1)) for seed, gap in sorted(self.gaps.items())
+        ]
+
+    def add(self, seed: int, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> None:
         """Add a run's predictions.
 
         Args:
+            seed: of the run.
             logits: shape (N, C).
             labels: shape (N,), in 0..C-1.
         """
@@ -73,7 +86,8 @@ class Reliability:
         self.counts += counts
         self.confidences += confidences
         self.hits += hits
-        self.errors.append(float(np.abs(confidences - hits).sum() / max(len(labels), 1)))
+        self.gaps[seed] = self.gaps.get(seed, np.zeros(CALIBRATION_BINS)) + (confidences - hits)
+        self.images[seed] += len(labels)
 
 
 @dataclass
@@ -83,7 +97,8 @@ class RunDetails:
     Attributes:
         classes: names of the target's classes.
         curves: of every run with a history, by process and data ratio.
-        matrices: confusion matrices of the runs with all training data, by process; one row per true class.
+        matrices: confusion matrices with all training data, by process and seed, summed over the seed's
+            folds; seeds that lack a fold are left out. One row per true class.
         reliability: of the same runs' predictions, by process.
         origins: how many runs and sources have each version, commit and machine: {what: {value: runs}}.
         evaluation_images: of each class, over the folds of a seed.
@@ -100,7 +115,7 @@ class RunDetails:
 
     classes: list[str] = field(default_factory=list)
     curves: dict[Cell, list[Curve]] = field(default_factory=dict)
-    matrices: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
+    matrices: dict[str, dict[int, npt.NDArray[np.int64]]] = field(default_factory=dict)
     reliability: dict[str, Reliability] = field(default_factory=dict)
     origins: dict[str, Counter[str]] = field(default_factory=dict)
     evaluation_images: list[int] = field(default_factory=list)
@@ -117,7 +132,7 @@ class RunDetails:
     @property
     def confusion(self) -> dict[str, npt.NDArray[np.int64]]:
         """Counts over the seeds by process, shape (classes, classes), one row per true class."""
-        return {process: np.sum(matrices, axis=0) for process, matrices in self.matrices.items()}
+        return {process: np.sum(list(of.values()), axis=0) for process, of in self.matrices.items()}
 
 
 def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> RunDetails:
@@ -136,6 +151,7 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
     evaluated: dict[tuple[str, float, int], list[DataRecord]] = {}
     for path in [] if sources is None else sources["folder"]:
         _add_origin(details, RunFolder(Path(path)).read_record().origin)
+    whole_seeds = set(complete_seeds(runs)["folder"])
     for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
         folder = RunFolder(Path(path))
         record = folder.read_record()
@@ -149,17 +165,17 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
             plateau = record.plateau
             curve = Curve(record.seed, plateau.onset, plateau.reached, values)
             details.curves.setdefault((process, ratio), []).append(curve)
-        if ratio != 1.0:
+        if ratio != 1.0 or path not in whole_seeds:
             continue
-        matrix = _confusion_matrix(record, path)
-        details.matrices.setdefault(process, []).append(matrix)
+        matrix, of_seeds = _confusion_matrix(record, path), details.matrices.setdefault(process, {})
+        of_seeds[record.seed] = of_seeds.get(record.seed, np.zeros_like(matrix)) + matrix
         try:
             predictions = read_predictions(folder.predictions, classes=record.data.classes)
         except RelayError:
             details.without_predictions.append(path)
         else:
             of_process = details.reliability.setdefault(process, Reliability())
-            of_process.add(predictions.logits, predictions.labels)
+            of_process.add(record.seed, predictions.logits, predictions.labels)
     if evaluated:  # the folds of a seed are one evaluation set; seeds with the most of them have it whole
         most = max(map(len, evaluated.values()))
         whole = [folds for folds in evaluated.values() if len(folds) == most]

@@ -1,5 +1,6 @@
 """The locked test set on the page: that it is there, closed unless asked for, its numbers and openings."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from analysis.runs import find_studies, load_runs
 from analysis.runs.openings import OPENINGS, read_openings
 from analysis.statistics import two_way_difference, two_way_level
 from stages.errors import RelayError
+from stages.store import RunFolder
 from tests.helpers.fake_study import FakeStudy
 from tests.helpers.fake_test_set import add_test_set
 
@@ -100,6 +102,21 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     (section,) = [each for each in build_report(tmp_path, test="open").sections if each.name == "test-set"]
     (levels,) = section.tables
     assert levels.data["accuracy"].notna().all() and levels.data["accuracy_low"].isna().all()
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_a_test_set_is_not_opened_for_nothing(tmp_path: Path, folds: int | None) -> None:
+    """Without a seed that has all of its runs at data ratio 1 there is nothing to show."""
+    ratios = (0.5,) if folds is None else (1.0,)
+    folders = FakeStudy(TWO, range(2), ratios, samples=60, folds=folds).write(tmp_path)
+    add_test_set(folders)
+    if folds is not None:
+        for folder in (RunFolder(Path(each)) for each in load_runs(tmp_path)["folder"]):
+            if folder.read_record().fold == 1:
+                shutil.rmtree(folder.path)
+    with pytest.raises(RelayError, match=r"no seed has all of its runs .* Nothing was opened"):
+        build_report(tmp_path, test="open")
+    assert not (tmp_path / OPENINGS).exists()
 
 
 def test_the_command_opens_and_writes_down_what_was_typed(

@@ -54,9 +54,12 @@ def test_calibration_is_that_of_torchmetrics() -> None:
     logits[:20] = torch.tensor([60.0, 0.0, 0.0, 0.0])  # a confidence of exactly 1
     labels = torch.randint(4, (500,), generator=generator)
     reliability = Reliability()
-    reliability.add(logits.numpy(), labels.numpy())
+    for fold in (slice(0, 200), slice(200, 500)):  # the folds of seed 3 are one set
+        reliability.add(3, logits[fold].numpy(), labels[fold].numpy())
     assert reliability.errors == pytest.approx([evaluate(logits, labels).metrics["calibration_error"]])
-    assert reliability.counts.sum() == 500
+    reliability.add(0, logits[:50].numpy(), labels[:50].numpy())
+    assert len(reliability.errors) == 2
+    assert reliability.counts.sum() == 550
     assert len(reliability.counts) == CALIBRATION_BINS == 15
 
 
