@@ -122,11 +122,16 @@ class StageModule(pl.LightningModule):
         return total * (self.trainer.world_size / self._gathered(weight).sum())
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation; close the epoch's training loss, which every process takes part in."""
+        """Forget the last evaluation; close the epoch's training loss, which every process takes part in.
+
+        Raises:
+            RelayError: As `check_finite`, on every process alike.
+        """
         self._evaluated = []
         sums = self._sums
         if self.trainer.world_size > 1:
             sums = self._gathered(sums).sum(dim=0)
+        self._check_finite(sums)  # before the plateau is looked for in the losses
         losses, weights = sums.tolist()
         if weights > 0:
             self.train_loss = losses / weights
@@ -193,7 +198,10 @@ class StageModule(pl.LightningModule):
         Raises:
             RelayError: Naming the epoch and what to try.
         """
-        if not torch.isfinite(self._sums[0]):
+        self._check_finite(self._sums)
+
+    def _check_finite(self, sums: Tensor) -> None:
+        if not torch.isfinite(sums[0]):
             raise RelayError(
                 f"the training loss is not finite in epoch {self.current_epoch + 1}: the run diverged. Its "
                 "last good checkpoint is kept. Try a lower optim.lr_scratch or optim.lr_transfer, more "

@@ -248,16 +248,25 @@ def test_a_description_of_other_modules_is_refused(
 
 @pytest.mark.slow
 def test_a_new_network_is_trained_transferred_and_analysed(with_resnet18: None, tmp_path: Path) -> None:
-    typed = ("+stage=dld", "model.name=resnet18", "transfer.name=mine", "transfer.reinitialise=[layer4.1-fc]")
+    typed = (
+        "+stage=dld",
+        "model.name=resnet18",
+        "model.width=1",
+        "transfer.name=mine",
+        "transfer.reinitialise=[layer4.1-fc]",
+    )
     config = resolve(composed(*typed, "transfer.freeze=[conv1-layer1.1]"), True)
     frozen = ("conv1", "bn1", "layer1.0", "layer1.1")
     assert (config.transfer.reinitialise, config.transfer.freeze) == (("layer4.1", "fc"), frozen)
     with pytest.raises(RelayError, match=r"data\.image_size is 31; resnet18 takes images of 32 px or more"):
         resolve(composed(*typed, "data.image_size=31"), False)
-    usual = resolve(composed("+stage=dld", "model.name=resnet18"), True)
+    usual = resolve(composed("+stage=dld", "model.name=resnet18", "model.width=1"), True)
     assert (usual.transfer.reinitialise, usual.transfer.freeze) == (("fc",), ())
     with pytest.raises(RelayError, match=r"reinitialise of the rule feature is 'fc7'; did you mean fc\?"):
-        resolve(composed("+stage=dld", "model.name=resnet18", "transfer.reinitialise=[fc7]"), True)
+        resolve(
+            composed("+stage=dld", "model.name=resnet18", "model.width=1", "transfer.reinitialise=[fc7]"),
+            True,
+        )
 
     recipes = [build_recipe(config, data_digest="b" * 64, parent=parent) for parent in (None, "a" * 64)]
     parent = build_module(recipes[0], Seeds.of(1), (1, 1, 1), None)

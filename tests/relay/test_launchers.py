@@ -56,9 +56,9 @@ def test_a_failure_is_reported_by_every_launcher(cache_dir: Path, tmp_path: Path
         "-m",
         "process=texture",
         "hydra/launcher=joblib",
-        "optim.lr_scratch=1e30",
         runs_dir=tmp_path,
         cache_dir=cache_dir,
+        last=("optim.lr_scratch=1e30",),
         fresh=True,
     )
     assert done.returncode == 1

@@ -14,12 +14,15 @@ from analysis.report import figures_curves, figures_study
 from analysis.report.baseline_section import baseline_section
 from analysis.report.data_section import data_section
 from analysis.report.figures_samples import sample_images
+from analysis.report.judgement import Words
 from analysis.report.page import Section
 from analysis.report.processes import process_labels, styles_of
 from analysis.report.tables import Table
 from analysis.runs import find_studies, load_runs, pool_folds
 from analysis.runs.details import read_details
-from analysis.statistics import at_ratios, compare, two_way_difference
+from analysis.statistics import at_ratios, two_way_difference
+from analysis.statistics.inference import infer
+from stages.metrics import METRICS
 from tests.helpers.fake_study import write_sample_sheet
 from tests.helpers.report_helpers import small_study
 
@@ -157,8 +160,10 @@ def test_the_baseline_is_inside_the_axis_of_every_accuracy_figure(
 
         monkeypatch.setattr(module, "save", keep)
     means = at_ratios(runs, "accuracy").assign(metric="accuracy")
+    metric = METRICS["accuracy"]
+    words = Words(infer(runs, pool_folds(runs), [metric]), metric, None, LABELS)
     pictures = [
-        figures_study.performance_points(runs, compare(runs), styles, details.baseline[1.0]),
+        figures_study.performance_points(words, styles, details.baseline[1.0]),
         figures_study.ratio_bars(means, styles, details.baseline, set()),
         figures_curves.learning_curves(details.curves, styles, details.baseline),
         figures_curves.run_curves(details.curves, "scratch", styles["scratch"], details.baseline),
