@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from analysis.explain.study_networks import rows_to_explain
 from analysis.report.explained_sections import explained_sections, optional_files
 from analysis.report.explained_study import ExplainedStudy, all_explanations, explain_study, save_explained
 from analysis.report.page import write_files
@@ -71,7 +72,8 @@ def explain(arguments: Arguments, settings: dict[str, Any]) -> tuple[Study, Expl
     if not studies:
         raise RelayError(f"{arguments.runs_dir} has no finished run of a learning process to explain")
     study = select_study(studies, arguments.study)
-    folders = [RunFolder(Path(folder)) for folder in study.runs["folder"]]
+    chosen = rows_to_explain(study.runs)
+    folders = [RunFolder(Path(folder)) for folder in (chosen if len(chosen) else study.runs)["folder"]]
     configured = [folder.path for folder in folders if folder.config.is_file()]
     if not configured:
         raise RelayError(f"no run of study {study.id} has a config.yaml, which says where its images are")

@@ -66,12 +66,18 @@ class StudyNetworks:
 
 
 def rows_to_explain(runs: pd.DataFrame) -> pd.DataFrame:
-    """The target runs on the whole training set whose networks are explained; the first fold of each seed.
+    """The target runs on the whole training set whose networks are explained.
 
-    The folds of a seed have the same sources, and one of them is enough to look at.
+    With folds those of fold 0 of one seed, that of the most processes, the first of equals: they share one
+    evaluation set. Other seeds are divided in another way, so that their networks have seen some of its
+    images.
     """
     rows = run_rows(on_whole_set(runs), "seed", "folder")
-    return rows[rows["fold"] == 0] if in_folds(rows) else rows
+    if not in_folds(rows):
+        return rows
+    rows = rows[rows["fold"] == 0]
+    processes = rows.groupby("seed")["process"].nunique()
+    return rows[rows["seed"] == processes.idxmax()] if len(rows) else rows
 
 
 def study_networks(study: Study, runs: pd.DataFrame) -> StudyNetworks:
@@ -97,7 +103,8 @@ def study_networks(study: Study, runs: pd.DataFrame) -> StudyNetworks:
             name = f"{row['stage']}/{short_id(row['id'])}"
             skipped.append(f"{network.title}: {name} has no {network.folder.weights.name}")
     if not targets:
-        why = "; ".join(skipped) or "no run of a learning process used all training data"
+        whole = "no run of a learning process used all training data"
+        why = "; ".join(skipped) or (f"{whole} in fold 0" if in_folds(study.runs) else whole)
         raise RelayError(f"there is no network to explain: {why}")
     parents: dict[str, str] = {}
     for network in targets:

@@ -38,6 +38,7 @@ def explained_sections(
     runs_dir: Path,
     *,
     runs: int | None = None,
+    of_a_fold: bool = False,
     keep: bool = False,
 ) -> list[Section]:
     """One section for each analysis, or one that says that there is none yet.
@@ -48,6 +49,7 @@ def explained_sections(
         styles: Of the study's processes.
         runs_dir: The store, where figures are kept.
         runs: How many runs there are to explain now, if that is known.
+        of_a_fold: Whether the study is in folds, see `analysis.explain.study_networks.rows_to_explain`.
         keep: Whether figures that are drawn are kept.
     """
     analyses = all_explanations()
@@ -74,7 +76,7 @@ def explained_sections(
     if drawn and keep:
         write_tree(file, kept)
     first = sections[0]
-    return [replace(first, text=[*first.text, *_about_runs(explained, runs)]), *sections[1:]]
+    return [replace(first, text=[*first.text, *_about_runs(explained, runs, of_a_fold)]), *sections[1:]]
 
 
 def optional_files() -> list[str]:
@@ -92,8 +94,12 @@ def _context(explained: ExplainedStudy, labels: Labels, styles: Mapping[str, Pro
     )
 
 
-def _about_runs(explained: ExplainedStudy, runs: int | None) -> list[str]:
+def _about_runs(explained: ExplainedStudy, runs: int | None, of_a_fold: bool) -> list[str]:
     text, facts = [], explained.facts
+    if of_a_fold:
+        text.append(
+            "Of the folds, the first of one seed was analysed: its networks share their evaluation images."
+        )
     if runs is not None and runs > len(facts.runs) + len(facts.skipped):
         text.append(
             f"Made of {len(facts.runs)} runs; there are {runs} now. Run analysis.visualize again to include "

@@ -30,6 +30,7 @@ from analysis.report.processes import process_labels, styles_of
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
 from analysis.runs.details import Cell, RunDetails, read_details
+from analysis.runs.folds import in_folds
 from analysis.runs.selection import metric_column, metrics_of, process_order
 from analysis.runs.study import Study
 from analysis.statistics.comparison import compare
@@ -94,6 +95,7 @@ def study_report(
             styles,
             runs_dir,
             runs=len(rows_to_explain(runs)),
+            of_a_fold=in_folds(runs),
         ),
         Section(
             "runs", "Runs", folded=[run_tables.runs_table(runs, labels, runs_dir)], folded_title="All runs"
