@@ -21,9 +21,10 @@ def plateau_caveats(runs: pd.DataFrame, labels: Mapping[str, str], runs_dir: Pat
         runs_dir: the store, to which folders are shown relative.
     """
     named = {
-        folder: f"{labels[process]}, seed {seed}, {100 * ratio:g}%: {relative(folder, runs_dir)}"
-        for process, seed, ratio, folder in zip(
-            runs["process"], runs["seed"], runs["data_ratio"], runs["folder"], strict=True
+        folder: f"{labels[process]}, seed {seed}, {100 * ratio:g}%"
+        f"{'' if pd.isna(fold) else f', fold {fold}'}: {relative(folder, runs_dir)}"
+        for process, seed, ratio, fold, folder in zip(
+            *(runs[name] for name in ("process", "seed", "data_ratio", "fold", "folder")), strict=True
         )
     }
     return _caveats(

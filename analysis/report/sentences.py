@@ -177,7 +177,7 @@ def _level_text(words: Words, metric: Metric, row: Mapping[str, Any]) -> str:
         what = "" if row["covers"] == words.usual else f" {words.what_for(row['covers'])}"
         said = [f"{metric.text(row['ci_low'])} to {metric.text(row['ci_high'])}{what}"]
     if metric == words.metric:
-        said.append("in its only run" if row["n"] == 1 else f"{int(row['n'])} seeds")
+        said.append("one seed" if row["n"] == 1 else f"{int(row['n'])} seeds")
     return f"{metric.text(row['mean'])} {metric.title} ({'; '.join(said)})"
 
 

@@ -90,7 +90,14 @@ def open_test_set(runs_dir: Path, studies: Sequence[str], command: str) -> Opene
     except FileNotFoundError as error:
         raise RelayError(str(error)) from None
     runs = runs[runs["process"].notna()]
-    runs = runs[[_study(RunFolder(Path(folder)).config) in studies for folder in runs["folder"]]]
+    its = [_study(RunFolder(Path(folder)).config) for folder in runs["folder"]]
+    if its and not set(its) & set(studies):
+        known = ", ".join(sorted({str(name) for name in its}))
+        raise RelayError(
+            f"test=open, but no run of {runs_dir} that has a test set was logged under "
+            f"study={','.join(studies)}; there are {known}. Nothing was opened"
+        )
+    runs = runs[[study in studies for study in its]]
     predictions, opening = open_test_sets(runs, runs_dir, command)
     values = {short_id(run): metrics_of_test(each) for run, each in zip(runs["id"], predictions, strict=True)}
     return OpenedTestSet(opening, values)

@@ -47,7 +47,7 @@ def plan_table(plan: Plan, store: Store, notes: Sequence[str] = ()) -> Renderabl
         state = "to train" if run.id in missing else "done"
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         table.add_row(_chain(run), *_place(run, in_folds), run.recipe.transfer or "-", images, state)
-    said = [*_folds(plan), *(Text(f"note: {note}") for note in notes)]
+    said = [*_folds(plan), *_test_sets(plan), *(Text(f"note: {note}") for note in notes)]
     return Group(title, *said, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
 
 
@@ -156,6 +156,16 @@ def _folds(plan: Plan) -> list[Text]:
     return [
         Text(f"{stage}: {folds} folds of its groups, divided anew for each seed{shared}")
         for stage, folds in targets
+    ]
+
+
+def _test_sets(plan: Plan) -> list[Text]:
+    """The test sets that are drawn, one line for each target and share."""
+    targets = {(run.stage, run.recipe.test_fraction): None for run in plan.runs.values()}
+    return [
+        Text(f"{stage}: test_fraction={share:g} of its images is locked away first, by whole groups")
+        for stage, share in targets
+        if share is not None
     ]
 
 

@@ -81,8 +81,11 @@ def test_the_plan_shows_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "dld: 5 folds of its groups, divided anew for each seed; a source is trained once for all" in said
     assert "14 stage runs, 30 if no chain shared a source" in said
     assert said.count("4 of 5") == 2
-    output().print(plan_table(plan_of(request(*SCRATCH)), Store(tmp_path)))
-    assert " fold" not in capsys.readouterr().out
+    assert "locked away" not in said
+    output().print(plan_table(plan_of(request(*SCRATCH, overrides=("test_fraction=0.2",))), Store(tmp_path)))
+    said = capsys.readouterr().out
+    assert " fold" not in said
+    assert said.count("dld: test_fraction=0.2 of its images is locked away first, by whole groups") == 1
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_each_process_against_the_best_other_one() -> None:
     found = [each.text for each in sentences.process_sentences(words(levels, pairs))]
     minus = "\N{MINUS SIGN}"
     assert found == [
-        "reached 90.0% accuracy (88.0% to 91.0% for new patients, the networks fixed; in its only run); its "
+        "reached 90.0% accuracy (88.0% to 91.0% for new patients, the networks fixed; one seed); its "
         f"difference from (4) two_stage, the highest mean, is {minus}1.0 percentage points ({minus}2.5 to "
         "+0.5 for new patients, the networks fixed): different for new seeds on these patients, not shown "
         "for new patients; of the 75th percentiles it is +0.4 percentage points, the reverse.",

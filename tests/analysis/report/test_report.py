@@ -175,7 +175,7 @@ def test_sources_alone_say_so(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"processes": ("scratch",)}, "there is no other process to compare it with"),
-        ({"seeds": [7]}, "in its only run)"),
+        ({"seeds": [7]}, "one seed)"),
         ({"ratios": (1.0,)}, "There is only one amount of training data, so there are no slopes."),
         ({"ratios": (0.2, 0.4)}, "No run of this study used all training data."),
     ],
@@ -193,7 +193,7 @@ def test_a_small_study_gives_a_page_that_says_what_is_missing(
     ("changes", "said"),
     [
         ({"processes": ("scratch",), "seeds": [7], "ratios": (0.4,)}, "so there is no comparison"),
-        ({"processes": ("scratch",), "seeds": [7], "ratios": (1.0,)}, "in its only run"),
+        ({"processes": ("scratch",), "seeds": [7], "ratios": (1.0,)}, "one seed"),
         ({"classes": [f"a.b class <{index}>" for index in range(25)], "samples": 150}, "&lt;24&gt;"),
     ],
     ids=["one run", "one whole run", "many classes"],

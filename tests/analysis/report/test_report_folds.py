@@ -26,6 +26,8 @@ def test_a_seed_without_all_folds_is_said_and_left_out(
     report = build_report(tmp_path)
     found = caveat(report, "1 seed without all folds")
     assert "(1) scratch, data ratio 1, seed 2: 1 fold not trained: 1" in str(found)
+    unreached = [each for each in report.caveats if "did not reach the plateau" in each.title]
+    assert all(", fold " in item for each in unreached for item in each.items)
     means = table(report, "table1").data.set_index("process")
     assert means.loc[["scratch", "two_stage"], ["seeds", "plateaus_reached"]].to_numpy().tolist() == [
         [2] * 2,

@@ -86,7 +86,7 @@ def test_values_go_to_the_summaries_and_a_run_that_is_not_there_is_said(
         (("test=open",), "test=open and runs_dir=FOLDER, the store of the runs, go together"),
         (("runs_dir=x",), "go together"),
         (("test=open", "runs_dir=/nowhere"), "there is no folder /nowhere"),
-        (("test=open", "study=unknown"), "no run of .* has a test set"),
+        (("test=open", "study=unknown"), "under study=unknown; there are other, paper"),
     ],
 )
 def test_what_cannot_be_opened_is_refused(
