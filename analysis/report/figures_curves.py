@@ -88,8 +88,8 @@ def learning_curves(
             figure,
             "figure7",
             "Learning curves by amount of training data (Figure 7)",
-            "Mean over seeds on the evaluation set after each epoch, with a band of one standard deviation "
-            "on either side. A line ends where fewer than half of its runs were still training."
+            "Mean over runs (seeds, and each fold of a seed) after each epoch, with a band of one standard "
+            "deviation on either side. A line ends where fewer than half of its runs were still training."
             + baseline_caption(ratios[-1] in baseline)
             + (f" It is trained on {ratio_label(ratios[-1])}." if ratios[-1] in baseline else ""),
             f"Line plots of {titles_in('robustness')} against epochs for {len(names)} processes (rows) and "
