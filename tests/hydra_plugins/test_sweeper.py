@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -101,7 +102,8 @@ def desk(
 
     def load(listing: Listing, _: Any) -> Any:
         prepared.append(listing.source)
-        return SimpleNamespace(test=())  # a domain without a test side
+        nothing = SimpleNamespace(labels=np.zeros(0, np.int64), groups=())
+        return SimpleNamespace(classes=("a", "b"), test=(), side=lambda _: nothing)
 
     monkeypatch.setattr(datamodules.from_config, "load_source", load)
     yield Desk(tmp_path, train, jobs, prepared)

@@ -135,12 +135,12 @@ def test_names_need_something_that_names(folders: Path) -> None:
 
 
 def test_an_extracted_devkit_is_read(tmp_path: Path) -> None:
-    import tarfile
+    import subprocess
 
     root = write_devkit(write_folders(tmp_path, flat_val=True))
-    with tarfile.open(root / "ILSVRC2012_devkit_t12.tar.gz") as devkit:
-        devkit.extractall(root, filter="data")
-    (root / "ILSVRC2012_devkit_t12.tar.gz").unlink()
+    devkit = root / "ILSVRC2012_devkit_t12.tar.gz"
+    subprocess.run(["tar", "-xzf", devkit, "-C", root], check=True)  # Python 3.11.2 has no safe extractall
+    devkit.unlink()
     assert {s.label for s in samples(survey(root, OPTIONS, "raise")) if s.split == "val"} == set(WNIDS)
     (root / "ILSVRC2012_devkit_t12" / "data" / "ILSVRC2012_validation_ground_truth.txt").unlink()
     with pytest.raises(
