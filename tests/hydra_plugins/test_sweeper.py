@@ -15,7 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -28,6 +27,7 @@ from omegaconf import DictConfig
 
 import datamodules.from_config
 import stages.plan
+from datamodules.domain import NO_IMAGES
 from datamodules.listing import Listing
 from stages.errors import RelayError
 from stages.outcome import Outcome
@@ -102,8 +102,7 @@ def desk(
 
     def load(listing: Listing, _: Any) -> Any:
         prepared.append(listing.source)
-        nothing = SimpleNamespace(labels=np.zeros(0, np.int64), groups=())
-        return SimpleNamespace(classes=("a", "b"), test=(), side=lambda _: nothing)
+        return SimpleNamespace(classes=("a", "b"), test=NO_IMAGES, side=lambda _: NO_IMAGES)
 
     monkeypatch.setattr(datamodules.from_config, "load_source", load)
     yield Desk(tmp_path, train, jobs, prepared)

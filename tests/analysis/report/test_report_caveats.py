@@ -17,6 +17,8 @@ from analysis.report.page import Report
 from stages.errors import RelayError
 from tests.helpers.report_helpers import caveat, small_study, table, without_figures
 
+pytestmark = pytest.mark.slow  # each builds a page
+
 PATIENTS = re.compile(r"PATIENT|slice-")
 
 

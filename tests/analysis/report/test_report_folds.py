@@ -14,6 +14,8 @@ from analysis.runs.details import read_details
 from stages.errors import RelayError
 from tests.helpers.report_helpers import caveat, small_study, table
 
+pytestmark = pytest.mark.slow  # each builds a page
+
 
 def test_a_seed_without_all_folds_is_said_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,8 @@ from stages.predictions import read_predictions
 from stages.store import RunFolder
 from tests.helpers.report_helpers import small_study, table
 
+pytestmark = pytest.mark.slow  # each builds a page
+
 NEW = ("balanced_accuracy", "auroc_macro", "brier_score")
 
 
@@ -71,7 +73,6 @@ def _train_again(folder: RunFolder) -> None:
     folder.history.write_text(to_csv(rows))
 
 
-@pytest.mark.slow
 def test_a_metric_is_added_by_its_declaration_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axes_labels: dict[str, set[str]]
 ) -> None:
@@ -159,7 +160,6 @@ def test_a_metric_that_no_one_declared_is_shown_as_it_is_stored_and_said_to_be_u
     assert all("recall_of_the_future" not in text for labels in axes_labels.values() for text in labels)
 
 
-@pytest.mark.slow
 def test_the_table_of_classes_is_scikit_learns_over_seeds(
     tmp_path: Path, axes_labels: dict[str, set[str]]
 ) -> None:
