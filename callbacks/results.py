@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,26 +91,14 @@ def write_results(
     folder, recipe, transfer = job.folder, job.recipe, TransferRecord(**module.report.as_dict())
     weights = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
     save_whole(weights, folder.weights)
-    write_predictions(
-        folder.predictions,
-        samples=evaluated.val_samples,
-        groups=evaluated.val_groups,
-        labels=module.predictions.labels.numpy(),
-        logits=module.predictions.logits.numpy(),
-        classes=images.classes,
-        before=[predicted.numpy() for predicted in history.predicted][:-1],
-        histogram=evaluated.val_histogram,
-    )
+    logged = module.predictions, evaluated.val_samples, evaluated.val_groups
+    before = [predicted.numpy() for predicted in history.predicted][:-1]
+    histogram = evaluated.val_histogram
+    _write(folder.predictions, images.classes, *logged, before=before, histogram=histogram)
     write_bytes(folder.sample_sheet, evaluated.sample_sheet())
     if module.test_predictions is not None:
-        write_predictions(
-            folder.test_predictions,
-            samples=evaluated.test_samples,
-            groups=evaluated.test_groups,
-            labels=module.test_predictions.labels.numpy(),
-            logits=module.test_predictions.logits.numpy(),
-            classes=images.classes,
-        )
+        locked = module.test_predictions, evaluated.test_samples, evaluated.test_groups
+        _write(folder.test_predictions, images.classes, *locked)
     plateau = history.plateau
     record = Record(
         schema_version=RECORD_SCHEMA,
@@ -136,6 +125,15 @@ def write_results(
     folder.previous_checkpoint.unlink(missing_ok=True)
     write_text(folder.record, record.to_json())
     return record
+
+
+def _write(
+    path: Path, classes: Sequence[str], found: Any, samples: Sequence[str], groups: Sequence[str], **more: Any
+) -> None:
+    labels, logits = found.labels.numpy(), found.logits.numpy()
+    write_predictions(
+        path, samples=samples, groups=groups, labels=labels, logits=logits, classes=classes, **more
+    )
 
 
 def summarise(rows: Sequence[Row], plateau: Plateau) -> dict[str, MetricRecord]:

@@ -7,24 +7,21 @@ from analysis.report import tables
 from analysis.report.page import Section
 from analysis.report.study_tables import PROCESS, Labels
 from analysis.report.tables import Table
-from analysis.runs.baseline import Baseline, read_baseline
 from analysis.runs.out_of_fold import PooledPredictions
-from analysis.runs.selection import on_whole_set
+from analysis.statistics.by_seed import group_numbers
 from analysis.statistics.two_way import two_way_difference, two_way_level
 
 _BASELINE = "grey-level histograms"
 
 
-def baseline_section(runs: pd.DataFrame, pooled: PooledPredictions | None, labels: Labels) -> Section | None:
+def baseline_section(pooled: PooledPredictions | None, labels: Labels) -> Section | None:
     """How far each process is above a linear classifier on grey-level histograms; None where there is none.
 
     Args:
-        runs: the study's runs.
-        pooled: their predictions with all training data, None without.
+        pooled: predictions of the study's runs with all training data, None without.
         labels: of the processes, in order.
     """
-    found = {} if pooled is None else read_baseline(on_whole_set(runs))
-    if pooled is None or not found:
+    if pooled is None or 1.0 not in pooled.histogram:
         return None
     return Section(
         "baseline",
@@ -34,25 +31,20 @@ def baseline_section(runs: pd.DataFrame, pooled: PooledPredictions | None, label
             "bins), trained on exactly the training images of each run and evaluated on its evaluation "
             "images. It sees no structure: a process that is not above it is not shown to use any."
         ],
-        tables=[_table(pooled, found[1.0], labels)],
+        tables=[_table(pooled, labels)],
     )
 
 
-def _table(pooled: PooledPredictions, baseline: Baseline, labels: Labels) -> Table:
-    groups = np.array(
-        [
-            sample if group is None else group
-            for sample, group in zip(pooled.samples, pooled.groups, strict=True)
-        ],
-        dtype=object,
-    )
-    rows = [_row(_BASELINE, baseline.correct, None, groups)]
+def _table(pooled: PooledPredictions, labels: Labels) -> Table:
+    groups, _ = group_numbers(pooled.groups)
+    baseline = {seed: predicted == pooled.labels for seed, predicted in pooled.histogram[1.0].items()}
+    rows = [_row(_BASELINE, np.array(list(baseline.values()), np.float64), None, groups)]
     for process, label in labels.items():
-        if (process, 1.0) in pooled.by_epoch and baseline.samples == pooled.samples:
-            seeds = tuple(seed for seed in pooled.seeds((process, 1.0)) if seed in baseline.seeds)
+        if (process, 1.0) in pooled.by_epoch:
+            seeds = tuple(seed for seed in pooled.seeds((process, 1.0)) if seed in baseline)
             correct = pooled.correctness((process, 1.0), seeds)
-            chosen = baseline.correct[[baseline.seeds.index(seed) for seed in seeds]]
-            rows.append(_row(label, correct, chosen, groups))
+            of_seeds = np.array([baseline[seed] for seed in seeds], np.float64)
+            rows.append(_row(label, correct, of_seeds, groups))
     return Table(
         "baseline",
         "Accuracy of the baseline, and of the processes above it",

@@ -17,6 +17,7 @@ from analysis.report.tables import Column, Table
 from analysis.runs.folds import by_seed, complete_seeds
 from analysis.runs.openings import Opening, open_test_sets, ordinal, read_openings, with_test
 from analysis.runs.study import Study
+from analysis.statistics.by_seed import group_numbers
 from analysis.statistics.intervals import Interval
 from analysis.statistics.two_way import two_way_difference, two_way_level, two_way_metric_level
 from stages.console.words import counted
@@ -59,13 +60,13 @@ class Outcomes:
     """What a study's networks predicted for the N test images, of all training images.
 
     Attributes:
-        groups: N names of patients or objects.
+        groups: patient or object of each image as a number from 0, int64, (N,).
         labels: int64, (N,).
         by_process: seeds, ascending, and what the networks of each predicted, (seeds, networks, N): one
             network for each seed, or one for each fold.
     """
 
-    groups: tuple[str | None, ...]
+    groups: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     by_process: Mapping[str, tuple[tuple[int, ...], npt.NDArray[np.int64]]]
 
@@ -94,7 +95,7 @@ def opened_section(study: Study, runs_dir: Path, command: str, labels: Labels) -
     predictions, opening = open_test_sets(rows, runs_dir, command)
     earlier = read_openings(runs_dir)[: opening.number - 1]
     found = _outcomes(rows, dict(zip(rows["id"], predictions, strict=True)))
-    images, groups = len(found.labels), len(set(found.groups))
+    images, groups = len(found.labels), len(np.unique(found.groups))
     said = (
         f"This is the {ordinal(opening.number)} opening of the test sets of this store, on {_date(opening)}. "
         f"{counted(images, 'image')} of {counted(groups, 'patient')} (groups) were kept apart before "
@@ -144,7 +145,7 @@ def _outcomes(rows: pd.DataFrame, predictions: Mapping[str, Predictions]) -> Out
         by_process.setdefault(process, {})[seed] = np.stack([each.predicted for each in read])
     assert first is not None, "nothing is opened without a complete seed"
     return Outcomes(
-        first.groups,
+        group_numbers(first.groups)[0],
         first.labels,
         {
             process: (tuple(sorted(of)), np.stack([of[seed] for seed in sorted(of)]))

@@ -82,7 +82,7 @@ def study_report(
     sections = [
         data_section(study, sources),
         _comparison(runs, comparison, words, there, styles, details.baseline.get(1.0)),
-        baseline_section(readable, pooled, labels),
+        baseline_section(pooled, labels),
         errors_section(pooled, labels),
         study_evaluation.recall(details, of_classes, words, styles),
         _robustness(runs, details, words, styles),

@@ -5,7 +5,7 @@ Without folds a run is all of its seed. What is compared is the same in both cas
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ class PooledPredictions:
             the plateau, int64, shape (N, epochs). Where folds have unequal numbers of epochs (a plateau that
             was not reached), the last ones that all of them have.
         incomplete: seeds that lack a fold; they are not in `by_epoch`.
+        histogram: by data ratio, then by seed, ascending: the class that the histogram baseline predicts,
+            int64, shape (N,). It is the same for all processes; seeds without it are left out.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +46,7 @@ class PooledPredictions:
     labels: _Ints
     by_epoch: Mapping[Cell, Mapping[int, _Ints]]
     incomplete: tuple[IncompleteSeed, ...]
+    histogram: Mapping[float, Mapping[int, _Ints]] = field(default_factory=dict)
 
     def seeds(self, *cells: Cell) -> tuple[int, ...]:
         """The seeds that all of some cells have, ascending."""
@@ -81,6 +84,7 @@ def pool_folds(runs: pd.DataFrame) -> PooledPredictions:
     """
     rows = run_rows(runs, "folder", *SEED)
     by_epoch: dict[Cell, dict[int, _Ints]] = {}
+    histogram: dict[float, dict[int, _Ints]] = {}
     incomplete = incomplete_seeds(rows)
     first: _Pooled | None = None
     for process, ratio, seed, of_seed in by_seed(complete_seeds(rows)):
@@ -93,11 +97,16 @@ def pool_folds(runs: pd.DataFrame) -> PooledPredictions:
                 "Select the runs of one study and one data set."
             )
         by_epoch.setdefault((process, ratio), {})[seed] = pooled.by_epoch
+        if pooled.histogram is not None:
+            histogram.setdefault(ratio, {}).setdefault(seed, pooled.histogram)
     if first is None:
         said = f": {incomplete[0]}" if incomplete else "; train some of a learning process"
         raise RelayError(f"no seed has all of its runs{said}")
     return PooledPredictions(
-        first.classes, first.samples, first.groups, first.labels, by_epoch, tuple(incomplete)
+        *(first.classes, first.samples, first.groups, first.labels),
+        by_epoch,
+        tuple(incomplete),
+        {ratio: dict(sorted(of_seeds.items())) for ratio, of_seeds in sorted(histogram.items())},
     )
 
 
@@ -110,6 +119,7 @@ class _Pooled:
     groups: tuple[str | None, ...]
     labels: _Ints
     by_epoch: _Ints
+    histogram: _Ints | None
 
     def same_images(self, other: "_Pooled") -> bool:
         mine, others = ((each.classes, each.samples, each.groups) for each in (self, other))
@@ -133,14 +143,17 @@ def _pool(folders: list[Path]) -> _Pooled:
             "the folds of one partition. Remove the folders and train them again."
         )
     order = sorted(range(len(samples)), key=samples.__getitem__)
+    histograms = [part.histogram for part in parts if part.histogram is not None]
     return _Pooled(
         parts[0].classes,
         tuple(samples[row] for row in order),
         tuple(groups[row] for row in order),
         labels[order],
         by_epoch[order],
+        np.concatenate(histograms)[order] if len(histograms) == len(parts) else None,
     )
 
 
 def _read(folder: Path) -> Predictions:
-    return read_predictions(RunFolder(folder).predictions, samples=True, groups=True, by_epoch=True)
+    path = RunFolder(folder).predictions
+    return read_predictions(path, samples=True, groups=True, by_epoch=True, histogram=True)

@@ -29,7 +29,6 @@ from stages.metrics import Metric
 Covers = Literal["seeds and patients", "patients", "seeds", "nothing"]
 """What an interval is for: other seeds and patients; other patients, the networks fixed; other seeds."""
 
-
 _LEVELS = ["process", "metric", "mean", "n", "ci_low", "ci_high", "covers"]
 
 
@@ -88,9 +87,7 @@ def infer(runs: pd.DataFrame, pooled: PooledPredictions | None, metrics: Sequenc
             by_seed += [(name, metric.name, seed, value) for seed, value in each.of_seeds.items()]
         differences.append(_differences(rows, metric, values, counted))
     return Inference(
-        levels=pd.DataFrame(
-            levels, columns=["process", "metric", "mean", "n", "ci_low", "ci_high", "covers"]
-        ),
+        levels=pd.DataFrame(levels, columns=_LEVELS),
         differences=pd.concat(differences, ignore_index=True) if differences else pd.DataFrame(),
         by_seed=pd.DataFrame(by_seed, columns=["process", "metric", "seed", "value"]),
         recall=_recall(pooled, counted),

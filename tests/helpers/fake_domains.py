@@ -1,5 +1,6 @@
 """Tiny sets in the layouts that `data=real`, `data=ultrasound` and `data=paper` read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from datamodules.packing.finish import SplitRule
@@ -16,25 +17,32 @@ def write_class_folders(root: Path, sides: tuple[str, ...], suffix: str, size: i
                 write_image(path, seed=10 * len(path.parts) + index, size=(size, size))
 
 
-def write_patches(root: Path) -> None:
-    lines = ["path,class,group,split"]
-    for side in ("train", "val", "test"):
-        for name in ("normal", "ground_glass", "consolidation"):
-            for index in range(5):
-                path = root / name / f"{side}-{index}.png"
-                write_image(path, seed=index, size=(32, 32))
-                lines.append(f"{path.relative_to(root)},{name},{side}-{index},{side}")
+def write_manifest(root: Path, columns: str, images: Iterable[tuple[str, int, str]], size: int) -> None:
+    """A manifest and its images: path, seed of the pixels, and what stands behind the path."""
+    lines = [columns]
+    for path, seed, row in images:
+        write_image(root / path, seed=seed, size=(size, size))
+        lines.append(f"{path},{row}")
     (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_patches(root: Path) -> None:
+    images = [
+        (f"{name}/{side}-{index}.png", index, f"{name},{side}-{index},{side}")
+        for side in ("train", "val", "test")
+        for name in ("normal", "ground_glass", "consolidation")
+        for index in range(5)
+    ]
+    write_manifest(root, "path,class,group,split", images, 32)
 
 
 def write_pictures(root: Path) -> None:
-    lines = ["path,class,group"]
-    for name in ("benign", "malignant", "normal"):
-        for index in range(6):
-            path = root / name / f"{name} ({index}).png"
-            write_image(path, seed=index, size=(70, 70))
-            lines.append(f"{path.relative_to(root)},{name},{name}-{index // 2}")
-    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+    images = [
+        (f"{name}/{name} ({index}).png", index, f"{name},{name}-{index // 2}")
+        for name in ("benign", "malignant", "normal")
+        for index in range(6)
+    ]
+    write_manifest(root, "path,class,group", images, 70)
 
 
 def write_domains(data_dir: Path) -> None:

@@ -122,7 +122,7 @@ def test_the_baseline_has_a_two_way_interval(tmp_path: Path) -> None:
     runs = load_runs(tmp_path)
     runs = runs[runs["process"].notna()]
     pooled = pool_folds(runs[runs["data_ratio"] == 1.0])
-    section = baseline_section(runs, pooled, LABELS)
+    section = baseline_section(pooled, LABELS)
     assert section is not None
     (found,) = section.tables
     data = found.data.set_index("label")

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.runs.baseline import baseline_levels, read_baseline
+from analysis.runs import pool_folds
+from analysis.runs.baseline import baseline_levels
 from stages.errors import RelayError
 from stages.predictions import write_predictions
 
@@ -62,11 +63,13 @@ def test_folds_are_pooled_and_processes_share_the_baseline(tmp_path: Path) -> No
             for fold, images in enumerate(parts)
         ]
     )
-    (found,) = read_baseline(runs).values()
-    assert found.seeds == (0, 1)
-    assert found.samples == tuple(f"image{image}" for image in range(6))
-    assert found.groups == tuple(f"patient{image // 2}" for image in range(6))
-    assert found.correct.tolist() == [[1, 1, 1, 0, 1, 1], [0, 0, 0, 1, 1, 1]]
+    pooled = pool_folds(runs)
+    (found,) = pooled.histogram.values()
+    assert tuple(found) == (0, 1)
+    assert pooled.samples == tuple(f"image{image}" for image in range(6))
+    assert pooled.groups == tuple(f"patient{image // 2}" for image in range(6))
+    correct = [(predicted == pooled.labels).tolist() for predicted in found.values()]
+    assert correct == [[1, 1, 1, 0, 1, 1], [0, 0, 0, 1, 1, 1]]
     # by image, not by fold: seed 0 has 4/4 and 1/2, which is 5 of 6
     assert baseline_levels(runs) == pytest.approx({1.0: (5 / 6 + 3 / 6) / 2})
 
@@ -76,17 +79,17 @@ def test_a_seed_that_lacks_a_fold_has_no_baseline(tmp_path: Path) -> None:
         run(tmp_path, [0, 1, 2, 3], set(), fold=0, folds=2), run(tmp_path, [4, 5], set(), fold=1, folds=2),
         run(tmp_path, [0, 1, 2, 3], {0}, fold=0, folds=2, seed=1),
     ])  # fmt: skip
-    assert read_baseline(runs)[1.0].seeds == (0,)
+    assert tuple(pool_folds(runs).histogram[1.0]) == (0,)
     assert baseline_levels(runs) == {1.0: 1.0}
 
 
 def test_images_that_stream_have_none(tmp_path: Path) -> None:
     runs = table([run(tmp_path, [0, 1], set(), known=False)])
-    assert read_baseline(runs) == {}
+    assert pool_folds(runs).histogram == {}
     assert baseline_levels(runs) == {}
 
 
 def test_seeds_with_other_images_are_refused(tmp_path: Path) -> None:
     runs = table([run(tmp_path, [0, 1], set()), run(tmp_path, [0, 2], set(), seed=1)])
-    with pytest.raises(RelayError, match="seeds 0 and 1 have different evaluation images"):
-        read_baseline(runs)
+    with pytest.raises(RelayError, match="seed 1 has other evaluation images than the runs before it"):
+        pool_folds(runs)
