@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +34,13 @@ THE_READERS = {
     "conf/hydra/launcher/ours.yaml",
 }
 FILES = (".ckpt", ".csv", ".html", ".json", ".md", ".parquet", ".py", ".sh", ".toml", ".txt", ".yaml")
-FOLDERS = {path.name for path in PROJECT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+# What a run writes is not the project's: a page names files there that this checkout may not have.
+WRITTEN = [line.strip("/") for line in (PROJECT / ".gitignore").read_text().splitlines() if line[-1:] == "/"]
+FOLDERS = {
+    path.name
+    for path in PROJECT.iterdir()
+    if path.is_dir() and not any(fnmatch(path.name, pattern) for pattern in (".*", *WRITTEN))
+}
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"}
 
 
