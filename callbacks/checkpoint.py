@@ -1,5 +1,6 @@
 """Resume checkpoints: written whole, read once and without unpickling, two of them."""
 
+import hashlib
 import io
 import os
 import time
@@ -55,22 +56,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class _Remembering(io.RawIOBase):
-    """A file that keeps its write error: torch reports a full disk as an "unexpected pos"."""
+    """A file that keeps its write error: torch reports a full disk as an "unexpected pos".
+
+    It also keeps the SHA-256 of what was written: torch writes from the beginning to the end.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.error: OSError | None = None
+        self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:
         try:
+            self.sha256.update(data)
             return self._file.write(data)
         except OSError as error:
             self.error = error
             raise
 
 
-def save_whole(content: Any, path: Path) -> None:
+def save_whole(content: Any, path: Path) -> str:
     """`torch.save` to a file that exists whole or not at all.
+
+    Returns:
+        The file's SHA-256.
 
     Raises:
         OSError: if it cannot be written, such as on a full disk.
@@ -83,6 +92,7 @@ def save_whole(content: Any, path: Path) -> None:
             if remembering.error is None:
                 raise
             raise remembering.error from None
+    return remembering.sha256.hexdigest()
 
 
 class ResumeCheckpoint(Checkpoint):

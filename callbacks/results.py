@@ -90,7 +90,7 @@ def write_results(
     assert module.predictions is not None and module.evaluation is not None, "the last epoch was evaluated"
     folder, recipe, transfer = job.folder, job.recipe, TransferRecord(**module.report.as_dict())
     weights = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
-    save_whole(weights, folder.weights)
+    written = {folder.weights.name: save_whole(weights, folder.weights)}
     logged = module.predictions, evaluated.val_samples, evaluated.val_groups
     before = [predicted.numpy() for predicted in history.predicted][:-1]
     histogram = evaluated.val_histogram
@@ -107,6 +107,7 @@ def write_results(
         chain=list(job.chain),
         transfer=transfer,
         parent=recipe.parent,
+        parent_weights=job.parent_digest,
         starting_point=starting_point,
         seed=recipe.seed,
         data_ratio=recipe.data.ratio,
@@ -121,6 +122,7 @@ def write_results(
         confusion_matrix=module.evaluation.confusion_matrix,
         cost=history.cost(),
         origin=environment,
+        files=folder.digests(written),
     )
     folder.previous_checkpoint.unlink(missing_ok=True)
     write_text(folder.record, record.to_json())

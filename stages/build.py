@@ -1,11 +1,11 @@
 """From a stage run's configuration to its recipe."""
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 
 from stages.config import Config, source_of
 from stages.errors import RelayError
+from stages.machine.digest import file_digest
 from stages.parameters import part_of
 from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Recipe, TransferLayers
 
@@ -29,7 +29,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     assert config.stage is not None, "a stage run has a stage"
     arithmetic = part_of(Arithmetic, config.trainer)
     assert "auto" not in (arithmetic.precision, arithmetic.memory_format), "resolve the arithmetic first"
-    init_from = None if config.init_from is None else file_digest(Path(config.init_from))
+    init_from = None if config.init_from is None else users_digest(Path(config.init_from))
     layers = part_of(TransferLayers, config.transfer)
     transferred = parent is not None or init_from is not None
     assert not transferred or RANGE not in "".join(layers.reinitialise + layers.freeze), (
@@ -61,8 +61,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     )
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, read once for a given size and time of change.
+def users_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint of the user's, read once for a given size and time of change.
 
     Raises:
         RelayError: if there is no such file.
@@ -70,10 +70,9 @@ def file_digest(path: Path) -> str:
     if not path.is_file():
         raise RelayError(f"init_from: there is no file {path}")
     status = path.stat()
-    return _file_digest(path.resolve(), status.st_size, status.st_mtime_ns)
+    return _users_digest(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _file_digest(path: Path, size: int, changed: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _users_digest(path: Path, size: int, changed: int) -> str:
+    return file_digest(path)

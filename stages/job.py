@@ -78,6 +78,16 @@ class Job:
         parent = parent_folder(self.store, self.chain, self.recipe.parent)
         return None if parent is None else parent.weights
 
+    @cached_property
+    def parent_digest(self) -> str | None:
+        """SHA-256 of the parent's weights, from its record; None for a run without a parent.
+
+        Raises:
+            RelayError: if the parent's record cannot be read, or names no weights.
+        """
+        parent = parent_folder(self.store, self.chain, self.recipe.parent)
+        return None if parent is None else parent.weights_digest()
+
     @property
     def users_weights(self) -> Path | None:
         """The checkpoint of the user's that the run starts from, or None."""

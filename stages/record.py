@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.errors import RelayError
 
-RECORD_SCHEMA = 2
+RECORD_SCHEMA = 3
 
 
 NOT_LEARNING = "not learning"
@@ -67,9 +67,11 @@ class DataRecord(_Part):
     (patient, object); if none do, each image is its own group, and nothing can be said of patients.
     `train_class_groups`, `val_class_groups`: groups with an image of each class. `histogram_accuracy`: of a
     linear classifier on grey-level histograms, trained on the training images; None where images stream.
+    `content`: SHA-256 over the decoded pixels of the training and evaluation images; None if it is not known.
     """
 
     digest: str
+    content: str | None = None
     classes: list[str]
     train_counts: list[int]
     val_counts: list[int]
@@ -107,7 +109,11 @@ class OriginRecord(_Part):
 
 
 class Record(_Part):
-    """A finished stage run. Its learning process is not stored: chain and transfer rule say it."""
+    """A finished stage run. Its learning process is not stored: chain and transfer rule say it.
+
+    `files`: SHA-256 of each file that the run left beside the record, by name. `parent_weights`: SHA-256 of
+    the parent's `model.ckpt` that the run started from; None without a parent.
+    """
 
     schema_version: int
     id: str
@@ -115,6 +121,7 @@ class Record(_Part):
     chain: list[str]
     transfer: TransferRecord
     parent: str | None
+    parent_weights: str | None
     starting_point: str
     seed: int
     data_ratio: float
@@ -129,6 +136,7 @@ class Record(_Part):
     confusion_matrix: list[list[int]]
     cost: CostRecord
     origin: OriginRecord
+    files: dict[str, str]
 
     def to_json(self) -> str:
         """The record as indented JSON."""

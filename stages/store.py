@@ -4,7 +4,7 @@ A run is complete exactly when its `record.json` exists; no other file decides t
 whole or not at all (see `stages.machine.atomic`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 
 from stages.errors import RelayError
 from stages.machine.atomic import remove_partial_files, write_text
+from stages.machine.digest import file_digest
 from stages.machine.lock import RunLock
 from stages.recipe import Recipe, short_id
 from stages.record import Record, read_record
@@ -48,6 +49,38 @@ class RunFolder:
             RelayError: if it is damaged or of another schema.
         """
         return read_record(self.record)
+
+    @property
+    def kept(self) -> tuple[Path, ...]:
+        """The files of a complete run whose digests stand in its record; not each run has each."""
+        return (
+            *(self.recipe, self.config, self.history, self.weights),
+            *(self.predictions, self.test_predictions, self.sample_sheet),
+        )
+
+    def weights_digest(self) -> str:
+        """SHA-256 that the weights of a complete run must have.
+
+        Raises:
+            RelayError: if the record cannot be read, or names no weights.
+        """
+        digest = self.read_record().files.get(self.weights.name)
+        if digest is None:
+            raise RelayError(f"{self.record} names no {self.weights.name}; {self.remedy}")
+        return digest
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a damaged file of the run."""
+        return f"remove the folder {self.path} and run the same command again: it trains the run again"
+
+    def digests(self, known: Mapping[str, str]) -> dict[str, str]:
+        """SHA-256 of each file of `kept` that is there, by name.
+
+        Args:
+            known: digests that were taken while a file was written: it is not read again.
+        """
+        return {path.name: known.get(path.name) or file_digest(path) for path in self.kept if path.exists()}
 
     def read_recipe(self) -> Any:
         """What `recipe.yaml` holds; see `recipe_document`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +77,7 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
     """A run's folder with a checkpoint before the last, its job, and the call that finishes the run."""
     job = fake_job(runs_dir)
     run = job.folder
+    job.parent_digest = "f" * 64  # type: ignore[misc]  # the parent is not there
     run.previous_checkpoint.write_text("the checkpoint before")
     history = History(run.history, RULE, chance)
     end_epochs(history, LOSSES)
@@ -159,6 +161,12 @@ def test_results_of_a_finished_run(tmp_path: Path) -> None:
     assert (test["sample"], test["group"], test["label"]) == (["c", "d"], ["r", "s"], [1, 0])
     assert test["logit_CON"] == [-1, 0]
     assert not run.previous_checkpoint.exists()
+    assert record.parent_weights == "f" * 64
+    assert record.files == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in run.path.iterdir()
+        if file != run.record
+    }, "of every file, as another reading of it finds it"
 
 
 @pytest.mark.parametrize(

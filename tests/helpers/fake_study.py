@@ -199,6 +199,7 @@ class FakeStudy:
         }
         if process is not None:
             self.change(content)
+        content["files"] = folder.digests({})
         folder.record.write_text(Record.model_validate(content).to_json())
         return folder
 
@@ -245,6 +246,7 @@ class FakeStudy:
                 "rounded": [],
             },
             "parent": recipe.parent,
+            "parent_weights": None if recipe.parent is None else "f" * 64,
             "starting_point": "scratch" if recipe.parent is None else "parent",
             "seed": recipe.seed,
             "data_ratio": recipe.data.ratio,
@@ -285,6 +287,7 @@ class FakeStudy:
                 "threads": 2,
                 "finished": "2026-11-23T08:59:00+00:00",
             },
+            "files": {},
         }
 
 

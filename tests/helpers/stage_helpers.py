@@ -129,6 +129,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "rounded": [],
         },
         "parent": of.parent,
+        "parent_weights": None if of.parent is None else "f" * 64,
         "starting_point": "scratch" if of.parent is None else "parent",
         "seed": of.seed,
         "data_ratio": of.data.ratio,
@@ -137,6 +138,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
         "fold": of.fold,
         "data": {
             "digest": of.data.digest,
+            "content": None,
             "classes": ["CON", "GGO"],
             "train_counts": [3, 4],
             "val_counts": [1, 2],
@@ -171,6 +173,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "threads": 1,
             "finished": "2025-01-01T00:00:00+00:00",
         },
+        "files": {},
     }
 
 

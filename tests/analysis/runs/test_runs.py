@@ -195,7 +195,7 @@ def test_an_empty_store_has_columns_and_no_rows(tmp_path: Path) -> None:
     ("damage", "named"),
     [
         (lambda text: text[: len(text) // 2], "cannot be read as JSON"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "schema 99"),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 99'), "schema 99"),
         (lambda text: text.replace('"seed": 3', '"seed": "3"'), "seed"),
         (lambda text: text.replace('"epochs": 7', '"epochs": null'), "epochs"),
         (lambda text: "[]", "schema None"),
