@@ -1,42 +1,52 @@
 """Regions of interest drawn onto the pixels of a slice."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from datamodules.readers.hrct.rois import Region
 
 Labels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int32]
 
 
-def draw_regions(
-    regions: Sequence[tuple[Region, int]], shape: tuple[int, int]
-) -> tuple[Labels, Numbers, int]:
+@dataclass(frozen=True)
+class Drawing:
+    """What was drawn on a slice.
+
+    Attributes:
+        labels: uint8 (H, W), 0 outside.
+        numbers: The number of each pixel's region in this slice, int32 (H, W), 0 outside.
+        disputed: How many pixels lie in regions of different labels: these are 0 in both, since nothing says
+            which label is theirs.
+        unknown: Values of a mask that have no label, and became 0.
+    """
+
+    labels: Labels
+    numbers: Numbers
+    disputed: int = 0
+    unknown: tuple[int, ...] = ()
+
+
+def draw_areas(areas: Iterable[tuple[npt.NDArray[np.bool_], int, int]], shape: tuple[int, int]) -> Drawing:
     """Draw the regions of one slice.
 
     Args:
-        regions: Each with its label, 1 or more.
+        areas: Of each region its pixels (H, W), its label, 1 or more, and its number. The last one's number
+            stands where several of a label overlap.
         shape: (H, W).
-
-    Returns:
-        labels, uint8 (H, W), 0 outside; the number of each pixel's region, int32 (H, W), 0 outside, the last
-        one's where several of a label overlap; and how many pixels lie in regions of different labels: these
-        are 0 in both, since nothing says which label is theirs.
     """
     labels = np.zeros(shape, np.uint8)
     numbers = np.zeros(shape, np.int32)
     disputed = np.zeros(shape, bool)
-    for region, label in regions:
-        inside = fill_outline(region.outline, shape)
+    for inside, label, number in areas:
         disputed |= inside & (labels != 0) & (labels != label)
         labels[inside] = label
-        numbers[inside] = region.number
+        numbers[inside] = number
     labels[disputed] = 0
     numbers[disputed] = 0
-    return labels, numbers, int(disputed.sum())
+    return Drawing(labels, numbers, int(disputed.sum()))
 
 
 def fill_outline(outline: Sequence[tuple[float, float]], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -68,18 +78,12 @@ def fill_outline(outline: Sequence[tuple[float, float]], shape: tuple[int, int])
     return filled
 
 
-def label_mask(
-    values: npt.NDArray[np.int32], labels: Mapping[int, int]
-) -> tuple[Labels, Numbers, tuple[int, ...]]:
-    """Turn a mask's values into labels, and its connected areas of one label into numbered regions.
+def label_mask(values: npt.NDArray[np.int32], labels: Mapping[int, int]) -> Drawing:
+    """Turn a mask's values into labels, and its connected areas of one label into regions, numbered from 1.
 
     Args:
         values: (H, W), 0 outside.
         labels: Value -> label, 1 or more; label 0 leaves an area out.
-
-    Returns:
-        labels, uint8 (H, W); number of each pixel's region in this slice, int32 (H, W), counted from 1 by
-        label; and the values that are not in `labels`, which become 0.
     """
     from scipy import ndimage
 
@@ -93,4 +97,4 @@ def label_mask(
         areas, more = ndimage.label(drawn == label, structure=np.ones((3, 3)))
         numbers[areas > 0] = areas[areas > 0] + count
         count += more
-    return drawn, numbers, tuple(value for value in found if value not in labels)
+    return Drawing(drawn, numbers, unknown=tuple(value for value in found if value not in labels))

@@ -52,7 +52,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         )
     class_map = options.plain_class_map()
     groups = {} if options.groups is None else read_groups(options.groups)
-    series, passed_over = _series(folders, options, class_map, faults)
+    series, passed_over = _series(folders, options, faults)
     grouped = list(_grouped(series, groups, faults))
     notes = [*notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]
     usable = _with_regions(grouped, options, faults, notes)
@@ -63,7 +63,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             "the layouts of contours, boxes and masks."
         )
     _check_depths(usable)
-    classes = _classes(usable, options)
+    classes = tuple(sorted(set[str]().union(*(drawn.classes for _, drawn, _ in usable))))
     units = tuple(
         _unit(number, one, drawn, group, classes, options)
         for number, (one, drawn, group) in enumerate(usable, start=1)
@@ -85,7 +85,7 @@ _Grouped = tuple[Series, Drawn, str]
 
 
 def _series(
-    folders: Sequence[SliceFolder], options: HrctOptions, class_map: dict[str, str | None], faults: Faults
+    folders: Sequence[SliceFolder], options: HrctOptions, faults: Faults
 ) -> tuple[list[tuple[Series, Drawn]], int]:
     """The series of all folders with what was drawn on them, and how many files hold no slice."""
     series: list[tuple[Series, Drawn]] = []
@@ -93,7 +93,7 @@ def _series(
     for folder in folders:
         found = find_series(folder, options, faults)
         passed_over += found.passed_over
-        series += zip(found.usable, find_regions(folder, found, class_map, faults), strict=True)
+        series += zip(found.usable, find_regions(folder, found, options, faults), strict=True)
     return series, passed_over
 
 
@@ -114,26 +114,15 @@ def _grouped(
             yield one, drawn, group
 
 
-def _classes(usable: list[_Grouped], options: HrctOptions) -> tuple[str, ...]:
-    names = {name for _, drawn, _ in usable for _, name in drawn.regions}
-    if any(drawn.masks for _, drawn, _ in usable):
-        names |= {name for name in options.mask_classes().values() if name is not None}
-    return tuple(sorted(names))
-
-
 def _with_regions(
     grouped: list[_Grouped], options: HrctOptions, faults: Faults, notes: list[str]
 ) -> list[_Grouped]:
     """Keep the series that patches can be cut from; a patient without any region is a fault."""
-    with_regions = {group for _, drawn, group in grouped if drawn.regions or drawn.masks or drawn.ignored}
+    with_regions = {group for _, drawn, group in grouped if drawn.slices or drawn.ignored}
     bare = 0
     usable: list[_Grouped] = []
     for one, drawn, group in grouped:
-        if drawn.masks and options.labels is None:
-            raise RelayError(
-                "source has label masks; set labels to what their values mean, such as {1: GGO, 2: CON}."
-            )
-        if drawn.regions or drawn.masks:
+        if drawn.slices:
             if options.mm_per_pixel is not None and one.spacing is None:
                 why = "it has no pixel spacing, which resampling needs; set spacing, or mm_per_pixel=null"
                 faults.add(one.title, why)
@@ -198,20 +187,14 @@ def _check_depths(usable: list[_Grouped]) -> None:
 def _unit(
     number: int, one: Series, drawn: Drawn, group: str, classes: tuple[str, ...], options: HrctOptions
 ) -> SeriesUnit:
-    index = {name: place for place, name in enumerate(classes)}
-    of_regions = {region.slice_number for region, _ in drawn.regions}
-    numbers = sorted(of_regions | {place + 1 for place in drawn.masks})
     slices = tuple(
         DrawnSlice(
-            slice_number + one.first - 1,
-            one.slice_title(slice_number + one.first - 1),
-            one.slices[slice_number - 1].location,
-            drawn.masks[slice_number - 1].location if drawn.masks else None,
-            tuple(
-                (region, index[name]) for region, name in drawn.regions if region.slice_number == slice_number
-            ),
+            place + one.first,
+            one.slice_title(place + one.first),
+            one.slices[place].location,
+            drawn.slices[place],
         )
-        for slice_number in numbers
+        for place in sorted(drawn.slices)
     )
     return SeriesUnit(
         key=f"series-{number:05d}",
@@ -223,11 +206,6 @@ def _unit(
         shape=one.shape,
         spacing=one.spacing,
         classes=classes,
-        mask_classes={
-            value: None if name is None else index[name] for value, name in options.mask_classes().items()
-        }
-        if drawn.masks
-        else {},
         slices=slices,
         options=options,
     )

@@ -1,15 +1,18 @@
 """The regions that were drawn on a series, checked."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import first_and_more
+from datamodules.readers.hrct.carriers import MaskImage, Outlines, SliceRegions
 from datamodules.readers.hrct.classes import plain_label
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
+from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.rois import Region, contour_regions, read_boxes, read_contours, region_fault
 from datamodules.readers.hrct.series import FolderSeries, Series
+from stages.errors import RelayError
 
 
 @dataclass(frozen=True)
@@ -17,32 +20,36 @@ class Drawn:
     """What was drawn on a series.
 
     Attributes:
-        regions: Contours and boxes with their classes.
-        masks: Index of a slice, from 0 -> its label mask.
+        slices: Index of a slice, from 0 -> its regions.
+        classes: Those that its regions may have.
         files: All files that these come from.
         ignored: Label -> how many regions of it `class_map` leaves out.
     """
 
-    regions: tuple[tuple[Region, str], ...] = field(default=(), repr=False)
-    masks: Mapping[int, SourceFile] = field(default_factory=dict, repr=False)
+    slices: Mapping[int, SliceRegions] = field(default_factory=dict, repr=False)
+    classes: frozenset[str] = frozenset()
     files: tuple[SourceFile, ...] = field(default=(), repr=False)
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_regions(
-    folder: SliceFolder, found: FolderSeries, class_map: Mapping[str, str | None], faults: Faults
+    folder: SliceFolder, found: FolderSeries, options: HrctOptions, faults: Faults
 ) -> list[Drawn]:
     """Find what was drawn on the series of a folder.
 
     Args:
         folder: The folder.
         found: Its series.
-        class_map: Of plain labels.
+        options: What labels and values mean.
         faults: Takes files and regions that cannot be used.
 
     Returns:
         One for each usable series.
+
+    Raises:
+        RelayError: There are masks, and nothing says what their values mean.
     """
+    class_map = options.plain_class_map()
     series = found.usable
     if not series:  # why is said already
         return []
@@ -74,7 +81,7 @@ def find_regions(
             file, regions = own[index][0]
             drawn.append(_checked(one, file, regions, class_map, faults))
         else:
-            drawn.append(Drawn(masks=masks[index], files=tuple(masks[index].values())))
+            drawn.append(_of_masks(masks[index], options))
     return drawn
 
 
@@ -103,7 +110,30 @@ def _checked(
             ignored[plain_label(region.label)] += 1
         else:
             good.append((region, name))
-    return Drawn(tuple(good), files=(file,), ignored=ignored)
+    by_slice: defaultdict[int, list[tuple[Region, str]]] = defaultdict(list)
+    for region, name in good:
+        by_slice[region.slice_number - 1].append((region, name))
+    return Drawn(
+        {place: Outlines(tuple(found)) for place, found in by_slice.items()},
+        frozenset(name for _, name in good),
+        (file,),
+        ignored,
+    )
+
+
+def _of_masks(masks: Mapping[int, SourceFile], options: HrctOptions) -> Drawn:
+    if not masks:
+        return Drawn()
+    if options.labels is None:
+        raise RelayError(
+            "source has label masks; set labels to what their values mean, such as {1: GGO, 2: CON}."
+        )
+    classes = options.mask_classes()
+    return Drawn(
+        {place: MaskImage(file.location, classes) for place, file in masks.items()},
+        frozenset(name for name in classes.values() if name is not None),
+        tuple(masks.values()),
+    )
 
 
 def _series_of(uid: str, found: FolderSeries) -> int:

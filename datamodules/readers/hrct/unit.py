@@ -8,11 +8,11 @@ import numpy as np
 from datamodules.domain import SideName
 from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
-from datamodules.readers.hrct.drawing import Labels, Numbers, draw_regions, label_mask
-from datamodules.readers.hrct.images import Slice, read_mask, read_slice_image, resample, resample_labels
+from datamodules.readers.hrct.carriers import SliceRegions
+from datamodules.readers.hrct.drawing import Drawing, Labels, Numbers
+from datamodules.readers.hrct.images import Slice, read_slice_image, resample, resample_labels
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.patches import cut_patches, find_patches
-from datamodules.readers.hrct.rois import Region
 from datamodules.readers.hrct.slices import read_hounsfield
 
 
@@ -24,15 +24,13 @@ class DrawnSlice:
         number: In its series, from 1.
         title: What messages call it.
         location: Its file; not printed.
-        mask: Its label mask, None where it has outlines; not printed.
-        regions: Its outlines with the index of their class.
+        regions: What was drawn.
     """
 
     number: int
     title: str
     location: str = field(repr=False)
-    mask: str | None = field(repr=False)
-    regions: tuple[tuple[Region, int], ...] = field(repr=False)
+    regions: SliceRegions = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ class SeriesUnit:
         dicom: Whether its files are DICOM.
         shape: (H, W) of its slices.
         spacing: mm between rows and between columns, None where it is not known.
-        classes: Names of the classes; regions and masks hold their indices, from 0.
-        mask_classes: Value of a mask -> index of its class, None: left out.
+        classes: Names of the set's classes.
         slices: Those with regions.
         options: How patches are cut.
     """
@@ -63,7 +60,6 @@ class SeriesUnit:
     shape: tuple[int, int]
     spacing: tuple[float, float] | None
     classes: tuple[str, ...]
-    mask_classes: dict[int, int | None]
     slices: tuple[DrawnSlice, ...]
     options: HrctOptions = field(repr=False)
 
@@ -87,13 +83,14 @@ class SeriesUnit:
         disputed = 0
         for one in self.slices:
             try:
-                labels, numbers, more = self._regions(one, faults)
+                drawing = self._drawing(one, faults)
+                labels, numbers = drawing.labels, drawing.numbers
                 drawn |= {(one.number, number) for number in np.unique(numbers[numbers > 0]).tolist()}
                 image = self.image(one) if labels.any() else None
             except UnusableError as error:
                 faults.add(one.title, error)
                 continue
-            disputed += more
+            disputed += drawing.disputed
             if image is not None:
                 labels, numbers, image = self._resampled(labels, numbers, image)
                 cut, touched = self._patches(one, labels, numbers, image)
@@ -114,18 +111,17 @@ class SeriesUnit:
             faults.left_out(self.title, why)
         return samples, faults.problems
 
-    def _regions(self, one: DrawnSlice, faults: Faults) -> tuple[Labels, Numbers, int]:
-        if one.mask is None:
-            return draw_regions([(region, index + 1) for region, index in one.regions], self.shape)
-        by_value = {value: 0 if index is None else index + 1 for value, index in self.mask_classes.items()}
-        labels, numbers, unknown = label_mask(read_mask(one.mask, self.shape), by_value)
-        if unknown:
-            first = ", ".join(str(value) for value in unknown[:3])
+    def _drawing(self, one: DrawnSlice, faults: Faults) -> Drawing:
+        labels = {name: place for place, name in enumerate(self.classes, start=1)}
+        drawing = one.regions.draw(self.shape, labels)
+        if drawing.unknown:
+            first = ", ".join(str(value) for value in drawing.unknown[:3])
             faults.add(
                 one.title,
-                f"its mask has {len(unknown)} values that labels does not have ({first}); add them there",
+                f"its mask has {len(drawing.unknown)} values that labels does not have ({first}); add them "
+                "there",
             )
-        return labels, numbers, 0
+        return drawing
 
     def slice_name(self, one: DrawnSlice) -> str:
         """What names of a slice's samples begin with, behind the group."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from datamodules.faults import UnusableError
+from datamodules.readers.hrct.carriers import Outlines
 from datamodules.readers.hrct.classes import (
     PAPER_COUNTS,
     SEVEN_PATTERNS,
@@ -17,7 +18,7 @@ from datamodules.readers.hrct.classes import (
     compare_with_paper,
     plain_label,
 )
-from datamodules.readers.hrct.drawing import draw_regions, fill_outline, label_mask
+from datamodules.readers.hrct.drawing import fill_outline, label_mask
 from datamodules.readers.hrct.rois import Region, contour_regions, read_boxes, read_contours, region_fault
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import IDENTIFIERS, SERIES_UID, SPACING, rectangle, write_contours
@@ -191,22 +192,22 @@ def test_outlines_that_share_an_edge_share_no_pixel() -> None:
 
 
 def test_pixels_in_regions_of_two_labels_belong_to_neither() -> None:
-    labels, numbers, disputed = draw_regions(
-        [(box(0, 0, 4, 4, 1), 1), (box(0, 2, 4, 6, 2), 1), (box(3, 0, 6, 6, 5), 2)], (8, 8)
-    )
+    regions = Outlines(((box(0, 0, 4, 4, 1), "A"), (box(0, 2, 4, 6, 2), "A"), (box(3, 0, 6, 6, 5), "B")))
+    drawing = regions.draw((8, 8), {"A": 1, "B": 2})
+    numbers = drawing.numbers
     expected = np.zeros((8, 8), int)
     expected[0:3, 0:6] = 1
     expected[4:6, 0:6] = 2
-    assert labels.tolist() == expected.tolist() and disputed == 6
+    assert drawing.labels.tolist() == expected.tolist() and drawing.disputed == 6
     assert numbers[0].tolist() == [1, 1, 2, 2, 2, 2, 0, 0] and numbers[3].sum() == 0 and numbers[5, 0] == 5
 
 
 def test_areas_of_a_mask_are_numbered_and_unknown_values_named() -> None:
     mask: npt.NDArray[np.int32] = np.array([[1, 1, 0, 2], [0, 0, 0, 2], [1, 0, 9, 0], [0, 1, 0, 4]], np.int32)
-    labels, numbers, unknown = label_mask(mask, {1: 2, 2: 1, 4: 0})
-    assert labels.tolist() == [[2, 2, 0, 1], [0, 0, 0, 1], [2, 0, 0, 0], [0, 2, 0, 0]]
-    assert numbers.tolist() == [[2, 2, 0, 1], [0, 0, 0, 1], [3, 0, 0, 0], [0, 3, 0, 0]]
-    assert unknown == (9,)
+    drawing = label_mask(mask, {1: 2, 2: 1, 4: 0})
+    assert drawing.labels.tolist() == [[2, 2, 0, 1], [0, 0, 0, 1], [2, 0, 0, 0], [0, 2, 0, 0]]
+    assert drawing.numbers.tolist() == [[2, 2, 0, 1], [0, 0, 0, 1], [3, 0, 0, 0], [0, 3, 0, 0]]
+    assert drawing.unknown == (9,)
 
 
 def test_labels_of_medgift_are_known() -> None:
