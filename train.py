@@ -14,12 +14,11 @@ from omegaconf import DictConfig
 from stages.config import Config, source_of, to_config
 from stages.console.command import run_command
 from stages.console.output import output, refuse
-from stages.console.summary import plan_table, show_notes, show_results
+from stages.console.summary import arithmetic_lines, plan_table, show_notes, show_results
 from stages.errors import RelayError
 from stages.job import Job, failure
 from stages.machine.environment import environment
 from stages.machine.memory import keep_freed_memory
-from stages.machine.resources import available_cores
 from stages.outcome import Outcome
 from stages.plan import build_plan
 from stages.request import alone, with_absolute_paths
@@ -63,7 +62,7 @@ def run_alone(config: Config) -> Outcome | None:
     if config.plan:
         output().print(plan_table(plan, store, notes))
         return None
-    show_notes(notes)
+    show_notes(arithmetic_lines(plan.missing(store)) + notes)
     outcome = run_job(run.job_config, listings.of(source_of(run.config)))
     show_results(plan, store, {run.id: outcome})
     return outcome
@@ -105,8 +104,7 @@ def train(job: Job, listing: "Listing") -> None:
     from lightning_modules.start import build_module
 
     config, recipe, folder = job.config, job.recipe, job.folder
-    threads = config.trainer.threads or available_cores()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(config.trainer.threads)
     seeds = Seeds.of(recipe.seed)
     domain = load_run(listing, config, Division.of(recipe))
     data = stage_data(domain, recipe, seeds, config.data.workers)
@@ -133,7 +131,7 @@ def train(job: Job, listing: "Listing") -> None:
         if job.writes:
             before_writing()
             images = data_record(domain, data)
-            machine = environment(threads, str(trainer.strategy.root_device))
+            machine = environment(config.trainer.threads, str(trainer.strategy.root_device))
             record = watch.write_results(job, start.kind, module, history, data, images, machine)
             tracking.log_record(record)
             if not config.trainer.keep_last:

@@ -1,6 +1,7 @@
 """Hydra's sweeper: `-m` turns chains into stage runs and launches one batch per depth."""
 
 import itertools
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,11 @@ from omegaconf import DictConfig
 from stages.config import Config, to_config
 from stages.console.live import LiveLine
 from stages.console.output import output
-from stages.console.summary import plan_table, show_notes, show_results
+from stages.console.summary import arithmetic_lines, plan_table, show_notes, show_results
 from stages.cost import recorded_speeds
 from stages.errors import RelayError, unknown_name
 from stages.machine.memory import keep_freed_memory
-from stages.machine.resources import available_cores, threads_per_job, workers_environment
+from stages.machine.resources import check_accelerator, note_of_cores, workers_environment
 from stages.outcome import Outcome
 from stages.parameters import schema
 from stages.plan import Plan, build_plan, with_rule
@@ -28,6 +29,8 @@ from stages.processes import Process
 from stages.request import Request, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
+
+log = logging.getLogger(__name__)
 
 ConfigStore.instance().store(name="schema", node=schema(Config), provider="relay")
 ConfigStore.instance().store(
@@ -74,6 +77,7 @@ class RelaySweeper(BasicSweeper):
         notes = check_divisions(plan.runs.values(), listings.names)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
+        check_accelerator(self.config.hydra.launcher, first.trainer.accelerator)
         if self.config.plan:
             output().print(plan_table(plan, store, notes))
             return {}
@@ -83,13 +87,14 @@ class RelaySweeper(BasicSweeper):
                 "the sweep again. Train one stage run on one device, or a single stage without -m"
             )
         make_folder(store.runs_dir)
-        show_notes(notes + load_sources(plan.missing(store), listings))
+        missing = plan.missing(store)
+        show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings))
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
-        outcomes = self._launch(plan, store, first.trainer.threads)
+        outcomes = self._launch(plan, store)
         show_results(plan, store, outcomes)
         return outcomes
 
-    def _launch(self, plan: Plan, store: Store, threads: int | None) -> dict[str, Outcome]:
+    def _launch(self, plan: Plan, store: Store) -> dict[str, Outcome]:
         """Train what is missing with the configured launcher, and watch it if its jobs run elsewhere."""
         assert self.config is not None and self.launcher is not None
         settings = self.config.hydra.launcher
@@ -98,10 +103,12 @@ class RelaySweeper(BasicSweeper):
         # The bars of several jobs on one terminal would overwrite each other.
         shared_terminal = getattr(self.launcher, "shares_terminal", False)
         execution = ["callbacks.progress=false"] if shared_terminal else []
-        if threads is None and (threads := threads_per_job(settings, available_cores())) is not None:
-            execution.append(f"trainer.threads={threads}")
-        live = LiveLine(plan, plan.missing(store), store, recorded_speeds(plan, store))
-        with workers_environment(threads):
+        missing = plan.missing(store)
+        threads = max((run.config.trainer.threads for run in missing), default=1)
+        if note := note_of_cores(settings, threads):
+            log.warning(note)
+        live = LiveLine(plan, missing, store, recorded_speeds(plan, store))
+        with workers_environment():
             return run_plan(plan, store, self.launcher.launch, execution=execution, watch=live.during)
 
     def _requests(self, overrides: Iterable[Override]) -> list[Request]:

@@ -1,14 +1,16 @@
-"""What the machine does best: precision and memory format.
+"""What the machine does best: accelerator, precision and memory format.
 
 torch, which takes seconds to load, is asked where Linux does not say it and the configuration does not.
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.config import Config
+from stages.config import Accelerator, Config
+from stages.errors import RelayError
 from stages.recipe import MemoryFormat, Precision
 
 _PROCESSOR = Path("/proc/cpuinfo")
@@ -17,24 +19,49 @@ _DEVICES = Path("/dev")
 _GPUS = ("nvidia*", "nvhost*", "kfd", "dxg")
 
 
-def arithmetic(config: Config) -> tuple[Precision, MemoryFormat]:
-    """Precision and memory format of a configuration, `auto` resolved for this machine.
+def arithmetic(config: Config) -> tuple[Accelerator, Precision, MemoryFormat]:
+    """Accelerator, precision and memory format of a configuration, `auto` resolved for this machine.
 
     bfloat16 where the processor multiplies it natively (AVX512-BF16 or AMX; CUDA from compute capability
     8), else float32; channels-last on CPUs with bfloat16 and on CUDA, where convolutions are faster so.
     Both round differently, so the resolved values, not `auto`, are part of a run's id.
+
+    Raises:
+        RelayError: If what is `auto` hangs on a GPU that this machine does not have.
     """
-    precision, memory_format = config.trainer.precision, config.trainer.memory_format
+    trainer = config.trainer
+    accelerator, precision, memory_format = trainer.accelerator, trainer.precision, trainer.memory_format
+    if accelerator == "auto":
+        accelerator = _best_accelerator()
+    if (
+        "auto" in (precision, memory_format)
+        and accelerator in ("gpu", "cuda")
+        and not _uses_cuda(accelerator)
+    ):
+        raise RelayError(
+            f"trainer.accelerator={accelerator}, but this machine has no GPU to say what auto is. Add "
+            "trainer.precision=bf16-mixed (32-true before Ampere) and trainer.memory_format=channels_last"
+        )
     if precision == "auto":
-        precision = "bf16-mixed" if _native_bfloat16(config.trainer.accelerator) else "32-true"
+        precision = "bf16-mixed" if _native_bfloat16(accelerator) else "32-true"
     if memory_format == "auto":
-        fast = precision != "32-true" or _uses_cuda(config.trainer.accelerator)
+        fast = precision != "32-true" or _uses_cuda(accelerator)
         memory_format = "channels_last" if fast else "contiguous"
-    return precision, memory_format
+    return accelerator, precision, memory_format
+
+
+def _best_accelerator() -> Accelerator:
+    if _uses_cuda("gpu"):
+        return "gpu"
+    if sys.platform == "darwin":
+        import torch
+
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    return "cpu"
 
 
 def _uses_cuda(accelerator: str) -> bool:
-    if accelerator not in ("auto", "gpu", "cuda"):
+    if accelerator not in ("gpu", "cuda"):
         return False
     if _PROCESSOR.is_file() and not any(found for kind in _GPUS for found in _DEVICES.glob(kind)):
         return False

@@ -17,8 +17,8 @@ def resolve(config: Config, transferred: bool) -> Config:
         transferred: Whether it starts from a parent or a checkpoint; else its transfer rule is checked only.
 
     Returns:
-        The configuration with precision and memory format for this machine in place of `auto`, and the
-        transfer rule's layers named one by one.
+        The configuration with accelerator, precision and memory format for this machine in place of `auto`,
+        and the transfer rule's layers named one by one.
 
     Raises:
         RelayError: The network is unknown, images are too small for it, it does not
@@ -32,8 +32,10 @@ def resolve(config: Config, transferred: bool) -> Config:
             f"data.image_size is {config.data.image_size}; {network.name} takes images of "
             f"{network.least_size} px or more"
         )
-    precision, memory_format = arithmetic(config)
-    trainer = replace(config.trainer, precision=precision, memory_format=memory_format)
+    accelerator, precision, memory_format = arithmetic(config)
+    trainer = replace(
+        config.trainer, accelerator=accelerator, precision=precision, memory_format=memory_format
+    )
     written = config.transfer
     rule = transfer_rule(written.name, written.reinitialise, written.freeze, network)
     if not transferred:

@@ -15,11 +15,11 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
 
     Keys that have no effect on this run do not enter: the transfer rule and `lr_transfer` of a run that
     starts from random weights, `lr_scratch` of one that does not, the ratio's unit when all data are used,
-    `data.augment` where the domain has its own.
+    `data.augment` where the domain has its own, the CPU threads of a run on an accelerator.
 
     Args:
         config: the stage run's own configuration: `seed` and `data_ratio` are its own, `trainer.precision`
-            and `trainer.memory_format` no longer `auto`, the transfer rule's layers named one by one.
+            and what else was `auto` resolved, the transfer rule's layers named one by one.
         data_digest: identity of its images.
         parent: full id of the stage run that it starts from, or None.
 
@@ -27,8 +27,9 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         RelayError: if `init_from` is not a file.
     """
     assert config.stage is not None, "a stage run has a stage"
-    arithmetic = part_of(Arithmetic, config.trainer)
-    assert "auto" not in (arithmetic.precision, arithmetic.memory_format), "resolve the arithmetic first"
+    trainer = config.trainer
+    unresolved = (trainer.accelerator, trainer.precision, trainer.memory_format)
+    assert "auto" not in unresolved, "resolve the arithmetic first"
     init_from = None if config.init_from is None else users_digest(Path(config.init_from))
     layers = part_of(TransferLayers, config.transfer)
     transferred = parent is not None or init_from is not None
@@ -53,7 +54,9 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
             ratio=config.data_ratio,
             ratio_unit=config.ratio_unit if config.data_ratio < 1.0 else "patch",
         ),
-        arithmetic=arithmetic,
+        arithmetic=part_of(
+            Arithmetic, trainer, threads=trainer.threads if trainer.accelerator == "cpu" else None
+        ),
         plateau=config.callbacks.plateau,
         folds=config.folds,
         fold=config.fold,

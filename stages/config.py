@@ -17,7 +17,6 @@ from stages.parameters import Number, execution, group, part_of, recipe, reporti
 from stages.plateau import PlateauRule
 from stages.processes import Process
 from stages.recipe import (
-    Arithmetic,
     Descent,
     Fold,
     Folds,
@@ -29,7 +28,9 @@ from stages.recipe import (
     Preprocessing,
     Ratio,
     RatioUnit,
+    Rounding,
     Seed,
+    Threads,
     TransferLayers,
 )
 from stages.source import Source
@@ -102,12 +103,17 @@ class OptimConfig(Descent, Rates):
 
 
 @group
-class TrainerConfig(Arithmetic):
+class TrainerConfig(Rounding):
     """How a stage run computes: precision, memory format, devices, threads."""
 
-    accelerator: Accelerator = execution("What computes; auto is a GPU where there is one.")
+    accelerator: Accelerator = recipe(
+        "What computes; auto is a GPU where the command is typed on a machine with one, else the processor."
+    )
     devices: Annotated[int, Ge(1)] = execution("Accelerators of one stage run.")
-    threads: Annotated[int, Ge(1)] | None = execution("CPU threads; null: all cores.")
+    threads: Threads = recipe(
+        "CPU threads of a stage run, however many cores it is given. They divide sums among themselves, so "
+        "another number has other bits and another id on a processor; on an accelerator it changes neither."
+    )
     checkpoint_seconds: Annotated[Number, Ge(0)] = execution(
         "Least time between two resume checkpoints.", unit="s"
     )

@@ -42,6 +42,8 @@ def job_overrides(
         f"folds={'null' if config.folds is None else config.folds}",
         f"fold={'null' if config.fold is None else config.fold}",
         f"test_fraction={'null' if config.test_fraction is None else config.test_fraction}",
+        f"trainer.accelerator={config.trainer.accelerator}",
+        f"trainer.threads={config.trainer.threads}",
         f"trainer.precision={recipe.arithmetic.precision}",
         f"trainer.memory_format={recipe.arithmetic.memory_format}",
         f"init_from={_quoted(config.init_from)}",

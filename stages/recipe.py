@@ -16,7 +16,7 @@ from stages.parameters import Number, group, recipe, shown
 from stages.plateau import PlateauRule
 
 # Raise it when the code changes what an equal configuration computes: every id moves then.
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 
 # Digits of the SHA-256 in a folder's name. 16 hex digits collide with probability 3e-12 at 10,000 runs; the
 # stored recipe is compared on every open all the same.
@@ -31,6 +31,7 @@ RatioUnit = Literal["patch", "patient"]
 ClassWeights = Literal["none", "balanced"]
 Sampling = Literal["natural", "balanced"]
 
+Threads = Annotated[int, Ge(1), Le(256)]
 Seed = Annotated[int, Ge(0)]
 Ratio = Annotated[Number, Gt(0), Le(1)]
 Folds = Annotated[int, Ge(2)]
@@ -155,8 +156,8 @@ class Data(Preprocessing, Identified):
 
 
 @group
-class Arithmetic:
-    """How numbers are rounded and added. A recipe holds what `auto` was on its machine."""
+class Rounding:
+    """How numbers are rounded. A recipe holds what `auto` was on its machine."""
 
     precision: Precision = recipe(
         "How numbers are rounded; auto is bf16-mixed where the machine has bfloat16, else 32-true."
@@ -165,6 +166,13 @@ class Arithmetic:
         "Order of numbers in memory; auto is channels_last where convolutions are faster so."
     )
     compile: bool = recipe("Whether torch.compile is used: faster steps after minutes of compiling.")
+
+
+@group
+class Arithmetic(Rounding):
+    """How numbers are rounded and added."""
+
+    threads: Threads | None = recipe("CPU threads among which a sum is divided; null on an accelerator.")
 
 
 class Recipe(BaseModel):

@@ -47,12 +47,24 @@ def plan_table(plan: Plan, store: Store, notes: Sequence[str] = ()) -> Renderabl
         state = "to train" if run.id in missing else "done"
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         table.add_row(_chain(run), *_place(run, in_folds), run.recipe.transfer or "-", images, state)
+    notes = [*arithmetic_lines(plan.runs.values()), *notes]
     said = [*_folds(plan), *_test_sets(plan), *(Text(f"note: {note}") for note in notes)]
     return Group(title, *said, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
 
 
+def arithmetic_lines(runs: Iterable[StageRun]) -> list[str]:
+    """What stage runs are computed with, `auto` resolved: one line for each way."""
+    ways = dict.fromkeys((run.config.trainer.accelerator, run.recipe.arithmetic) for run in runs)
+    lines = []
+    for accelerator, way in ways:
+        threads = "" if way.threads is None else f" with {counted(way.threads, 'thread')}"
+        compiled = ", compiled" if way.compile else ""
+        lines.append(f"computed on {accelerator}{threads}: {way.precision}, {way.memory_format}{compiled}")
+    return lines
+
+
 def show_notes(notes: Sequence[str]) -> None:
-    """Print what a person should know of the images before they are trained on, each once."""
+    """Print what a person should know before anything is trained, each once."""
     for note in dict.fromkeys(notes):
         output().print(f"note: {note}", markup=False, soft_wrap=True)
 

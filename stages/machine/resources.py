@@ -11,12 +11,12 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from stages.errors import RelayError
+
 # Memory reserved for each parallel stage run: AlexNet at 224 px with a batch of 256 needs about this much.
 BYTES_A_JOB = 4 * 1024**3
 
 _PROJECT = str(Path(__file__).resolve().parents[2])
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _claim: FileLock | None = None  # held to the end of the process
 
@@ -62,62 +62,80 @@ def _quota(cgroup: Path) -> float | None:
         return None
 
 
-def jobs_at_once() -> int:
-    """How many stage runs at once suit this machine: one per accelerator, else per core with memory."""
+def jobs_at_once(threads: int) -> int:
+    """How many stage runs at once suit this machine: one per accelerator, else all with cores and memory.
+
+    Args:
+        threads: CPU threads of each.
+    """
     import torch
 
     if accelerators := torch.cuda.device_count():
         return accelerators
-    return max(1, min(available_cores(), psutil.virtual_memory().available // BYTES_A_JOB))
+    return max(1, min(available_cores() // threads, psutil.virtual_memory().available // BYTES_A_JOB))
 
 
-def threads_per_job(launcher: Mapping[str, Any], cores: int) -> int | None:
-    """CPU threads of each stage run under a launcher, from its configuration (`hydra.launcher`).
+def note_of_cores(launcher: Mapping[str, Any], threads: int) -> str | None:
+    """What to say where a launcher gives a stage run fewer cores than it has threads.
 
     `n_jobs` stage runs at once share the cores of this machine. `cpus_per_task` of Slurm and
     `remote.num_cpus` of Ray are the cores of each run.
 
     Args:
-        launcher: the launcher's configuration.
-        cores: this machine's.
+        launcher: its configuration (`hydra.launcher`).
+        threads: CPU threads of each stage run.
 
     Returns:
-        None if a stage run has the machine alone, or if the configuration does not say.
+        None if there are enough, or if the configuration does not say.
     """
+    cores, remote = available_cores(), launcher.get("remote") or {}
     if (jobs := launcher.get("n_jobs")) is not None:
-        at_once = cores + 1 + jobs if jobs < 0 else jobs  # joblib's convention: -1 is all cores
-        return None if at_once == 1 else max(1, cores // max(1, at_once))
-    if (cores_given := launcher.get("cpus_per_task")) is not None:
-        return int(cores_given)
-    remote = launcher.get("remote")
-    given = None if remote is None else remote.get("num_cpus")
-    return None if given is None else max(1, int(given))
+        at_once = max(1, cores + 1 + jobs if jobs < 0 else jobs)  # joblib's convention: -1 is all cores
+        key, given = f"hydra.launcher.n_jobs={jobs} on {cores} cores", cores / at_once
+    elif (given := launcher.get("cpus_per_task")) is not None:
+        key = f"hydra.launcher.cpus_per_task={given}"
+    elif (given := remote.get("num_cpus")) is not None:
+        key = f"hydra.launcher.remote.num_cpus={given:g}"
+    if given is None or given >= threads:
+        return None
+    return f"{key} gives a stage run fewer cores than trainer.threads={threads}: the same results, slower"
+
+
+def check_accelerator(launcher: Mapping[str, Any], accelerator: str) -> None:
+    """Refuse a launcher that asks for accelerators for stage runs that were planned for the processor.
+
+    Args:
+        launcher: its configuration (`hydra.launcher`).
+        accelerator: what the stage runs were planned for, never auto.
+
+    Raises:
+        RelayError: says what to type.
+    """
+    remote = launcher.get("remote") or {}
+    asked = {"gpus_per_node": launcher.get("gpus_per_node"), "remote.num_gpus": remote.get("num_gpus")}
+    for key, number in asked.items():
+        if number and accelerator == "cpu":
+            raise RelayError(
+                f"hydra.launcher.{key}={number}, but the stage runs are planned for the processor: "
+                "trainer.accelerator=auto is what the machine has where the command is typed. Add "
+                "trainer.accelerator=gpu trainer.precision=bf16-mixed trainer.memory_format=channels_last, "
+                f"or leave {key} out"
+            )
 
 
 @contextmanager
-def workers_environment(threads: int | None) -> Iterator[None]:
-    """Let jobs in other processes find the project, from whichever folder they start, and share the cores.
-
-    The number of threads is set in the environment because libraries read it while they are loaded.
-
-    Args:
-        threads: CPU threads of each job; None leaves their number as it is.
-    """
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", *THREAD_VARIABLES)}
-    inherited = os.environ.get("PYTHONPATH")
-    if _PROJECT not in (inherited or "").split(os.pathsep):
-        os.environ["PYTHONPATH"] = _PROJECT if not inherited else f"{_PROJECT}{os.pathsep}{inherited}"
-    if threads is not None:
-        for name in THREAD_VARIABLES:
-            os.environ.setdefault(name, str(threads))
+def workers_environment() -> Iterator[None]:
+    """Let jobs in other processes find the project, from whichever folder they start."""
+    before = os.environ.get("PYTHONPATH")
+    if _PROJECT not in (before or "").split(os.pathsep):
+        os.environ["PYTHONPATH"] = _PROJECT if not before else f"{_PROJECT}{os.pathsep}{before}"
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if before is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def claim_accelerator(folder: Path | None = None) -> str | None:

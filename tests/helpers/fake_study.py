@@ -155,7 +155,7 @@ class FakeStudy:
                 ratio=ratio,
                 ratio_unit="patch",
             ),
-            arithmetic=Arithmetic(precision="32-true", memory_format="contiguous", compile=False),
+            arithmetic=Arithmetic(precision="32-true", memory_format="contiguous", compile=False, threads=2),
             plateau=PlateauRule(
                 min_delta=0.01, patience=3, length=5, smoothing=2, max_epochs=self.epochs + 6
             ),

@@ -40,7 +40,14 @@ def _composed(overrides: tuple[str, ...]) -> Config:
 
 def composed(*overrides: str) -> Config:
     """A typed configuration with its arithmetic resolved."""
-    return _composed(("trainer.precision=32-true", "trainer.memory_format=contiguous", *overrides))
+    return _composed(
+        (
+            "trainer.accelerator=cpu",
+            "trainer.precision=32-true",
+            "trainer.memory_format=contiguous",
+            *overrides,
+        )
+    )
 
 
 def with_value(group: Any, key: str, value: Any) -> Any:
@@ -92,7 +99,7 @@ def recipe(**changes: Any) -> Recipe:
             ratio=0.2,
             ratio_unit="patch",
         ),
-        "arithmetic": Arithmetic(precision="32-true", memory_format="contiguous", compile=False),
+        "arithmetic": Arithmetic(precision="32-true", memory_format="contiguous", compile=False, threads=2),
         "plateau": PlateauRule(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
         "folds": None,
         "fold": None,

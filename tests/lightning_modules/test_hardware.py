@@ -13,6 +13,7 @@ import torch
 from lightning_modules import hardware
 from lightning_modules.hardware import arithmetic
 from stages.config import Config, to_config
+from stages.errors import RelayError
 from tests.helpers.programs import PROJECT
 from tests.helpers.stage_helpers import compose_dict, with_value
 
@@ -57,7 +58,8 @@ def _resolved(config: Config, accelerator: str, precision: str, memory_format: s
         ("accelerator", accelerator), ("precision", precision), ("memory_format", memory_format),
     ):  # fmt: skip
         config = with_value(config, f"trainer.{name}", value)
-    return arithmetic(config)
+    _, *resolved = arithmetic(config)
+    return resolved[0], resolved[1]
 
 
 @pytest.mark.parametrize("cpu", CPUS)
@@ -92,8 +94,33 @@ def test_auto_is_what_a_config_starts_with(config: Config) -> None:
 @pytest.mark.parametrize(("cpu", "cuda"), list(product(CPUS, CUDA_CAPABILITIES)))
 def test_auto(monkeypatch: pytest.MonkeyPatch, config: Config, accelerator: str, cpu: str, cuda: str) -> None:
     _machine(monkeypatch, cpu, cuda)
+    if cuda == "none" and accelerator in ("gpu", "cuda"):
+        for chosen in ("auto", "32-true"):
+            with pytest.raises(RelayError, match=f"accelerator={accelerator}, but this machine has no GPU"):
+                _resolved(config, accelerator, chosen, "auto")
+        assert _resolved(config, accelerator, "32-true", "contiguous") == ("32-true", "contiguous")
+        return
     expected = ON_CPU[cpu] if cuda == "none" or accelerator == "cpu" else ON_CUDA[cuda]
     assert _resolved(config, accelerator, "auto", "auto") == expected
+
+
+@pytest.mark.parametrize(("asked", "cuda", "found"), [
+    ("auto", "none", "cpu"), ("auto", "Ampere", "gpu"), ("cpu", "Ampere", "cpu"), ("cuda", "Ampere", "cuda"),
+])  # fmt: skip
+def test_which_accelerator(
+    monkeypatch: pytest.MonkeyPatch, config: Config, asked: str, cuda: str, found: str
+) -> None:
+    _machine(monkeypatch, "AMX", cuda)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert arithmetic(with_value(config, "trainer.accelerator", asked))[0] == found
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_an_accelerator_of_apple(monkeypatch: pytest.MonkeyPatch, config: Config, available: bool) -> None:
+    _machine(monkeypatch, "no bfloat16", "none")
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: available)
+    assert arithmetic(config) == ("mps" if available else "cpu", "32-true", "contiguous")
 
 
 @pytest.mark.parametrize("cpu", CPUS)
@@ -130,8 +157,8 @@ def test_one_chosen_and_the_other_resolved(monkeypatch: pytest.MonkeyPatch, conf
 def test_saying_both_loads_no_torch() -> None:
     code = (
         "import sys; from types import SimpleNamespace; from lightning_modules.hardware import arithmetic\n"
-        "trainer = SimpleNamespace(accelerator='auto', precision='32-true', memory_format='contiguous')\n"
-        "assert arithmetic(SimpleNamespace(trainer=trainer)) == ('32-true', 'contiguous')\n"
+        "trainer = SimpleNamespace(accelerator='cpu', precision='32-true', memory_format='contiguous')\n"
+        "assert arithmetic(SimpleNamespace(trainer=trainer)) == ('cpu', '32-true', 'contiguous')\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)

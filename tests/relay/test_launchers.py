@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from analysis.runs.load import load_runs
-from stages.machine.resources import available_cores
 from stages.store import Store
-from tests.helpers.relay import TINY, run, same_tensors, start
+from tests.helpers.relay import run, same_tensors, start
 from tests.helpers.store_files import holder
 
 EVERY_EPOCH = "trainer.checkpoint_seconds=0"
@@ -66,8 +65,8 @@ def test_a_failure_is_reported_by_every_launcher(cache_dir: Path, tmp_path: Path
     assert "the training loss is not finite" in done.stdout
 
 
-def test_jobs_that_run_at_once_share_the_cores(basic: Path, cache_dir: Path, tmp_path: Path) -> None:
-    """The id does not move with the number of threads, which is 1 in `basic`."""
+def test_a_launcher_does_not_change_the_threads(basic: Path, cache_dir: Path, tmp_path: Path) -> None:
+    """Nor do the machine's cores and the environment: two runs at once have the threads of the recipe, 3."""
     done = run(
         "-m",
         "process=scratch",
@@ -75,13 +74,14 @@ def test_jobs_that_run_at_once_share_the_cores(basic: Path, cache_dir: Path, tmp
         "hydra.launcher.n_jobs=2",
         runs_dir=tmp_path,
         cache_dir=cache_dir,
-        tiny=[setting for setting in TINY if not setting.startswith("trainer.threads")],
+        last=("trainer.threads=3",),
     )
     assert done.returncode == 0, done.stderr + done.stdout
     (folder,) = Store(tmp_path).complete_runs()
     record = folder.read_record()
-    assert record.origin.threads == max(1, available_cores() // 2)
-    assert record.id in set(load_runs(basic)["id"])
+    assert record.origin.threads == folder.read_recipe()["arithmetic"]["threads"] == 3
+    assert record.id not in set(load_runs(basic)["id"])
+    assert "fewer cores than trainer.threads=3: the same results, slower" in done.stdout
 
 
 def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:

@@ -217,7 +217,8 @@ def test_interpolations_follow_an_override() -> None:
         "optim.gradient_clip_scratch=0", "optim.gradient_clip_transfer=inf",
         "data.std=[1,0,1]", "data.std=[1,1]", "data.std=[inf,1,1]", "data.mean=[1]",
         "data.mean=[nan,0,0]", "data.workers=-1", "trainer.devices=0", "trainer.threads=0",
-        "init_from=/absent.pth", "callbacks.plateau.min_delta=1.0", "callbacks.plateau.patience=0",
+        "trainer.threads=-1", "trainer.threads=1000", "init_from=/absent.pth",
+        "callbacks.plateau.min_delta=1.0", "callbacks.plateau.patience=0",
         "callbacks.plateau.length=0", "callbacks.plateau.smoothing=0", "callbacks.plateau.max_epochs=3",
     ],
 )  # fmt: skip

@@ -72,6 +72,8 @@ GOLDEN = {
         trainer.precision
         trainer.memory_format
         trainer.compile
+        trainer.accelerator
+        trainer.threads
         callbacks.plateau.min_delta
         callbacks.plateau.patience
         callbacks.plateau.length
@@ -99,9 +101,7 @@ GOLDEN = {
         data.domains.*.groups
         data.memory_limit_gb
         data.workers
-        trainer.accelerator
         trainer.devices
-        trainer.threads
         trainer.checkpoint_seconds
         trainer.keep_last
         paths.runs_dir

@@ -20,14 +20,14 @@ from tests.helpers.stage_helpers import PROJECT, recipe
 
 # Written by hand. Changing them makes every user's trained runs unfindable: raise RECIPE_VERSION instead.
 TRANSFERRED = (
-    '{"arithmetic":{"compile":false,"memory_format":"contiguous","precision":"32-true"},'
+    '{"arithmetic":{"compile":false,"memory_format":"contiguous","precision":"32-true","threads":2},'
     '"data":{"augment":"none","digest":"' + "b" * 64 + '","image_size":64,"mean":[0.5,0.5,0.5],'
     '"ratio":0.2,"ratio_unit":"patch","std":[0.25,0.25,0.25]},'
     '"fold":null,"folds":null,"init_from":null,"model":{"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
     '"optim":{"batch_size":64,"class_weights":"none","gradient_clip":null,"lr":0.0005,"momentum":0.9,'
     '"sampling":"natural","warmup_steps":20,"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
-    '"seed":3,"stage":"dld","test_fraction":null,"transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":2}'
+    '"seed":3,"stage":"dld","test_fraction":null,"transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":3}'
 )
 SCRATCH = (
     TRANSFERRED.replace('"parent":"' + "a" * 64 + '"', '"parent":null')
@@ -39,8 +39,8 @@ SCRATCH = (
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "340dfc1f5cd3b30d104dee2b55296e87fc50d1455505b139d097fb77125ca499",
-    "scratch": "e4180e124b9296219c49fb913b8e57457fa2c5eb046f793c77c97ef0f053e103",
+    "transferred": "1de33db7a1ac1debd96f74771792ab9731ca627994231741e54f357774468794",
+    "scratch": "6b6787e52a52f4b3931888937a555e7568d2ef7d717c4a74b0b365ce1a7787ac",
 }
 
 

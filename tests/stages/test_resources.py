@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 import stages.machine.resources
-from stages.machine.resources import available_cores, jobs_at_once, threads_per_job, visible_accelerators
+from stages.errors import RelayError
+from stages.machine.resources import (
+    available_cores,
+    check_accelerator,
+    jobs_at_once,
+    note_of_cores,
+    visible_accelerators,
+)
 from tests.helpers.stage_helpers import PROJECT
 
 
@@ -62,24 +69,39 @@ def test_the_quota_of_cgroups_version_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "threads"),
+    ("launcher", "most"),
     [
-        ({"n_jobs": 1}, None), ({"n_jobs": 2}, 4), ({"n_jobs": 3}, 2), ({"n_jobs": 100}, 1),
-        ({"n_jobs": -1}, 1), ({"n_jobs": -5}, 2), ({"n_jobs": -8}, None),
-        ({"cpus_per_task": 4}, 4), ({"cpus_per_task": None}, None),
-        ({"remote": {"num_cpus": 2}}, 2), ({"remote": {"num_cpus": 0.5}}, 1), ({"remote": {}}, None),
-        ({}, None),
+        ({"n_jobs": 1}, 8), ({"n_jobs": 2}, 4), ({"n_jobs": 3}, 2), ({"n_jobs": 100}, 0),
+        ({"n_jobs": -1}, 1), ({"n_jobs": -5}, 2), ({"n_jobs": -8}, 8), ({"n_jobs": -20}, 8),
+        ({"cpus_per_task": 4}, 4), ({"remote": {"num_cpus": 2}}, 2), ({"remote": {"num_cpus": 0.5}}, 0),
     ],
 )  # fmt: skip
-def test_threads_of_each_stage_run(launcher: Mapping[str, Any], threads: int | None) -> None:
-    assert threads_per_job(launcher, cores=8) == threads
+def test_more_threads_than_a_launcher_gives_cores_are_noted(launcher: Mapping[str, Any], most: int) -> None:
+    assert note_of_cores(launcher, max(1, most)) is None or most == 0
+    note = note_of_cores(launcher, most + 1)
+    assert note is not None and "hydra.launcher." in note and f"trainer.threads={most + 1}" in note
+
+
+@pytest.mark.parametrize("launcher", [{}, {"cpus_per_task": None}, {"remote": {}}, {"remote": None}])
+def test_a_launcher_that_does_not_say_it(launcher: Mapping[str, Any]) -> None:
+    assert note_of_cores(launcher, 256) is None
+
+
+@pytest.mark.parametrize("launcher", [{"gpus_per_node": 1}, {"remote": {"num_gpus": 0.5}}])
+def test_an_accelerator_for_runs_of_the_processor_is_refused(launcher: Mapping[str, Any]) -> None:
+    with pytest.raises(RelayError, match=r"trainer\.accelerator=gpu trainer\.precision=bf16-mixed"):
+        check_accelerator(launcher, "cpu")
+    check_accelerator(launcher, "gpu")
+    check_accelerator({"gpus_per_node": None, "remote": {"num_gpus": None}}, "cpu")
 
 
 @pytest.mark.parametrize(
-    ("accelerators", "gibibytes", "jobs"), [(0, 64, 8), (0, 9, 2), (0, 1, 1), (4, 64, 4), (1, 64, 1)]
-)
+    ("accelerators", "gibibytes", "threads", "jobs"),
+    [(0, 64, 1, 8), (0, 64, 2, 4), (0, 64, 3, 2), (0, 64, 16, 1), (0, 9, 1, 2), (0, 1, 1, 1), (4, 64, 2, 4),
+     (1, 64, 2, 1)],
+)  # fmt: skip
 def test_jobs_that_suit_a_machine(
-    accelerators: int, gibibytes: int, jobs: int, monkeypatch: pytest.MonkeyPatch
+    accelerators: int, gibibytes: int, threads: int, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Memory:
         available = gibibytes * 1024**3
@@ -87,7 +109,7 @@ def test_jobs_that_suit_a_machine(
     monkeypatch.setattr("torch.cuda.device_count", lambda: accelerators)
     monkeypatch.setattr(stages.machine.resources.psutil, "virtual_memory", Memory)
     monkeypatch.setattr(stages.machine.resources, "available_cores", lambda: 8)
-    assert jobs_at_once() == jobs
+    assert jobs_at_once(threads) == jobs
 
 
 @pytest.mark.parametrize(

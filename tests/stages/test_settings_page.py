@@ -38,7 +38,7 @@ def test_every_key_stands_there_with_a_meaning() -> None:
          "narrow: `0.08`<br>paper: `0.05`<br>small: `0.03`", "recipe"),
         ("optim.weight_decay", "a number, 0 or more", "", "`0.0`", "recipe"),
         ("data_ratio", "a number in (0, 1]", "", "`1.0`", "recipe"),
-        ("trainer.threads", "a whole number, 1 or more, or null", "", "`null`", "execution"),
+        ("trainer.threads", "a whole number in [1, 256]", "", "`2`", "recipe"),
         ("paths.lock", "one of flock, soft", "", "`flock`", "execution"),
         ("plan", "true or false", "", "`false`", "execution"),
         ("logger.project", "text", "", "`relay`", "reporting"),
