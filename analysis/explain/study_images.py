@@ -22,11 +22,19 @@ class Images:
 
     Attributes:
         names: Of each image, (N,): its class, or its number. Never that of a file.
+        groups: Of each image, (N,): the patient or object that it shows.
         pixels: Float, (N, C, H, W), as the networks take them.
     """
 
-    def __init__(self, names: Sequence[str], pixels: "Tensor", to_show: Callable[[], "Tensor"]) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        groups: Sequence[str],
+        pixels: "Tensor",
+        to_show: Callable[[], "Tensor"],
+    ) -> None:
         self.names = list(names)
+        self.groups = list(groups)
         self.pixels = pixels
         self._to_show = to_show
 
@@ -93,7 +101,8 @@ class StudyImages:
 
         def read() -> Images:
             pixels, shown = self._targets.own_images(folder)
-            return Images([f"image {number}" for number in range(1, len(pixels) + 1)], pixels, lambda: shown)
+            names = [f"image {number}" for number in range(1, len(pixels) + 1)]
+            return Images(names, names, pixels, lambda: shown)
 
         return self._once(("own", folder), read)
 
@@ -106,7 +115,8 @@ class StudyImages:
     def _some(self, rows: npt.NDArray[np.int64]) -> Images:
         targets, places = self._targets, rows.tolist()
         names = [targets.classes[label] for label in targets.labels[places]]
-        return Images(names, targets.images(places), lambda: targets.for_the_eye(places))
+        groups = [targets.groups[place] for place in places]
+        return Images(names, groups, targets.images(places), lambda: targets.for_the_eye(places))
 
 
 def evenly_spread(length: int, count: int) -> npt.NDArray[np.int64]:

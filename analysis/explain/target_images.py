@@ -43,6 +43,7 @@ class TargetImages:
         classes: Names of its classes.
         labels: int64, (N,).
         samples: N names, as in predictions.parquet.
+        groups: N names of patients or objects.
         native_size: Height and width of an image before it is enlarged to the network's input.
         grey: Whether images have one channel, copied to three.
     """
@@ -50,6 +51,7 @@ class TargetImages:
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     samples: tuple[str, ...]
+    groups: tuple[str, ...]
     native_size: tuple[int, int]
     grey: bool
     _domain: Domain
@@ -131,6 +133,7 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
         classes=domain.classes,
         labels=domain.val.labels,
         samples=domain.val.samples,
+        groups=domain.val.groups,
         native_size=(domain.shape[0], domain.shape[1]),
         grey=len(domain.shape) == 2,
         _domain=domain,

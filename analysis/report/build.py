@@ -102,12 +102,13 @@ def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) ->
     else:
         stages = ", ".join(f"{number} of {stage}" for stage, number in runs["stage"].value_counts().items())
         text = (
-            f"The store holds finished source runs only ({stages}), and no run of a learning process on its "
-            "target, so there is nothing to compare."
+            f"The store holds finished runs of stages ({stages}), but none whose chain is that of a learning "
+            "process, so there is nothing to compare."
         )
     return _nothing_to_compare(
         text,
-        "Train a learning process, for example: python train.py -m process=scratch,two_stage",
+        "Train a learning process, for example: python train.py -m process=scratch,two_stage. A chain of "
+        "your own becomes one by a file of two lines in conf/process (docs/your-own-domains.md).",
         unfinished_caveats(unfinished),
     )
 

@@ -18,7 +18,8 @@ from analysis.runs.folds import by_seed, complete_seeds
 from analysis.runs.openings import Opening, open_test_sets, ordinal, read_openings, with_test
 from analysis.runs.study import Study
 from analysis.statistics.by_seed import group_numbers
-from analysis.statistics.intervals import Interval
+from analysis.statistics.comparison import over_seeds, paired_differences
+from analysis.statistics.intervals import CONFIDENCE, Interval
 from analysis.statistics.two_way import two_way_difference, two_way_level, two_way_metric_level
 from stages.console.words import counted
 from stages.errors import RelayError
@@ -178,31 +179,41 @@ def _levels(found: Outcomes, labels: Labels) -> Table:
 
 
 def _differences(found: Outcomes, labels: Labels) -> list[Table]:
-    rows = []
-    for second, first in combinations([name for name in labels if name in found.by_process], 2):
-        seeds = sorted(set(found.by_process[first][0]) & set(found.by_process[second][0]))
-        if len(seeds) > 1:
-            difference = two_way_difference(
-                found.correctness(first, seeds), found.correctness(second, seeds), found.groups
-            )
-            rows.append(
-                {
-                    "process_a": first,
-                    "process_b": second,
-                    "n": len(seeds),
-                    **_interval("difference", difference),
-                }
-            )
-    if not rows:
+    shared = {
+        (first, second): sorted(set(found.by_process[first][0]) & set(found.by_process[second][0]))
+        for second, first in combinations([name for name in labels if name in found.by_process], 2)
+    }
+    pairs = {pair: seeds for pair, seeds in shared.items() if len(seeds) > 1}
+    if not pairs:
         return []
+    by_seed = {
+        process: pd.Series(found.correctness(process).mean(axis=1), index=list(seeds))
+        for process, (seeds, _) in found.by_process.items()
+    }
+    together = over_seeds(paired_differences(by_seed, list(pairs)))
+    rows = []
+    for ((first, second), seeds), p in zip(pairs.items(), together["p_max_t"], strict=True):
+        difference = two_way_difference(
+            found.correctness(first, seeds),
+            found.correctness(second, seeds),
+            found.groups,
+            confidence=1 - (1 - CONFIDENCE) / len(pairs),
+        )
+        row = {"process_a": first, "process_b": second, "n": len(seeds), "p_max_t": p}
+        rows.append(row | _interval("difference", difference))
     return [
         Table(
             "test-differences",
             "Differences on the locked test set",
             f"Of accuracy, in {_ACCURACY.unit_of_differences}: process minus the one against it, paired by "
-            "seed. The 95% interval is for new seeds and new patients, each by itself, not corrected for the "
-            "number of pairs.",
-            [*PAIR, tables.number("n", "seeds", 0), _estimate(_ACCURACY, "difference")],
+            "seed. The 95% interval is for new seeds and new patients, corrected for all pairs "
+            f"({len(pairs)}, Bonferroni); max-T is of seeds alone, over all pairs.",
+            [
+                *PAIR,
+                tables.number("n", "seeds", 0),
+                _estimate(_ACCURACY, "difference"),
+                tables.p_value("p_max_t", "p, max-T"),
+            ],
             labelled_pairs(pd.DataFrame(rows), labels),
         )
     ]

@@ -36,12 +36,12 @@ def class_data(
     rows = []
     for process in (name for name in labels if name in matrices):
         counts = Counts.of(np.stack(list(matrices[process].values())))
-        values = {metric.name: metric.of_counts(counts) for metric in of_a_class() if metric.of_counts}
+        values = [(metric, metric.of_counts(counts)) for metric in of_a_class() if metric.of_counts]
         for index, name in enumerate(classes):
             row = {"process": process, "class": name, "images": int(counts.true[0, index])}
-            for metric, of_seeds in values.items():
-                over_seeds = mean_interval(of_seeds[:, index], fraction=True)
-                row |= {f"{metric}_{part}": value for part, value in over_seeds._asdict().items()}
+            for metric, of_seeds in values:
+                over_seeds = mean_interval(of_seeds[:, index], metric)
+                row |= {f"{metric.name}_{part}": value for part, value in over_seeds._asdict().items()}
             rows.append(row)
     return pd.DataFrame(rows)
 

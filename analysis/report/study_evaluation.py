@@ -45,10 +45,17 @@ def recall(
         return None
     data = inference_tables.recall_data(of_classes, words.inference)
     if len(words.inference.recall):
-        caption = (
-            f"All training data, mean over seeds and the plateau's epochs, with its 95% interval for new "
-            f"{words.others}, the networks fixed (Korn and Graubard): it says nothing of new seeds."
-        )
+        caption = "All training data, mean over seeds and the plateau's epochs"
+        covers = set(words.inference.recall["covers"]) - {"nothing"}
+        if covers == {"patients"}:
+            caption += (
+                f", with its 95% interval for new {words.others}, the networks fixed (Korn and Graubard): "
+                "it says nothing of new seeds."
+            )
+        elif covers:
+            caption += f", out of fold, with its 95% interval for new seeds and new {words.others}."
+        else:
+            caption += ". No interval: with folds it takes two seeds."
     else:
         caption = (
             "All training data, after the last epoch, mean over seeds with its 95% interval for new seeds on "

@@ -32,7 +32,7 @@ class Counted:
 
     Attributes:
         metrics: by process and name of the metric.
-        hits: by process, right images of each group and class, the mean over seeds and epochs.
+        hits: by process, right images of each seed, group and class, the mean over epochs.
         images: of each group and class, shape (groups, classes).
     """
 
@@ -71,7 +71,7 @@ class Counted:
                 images = counts.images
                 right.append(np.mean(counts.hits, axis=0))
                 of_metrics.append({name: counts.mean_of(compute) for name, compute in of_counts.items()})
-            hits[process] = np.mean(right, axis=0)
+            hits[process] = np.array(right)
             for name in of_counts:
                 values = pd.Series([each[name][0] for each in of_metrics], index=list(of_seeds))
                 without = np.array([each[name][1] for each in of_metrics])

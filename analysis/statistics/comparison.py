@@ -22,7 +22,7 @@ from analysis.runs.selection import (
 )
 from analysis.statistics.intervals import interval_over_seeds
 from analysis.statistics.max_t import simultaneous_intervals
-from stages.metrics import REPRESENTATIVE, metric_of
+from stages.metrics import REPRESENTATIVE, Metric, metric_of
 
 # scipy tests tied differences exactly up to this number of pairs, by all assignments of signs.
 _ALL_SIGNS = 13
@@ -66,7 +66,7 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
         for metric in metrics_of(rows):
             of = metric_of(metric)
             values = numbers(of_process[of.column])
-            table.append((process, metric, *mean_interval(values, fraction=of.is_fraction)))
+            table.append((process, metric, *mean_interval(values, of)))
     return pd.DataFrame(table, columns=["process", "metric", *MeanInterval._fields])
 
 
@@ -191,17 +191,20 @@ def oriented(pairs: pd.DataFrame, process: str, other: str) -> dict[str, Any]:
     raise KeyError(f"no comparison of {process} with {other}")
 
 
-def mean_interval(values: npt.NDArray[np.float64], *, fraction: bool = False) -> MeanInterval:
+def mean_interval(values: npt.NDArray[np.float64], metric: Metric | None = None) -> MeanInterval:
     """Mean, standard deviation and 95% Student t interval of the values that are not NaN.
 
-    The interval is that of `analysis.statistics.intervals.interval_over_seeds`. With no values all fields but
+    The interval is that of `analysis.statistics.intervals.interval_over_seeds`, cut at what the metric, where
+    it is one, can be. With no values all fields but
     n are NaN; with one, all but n and the mean; with equal ones the interval is NaN.
     """
     values = values[~np.isnan(values)]
     n = len(values)
     if not n:
         return MeanInterval(np.nan, np.nan, n, np.nan, np.nan)
-    found = interval_over_seeds(values, fraction=fraction)
+    found = interval_over_seeds(values, fraction=metric is not None and metric.is_fraction)
+    if metric is not None:
+        found = found.within(*metric.bounds)
     std = float(values.std(ddof=1)) if n > 1 else np.nan
     return MeanInterval(float(values.mean()), std, n, found.low, found.high)
 

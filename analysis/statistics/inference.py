@@ -15,10 +15,12 @@ import pandas as pd
 from analysis.runs.out_of_fold import PooledPredictions
 from analysis.runs.selection import numbers, process_order, whole_set_rows
 from analysis.statistics import fixed_networks, two_way
+from analysis.statistics.by_patient import leave_one_out
 from analysis.statistics.by_seed import Counted, SeedValues, group_numbers
 from analysis.statistics.comparison import over_seeds, paired_differences, pairwise
 from analysis.statistics.intervals import (
     CONFIDENCE,
+    Array,
     Interval,
     interval_over_seeds,
     mean_over_seeds,
@@ -47,8 +49,8 @@ class Inference:
             metrics); and of the representative values `p75_difference`, and `p`, `p_holm`, `effect`,
             `smallest_p_holm` as `pairwise` has them.
         by_seed: one row per process, metric and seed, with the `value` that is judged.
-        recall: one row per process and class. Columns: `process`, `class`, `recall`, `ci_low`, `ci_high` over
-            patients, the networks fixed; the class's `samples` and `groups`.
+        recall: one row per process and class. Columns: `process`, `class`, `recall`, `ci_low`, `ci_high` and
+            what the interval `covers`; the class's `samples` and `groups`.
         samples: evaluation images; 0 without predictions.
         groups: their groups (patients, objects).
         without_group: images without a group; each counts as a group of its own.
@@ -77,20 +79,21 @@ def infer(runs: pd.DataFrame, pooled: PooledPredictions | None, metrics: Sequenc
         metrics: which; those that are not computed from counts have intervals over seeds only.
     """
     rows = whole_set_rows(runs, "seed")
+    folds = "folds" in rows and bool(rows["folds"].notna().any())
     groups, without_group = group_numbers([] if pooled is None else pooled.groups)
     counted = None if pooled is None else Counted.of(pooled, groups, metrics)
     levels, differences, by_seed = [], [], []
     for metric in metrics:
         values = _values(rows, metric, counted)
-        levels += [_level(name, metric, each, counted) for name, each in values.items()]
+        levels += [_level(name, metric, each, counted, folds) for name, each in values.items()]
         for name, each in values.items():
             by_seed += [(name, metric.name, seed, value) for seed, value in each.of_seeds.items()]
-        differences.append(_differences(rows, metric, values, counted))
+        differences.append(_differences(rows, metric, values, counted, folds))
     return Inference(
         levels=pd.DataFrame(levels, columns=_LEVELS),
         differences=pd.concat(differences, ignore_index=True) if differences else pd.DataFrame(),
         by_seed=pd.DataFrame(by_seed, columns=["process", "metric", "seed", "value"]),
-        recall=_recall(pooled, counted),
+        recall=_recall(pooled, counted, folds),
         samples=len(groups),
         groups=int(groups.max(initial=-1)) + 1,
         without_group=without_group,
@@ -113,14 +116,18 @@ def _values(rows: pd.DataFrame, metric: Metric, counted: Counted | None) -> dict
     return found
 
 
-def _level(process: str, metric: Metric, values: SeedValues, counted: Counted | None) -> tuple[Any, ...]:
+def _level(
+    process: str, metric: Metric, values: SeedValues, counted: Counted | None, folds: bool
+) -> tuple[Any, ...]:
     of_seeds, without = numbers(values.of_seeds), values.without
     if without is None or counted is None or without.shape[1] < 2:
-        found = interval_over_seeds(of_seeds, fraction=metric.is_fraction)
+        found = interval_over_seeds(of_seeds, fraction=metric.is_fraction).within(*metric.bounds)
         covers: Covers = "seeds"
     elif len(of_seeds) > 1:
         found = two_way.interval(of_seeds, without, counted.sizes, level=True)
         covers = "seeds and patients"
+    elif folds:  # their networks share training patients: no interval for patients alone covers
+        found, covers = no_interval(float(of_seeds[0])), "nothing"
     else:
         ends = fixed_networks.accuracy_ends if metric.name == "accuracy" else fixed_networks.level_ends
         found = fixed_networks.interval(float(of_seeds[0]), without[0], counted.sizes, ends)
@@ -130,16 +137,24 @@ def _level(process: str, metric: Metric, values: SeedValues, counted: Counted | 
 
 
 def _differences(
-    rows: pd.DataFrame, metric: Metric, values: Mapping[str, SeedValues], counted: Counted | None
+    rows: pd.DataFrame,
+    metric: Metric,
+    values: Mapping[str, SeedValues],
+    counted: Counted | None,
+    folds: bool,
 ) -> pd.DataFrame:
     pairs = list(combinations(values, 2))
     by_seed = paired_differences({name: each.of_seeds for name, each in values.items()}, pairs)
     together = over_seeds(by_seed)
+    together[["all_low", "all_high"]] = together[["all_low", "all_high"]].clip(-metric.span, metric.span)
     compared = max(1, int((~np.isnan(by_seed)).any(axis=1).sum()))
     table = []
     for place, (first, second) in enumerate(pairs):
-        judge, covers, by_patient = _judge(values[first], values[second], counted)
-        alone, corrected = judge(CONFIDENCE), judge(1 - (1 - CONFIDENCE) / compared)
+        judge, covers, by_patient = _judge(values[first], values[second], counted, folds)
+        alone, corrected = (
+            judge(confidence).within(-metric.span, metric.span)
+            for confidence in (CONFIDENCE, 1 - (1 - CONFIDENCE) / compared)
+        )
         row: dict[str, Any] = {"process_a": first, "process_b": second, "metric": metric.name}
         row |= {"n": int((~np.isnan(by_seed[place])).sum()), "difference": alone.estimate}
         row |= {"ci_low": alone.low, "ci_high": alone.high, "covers": covers if alone.exists else "nothing"}
@@ -157,7 +172,7 @@ def _differences(
 
 
 def _judge(
-    a: SeedValues, b: SeedValues, counted: Counted | None
+    a: SeedValues, b: SeedValues, counted: Counted | None, folds: bool
 ) -> tuple[Callable[[float], Interval], Covers, float]:
     """The interval of a difference at a confidence, what it covers, and the difference by patient."""
     shared = sorted(set(a.of_seeds.index) & set(b.of_seeds.index))
@@ -178,6 +193,8 @@ def _judge(
             return two_way.interval(off, without, sizes, level=False, confidence=confidence)
 
         return for_seeds_and_patients, "seeds and patients", by_patient
+    if folds:
+        return lambda confidence: no_interval(float(off[0])), "nothing", by_patient
 
     def for_patients(confidence: float) -> Interval:
         return fixed_networks.interval(
@@ -190,15 +207,30 @@ def _judge(
     return for_patients, "patients", by_patient
 
 
-def _recall(pooled: PooledPredictions | None, counted: Counted | None) -> pd.DataFrame:
-    columns = ["process", "class", "recall", "ci_low", "ci_high", "samples", "groups"]
+def _recall(pooled: PooledPredictions | None, counted: Counted | None, folds: bool) -> pd.DataFrame:
+    columns = ["process", "class", "recall", "ci_low", "ci_high", "covers", "samples", "groups"]
     if pooled is None or counted is None:
         return pd.DataFrame(columns=columns)
     rows = []
     for process in process_order(counted.hits):
         for label, name in enumerate(pooled.classes):
             images = counted.images[:, label]
-            found = fixed_networks.recall(counted.hits[process][:, label], images)
+            found, covers = _class_recall(counted.hits[process][:, :, label], images, folds)
+            said = covers if found.exists else "nothing"
             counts = int(images.sum()), int((images > 0).sum())
-            rows.append((process, name, found.estimate, found.low, found.high, *counts))
+            rows.append((process, name, found.estimate, found.low, found.high, said, *counts))
     return pd.DataFrame(rows, columns=columns)
+
+
+def _class_recall(hits: Array, images: Array, folds: bool) -> tuple[Interval, Covers]:
+    """Recall of a class from its right images, (seeds, groups), and its images, (groups,)."""
+    fixed = fixed_networks.recall(hits.mean(axis=0), images)
+    if not folds:
+        return fixed, "patients"
+    holds = images > 0
+    if len(hits) < 2 or holds.sum() < 2:
+        return no_interval(fixed.estimate), "nothing"
+    if fixed.estimate in (0.0, 1.0):  # no seed and no patient varies: as with fixed networks
+        return fixed, "seeds and patients"
+    value, without = leave_one_out(hits[:, holds], images[holds])
+    return two_way.interval(value, without, images[holds], level=True), "seeds and patients"

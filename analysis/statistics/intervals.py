@@ -44,6 +44,12 @@ class Interval:
         """Whether there is an interval."""
         return self.low == self.low
 
+    def within(self, low: float, high: float) -> "Interval":
+        """The same, cut at what the quantity can be."""
+        if not self.exists:
+            return self
+        return Interval(self.estimate, max(self.low, low), min(self.high, high), self.dof)
+
     @property
     def excludes_zero(self) -> bool:
         """Whether there is an interval, and 0 lies outside of it."""

@@ -150,13 +150,13 @@ def at_ratios(runs: pd.DataFrame, metric: str, *, of: str = REPRESENTATIVE) -> p
         RelayError: if the metric is unknown, or two rows have the same process, seed and ratio.
     """
     metric = metric_column(runs, metric).removesuffix(REPRESENTATIVE)
-    fraction = metric_of(metric).is_fraction
+    declared = metric_of(metric)
     rows = target_rows(runs, "data_ratio")
     table = []
     for process in process_order(rows["process"]):
         for ratio, at_ratio in rows[rows["process"] == process].groupby("data_ratio"):
             values = numbers(at_ratio[metric + of])
-            table.append((process, ratio, *mean_interval(values, fraction=fraction)))
+            table.append((process, ratio, *mean_interval(values, declared)))
     return pd.DataFrame(table, columns=["process", "data_ratio", *MeanInterval._fields])
 
 

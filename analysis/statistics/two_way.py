@@ -54,7 +54,7 @@ class Components(NamedTuple):
     both: Array
 
 
-def two_way_difference(a: Any, b: Any, groups: Any) -> Interval:
+def two_way_difference(a: Any, b: Any, groups: Any, *, confidence: float = CONFIDENCE) -> Interval:
     """Accuracy of process a minus that of b, for other seeds and other patients.
 
     The differences of equal seeds are taken first: equal rows of a and b share their seed. See
@@ -64,6 +64,7 @@ def two_way_difference(a: Any, b: Any, groups: Any) -> Interval:
         a: 0 or 1, or mean correctness over the plateau's epochs, shape (seeds, images).
         b: the same of the other process, same shape.
         groups: patient of each image, shape (images,), hashable names.
+        confidence: of the interval.
 
     Returns:
         A difference of fractions: 0.02 is 2 percentage points. The interval is cut at -1 and 1. There is none
@@ -76,7 +77,7 @@ def two_way_difference(a: Any, b: Any, groups: Any) -> Interval:
     first, sizes = correct_by_group(a, groups, "a", 2)
     second, _ = correct_by_group(b, groups, "b", 2)
     _refuse_other_seeds(first, second)
-    return interval(*leave_one_out(first - second, sizes), sizes, level=False)
+    return interval(*leave_one_out(first - second, sizes), sizes, level=False, confidence=confidence)
 
 
 def two_way_level(a: Any, groups: Any) -> Interval:

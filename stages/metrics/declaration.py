@@ -1,5 +1,6 @@
 """What a metric's declaration says, and what metrics are computed from."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,6 +123,18 @@ class Metric:
     def is_fraction(self) -> bool:
         """Whether its values are in [0, 1] and shown in percent."""
         return self.unit == "%"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest value that it can have: no metric that is declared goes below 0."""
+        if self.unit is None:
+            return -math.inf, math.inf
+        return 0.0, 1.0 if self.is_fraction else math.inf
+
+    @property
+    def span(self) -> float:
+        """Largest difference that two values can have."""
+        return self.bounds[1] - self.bounds[0]
 
     @property
     def scale(self) -> float:

@@ -109,7 +109,7 @@ def _maps(processes: Sequence[str], generator: np.random.Generator, *, colour: b
     return MapSummary(
         layer="pool5",
         rule="desalinet",
-        checked=12,
+        groups=[f"p{number}" for number in range(12)],
         tiles=TILES,
         shown=fake_shown(CLASSES, len(processes), colour=colour),
         own=None,

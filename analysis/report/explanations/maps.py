@@ -114,7 +114,7 @@ class Maps(Explanation[MapSettings, MapSummary]):
         return MapSummary(
             layer=settings.layer or networks.targets[0].specification.default_tap,
             rule=settings.rule,
-            checked=len(images.chosen(settings.checked).names),
+            groups=images.chosen(settings.checked).groups,
             tiles=min(settings.tiles, images.size),
             shown=_shown(images.chosen(1), shown, "shown"),
             own=None if settings.images is None else _shown(images.own(settings.images), shown, "own"),

@@ -118,7 +118,7 @@ def randomisation(summary: MapSummary, context: Context) -> Picture:
             "randomisation",
             "Do the maps depend on the weights?",
             "Parameter randomisation (Adebayo et al. 2018): Spearman's rank correlation of a map's "
-            f"magnitude with that of the trained network, mean over {summary['checked']} images and all "
+            f"magnitude with that of the trained network, mean over {len(summary['groups'])} images and all "
             "seeds, the band from the least to the greatest seed. A map that stays similar when every layer "
             "is random shows the image, not what was learned. Dotted: maps of different images by one "
             "network, what position alone gives.",
@@ -156,8 +156,8 @@ def insertion_deletion(summary: MapSummary, context: Context) -> Picture:
             "Insertion and deletion (Petsiuk et al. 2018): the mean probability of the class that a network "
             f"predicts, while {summary['tiles']} x {summary['tiles']} tiles of the image are replaced by the "
             "mean grey (above) or shown on it (below), those of the greatest magnitude first; dotted, in "
-            f"random order. {summary['checked']} images, all seeds. Where the two lines are the same, the "
-            "map does not say what the classification is based on.",
+            f"random order. {len(summary['groups'])} images, the networks that are explained. Where the two "
+            "lines are the same, the map does not say what the classification is based on.",
             "Curves of the predicted class's probability for each process: hottest tiles first against "
             "random order; the table has their areas.",
         )

@@ -29,15 +29,15 @@ class Shown(TypedDict):
 class MapSummary(TypedDict):
     """What figures and tables of the maps need.
 
-    `layer` and `rule` of the backward path; how many images were `checked`; `tiles` along a side; `shown`
-    images of the set and the user's `own`; `randomisation` and `agreement`, see
+    `layer` and `rule` of the backward path; `groups`, the patient or object of each checked image; `tiles`
+    along a side; `shown` images of the set and the user's `own`; `randomisation` and `agreement`, see
     the functions below; `curves` of insertion and deletion by process, the mean over
     seeds, (N, steps + 1).
     """
 
     layer: str
     rule: str
-    checked: int
+    groups: list[str]
     tiles: int
     shown: Shown
     own: Shown | None

@@ -1,6 +1,6 @@
 """Tables of the checks of maps, and a sentence for each process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,19 +18,25 @@ from analysis.statistics.comparison import mean_interval
 MOSTLY_THE_IMAGE = 0.5
 
 
-def area_data(curves: Mapping[str, Arrays]) -> pd.DataFrame:
+def area_data(curves: Mapping[str, Arrays], groups: Sequence[str]) -> pd.DataFrame:
     """Areas under the insertion and deletion curves.
+
+    Args:
+        curves: By process, of N images each.
+        groups: Patient or object of each image, (N,).
 
     Returns:
         One row per process and mode: `process`, `mode`, `area`, `random`, and `gain`, by how much the map's
-        order is better than a random one (deletion: lower), with `gain_low`, `gain_high`, its 95% t interval
-        over images.
+        order is better than a random one (deletion: lower), the mean over groups, with `gain_low`,
+        `gain_high`, its 95% t interval over groups: images of one patient are not independent.
     """
-    rows = []
+    numbers = pd.factorize(np.array(groups, dtype=object))[0]
+    images, rows = np.bincount(numbers), []
     for process, of_process in curves.items():
         for mode, sign in (("deletion", -1.0), ("insertion", 1.0)):
             ordered, random = (area(of_process[kind]) for kind in (mode, f"{mode}_random"))
-            gain = mean_interval(np.asarray(sign * (ordered - random), dtype=np.float64))
+            of_groups = np.bincount(numbers, weights=sign * (ordered - random)) / images
+            gain = mean_interval(of_groups)
             rows.append(
                 {
                     "process": process,
@@ -47,7 +53,7 @@ def area_data(curves: Mapping[str, Arrays]) -> pd.DataFrame:
 
 def checks_data(summary: MapSummary, study: StudyFacts) -> pd.DataFrame:
     """One row per process: the last step of the randomisation, the agreement, and the areas."""
-    areas, rows = area_data(summary["curves"]), []
+    areas, rows = area_data(summary["curves"], summary["groups"]), []
     for process in study.processes:
         steps, pairs = summary["randomisation"], summary["agreement"]
         random = steps[steps["process"] == process].iloc[-1]
@@ -90,7 +96,7 @@ def reliability_sentence(checks: pd.DataFrame, process: str) -> str:
         )
     low, high = row["deletion_gain_low"], row["deletion_gain_high"]
     if np.isnan(low) and row["deletion_gain"] != 0:
-        use = "One image is too few to say whether they point at what the classification is based on."
+        use = "One patient is too few to say whether they point at what the classification is based on."
     elif low > 0:
         use = "Removing what they point at lowers the class's probability faster than a random order does."
     elif high < 0:
@@ -118,10 +124,11 @@ def checks_table(checks: pd.DataFrame, summary: MapSummary, labels: Labels) -> T
     return Table(
         "map_checks",
         "Checks of the maps",
-        f"Mean rank correlation of a map's magnitude, over {summary['checked']} images and all seeds: with "
-        "the map of the same image by a network whose layers are all re-initialised, with the map of another "
-        "image, and with the map of the same image at another seed. Area under the curves of insertion and "
-        "deletion; the gain over a random order with its 95% t interval over images.",
+        f"Mean rank correlation of a map's magnitude, over {len(summary['groups'])} images and the networks "
+        "that are explained: with the map of the same image by a network whose layers are all "
+        "re-initialised, with the map of another image, and with the map of the same image at another seed. "
+        "Area under the curves of insertion and deletion; the gain over a random order, its mean over "
+        "patients (groups) with the 95% t interval over them.",
         columns,
         checks.assign(label=[labels[name] for name in checks["process"]]),
     )

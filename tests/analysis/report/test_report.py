@@ -166,7 +166,7 @@ def test_sources_alone_say_so(tmp_path: Path) -> None:
         folder.record.unlink()
     main([f"runs_dir={tmp_path}"])
     page = (tmp_path / "report" / "report.html").read_text()
-    assert "finished source runs only (3 of natural, 3 of texture)" in page
+    assert "finished runs of stages (3 of natural, 3 of texture), but none whose chain" in page
     assert "6 stage runs of this store are not finished" in page
 
 

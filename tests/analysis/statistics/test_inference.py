@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score
 
 from analysis.runs import PooledPredictions, load_runs, pool_folds
+from analysis.statistics.comparison import compare
 from analysis.statistics.fixed_networks import (
     patients_accuracy,
     patients_difference,
@@ -26,7 +27,7 @@ from analysis.statistics.two_way import (
     two_way_metric_difference,
     two_way_metric_level,
 )
-from stages.metrics import METRICS, shown_in
+from stages.metrics import METRICS, Metric, shown_in
 from tests.helpers.report_helpers import small_study
 
 SHOWN = shown_in("table 1")
@@ -194,6 +195,45 @@ def test_one_seed_is_judged_as_fixed_networks(tmp_path: Path) -> None:
     expected = patients_metric(F1, one.labels, one.predicted("scratch"), one.groups)
     assert row[["ci_low", "ci_high"]].tolist() == pytest.approx([expected.low, expected.high])
     assert one.level("scratch", "cross_entropy")["covers"] == "nothing"
+
+
+def test_one_seed_in_folds_has_no_interval(tmp_path: Path) -> None:
+    """Its networks share training patients, so none for patients alone covers (docs/statistics.md)."""
+    one = Study(tmp_path, seeds=[5])
+    found = infer(one.runs.assign(folds=5), one.pooled, SHOWN)
+    for table in (found.levels, found.differences, found.recall):
+        assert len(table) and set(table["covers"]) == {"nothing"}
+        assert table[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert found.levels["mean"].tolist() == one.inference.levels["mean"].tolist()
+    assert found.differences["difference"].tolist() == one.inference.differences["difference"].tolist()
+
+
+def test_recall_in_folds_is_for_seeds_and_patients(study: Study) -> None:
+    found = infer(study.runs.assign(folds=5), study.pooled, SHOWN).recall.set_index(["process", "class"])
+    for label, name in enumerate(study.pooled.classes):
+        of_class = study.labels == label
+        groups = [group for group, chosen in zip(study.groups, of_class, strict=True) if chosen]
+        expected = two_way_level(study.correct("natural")[:, of_class], groups)
+        row = found.loc[("natural", name)]
+        assert row["covers"] == "seeds and patients" and 0 < expected.estimate < 1
+        assert row[["recall", "ci_low", "ci_high"]].tolist() == pytest.approx(
+            [expected.estimate, expected.low, expected.high]
+        )
+
+
+@pytest.mark.parametrize("metric", SHOWN, ids=lambda metric: metric.name)
+def test_no_interval_leaves_what_a_metric_can_be(tmp_path: Path, metric: Metric) -> None:
+    """Two seeds that disagree: Student's interval over them is 12.7 standard errors wide."""
+    two = Study(tmp_path, seeds=range(2))
+    values = {0: 0.02, 1: 0.9}
+    rows = two.runs.assign(**{metric.mean_column: two.runs["seed"].map(values)})
+    rows.loc[rows["process"] == "natural", metric.mean_column] = [0.9, 0.02]
+    found = infer(rows, None, [metric])
+    top = 1.0 if metric.is_fraction else np.inf
+    assert found.levels["ci_low"].min() >= 0 and found.levels["ci_high"].max() <= top
+    for low, high in (("ci_low", "ci_high"), ("together_low", "together_high"), ("all_low", "all_high")):
+        assert found.differences[low].min() >= -top and found.differences[high].max() <= top
+    assert compare(rows)["ci_low"].min() >= 0
 
 
 def test_without_predictions_seeds_are_all_there_is(study: Study) -> None:

@@ -131,7 +131,7 @@ def test_areas_and_gains_are_those_under_the_curves() -> None:
         [[0.0, 1.0, 1.0], [0.5, 0.5, 0.5]],
         [[0.0, 0.5, 1.0], [0.0, 0.5, 1.0]],
     )
-    table = area_data({"scratch": curves}).set_index("mode")
+    table = area_data({"scratch": curves}, ["a", "b"]).set_index("mode")
     assert set(table["process"]) == {"scratch"}
     assert table.loc["deletion", ["area", "random", "gain"]].tolist() == [0.375, 0.75, 0.375]
     assert table.loc["insertion", ["area", "random", "gain"]].tolist() == [0.625, 0.5, 0.125]
@@ -141,9 +141,19 @@ def test_areas_and_gains_are_those_under_the_curves() -> None:
         assert table.loc[mode, "gain_high"] == pytest.approx(high)
 
 
+def test_gains_are_judged_over_patients() -> None:
+    """Three images with deletion gains 0, 0.5 and 1 of patients a, a, b: their means are 0.25 and 1."""
+    curves = _curves(
+        [[0.0, 0.0]] * 3, [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [[0.0, 0.0]] * 3, [[0.0, 0.0]] * 3
+    )
+    row = area_data({"scratch": curves}, ["a", "a", "b"]).set_index("mode").loc["deletion"]
+    low, high = stats.ttest_1samp([0.25, 1.0], 0.0).confidence_interval(0.95)
+    assert row[["gain", "gain_low", "gain_high"]].tolist() == pytest.approx([0.625, low, high])
+
+
 def test_one_image_has_a_gain_and_no_interval() -> None:
     curves = _curves([[1.0, 0.0]], [[1.0, 1.0]], [[0.0, 1.0]], [[0.0, 0.0]])
-    table = area_data({"scratch": curves})
+    table = area_data({"scratch": curves}, ["a"])
     assert table["gain"].tolist() == [0.5, 0.5]
     assert table[["gain_low", "gain_high"]].isna().all(axis=None)
 
@@ -172,7 +182,7 @@ FALLS = ([[1.0, 0.0, 0.0], [1.0, 0.1, 0.0]], [[1.0, 0.9, 0.5], [1.0, 0.9, 0.5]])
         (NAN, FALLS, ["constant, so that there is nothing to compare"], "nan"),
         (0.1, FALLS[::-1], ["more slowly than a random order"], "faster"),
         (0.1, (FALLS[0], FALLS[0]), ["is not shown"], "faster"),
-        (0.1, ([[1.0, 0.0]], [[1.0, 1.0]]), ["One image is too few to say"], "faster"),
+        (0.1, ([[1.0, 0.0]], [[1.0, 1.0]]), ["One patient is too few to say"], "faster"),
     ],
     ids=["the image", "the weights", "constant maps", "worse", "no difference", "one image"],
 )
@@ -198,7 +208,9 @@ def test_the_table_of_checks_has_its_numbers() -> None:
         assert row["random_rank"] == pytest.approx(0.5)
         assert row["random_structure"] == pytest.approx(0.3)
         assert (row["other_image"], row["other_seed"]) == (0.125, 0.375)
-        areas = area_data(explained.summaries["maps"]["curves"]).set_index(["process", "mode"])
+        areas = area_data(
+            **{key: explained.summaries["maps"][key] for key in ("curves", "groups")}
+        ).set_index(["process", "mode"])
         for mode in ("deletion", "insertion"):
             for part in ("area", "random", "gain", "gain_low", "gain_high"):
                 assert row[f"{mode}_{part}"] == areas.loc[process, mode][part]
