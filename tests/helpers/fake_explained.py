@@ -20,6 +20,7 @@ from analysis.report.explanations.maps_summary import MapSummary, Shown
 from analysis.report.page import Section
 from analysis.report.processes import process_labels, styles_of
 
+CHECKED = 12
 CLASSES = ("CON", "GGO", "HCM")
 SIZE, FREQUENCIES, TILES = 16, 33, 4
 LAYERS = {f"conv{n}": f"relu{n}" for n in range(1, 6)} | {"fc6": "relu6", "fc7": "relu7"}
@@ -109,7 +110,7 @@ def _maps(processes: Sequence[str], generator: np.random.Generator, *, colour: b
     return MapSummary(
         layer="pool5",
         rule="desalinet",
-        groups=[f"p{number}" for number in range(12)],
+        groups=[f"p{number}" for number in range(CHECKED)],
         tiles=TILES,
         shown=fake_shown(CLASSES, len(processes), colour=colour),
         own=None,
@@ -177,7 +178,7 @@ def _pairs(processes: Sequence[str]) -> list[tuple[str, str]]:
 
 def _curves(generator: np.random.Generator) -> Arrays:
     kinds = ("deletion", "deletion_random", "insertion", "insertion_random")
-    return {kind: generator.random((5, TILES + 1)) for kind in kinds}
+    return {kind: generator.random((CHECKED, TILES + 1)) for kind in kinds}
 
 
 def _similarity(

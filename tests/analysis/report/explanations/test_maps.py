@@ -189,7 +189,8 @@ FALLS = ([[1.0, 0.0, 0.0], [1.0, 0.1, 0.0]], [[1.0, 0.9, 0.5], [1.0, 0.9, 0.5]])
 def test_the_sentence_fits_the_checks(rank: float, deletion: Any, said: list[str], not_said: str) -> None:
     """The last step of the randomisation counts, where every layer is random."""
     curves = _curves(*deletion, *deletion)
-    changes = {"curves": {"scratch": curves}, "randomisation": _with_rank(rank)}
+    groups = [f"p{number}" for number in range(len(deletion[0]))]
+    changes = {"curves": {"scratch": curves}, "groups": groups, "randomisation": _with_rank(rank)}
     explained = fake_explained({"scratch": (0, 1)}, maps=changes)
     (sentence,) = sections_of(explained, "maps")["maps"].sentences
     assert sentence.process == "scratch"
