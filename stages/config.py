@@ -4,7 +4,7 @@ Hydra merges the files of `conf/` into the schema of these classes, so an unknow
 error before anything is trained. docs/settings.md lists the keys with their values.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge
@@ -218,11 +218,21 @@ def config_document(config: Config) -> str:
 def source_of(config: Config) -> Source:
     """Where the images of a configuration's stage come from.
 
+    With folds no share of them is drawn for evaluation, so that a `val_fraction` changes nothing, neither
+    images nor ids.
+
     Raises:
         RelayError: if neither the stage nor `data.domains` says it.
     """
     stage = config.stage
     assert stage is not None, "a stage run has a stage"
+    source = _given_source(config, stage)
+    if config.folds is None or source.val_fraction is None:
+        return source
+    return replace(source, val_fraction=None, split_seed=None)
+
+
+def _given_source(config: Config, stage: StageConfig) -> Source:
     if stage.source is not None:
         return stage.source
     if stage.domain is None:

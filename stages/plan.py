@@ -136,7 +136,7 @@ class _Planner:
         self._resolve = resolve
         self._composed: dict[tuple[str, tuple[str, ...]], Config] = {}
         self._resolved: dict[tuple[str, tuple[str, ...], bool], Config] = {}
-        self._identities: dict[tuple[str, tuple[str, ...]], DataIdentity] = {}
+        self._identities: dict[tuple[str, tuple[str, ...], bool], DataIdentity] = {}
         self.runs: dict[str, StageRun] = {}
         self.images: dict[str, int] = {}
         self.uses: dict[str, int] = {}
@@ -151,7 +151,7 @@ class _Planner:
             overrides = request.overrides if rule is None else with_rule(request.overrides, rule)
             overrides = overrides if target else without_balance(overrides)
             between = rule if depth > 0 and not target else None
-            config, identity = self._stage(stage, overrides, between, has_parent=depth > 0)
+            config = self._stage(stage, overrides, between, has_parent=depth > 0)
             seed = request.seed if target or request.source_seed is None else request.source_seed
             config = replace(
                 config,
@@ -164,6 +164,10 @@ class _Planner:
                 test_fraction=config.test_fraction if target else None,
                 init_from=config.init_from if depth == 0 else None,
             )
+            images = (stage, overrides, config.folds is not None)
+            if images not in self._identities:
+                self._identities[images] = self._identify(source_of(config))
+            identity = self._identities[images]
             check_sides(config, identity)
             recipe = build_recipe(config, data_digest=identity.digest, parent=parent)
             run_id = recipe.id
@@ -181,7 +185,7 @@ class _Planner:
 
     def _stage(
         self, stage: str, overrides: tuple[str, ...], between: str | None, *, has_parent: bool
-    ) -> tuple[Config, DataIdentity]:
+    ) -> Config:
         key = (stage, overrides)
         if key not in self._composed:
             self._composed[key] = self._compose(stage, overrides)
@@ -199,9 +203,7 @@ class _Planner:
                     f"{error}. This is the rule between, {between}, for the stage {stage}; take another with "
                     "process=NAME process.between=RULE, or write between: RULE in conf/process/NAME.yaml"
                 ) from None
-        if key not in self._identities:
-            self._identities[key] = self._identify(source_of(self._composed[key]))
-        return self._resolved[*key, transferred], self._identities[key]
+        return self._resolved[*key, transferred]
 
     def _with_own_name(self, stage: str, overrides: tuple[str, ...], resolved: Config) -> Config:
         """A rule whose layers were typed, under a name that says them: it is not its file's rule any more."""

@@ -91,7 +91,8 @@ class Source:
         taken=("folder", "manifest", "packed"),
     )
     val_fraction: Annotated[Number, Gt(0), Lt(1)] | None = _of(
-        "share of each class for evaluation, drawn by group; only where no image is kept for it.",
+        "share of each class for evaluation, drawn by group; only where no image is kept for it; unused "
+        "with folds.",
         taken=("folder", "manifest", "packed"),
     )
     split_seed: Annotated[int, Ge(0)] | None = _of(

@@ -144,7 +144,9 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
 def _read_config(path: Path) -> Config:
     try:
         # Not made an object, and without the rest: an earlier version's may lack a setting, or have others.
-        loaded = OmegaConf.masked_copy(cast(DictConfig, OmegaConf.load(path)), ["stage", "data", "paths"])
+        loaded = OmegaConf.masked_copy(
+            cast(DictConfig, OmegaConf.load(path)), ["stage", "data", "paths", "folds"]
+        )
         config = cast(Config, OmegaConf.merge(OmegaConf.structured(schema(Config)), loaded))
         if config.stage is None or not config.data.domains:
             raise ValueError("it names no stage or no domain")

@@ -129,6 +129,7 @@ def test_a_split_of_its_own_is_pooled_only_when_that_is_said(tmp_path: Path, mad
     assert sorted(evaluated) == sorted(whole.train.samples + whole.val.samples), "but not the test side"
     assert len(planned(ignoring).runs) == 2
     drawn = replace(ignoring, val_fraction=0.4)
+    assert planned(drawn).runs.keys() == planned(ignoring).runs.keys(), "folds draw no val_fraction"
     divided = divide(load(list_source(drawn), tmp_path / "c", memory_limit_bytes=10**8), drawn, Division())
     assert len(divided.train) and len(divided.val)
     with pytest.raises(RelayError, match="do not say which are for evaluation"):
