@@ -73,6 +73,10 @@ class Domain:
         test: Test side, empty in most domains. It is not trained on, not chosen by, and not shown: a run
             predicts it once, at its end.
         digest: The data's identity; empty for a domain fresh from a generator.
+        content: SHA-256 of what the pixels come from: the bytes of all image files in the order of their
+            paths, of a packed set's parts, or a generator's pixels. Equal on every machine, whatever the data
+            ratio, the fold and where the images are kept; empty for a domain fresh from a generator. Images
+            of one digest and several contents were replaced by others of the same names and sizes.
         crossing_groups: Groups on both sides, where the person who made the set allowed them.
         crossing_pictures: Pictures, equal or nearly so, on both sides; likewise.
     """
@@ -83,6 +87,7 @@ class Domain:
     test: Side = NO_IMAGES
     _: KW_ONLY
     digest: str = ""
+    content: str = ""
     crossing_groups: int = 0
     crossing_pictures: int = 0
 

@@ -9,7 +9,7 @@ from datamodules.files.access import existing_root
 from datamodules.files.names import first_and_more, is_image, normalised
 from datamodules.files.walk import walk
 from datamodules.listing.check import check_files, checked_listing
-from datamodules.listing.listing import FileListing, ImageFile
+from datamodules.listing.listing import FileListing, ImageFile, change_of
 from stages.errors import RelayError
 from stages.source import Source
 
@@ -76,7 +76,7 @@ def _list_unsplit(source: Source, root: str, folders: dict[str, str]) -> FileLis
 
 def _image_file(found: _Found, label: int, side: SideName) -> ImageFile:
     path, location, status = found
-    return ImageFile(path, location, status.st_size, status.st_mtime_ns, label, path, side)
+    return ImageFile(path, location, status.st_size, change_of(status), label, path, side)
 
 
 def _subfolders(folder: str) -> dict[str, str]:

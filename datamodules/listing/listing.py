@@ -1,5 +1,6 @@
 """What is known of a source's images before one is decoded: their identity, and for files where they lie."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +40,7 @@ class ImageFile:
         path: Name below the root, with forward slashes, in Unicode's NFC: equal on every machine.
         location: Where the file lies on this machine.
         size: Bytes.
-        modified: Time of the last change in nanoseconds; only the local cache looks at it.
+        modified: See `change_of`; only the local cache looks at it.
         label: Index of its class.
         group: Patient or physical object; the path itself where the layout knows none.
         side: "train", "val" or "test"; "train" too where the source does not say which are for evaluation.
@@ -52,6 +53,11 @@ class ImageFile:
     label: int
     group: str
     side: SideName
+
+
+def change_of(status: os.stat_result) -> int:
+    """A number that is another one after a file was written to, even if its times were set back."""
+    return status.st_mtime_ns + status.st_ctime_ns
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from datamodules.files.access import existing_root
 from datamodules.files.names import first_and_more, is_image
 from datamodules.files.table import read_rows
 from datamodules.listing.check import check_files, checked_listing
-from datamodules.listing.listing import FileListing, ImageFile
+from datamodules.listing.listing import FileListing, ImageFile, change_of
 from stages.errors import RelayError
 from stages.source import Source
 
@@ -52,7 +52,7 @@ def list_manifest(source: Source) -> FileListing:
     classes = sorted({row.class_name for row in rows})
     label_of = {name: label for label, name in enumerate(classes)}
     files = (
-        ImageFile(row.path, location, status.st_size, status.st_mtime_ns, label_of[row.class_name], row.group,
+        ImageFile(row.path, location, status.st_size, change_of(status), label_of[row.class_name], row.group,
                   row.side)
         for row, (location, status) in zip(rows, found, strict=True)
     )  # fmt: skip

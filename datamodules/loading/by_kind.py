@@ -1,13 +1,15 @@
 """From a listed source to a domain that can be trained on: generated, decoded, or found in the cache."""
 
+import hashlib
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from datamodules.domain import Domain, Side
+from datamodules.domain import SIDES, Domain, Side
 from datamodules.listing import FileListing, Listing, PackedListing
-from datamodules.loading.cache import DomainCache
+from datamodules.loading.cache import DomainCache, checksum
 from datamodules.loading.files import load_files
 from datamodules.loading.packed import load_packed
 from datamodules.pixels.window import Window, window_to_uint8
@@ -17,9 +19,9 @@ from stages.source import Source
 def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) -> Domain:
     """Generate or decode a domain once, or find what an earlier run cached.
 
-    Images that fit into the limit are decoded to uint8 and cached; a larger set is surveyed (headers only)
-    and streams from its files, where an image that cannot be decoded is found when it is read. A packed
-    set needs no cache. Generated domains are always in memory. Safe to call from several processes at once:
+    Images that fit into the limit are decoded to uint8 and cached; a larger set is surveyed (its files read,
+    their headers looked at) and streams from its files, where an image that cannot be decoded is found when
+    it is read. Of a packed set the cache holds that it was verified. Generated domains are always in memory. Safe to call from several processes at once:
     one works, the others wait.
 
     Args:
@@ -28,11 +30,11 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
         memory_limit_bytes: Largest size of all sides' decoded pixels to hold in memory.
 
     Raises:
-        RelayError: The data cannot be trained on, an image cannot be read (the first is named, with how many
+        RelayError: The data cannot be trained on, a packed set is damaged, an image cannot be read (the first is named, with how many
             more), or the cache cannot be written.
     """
     if isinstance(listing, PackedListing):
-        return load_packed(listing, memory_limit_bytes)
+        return load_packed(listing, Path(cache_dir), memory_limit_bytes)
     if isinstance(listing, FileListing):
         return load_files(listing, Path(cache_dir), memory_limit_bytes)
     cache = DomainCache(Path(cache_dir), listing.digest)
@@ -49,7 +51,9 @@ def _generate(source: Source) -> Domain:
         seed=source.seed,
     )
     train, val = (_as_bytes(side, source.window) for side in (domain.train, domain.val))
-    return Domain(domain.classes, train, val)
+    made = Domain(domain.classes, train, val)
+    pixels = [checksum(np.asarray(made.side(name).images)) for name in SIDES]
+    return replace(made, content=hashlib.sha256(" ".join(pixels).encode()).hexdigest())
 
 
 def _as_bytes(side: Side, window: Window | None) -> Side:

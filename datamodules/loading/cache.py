@@ -1,8 +1,9 @@
 """The cache of decoded pixels between runs: written whole or not at all, and verified when it is read.
 
 `cache_dir/DIGEST/` holds `meta.json`, and an array such as `train.npy` for each side that has images; a
-domain that streams has `meta.json` only. A folder is written under another name, synced to disk and renamed,
-so that it is there whole or not at all.
+domain that streams has `meta.json` only. Labels, groups and names are there for a generator's images only:
+those of files are listed anew. A folder is written under another name, synced to disk and renamed, so that it
+is there whole or not at all.
 """
 
 import hashlib
@@ -22,16 +23,17 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from datamodules.domain import NO_IMAGES, SIDES, Domain, Side, SideName, StoredImages
+from datamodules.domain import NO_IMAGES, SIDES, Domain, Side, SideName
+from datamodules.hashing import check_seal, sealed
 from stages.errors import RelayError
 from stages.machine.atomic import sync_folder
 
 _logger = logging.getLogger(__name__)
-_FORMAT = 2  # of the folder; raise it when its layout changes
+_FORMAT = 3  # of the folder; raise it when its layout changes
 
 
-OnDisk = Callable[[SideName, tuple[int, ...]], StoredImages]
-"""The images of a side where they are not cached, given the shape of one."""
+Listed = Callable[[SideName, tuple[int, ...]], Side]
+"""A side of listed files, its images on disk, given the shape of one."""
 
 
 class DomainCache:
@@ -41,7 +43,7 @@ class DomainCache:
         cache_dir: Folder of all caches; made if missing.
         digest: The data's identity.
         fingerprint: What else must be equal on this machine, the files' times; a difference rebuilds.
-        on_disk: Gives the images that are not cached; None where all of them must be.
+        listed: Gives the sides of listed files; None where all of a domain must be cached.
         memory_limit_bytes: Largest size of all sides' pixels to read into memory; None for any.
     """
 
@@ -50,13 +52,13 @@ class DomainCache:
         cache_dir: Path,
         digest: str,
         fingerprint: str = "",
-        on_disk: OnDisk | None = None,
+        listed: Listed | None = None,
         memory_limit_bytes: int | None = None,
     ) -> None:
         self._parent = cache_dir
         self._digest = digest
         self._fingerprint = fingerprint
-        self._on_disk = on_disk
+        self._listed = listed
         self._memory_limit = memory_limit_bytes
         self.folder = cache_dir / digest[:16]
 
@@ -91,18 +93,21 @@ class DomainCache:
             return None, None
         try:
             meta = json.loads((self.folder / "meta.json").read_text("utf-8"))
+            check_seal(meta)
             if (meta["format"], meta["digest"]) != (_FORMAT, self._digest):
                 raise ValueError("it belongs to other data or another version")
             if meta["fingerprint"] != self._fingerprint:
                 raise ValueError("files changed since")
-            size = math.prod(meta["shape"]) * sum(len(meta[side]["labels"]) for side in SIDES)
+            sides = {side: self._side(side, meta) for side in SIDES}
+            size = math.prod(meta["shape"]) * sum(map(len, sides.values()))
             fits = self._memory_limit is None or size <= self._memory_limit
             stored = Domain(
                 tuple(meta["classes"]),
-                *(self._read_side(side, meta, fits=fits) for side in SIDES),
+                *(self._with_pixels(name, sides[name], meta, fits=fits) for name in SIDES),
                 digest=self._digest,
+                content=meta["content"],
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
             return None, error
         return stored, None
 
@@ -138,24 +143,28 @@ class DomainCache:
         finally:
             lock.release()
 
-    def _read_side(self, side: SideName, meta: dict[str, Any], *, fits: bool) -> Side:
-        content, shape = meta[side], tuple(meta["shape"])
-        if not content["labels"]:
+    def _side(self, side: SideName, meta: dict[str, Any]) -> Side:
+        """A side without cached pixels."""
+        if self._listed is not None:
+            return self._listed(side, tuple(meta["shape"]))
+        known = meta[side]
+        labels = np.array(known["labels"], dtype=np.int64)
+        return replace(NO_IMAGES, labels=labels, groups=tuple(known["groups"]), samples=tuple(known["samples"]))
+
+    def _with_pixels(self, name: SideName, side: Side, meta: dict[str, Any], *, fits: bool) -> Side:
+        sha256 = meta[name]["sha256"]
+        if not len(side):
             return NO_IMAGES
-        images: npt.NDArray[np.uint8] | StoredImages
-        if fits and content["sha256"] is not None:
-            images = self._read_pixels(side, (len(content["labels"]), *shape), content["sha256"])
-        elif self._on_disk is not None:
-            images = self._on_disk(side, shape)
-        else:
-            raise ValueError(f"{side}.npy is missing")
-        labels = np.array(content["labels"], dtype=np.int64)
-        return Side(images, labels, tuple(content["groups"]), tuple(content["samples"]))
+        if fits and sha256 is not None:
+            return replace(side, images=self._read_pixels(name, (len(side), *meta["shape"]), sha256))
+        if self._listed is None:
+            raise ValueError(f"{name}.npy is missing")
+        return side
 
     def _read_pixels(self, side: SideName, shape: tuple[int, ...], sha256: str) -> npt.NDArray[np.uint8]:
         # Read, not mapped: a mapped file that someone truncates kills the process that trains from it.
         images: npt.NDArray[Any] = np.load(self.folder / f"{side}.npy", allow_pickle=False)
-        if images.dtype != np.uint8 or images.shape != shape or _checksum(images) != sha256:
+        if images.dtype != np.uint8 or images.shape != shape or checksum(images) != sha256:
             raise ValueError(f"{side}.npy is damaged")
         return images
 
@@ -164,6 +173,7 @@ class DomainCache:
             "format": _FORMAT,
             "digest": self._digest,
             "fingerprint": self._fingerprint,
+            "content": domain.content,
             "classes": domain.classes,
             "shape": domain.shape,
         }
@@ -175,19 +185,17 @@ class DomainCache:
                     np.save(stream, images, allow_pickle=False)
                     stream.flush()
                     os.fsync(stream.fileno())
-            meta[name] = {
-                "sha256": _checksum(images) if isinstance(images, np.ndarray) else None,
-                "labels": side.labels.tolist(),
-                "groups": side.groups,
-                "samples": side.samples,
-            }
+            meta[name] = {"sha256": checksum(images) if isinstance(images, np.ndarray) else None}
+            if self._listed is None:
+                meta[name] |= {"labels": side.labels.tolist(), "groups": side.groups, "samples": side.samples}
         with (folder / "meta.json").open("w", encoding="utf-8") as text:
-            json.dump(meta, text)
+            json.dump(sealed(meta), text)
             text.flush()
             os.fsync(text.fileno())
 
 
-def _checksum(images: npt.NDArray[np.uint8]) -> str:
+def checksum(images: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 of pixels, in their order."""
     return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Loads listed image files: surveyed by their headers, then decoded into memory or left to stream."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import numpy as np
 
 from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import FileListing, ImageFile
+from datamodules.listing.listing import change_of
 from datamodules.loading.cache import DomainCache
-from datamodules.loading.image_files import ImageFiles, read_headers
+from datamodules.loading.image_files import ImageFiles, read_hashes, read_headers
 from datamodules.pixels.decode import Header, Reading
 from datamodules.pixels.window import HOUNSFIELD_WINDOW
 from stages.errors import RelayError
@@ -30,16 +32,21 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
             written.
     """
 
-    def on_disk(side: SideName, shape: tuple[int, ...]) -> ImageFiles:
-        return _image_files(listing, listing.side(side), shape)
+    def listed(name: SideName, shape: tuple[int, ...]) -> Side:
+        return _side(listing, name, shape)
 
     def build(surveyed: Domain | None) -> Domain:
         threads = available_cores()
-        shape = _survey(listing, threads) if surveyed is None else surveyed.shape
-        survey = Domain(listing.classes, *(_side(listing, name, on_disk(name, shape)) for name in SIDES))
-        return survey if survey.size > memory_limit_bytes else _decoded(listing, survey, threads)
+        if surveyed is None:
+            shape, content = _survey(listing, threads), _content(listing, threads)
+            surveyed = Domain(listing.classes, *(listed(name, shape) for name in SIDES), content=content)
+        if surveyed.size > memory_limit_bytes:
+            return surveyed
+        decoded = _decoded(listing, surveyed, threads)
+        _check_unchanged(listing, surveyed.content, threads)
+        return decoded
 
-    cache = DomainCache(cache_dir, listing.digest, _fingerprint(listing), on_disk, memory_limit_bytes)
+    cache = DomainCache(cache_dir, listing.digest, _fingerprint(listing), listed, memory_limit_bytes)
     return cache.find_or_build(lambda found: found.in_memory or found.size > memory_limit_bytes, build)
 
 
@@ -59,8 +66,29 @@ def _fingerprint(listing: FileListing) -> str:
     return hashlib.sha256(times.tobytes()).hexdigest()
 
 
-def _side(listing: FileListing, name: SideName, images: ImageFiles) -> Side:
+def _content(listing: FileListing, threads: int) -> str:
+    """SHA-256 of the hashes of all files, in the order of their paths."""
+    hashes = read_hashes([file.location for file in listing.files], threads)
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _check_unchanged(listing: FileListing, content: str, threads: int) -> None:
+    """Refuse files of another content than when they were surveyed; touched ones are read again.
+
+    Raises:
+        RelayError: Names the first file that was written to.
+    """
+    touched = [file for file in listing.files if change_of(os.stat(file.location)) != file.modified]
+    if touched and _content(listing, threads) != content:
+        raise RelayError(
+            f"image {touched[0].path} of {listing.source.root} was changed while it was read; let whatever "
+            "writes there finish, and type the same command again."
+        )
+
+
+def _side(listing: FileListing, name: SideName, shape: tuple[int, ...]) -> Side:
     files = listing.side(name)
+    images = _image_files(listing, files, shape)
     labels = np.array([file.label for file in files], dtype=np.int64)
     return Side(images, labels, tuple(file.group for file in files), tuple(file.path for file in files))
 

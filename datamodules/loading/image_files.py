@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
+from datamodules.hashing import file_hash
 from datamodules.pixels.decode import Header, Reading, decode_file, read_header
 from datamodules.pixels.image_file import quiet_pillow
 from stages.errors import RelayError
@@ -68,6 +69,22 @@ def read_headers(locations: Sequence[str], threads: int) -> list[Header]:
         RelayError: Files cannot be read; names the first, why, and how many more.
     """
     return _for_each(locations, lambda position: read_header(locations[position]), threads)
+
+
+def read_hashes(locations: Sequence[str], threads: int) -> list[str]:
+    """SHA-256 of the bytes of all files, hexadecimal.
+
+    Raises:
+        RelayError: Files cannot be read; names the first, why, and how many more.
+    """
+
+    def read(position: int) -> str:
+        try:
+            return file_hash(locations[position])
+        except OSError as error:
+            raise UnusableError(error.strerror or str(error)) from None
+
+    return _for_each(locations, read, threads)
 
 
 def _for_each(locations: Sequence[str], work: Callable[[int], _T], threads: int) -> list[_T]:
