@@ -183,6 +183,7 @@ def data_record(domain: Domain, data: "StageData") -> DataRecord:
     histogram = data.val_histogram
     return DataRecord(
         digest=domain.digest,
+        content=domain.content,
         classes=list(data.classes),
         train_counts=list(data.train_counts),
         val_counts=list(data.val_counts),

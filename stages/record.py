@@ -67,7 +67,8 @@ class DataRecord(_Part):
     (patient, object); if none do, each image is its own group, and nothing can be said of patients.
     `train_class_groups`, `val_class_groups`: groups with an image of each class. `histogram_accuracy`: of a
     linear classifier on grey-level histograms, trained on the training images; None where images stream.
-    `content`: SHA-256 over the decoded pixels of the training and evaluation images; None if it is not known.
+    `content`: SHA-256 of what the pixels come from, the bytes of all files, whatever the data ratio and the
+    fold (`datamodules.domain.Domain`). Runs of one digest and several contents had other images.
     """
 
     digest: str

@@ -21,8 +21,8 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
 
     Images that fit into the limit are decoded to uint8 and cached; a larger set is surveyed (its files read,
     their headers looked at) and streams from its files, where an image that cannot be decoded is found when
-    it is read. Of a packed set the cache holds that it was verified. Generated domains are always in memory. Safe to call from several processes at once:
-    one works, the others wait.
+    it is read. Of a packed set the cache holds that it was verified. Generated domains are always in memory.
+    Safe to call from several processes at once: one works, the others wait.
 
     Args:
         listing: The source, from `datamodules.listing.list_source`.
@@ -30,8 +30,8 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
         memory_limit_bytes: Largest size of all sides' decoded pixels to hold in memory.
 
     Raises:
-        RelayError: The data cannot be trained on, a packed set is damaged, an image cannot be read (the first is named, with how many
-            more), or the cache cannot be written.
+        RelayError: The data cannot be trained on, a prepared set is damaged, an image cannot be read (the
+            first is named, with how many more), or the cache cannot be written.
     """
     if isinstance(listing, PackedListing):
         return load_packed(listing, Path(cache_dir), memory_limit_bytes)

@@ -24,9 +24,9 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from datamodules.domain import NO_IMAGES, SIDES, Domain, Side, SideName
-from datamodules.hashing import check_seal, sealed
 from stages.errors import RelayError
 from stages.machine.atomic import sync_folder
+from stages.machine.digest import check_seal, sealed
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 3  # of the folder; raise it when its layout changes
@@ -149,7 +149,9 @@ class DomainCache:
             return self._listed(side, tuple(meta["shape"]))
         known = meta[side]
         labels = np.array(known["labels"], dtype=np.int64)
-        return replace(NO_IMAGES, labels=labels, groups=tuple(known["groups"]), samples=tuple(known["samples"]))
+        return replace(
+            NO_IMAGES, labels=labels, groups=tuple(known["groups"]), samples=tuple(known["samples"])
+        )
 
     def _with_pixels(self, name: SideName, side: Side, meta: dict[str, Any], *, fits: bool) -> Side:
         sha256 = meta[name]["sha256"]

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
-from datamodules.hashing import file_hash
 from datamodules.pixels.decode import Header, Reading, decode_file, read_header
 from datamodules.pixels.image_file import quiet_pillow
 from stages.errors import RelayError
+from stages.machine.digest import file_digest
 
 _BLOCK = 32  # files per task of the thread pool: enough to hide the cost of handing it out
 _T = TypeVar("_T")
@@ -80,7 +80,7 @@ def read_hashes(locations: Sequence[str], threads: int) -> list[str]:
 
     def read(position: int) -> str:
         try:
-            return file_hash(locations[position])
+            return file_digest(locations[position])
         except OSError as error:
             raise UnusableError(error.strerror or str(error)) from None
 

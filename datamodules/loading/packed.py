@@ -1,28 +1,31 @@
 """Loads a set made by `python -m datamodules.prepare`: into memory, or read by memory map."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import PackedListing
-from datamodules.packing.read import PackedImages, read_manifest
+from datamodules.packing.read import PackedImages
+from datamodules.packing.verify import set_content, verified_manifest
 from stages.errors import RelayError
 
 _CHUNK = 4096  # images copied at a time
 
 
-def load_packed(listing: PackedListing, memory_limit_bytes: int) -> Domain:
-    """Read a packed set: into memory if it fits, else by memory map as batches ask for it.
+def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int) -> Domain:
+    """Verify and read a packed set: into memory if it fits, else by memory map as batches ask for it.
 
     Args:
         listing: The set.
+        cache_dir: Folder of the caches; says which sets were verified.
         memory_limit_bytes: Largest size of all sides' pixels to hold in memory.
 
     Raises:
-        RelayError: The set cannot be read, or a side has no images.
+        RelayError: The set cannot be read, it is damaged, or a side has no images.
     """
-    manifest = read_manifest(str(listing.source.root))
+    manifest = verified_manifest(str(listing.source.root), listing.description, cache_dir)
     pooled = listing.source.split == "ignore"
     if pooled:
         manifest["split"] = manifest["split"].replace("val", "train")
@@ -47,6 +50,7 @@ def load_packed(listing: PackedListing, memory_limit_bytes: int) -> Domain:
         listing.classes,
         *map(side, SIDES),
         digest=listing.digest,
+        content=set_content(listing.description),
         crossing_groups=crossing["groups"],
         crossing_pictures=crossing["duplicates"],
     )

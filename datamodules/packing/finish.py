@@ -1,6 +1,5 @@
 """Finishes a packed set: its split, what crosses it, its manifest and, last, its description."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,13 +14,23 @@ from annotated_types import Ge, Gt, Lt
 from datamodules.domain import SIDES
 from datamodules.faults import Problem
 from datamodules.packing.crossing import Crossing, find_crossing
-from datamodules.packing.layout import COLUMNS, DESCRIPTION, FORMAT, MANIFEST, SHEET, SKIPPED, SPLIT
+from datamodules.packing.layout import (
+    COLUMNS,
+    DESCRIPTION,
+    FORMAT,
+    MANIFEST,
+    SHEET,
+    SKIPPED,
+    SPLIT,
+    set_digest,
+)
 from datamodules.packing.parts import Part, Placed, place_parts, settings_digest
 from datamodules.packing.sheet import sheet_of_set
 from datamodules.packing.units import Survey
 from datamodules.splits import check_split, split_by_group, split_report
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, write_text
+from stages.machine.digest import sealed
 from stages.parameters import Number, group, recipe
 
 
@@ -102,7 +111,7 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
         "fraction": rule.fraction if drawn else None,
         "seed": rule.seed if drawn else None,
     }
-    description |= {"shape": list(shape), "dtype": dtype}
+    description = sealed(description | {"shape": list(shape), "dtype": dtype})
     sides = manifest["split"].to_numpy()
     reached = split_report(
         labels,
@@ -166,6 +175,7 @@ def _description(
     problems: Sequence[Problem],
 ) -> dict[str, Any]:
     sides = manifest.groupby("group")["split"].nunique()
+    parts = [asdict(each) for each in placed]
     of_side = {side: manifest[manifest["split"] == side] for side in SIDES}
     return {
         "format": FORMAT,
@@ -183,8 +193,8 @@ def _description(
         "notes": [*survey.notes, *_notes_on_alike(crossing)],
         "settings": dict(survey.settings),
         "settings_digest": settings_digest(survey),
-        "parts": [asdict(each) for each in placed],
-        "digest": _digest(manifest, placed),
+        "parts": parts,
+        "digest": set_digest(manifest, parts),
     }
 
 
@@ -193,16 +203,6 @@ def _notes_on_alike(crossing: Crossing) -> list[str]:
         f"{' and '.join(titles)} show the same picture; their samples are not on several sides of the split."
         for titles in crossing.alike
     ]
-
-
-def _digest(manifest: pd.DataFrame, placed: Sequence[Placed]) -> str:
-    """The set's identity: pixels, names, classes, groups and sides; not its other columns."""
-    content = hashlib.sha256()
-    for each in placed:
-        content.update(f"{each.number} {each.sha256}\n".encode())
-    for row in manifest[list(COLUMNS)].itertuples(index=False):
-        content.update(("\x1f".join(map(str, row)) + "\n").encode())
-    return content.hexdigest()
 
 
 def _first(problems: Sequence[Problem]) -> str:

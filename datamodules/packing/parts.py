@@ -22,6 +22,7 @@ from datamodules.packing.layout import part_name
 from datamodules.packing.units import Sample, Survey, Unit
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, write_text
+from stages.machine.digest import SEAL, check_seal, file_digest, sealed
 
 WORK = ".preparing"
 """Folder in the set's own for finished parts and what is known of them; removed when the set is complete."""
@@ -130,8 +131,10 @@ def settings_digest(survey: Survey) -> str:
 def finished_part(task: Task) -> Part | None:
     """The part that a task has written before, if it is of the same unit, files and settings."""
     try:
-        part = Part(**json.loads(task.known.read_text()))
-    except (OSError, ValueError, TypeError):
+        known = json.loads(task.known.read_text())
+        check_seal(known)
+        part = Part(**{key: value for key, value in known.items() if key != SEAL})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     same = (part.key, part.fingerprint, part.settings) == (
         task.unit.key,
@@ -140,7 +143,7 @@ def finished_part(task: Task) -> Part | None:
     )
     # One that left something out is of no use to a preparation that is to stop there.
     accepted = same and (task.on_error == "skip" or not part.problems)
-    return part if accepted and (not len(part) or task.pixels.is_file() or _is_placed(task, part)) else None
+    return part if accepted and (not len(part) or _has_pixels(task, part)) else None
 
 
 def run_task(task: Task) -> Part:
@@ -156,9 +159,9 @@ def run_task(task: Task) -> Part:
         shape, dtype = list(pixels.shape[1:]), str(pixels.dtype)
         with atomic_file(task.pixels) as file:
             _save(file, pixels.shape, pixels.dtype, [pixels])
-        digest = _digest(task.pixels)
+        digest = file_digest(task.pixels)
     part = _described(task, samples, problems, shape, dtype, digest)
-    write_text(task.known, json.dumps(asdict(part)))
+    write_text(task.known, json.dumps(sealed(asdict(part))))
     return part
 
 
@@ -180,7 +183,7 @@ def place_parts(parts: Sequence[tuple[int, Part]], folder: Path) -> list[Placed]
         with atomic_file(file) as target:
             pixels = (np.load(_lies(folder, number), allow_pickle=False) for number, _ in parts)
             _save(target, shape, dtype, pixels)
-        placed = [Placed(0, samples, _digest(file))]
+        placed = [Placed(0, samples, file_digest(file))]
     else:
         for number, _ in parts:
             os.replace(_lies(folder, number), folder / part_name(number))
@@ -202,23 +205,17 @@ def _save(
         file.write(np.ascontiguousarray(piece).data)
 
 
-def _is_placed(task: Task, part: Part) -> bool:
-    """Whether a preparation that ended later has moved a part's pixels to where a large set has them."""
+def _has_pixels(task: Task, part: Part) -> bool:
+    """Whether a part's pixels are where it wrote them, or where a preparation that ended later moved them."""
     try:
-        pixels = np.load(task.folder / part_name(task.number), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+        return file_digest(_lies(task.folder, task.number)) == part.sha256
+    except OSError:
         return False
-    return bool(pixels.shape == (len(part), *(part.shape or ())))  # and not the file of all parts
 
 
 def _lies(folder: Path, number: int) -> Path:
     waiting = folder / WORK / part_name(number)
     return waiting if waiting.is_file() else folder / part_name(number)
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def group_hash(group: str, salt: bytes) -> str:

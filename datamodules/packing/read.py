@@ -6,6 +6,7 @@ import os
 import resource
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from datamodules.packing.layout import DESCRIPTION, FORMAT, MANIFEST, part_name
 from datamodules.pixels.window import Window, window_to_uint8
 from stages.errors import RelayError
+from stages.machine.digest import check_seal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,16 +108,22 @@ def read_description(root: str) -> dict[str, Any]:
     """What `set.json` of a packed set holds.
 
     Raises:
-        RelayError: There is none, or it is of another format.
+        RelayError: There is none, it was changed, or it is of another format.
     """
-    try:
-        content: dict[str, Any] = json.loads(Path(local_file(root, DESCRIPTION)).read_text())
-        form = content["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RelayError(
-            f"{root} is not a packed set ({error}); make one with python -m datamodules.prepare, or let an "
-            "interrupted one finish"
-        ) from None
+    for last in (not is_remote(root), True):
+        try:
+            content: dict[str, Any] = json.loads(Path(local_file(root, DESCRIPTION)).read_text())
+            form = content["format"]
+            if form == FORMAT:
+                check_seal(content)
+            break
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if last:
+                raise RelayError(
+                    f"{root} is not a packed set ({error}); make one with python -m datamodules.prepare, or let "
+                    "an interrupted one finish"
+                ) from None
+            forget_fetched(root, DESCRIPTION)
     if form == 1 and not (content["domain"] == "dld" and content["split"]["provided"]):
         content["samples"]["test"] = content["groups"]["test"] = 0
     elif form == 1:
@@ -123,7 +131,7 @@ def read_description(root: str) -> dict[str, Any]:
             f"{root} was prepared by a version of Relay that merged a provider's test side into val. Prepare "
             "it again: the test side stays locked now; to evaluate on it, name its folder val"
         )
-    elif form != FORMAT:
+    elif form not in (2, FORMAT):
         raise RelayError(
             f"{root} is of format {form}; this version of Relay reads {FORMAT}. Prepare it again"
         )
@@ -157,7 +165,7 @@ def local_file(root: str, name: str) -> str:
         RelayError: The bucket's protocol needs a package that is not installed.
         OSError: There is no such file.
     """
-    if "://" not in root:
+    if not is_remote(root):
         return str(Path(root).expanduser() / name)
     import fsspec
 
@@ -167,6 +175,18 @@ def local_file(root: str, name: str) -> str:
     except ImportError as error:
         raise RelayError(f"{root.partition('://')[0]}:// needs a package: {error}") from None
     return fetched
+
+
+def is_remote(root: str) -> bool:
+    """Whether a set lies in a bucket or on a server."""
+    return "://" in root
+
+
+def forget_fetched(root: str, name: str) -> None:
+    """Remove a damaged file that was fetched, so that it is fetched again; a set on a disk is left alone."""
+    if is_remote(root):
+        with suppress(OSError):
+            os.unlink(local_file(root, name))
 
 
 def _fetched(root: str) -> Path:
