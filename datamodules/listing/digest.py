@@ -15,9 +15,8 @@ def files_digest(source: Source, classes: Sequence[str], files: Iterable[ImageFi
 
     What counts of a file is its path below the root, size in bytes, class, group and side, and of the whole
     which share is drawn for evaluation. Folds do not count: they are the recipe's. Where the root lies, the
-    order of the file system, times and permissions do not count either. Neither does the content: a file
-    replaced by another of the same name and size is not noticed, which is the price of not reading a whole
-    data set before each run.
+    order of the file system, times and permissions do not count either. Neither does the content,
+    since a plan does not read a whole data set: `Domain.content` is compared where images are loaded.
     """
     content: dict[str, Any] = {
         "files": [[file.path, file.size, classes[file.label], file.group, file.side] for file in files],

@@ -120,8 +120,8 @@ def read_description(root: str) -> dict[str, Any]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             if last:
                 raise RelayError(
-                    f"{root} is not a packed set ({error}); make one with python -m datamodules.prepare, or let "
-                    "an interrupted one finish"
+                    f"{root} is not a packed set ({error}); make one with python -m datamodules.prepare, let "
+                    "an interrupted one finish, or copy a damaged one again"
                 ) from None
             forget_fetched(root, DESCRIPTION)
     if form == 1 and not (content["domain"] == "dld" and content["split"]["provided"]):
@@ -153,7 +153,10 @@ def read_manifest(root: str) -> "pd.DataFrame":
             local_file(root, MANIFEST), usecols=list(columns), dtype=columns, keep_default_na=False
         )
     except (OSError, ValueError) as error:
-        raise RelayError(f"{MANIFEST} of the packed set cannot be read ({error}); prepare it again") from None
+        raise RelayError(
+            f"{MANIFEST} of the packed set {root} cannot be read ({error}); copy the set again, or prepare "
+            "it again"
+        ) from None
 
 
 def local_file(root: str, name: str) -> str:

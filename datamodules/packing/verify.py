@@ -101,12 +101,16 @@ def _is_kept(kept: Path, digest: str, state: Mapping[str, Sequence[int]]) -> boo
 
 def _right_manifest(root: str, description: Mapping[str, Any]) -> "pd.DataFrame":
     """The manifest that was prepared; refuses another, and counts in `set.json` that are not its own."""
-    manifest = read_manifest(root)
-    if set_digest(manifest, description["parts"]) != description["digest"] and is_remote(root):
-        forget_fetched(root, MANIFEST)
-        manifest = read_manifest(root)
-    if set_digest(manifest, description["parts"]) != description["digest"]:
-        raise _damaged(root, MANIFEST, f"its rows are not those that {DESCRIPTION} was written for")
+    for last in (not is_remote(root), True):
+        try:
+            manifest = read_manifest(root)
+            if set_digest(manifest, description["parts"]) == description["digest"]:
+                break
+            raise _damaged(root, MANIFEST, f"its rows are not those that {DESCRIPTION} was written for")
+        except RelayError:
+            if last:
+                raise
+            forget_fetched(root, MANIFEST)
     of_side = {side: manifest[manifest["split"] == side] for side in SIDES}
     counted = {
         "classes": sorted(set(manifest["class"])),

@@ -1,6 +1,8 @@
+import hashlib
 import logging
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,11 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def change(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -91,6 +98,12 @@ def flip_a_byte(path: Path) -> None:
         lambda c: (c / "meta.json").write_text("[]"),
         lambda c: (c / "meta.json").write_text("{}"),
         lambda c: (c / "meta.json").write_bytes(b"\xff"),
+        lambda c: change(c / "meta.json", "brick", "broke"),
+        lambda c: change(c / "meta.json", '"shape": [8, 8]', '"shape": [4, 16]'),
+        lambda c: change(c / "meta.json", '"content": "', '"content": "0'),
+        lambda c: [
+            (c / f"{side}.npy").write_bytes((c / "val.npy").read_bytes()) for side in ("train", "val")
+        ],
     ],
 )
 def test_damaged_cache_is_rebuilt(tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,6 +116,32 @@ def test_damaged_cache_is_rebuilt(tmp_path: Path, damage: Any, caplog: pytest.Lo
     caplog.clear()
     load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     assert not caplog.text
+
+
+def test_labels_in_the_cache_of_a_generator_are_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = fake_generator(monkeypatch, np.zeros((6, 8, 8), np.uint8))
+    first = load(list_source(embedded()), tmp_path / "c", memory_limit_bytes=0)
+    change(only_cache(tmp_path / "c") / "meta.json", "[0, 1, 2", "[1, 1, 2")
+    assert same(load(list_source(embedded()), tmp_path / "c", memory_limit_bytes=0), first)
+    assert generator.calls == 2
+
+
+def test_anothers_cache_is_built_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of another set, and of the same files on another machine, which were others."""
+    source, other = (
+        folder(split_folders(tmp_path / name, train=n)) for name, n in (("data", 3), ("other", 4))
+    )
+    first = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
+    load(list_source(other), tmp_path / "c2", memory_limit_bytes=LIMIT)
+    shutil.rmtree(only_cache(tmp_path / "c"))
+    shutil.copytree(only_cache(tmp_path / "c2"), tmp_path / "c" / first.digest[:16])
+    assert same(load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT), first)
+    shutil.copytree(tmp_path / "data", tmp_path / "moved")
+    moved = load(list_source(folder(tmp_path / "moved")), tmp_path / "c", memory_limit_bytes=LIMIT)
+    assert same(moved, first) and moved.content == first.content
+    assert caplog.text.count("is built again") == 2
 
 
 class MakesAFolder:
@@ -136,6 +175,61 @@ def test_changed_file_of_equal_size_is_decoded_again(tmp_path: Path) -> None:
     second = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     assert first.digest == second.digest
     np.testing.assert_array_equal(np.asarray(second.train.images)[0], pixels(99))
+    assert first.content != second.content
+
+
+def test_times_set_back_hide_nothing(tmp_path: Path) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    file = tmp_path / "data" / "train" / "brick" / "000.png"
+    first = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[content.index(b"IDAT") - 5] ^= 0  # the same bytes, written anew: nothing has changed
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT).content == first.content
+    flip_a_byte(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    streamed = load(list_source(source), tmp_path / "c", memory_limit_bytes=0)
+    assert streamed.content != first.content
+
+
+def test_the_content_is_that_of_the_files_however_they_are_read(tmp_path: Path) -> None:
+    root = split_folders(tmp_path / "data")
+    source = folder(root)
+    held = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
+    cached = load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
+    streamed = load(list_source(source), tmp_path / "c2", memory_limit_bytes=0)
+    listed = "path,class,group,split\n"
+    for file in sorted(root.rglob("*.png")):
+        side, name, _ = file.relative_to(root).parts
+        listed += f"{file.relative_to(root)},{name},{file.relative_to(root)},{side}\n"
+    (root / "m.csv").write_text(listed)
+    manifest = Source(kind="manifest", root=str(root), manifest="m.csv")
+    by_manifest = load(list_source(manifest), tmp_path / "c3", memory_limit_bytes=LIMIT)
+    files = sorted(root.rglob("*.png"), key=lambda file: str(file.relative_to(root)))
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    expected = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    assert {each.content for each in (held, cached, streamed, by_manifest)} == {expected}
+    assert {each.digest for each in (held, cached, streamed, by_manifest)} == {held.digest}
+
+
+def test_files_that_change_while_they_are_read_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder(split_folders(tmp_path / "data"))
+    file = tmp_path / "data" / "train" / "brick" / "000.png"
+    content = file.with_name("001.png").read_bytes()
+    gather = ImageFiles.gather
+
+    def meanwhile(self: ImageFiles, indices: Any, threads: int = 1) -> Any:
+        file.write_bytes(content)
+        return gather(self, indices, threads)
+
+    monkeypatch.setattr(ImageFiles, "gather", meanwhile)
+    with pytest.raises(RelayError, match=r"image train/brick/000.png of .* was changed while it was read"):
+        load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
+    load(list_source(source), tmp_path / "c2", memory_limit_bytes=LIMIT)
 
 
 def test_larger_sets_stream_the_same_pixels(tmp_path: Path) -> None:

@@ -108,6 +108,19 @@ def test_a_set_on_a_server_is_fetched_once_and_is_the_same(
     assert [file.stat().st_mtime_ns for file in fetched] == times
 
 
+@pytest.mark.parametrize("name", ["part-00000.npy", "manifest.csv", "set.json"])
+def test_a_damaged_copy_of_a_set_on_a_server_is_fetched_again(
+    served: str, hounsfield: Path, tmp_path: Path, name: str
+) -> None:
+    first = val_images(served, tmp_path, 0)
+    content = (hounsfield / name).read_bytes()
+    files = (file for file in (tmp_path / "fetched").rglob("*") if file.is_file())
+    (copy,) = (file for file in files if file.read_bytes() == content)
+    copy.write_bytes(content[:-9])
+    assert np.array_equal(first, val_images(served, tmp_path, 0))
+    assert copy.read_bytes() == content
+
+
 def test_the_window_shapes_the_pixels_and_the_identity(hounsfield: Path, tmp_path: Path) -> None:
     usual, default = packed_source(hounsfield, window=[-1000, 400]), packed_source(hounsfield)
     other = packed_source(hounsfield, window=[-200, 200])

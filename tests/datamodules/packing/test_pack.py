@@ -294,7 +294,7 @@ def test_an_unfinished_or_foreign_folder_is_no_set(tmp_path: Path) -> None:
     packed(tmp_path / "set", units())
     file = tmp_path / "set" / "set.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
-    with pytest.raises(RelayError, match="is of format 99; this version of Relay reads 2"):
+    with pytest.raises(RelayError, match="is of format 99; this version of Relay reads 3"):
         read_description(str(tmp_path / "set"))
 
 
