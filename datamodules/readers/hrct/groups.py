@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from datamodules.readers.hrct.series import Series
+from datamodules.readers.hrct.spelling import plain_patient, spelled_alike
 from stages.errors import RelayError
 
 
@@ -34,8 +35,34 @@ def group_of(one: Series, groups: Mapping[str, str], tags: Mapping[str, set[str]
         return named.pop() if named else groups[one.folder.path]
     others = tags[one.folder.patient]
     if one.patient == one.folder.patient and others:
-        return next(iter(others)) if len(others) == 1 else None
+        return min(others) if len(spelled_alike(others)) == 1 else None
     return one.patient or "source"
+
+
+def is_alone(one: Series, group: str) -> bool:
+    """Whether a series is one slice that nothing gives a patient."""
+    return one.folder.independent and group == one.patient
+
+
+def join_spellings(found: Sequence[tuple[Series, str]], notes: list[str]) -> list[str]:
+    """Give one patient one group, however files spell it: two would come to lie on both sides of a split.
+
+    Args:
+        found: Series and their groups.
+        notes: Takes what was joined.
+
+    Returns:
+        The groups, in order, each in the first of its spellings.
+    """
+    alike = spelled_alike(group for one, group in found if not is_alone(one, group))
+    several = [spellings for spellings in alike.values() if len(spellings) > 1]
+    if several:
+        notes.append(
+            f"{len(several)} patients are spelled in several ways ({sum(map(len, several))} in all: "
+            "capitals, blanks, signs or leading zeros differ); each is one patient. If not, name them in a "
+            "file and set groups to it."
+        )
+    return [group if is_alone(one, group) else alike[plain_patient(group)][0] for one, group in found]
 
 
 def _slice_paths(one: Series) -> Iterator[str]:

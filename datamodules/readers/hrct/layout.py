@@ -17,7 +17,7 @@ from datamodules.domain import SideName
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import is_image
 from datamodules.files.walk import walk
-from datamodules.readers.hrct.slices import DICOM_MARK_END, is_dicom
+from datamodules.readers.hrct.dicom import DICOM_MARK_END, is_dicom
 from stages.errors import RelayError
 
 _SIDES: dict[str, SideName] = {

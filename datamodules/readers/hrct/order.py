@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.slices import SliceHeader
+from datamodules.readers.hrct.header import SliceHeader
+from datamodules.readers.hrct.spelling import spelled_alike
 
 Direction = Literal["image_numbers", "ascending", "descending"]
 """Where a series starts, along the normal of its slices: at the end where the image numbers (InstanceNumber)
@@ -28,14 +29,19 @@ class Ordered:
         headers: One per slice.
         unnumbered: Why it is not known which slice is number 1, or that some are missing; empty where it is,
             from image numbers or because the direction was asked for.
+        holes: Why no number of a slice can be believed, whatever direction is asked for; empty where one can.
     """
 
     headers: tuple[SliceHeader, ...]
     unnumbered: str
+    holes: str = ""
 
 
 def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordered:
     """Order a series by the position of its slices along their normal.
+
+    Regions that name their slice by its file do not need this order, those that name it by number do: what
+    makes numbers doubtful is said in the answer.
 
     Args:
         headers: Of one series, in any order.
@@ -44,29 +50,16 @@ def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordere
             says so.
 
     Raises:
-        UnusableError: Slices are missing, are there twice, differ in size, spacing or direction, have no
-            position, or show several patients.
+        UnusableError: Slices differ in size or spacing, or show several patients.
     """
     _check_alike(headers)
     if len(headers) == 1:
         return Ordered(tuple(headers), number_gap([headers[0].number or 0], direction))
-    heights = _heights(headers)
+    unplaced, heights = _heights(headers)
+    if unplaced:
+        numbered = sorted(headers, key=lambda header: (header.number is None, header.number, header.location))
+        return Ordered(tuple(numbered), "", unplaced)
     order = sorted(range(len(headers)), key=lambda index: heights[index])
-    steps = [heights[after] - heights[before] for before, after in pairwise(order)]
-    twice = sum(step < _SAME_PLACE for step in steps)
-    if twice:
-        raise UnusableError(
-            f"{twice} of its {len(headers)} slices are where another one is; remove the copies, and "
-            "divide what was scanned twice into folders with a series number of their own"
-        )
-    usual = float(np.median(steps))
-    gaps = [place for place, step in enumerate(steps, start=1) if step > _GAP * usual]
-    if gaps:
-        raise UnusableError(
-            f"slices are missing: behind slice {gaps[0]} of {len(headers)}, counted from the lowest "
-            f"position, the step is {steps[gaps[0] - 1]:.2f} mm, the usual one {usual:.2f} mm ({len(gaps)} "
-            "such gaps); copy the series again"
-        )
     numbers = [headers[index].number for index in order]
     known = [number for number in numbers if number is not None]
     rising = len(known) == len(numbers) and all(a < b for a, b in pairwise(known))
@@ -76,7 +69,29 @@ def order_slices(headers: Sequence[SliceHeader], direction: Direction) -> Ordere
     unnumbered = number_gap(known, direction)
     if direction == "image_numbers" and not (rising or falling):
         unnumbered = "its image numbers are missing or do not follow the positions of its slices"
-    return Ordered(tuple(headers[index] for index in order), unnumbered)
+    return Ordered(tuple(headers[index] for index in order), unnumbered, _holes(sorted(heights), headers))
+
+
+def _holes(heights: Sequence[float], headers: Sequence[SliceHeader]) -> str:
+    """What of positions, in mm and rising, is not that of each slice of a series once."""
+    steps = [after - before for before, after in pairwise(heights)]
+    twice = sum(step < _SAME_PLACE for step in steps)
+    if twice:
+        kernels = len({header.kernel for header in headers})
+        several = f" (it has {kernels} reconstruction kernels)" if kernels > 1 else ""
+        return (
+            f"{twice} of its {len(heights)} slices are where another one is{several}; remove the copies, and "
+            "divide what was scanned or reconstructed twice into folders with a series number of their own"
+        )
+    usual = float(np.median(steps))
+    gaps = [place for place, step in enumerate(steps, start=1) if step > _GAP * usual]
+    if gaps:
+        return (
+            f"slices are missing: behind slice {gaps[0]} of {len(heights)}, counted from the lowest "
+            f"position, the step is {steps[gaps[0] - 1]:.2f} mm, the usual one {usual:.2f} mm ({len(gaps)} "
+            "such gaps); copy the series again"
+        )
+    return ""
 
 
 def number_gap(numbers: Sequence[int], direction: Direction) -> str:
@@ -91,7 +106,7 @@ def number_gap(numbers: Sequence[int], direction: Direction) -> str:
 
 def _check_alike(headers: Sequence[SliceHeader]) -> None:
     first = headers[0]
-    if len({header.patient for header in headers}) > 1:
+    if len(spelled_alike(header.patient for header in headers)) > 1:
         raise UnusableError(
             "its files name several patients; give each patient a folder and a series of its own"
         )
@@ -105,21 +120,19 @@ def _check_alike(headers: Sequence[SliceHeader]) -> None:
         raise UnusableError("its slices differ in pixel spacing; divide them into one folder and series each")
 
 
-def _heights(headers: Sequence[SliceHeader]) -> list[float]:
-    """Positions along the common normal, mm."""
-    if any(header.position is None or header.orientation is None for header in headers):
-        lost = sum(header.position is None or header.orientation is None for header in headers)
-        raise UnusableError(
+def _heights(headers: Sequence[SliceHeader]) -> tuple[str, list[float]]:
+    """Why there are no positions along the common normal, and these, mm."""
+    lost = sum(header.position is None or header.orientation is None for header in headers)
+    if lost:
+        return (
             f"{lost} of its {len(headers)} slices have no position or orientation, so that their order is "
-            "not known; export the series again with both tags"
+            "not known; export the series again with both tags",
+            [],
         )
     orientations = np.array([header.orientation for header in headers])
     if np.abs(orientations - orientations[0]).max() > _PARALLEL:
-        raise UnusableError(
-            "its slices are not parallel; divide it into one folder and series each direction"
-        )
+        return "its slices are not parallel; divide it into one folder and series each direction", []
     normal = np.cross(orientations[0, :3], orientations[0, 3:])
     if abs(np.linalg.norm(normal) - 1) > 0.01:
-        raise UnusableError("the directions of its rows and columns are not perpendicular unit vectors")
-    heights: list[float] = (np.array([header.position for header in headers]) @ normal).tolist()
-    return heights
+        return "the directions of its rows and columns are not perpendicular unit vectors", []
+    return "", (np.array([header.position for header in headers]) @ normal).tolist()

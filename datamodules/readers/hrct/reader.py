@@ -8,7 +8,7 @@ names of patients.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from datamodules.faults import Faults, OnError
@@ -16,15 +16,16 @@ from datamodules.files.groups import read_groups
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import compare_with_paper
-from datamodules.readers.hrct.groups import group_of, notes_on_groups, patient_tags
+from datamodules.readers.hrct.groups import group_of, join_spellings, notes_on_groups, patient_tags
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile, find_slice_folders
+from datamodules.readers.hrct.notes import Grouped, listed_kinds, notes_on_drawn, notes_on_source
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.regions import Drawn, find_regions
 from datamodules.readers.hrct.series import Series, find_series
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
 from stages.errors import RelayError
 
-READER_VERSION = 2  # part of the set's identity; raise it when the patches change
+READER_VERSION = 3  # part of the set's identity; raise it when the patches change
 
 
 def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
@@ -53,16 +54,19 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
     class_map = options.plain_class_map()
     groups = {} if options.groups is None else read_groups(options.groups)
     series, passed_over = _series(folders, options, faults)
-    grouped = list(_grouped(series, groups, faults))
-    notes = [*notes_on_groups([one for one, _ in series], groups), *_notes(grouped, passed_over, options)]
+    notes = notes_on_groups([one for one, _ in series], groups)
+    grouped = _grouped(series, groups, faults, notes)
+    notes += notes_on_source(grouped, passed_over, options)
     usable = _with_regions(grouped, options, faults, notes)
     faults.settle()
     if not usable:
         raise RelayError(
             f"source has {len(series)} series that can be read, and no region of a class on any of them; see "
             "the layouts of contours, boxes and masks."
+            + (f" Passed over: {listed_kinds(passed_over)}." if passed_over else "")
         )
     _check_depths(usable)
+    notes += notes_on_drawn(usable)
     classes = tuple(sorted(set[str]().union(*(drawn.classes for _, drawn, _ in usable))))
     units = tuple(
         _unit(number, one, drawn, group, classes, options)
@@ -81,26 +85,24 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
     )
 
 
-_Grouped = tuple[Series, Drawn, str]
-
-
 def _series(
     folders: Sequence[SliceFolder], options: HrctOptions, faults: Faults
-) -> tuple[list[tuple[Series, Drawn]], int]:
-    """The series of all folders with what was drawn on them, and how many files hold no slice."""
+) -> tuple[list[tuple[Series, Drawn]], Counter[str]]:
+    """The series of all folders with what was drawn on them, and which files hold no slice."""
     series: list[tuple[Series, Drawn]] = []
-    passed_over = 0
+    passed_over: Counter[str] = Counter()
     for folder in folders:
         found = find_series(folder, options, faults)
-        passed_over += found.passed_over
+        passed_over.update(found.passed_over)
         series += zip(found.usable, find_regions(folder, found, options, faults), strict=True)
     return series, passed_over
 
 
 def _grouped(
-    series: Sequence[tuple[Series, Drawn]], groups: Mapping[str, str], faults: Faults
-) -> Iterator[_Grouped]:
+    series: Sequence[tuple[Series, Drawn]], groups: Mapping[str, str], faults: Faults, notes: list[str]
+) -> list[Grouped]:
     """The series whose patient is known, with it."""
+    known: list[Grouped] = []
     tags = patient_tags([one for one, _ in series])
     for one, drawn in series:
         group = group_of(one, groups, tags)
@@ -111,16 +113,18 @@ def _grouped(
                 "file and set groups to it, or set patient=folder",
             )
         else:
-            yield one, drawn, group
+            known.append((one, drawn, group))
+    joined = join_spellings([(one, group) for one, _, group in known], notes)
+    return [(one, drawn, group) for (one, drawn, _), group in zip(known, joined, strict=True)]
 
 
 def _with_regions(
-    grouped: list[_Grouped], options: HrctOptions, faults: Faults, notes: list[str]
-) -> list[_Grouped]:
+    grouped: list[Grouped], options: HrctOptions, faults: Faults, notes: list[str]
+) -> list[Grouped]:
     """Keep the series that patches can be cut from; a patient without any region is a fault."""
     with_regions = {group for _, drawn, group in grouped if drawn.slices or drawn.ignored}
     bare = 0
-    usable: list[_Grouped] = []
+    usable: list[Grouped] = []
     for one, drawn, group in grouped:
         if drawn.slices:
             if options.mm_per_pixel is not None and one.spacing is None:
@@ -142,40 +146,7 @@ def _with_regions(
     return usable
 
 
-def _notes(grouped: list[_Grouped], passed_over: int, options: HrctOptions) -> list[str]:
-    notes = []
-    ignored: Counter[str] = Counter()
-    for _, drawn, _ in grouped:
-        ignored.update(drawn.ignored)
-    if ignored:
-        listed = ", ".join(f"{label} ({count})" for label, count in sorted(ignored.items()))
-        notes.append(f"Regions that class_map leaves out: {listed}.")
-    if passed_over:
-        notes.append(
-            f"{passed_over} DICOM files hold no image, or a localizer or screenshot, and are passed over."
-        )
-    eight_bit = sum(one.eight_bit for one, _, _ in grouped)
-    if eight_bit:
-        notes.append(
-            f"{eight_bit} series of 8-bit slices: grey values as they come, no Hounsfield units; window is "
-            "not used."
-        )
-    alone = sum(one.folder.independent and group == one.patient for one, _, group in grouped)
-    if alone:
-        notes.append(
-            f"{alone} slices do not name a patient: each is a group of its own, and nothing keeps slices of "
-            "one patient on one side of a split. Name patients in a file and set groups to it."
-        )
-    folders = {one.folder.patient for one, _, _ in grouped}
-    if options.patient == "tag" and len(folders) > 1 and len({group for _, _, group in grouped}) == 1:
-        notes.append(
-            f"All files name the same patient, in {len(folders)} folders; where this is a placeholder, set "
-            "patient=folder."
-        )
-    return notes
-
-
-def _check_depths(usable: list[_Grouped]) -> None:
+def _check_depths(usable: list[Grouped]) -> None:
     eight_bit = sum(one.eight_bit for one, _, _ in usable)
     if 0 < eight_bit < len(usable):
         raise RelayError(

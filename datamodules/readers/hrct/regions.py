@@ -92,6 +92,13 @@ def _checked(
     class_map: Mapping[str, str | None],
     faults: Faults,
 ) -> Drawn:
+    if series.holes:
+        faults.add(
+            series.title,
+            f"{series.holes}; its regions name slices by number, and may fall on others. Masks named as "
+            "their slices do not need numbers",
+        )
+        return Drawn()
     if series.unnumbered:
         faults.add(
             series.title,

@@ -1,17 +1,17 @@
 """The series of slices in a folder, checked."""
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datamodules.domain import SideName
 from datamodules.faults import Faults, UnusableError
+from datamodules.readers.hrct.header import Mark, SliceHeader, read_slice_header
 from datamodules.readers.hrct.images import ImageHeader, read_image_header
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.order import number_gap, order_slices
-from datamodules.readers.hrct.slices import SliceHeader, read_slice_header
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Series:
         first: Number of its first slice: 1, or its place in the folder where each slice is a series.
         uid: SeriesInstanceUID; not printed.
         patient: Who it shows, as the source names them; not printed.
+        holes: Why no number of a slice can be believed, whatever `slice_order` is; empty where one can.
+        marks: How many of its slices have which oddity.
+        kernels: Its reconstruction kernels, where its files name them; not printed.
     """
 
     title: str
@@ -43,6 +46,9 @@ class Series:
     first: int
     uid: str = field(repr=False)
     patient: str = field(repr=False)
+    holes: str = ""
+    marks: Mapping[Mark, int] = field(default_factory=dict)
+    kernels: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def side(self) -> SideName | None:
@@ -62,12 +68,12 @@ class FolderSeries:
     Attributes:
         usable: The series that patches can be cut from.
         refused: SeriesInstanceUIDs of the others; not printed.
-        passed_over: How many DICOM files are not images.
+        passed_over: What its other DICOM files are -> how many.
     """
 
     usable: tuple[Series, ...]
     refused: frozenset[str] = field(default=frozenset(), repr=False)
-    passed_over: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
@@ -88,7 +94,9 @@ def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fo
 
 def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
     by_uid: defaultdict[str, list[SliceHeader]] = defaultdict(list)
-    passed_over, lost = 0, folder.cut
+    passed_over: Counter[str] = Counter()
+    others: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    lost = folder.cut
     for number, file in enumerate(folder.dicom, start=1):
         try:
             header = read_slice_header(file.location)
@@ -96,47 +104,73 @@ def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fold
             faults.add(f"file {number} of folder {folder.number}", error)
             lost += 1
             continue
-        if header is None:
-            passed_over += 1
-        else:
+        if isinstance(header, SliceHeader):
             by_uid[header.series].append(header)
+        elif header.image:
+            others[header.series][header.kind] += 1
+        else:
+            passed_over[header.kind] += 1
+    for kinds in others.values():
+        passed_over += kinds
+    if others and not by_uid and (folder.masks or folder.contours or folder.boxes):
+        listed = ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
+        faults.add(
+            f"folder {folder.number}",
+            f"it has regions and no slice of CT, the only one with Hounsfield units; its files are {listed}",
+        )
     files = {file.location: file for file in folder.dicom}
     series = []
-    refused = set()
+    refused = set(others)
     for number, uid in enumerate(sorted(by_uid), start=1):
         title = f"series {number} of folder {folder.number}"
         try:
-            useless = [header for header in by_uid[uid] if header.faults]
-            if useless:
-                raise UnusableError(
-                    f"{len(useless)} of its {len(by_uid[uid])} files cannot be used, the first since "
-                    f"{useless[0].faults[0]}"
-                )
-            ordered = order_slices(by_uid[uid], options.slice_order)
+            series.append(_series(title, folder, by_uid[uid], options, files, lost))
         except UnusableError as error:
             faults.add(title, error)
             refused.add(uid)
-            continue
-        first = ordered.headers[0]
-        series.append(
-            Series(
-                title=title,
-                folder=folder,
-                slices=tuple(files[header.location] for header in ordered.headers),
-                shape=first.shape,
-                spacing=first.spacing,
-                dicom=True,
-                eight_bit=False,
-                # Image numbers would show a hole; an order that was asked for does not.
-                unnumbered=f"{lost} files of its folder cannot be read"
-                if lost and options.slice_order != "image_numbers"
-                else ordered.unnumbered,
-                first=1,
-                uid=uid,
-                patient=(first.patient if options.patient == "tag" else "") or folder.patient,
-            )
-        )
     return FolderSeries(tuple(series), frozenset(refused), passed_over)
+
+
+def _series(
+    title: str,
+    folder: SliceFolder,
+    headers: Sequence[SliceHeader],
+    options: HrctOptions,
+    files: Mapping[str, SourceFile],
+    lost: int,
+) -> Series:
+    """The series of some DICOM files.
+
+    Raises:
+        UnusableError: It cannot be used.
+    """
+    useless = [header for header in headers if header.faults]
+    if useless:
+        raise UnusableError(
+            f"{len(useless)} of its {len(headers)} files cannot be used, the first since "
+            f"{useless[0].faults[0]}"
+        )
+    ordered = order_slices(headers, options.slice_order)
+    first = ordered.headers[0]
+    return Series(
+        title=title,
+        folder=folder,
+        slices=tuple(files[header.location] for header in ordered.headers),
+        shape=first.shape,
+        spacing=first.spacing,
+        dicom=True,
+        eight_bit=False,
+        # Image numbers would show a hole; an order that was asked for does not.
+        unnumbered=f"{lost} files of its folder cannot be read"
+        if lost and options.slice_order != "image_numbers"
+        else ordered.unnumbered,
+        first=1,
+        uid=first.series,
+        patient=(first.patient if options.patient == "tag" else "") or folder.patient,
+        holes=ordered.holes,
+        marks=Counter(mark for header in headers for mark in header.marks),
+        kernels=frozenset(header.kernel for header in headers if header.kernel),
+    )
 
 
 def _of_images(folder: SliceFolder, options: HrctOptions, faults: Faults) -> list[Series]:
@@ -170,14 +204,25 @@ def _of_images(folder: SliceFolder, options: HrctOptions, faults: Faults) -> lis
 
 
 def _unnumbered(files: Sequence[SourceFile], options: HrctOptions) -> str:
-    """Why image slices cannot be numbered: the last ones in their names should count from 1 or 0."""
-    last = [re.findall(r"\d+", file.stem)[-1:] for file in files]
-    if not all(last):
-        return ""  # names without numbers: their order is all there is
-    numbers = [int(number) for (number,) in last]
+    """Why image slices cannot be numbered: the numbers in their names should count from 1 or 0."""
+    numbers = name_numbers([file.stem for file in files])
+    if numbers is None:
+        return ""  # the order of the names is all there is
     if options.slice_order == "image_numbers" and numbers != sorted(numbers):
         return "the numbers at the end of their names do not follow the order of the names"
     return number_gap(numbers, options.slice_order)
+
+
+def name_numbers(stems: Sequence[str]) -> list[int] | None:
+    """The number in each slice's name, the last that is not the same in all; None where there is none."""
+    parts = [re.findall(r"\d+", stem) for stem in stems]
+    texts = {tuple(re.split(r"\d+", stem)) for stem in stems}
+    if len(texts) == 1 and len(stems) > 1:  # one name with other numbers: subject1_slice07_0.625mm
+        differing = [place for place, found in enumerate(zip(*parts, strict=True)) if len(set(found)) > 1]
+        return [int(found[differing[-1]]) for found in parts] if differing else None
+    if not all(parts) or (len(stems) > 1 and len({found[-1] for found in parts}) == 1):
+        return None  # subject1_top, subject1_low
+    return [int(found[-1]) for found in parts]
 
 
 def _image_series(

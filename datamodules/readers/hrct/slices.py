@@ -1,119 +1,51 @@
-"""DICOM files as slices in Hounsfield units.
+"""The pixels of a DICOM file as a slice in Hounsfield units."""
 
-Only the tags named here are read from a file. What is raised or returned never holds a tag's value that could
-identify the patient, and pydicom's own warnings and log lines, which can, are kept from being seen.
-"""
-
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
+from datamodules.readers.hrct.dicom import read_dicom, silent
+from datamodules.readers.hrct.header import OVERLAY_BITS, STORAGE_TAGS, storage_faults
+from datamodules.readers.hrct.hounsfield import AIR, LOWEST, check_hounsfield
 
-_MOST_PIXELS = 4096 * 4096
-_SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage
-_DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, the DICOMDIR of a disc
-DICOM_MARK_END = 132  # bytes: a preamble of 128, then DICM
-AIR = -1000  # Hounsfield units; what padding becomes
-_HEADER_TAGS = (
-    "SOPClassUID", "ImageType", "SeriesInstanceUID", "PatientID", "InstanceNumber", "ImagePositionPatient",
-    "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
-    "RescaleSlope", "RescaleIntercept",
+_TAGS = (
+    *STORAGE_TAGS, "PixelRepresentation", "PlanarConfiguration", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
-_PIXEL_TAGS = (
-    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
-    "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "PixelData",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SliceHeader:
-    """One DICOM file before its pixels are decoded.
-
-    What could identify the patient is not printed.
-
-    Attributes:
-        location: The file.
-        series: SeriesInstanceUID.
-        patient: PatientID, empty where there is none.
-        number: InstanceNumber.
-        position: ImagePositionPatient, mm.
-        orientation: ImageOrientationPatient: direction cosines of a row and of a column.
-        spacing: PixelSpacing, mm between rows and between columns.
-        shape: (H, W).
-        faults: Why the slice cannot be used, empty where it can.
-    """
-
-    location: str = field(repr=False)
-    series: str = field(repr=False)
-    patient: str = field(repr=False)
-    number: int | None
-    position: tuple[float, ...] | None
-    orientation: tuple[float, ...] | None
-    spacing: tuple[float, float] | None
-    shape: tuple[int, int]
-    faults: tuple[str, ...] = ()
-
-
-def is_dicom(location: str) -> bool:
-    """Whether the file has DICOM's mark behind its preamble (PS3.10, 7.1).
-
-    Raises:
-        UnusableError: It cannot be read.
-    """
-    try:
-        with open(location, "rb") as file:
-            return file.read(DICOM_MARK_END)[128:] == b"DICM"
-    except OSError as error:
-        raise UnusableError(f"it cannot be read: {error.strerror}") from None
-
-
-def read_slice_header(location: str) -> SliceHeader | None:
-    """Read what orders a file's slice.
-
-    Returns:
-        The header; None for a DICOM object that is not an image, such as a report.
-
-    Raises:
-        UnusableError: It is not a DICOM file, or is damaged.
-    """
-    data = _read(location, _HEADER_TAGS, stop_before_pixels=True)
-    try:
-        with _silent():  # values are parsed, and warned of, when they are asked for
-            return _header(location, data)
-    except UnusableError:
-        raise
-    except Exception:  # values that do not parse make pydicom raise nearly anything, quoting them
-        raise UnusableError("its DICOM header cannot be read; copy the file again") from None
+_TISSUE = (-900, 3071)  # HU; padding in between cannot be told from values by its number
+_WRONG_SIGN = (
+    "the sign that it says its values have (PixelRepresentation) is not the one that they are stored with; "
+    "export the series again"
+)
 
 
 def read_hounsfield(location: str) -> npt.NDArray[np.int16]:
     """Decode a DICOM slice.
 
     Stored values, signed or unsigned and in any transfer syntax that an installed plugin of pydicom decodes,
-    become slope * value + intercept, rounded, and clipped to 16 bits. Padding (PixelPaddingValue, a value
-    that stands for "outside the reconstruction") becomes air, -1000 HU.
+    become slope * value + intercept, rounded. Padding (PixelPaddingValue, a value that stands for "outside
+    the reconstruction") becomes air, -1000 HU; where it is a value that tissue has, too, only from the
+    slice's edge inwards.
 
     Returns:
         int16, (H, W), Hounsfield units.
 
     Raises:
-        UnusableError: The file is damaged, its compression is not known, or it does not say how its values
-            become Hounsfield units.
+        UnusableError: The file is damaged, its compression is not known, it does not say how its values
+            become Hounsfield units, or what they become cannot be Hounsfield units.
     """
-    data = _read(location, _PIXEL_TAGS)
+    data = read_dicom(location, _TAGS)
     if "PixelData" not in data:
+        if "FloatPixelData" in data or "DoubleFloatPixelData" in data:
+            raise UnusableError(
+                "its pixels are fractions, which CT images are not; export the original series"
+            )
         raise UnusableError("its pixels are missing or end early; copy the file again")
     try:
-        with _silent():
-            faults = _faults(data)
+        with silent():
+            faults = storage_faults(data)
             if not faults:
                 stored: npt.NDArray[Any] = data.pixel_array
                 slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
@@ -125,103 +57,65 @@ def read_hounsfield(location: str) -> npt.NDArray[np.int16]:
     if stored.ndim != 2 or stored.shape != (data.Rows, data.Columns):
         raise UnusableError("its pixels are not one grey image of the size its header names")
     values = np.rint(stored * slope + intercept)
+    padded = np.zeros(stored.shape, bool)
     if padding is not None:
-        values[(stored >= padding[0]) & (stored <= padding[1])] = AIR
+        padded = (stored >= padding[0]) & (stored <= padding[1])
+        if any(_TISSUE[0] < end * slope + intercept < _TISSUE[1] for end in padding):
+            padded = _from_the_edge(padded)
+    _check_unused_bits(data, stored, values, padded)
     limits = np.iinfo(np.int16)
-    return np.clip(values, limits.min, limits.max).astype(np.int16)
-
-
-def _read(location: str, tags: Sequence[str], stop_before_pixels: bool = False) -> Any:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        with _silent():
-            return dcmread(location, specific_tags=list(tags), stop_before_pixels=stop_before_pixels)
-    except InvalidDicomError:
+    values[padded] = AIR
+    if values.min() < limits.min or values.max() > limits.max:
         raise UnusableError(
-            "it is not a DICOM file, although its name says so; copy it again or remove it"
-        ) from None
-    except OSError as error:
-        reason = error.strerror or "it ends early"
-        raise UnusableError(f"it cannot be read: {reason}; copy it again") from None
-    except Exception:  # messages quote the file's content
-        raise UnusableError("its DICOM header cannot be read; copy the file again") from None
-
-
-def _is_directory(data: Any) -> bool:
-    meta = getattr(data, "file_meta", None)
-    return meta is not None and meta.get("MediaStorageSOPClassUID") == _DIRECTORY
-
-
-def _header(location: str, data: Any) -> SliceHeader | None:
-    kind = data.get("SOPClassUID")
-    if kind is None:
-        if _is_directory(data):
-            return None
-        raise UnusableError("its DICOM header is damaged or ends early; copy the file again")
-    if kind == _SCREENSHOT or "LOCALIZER" in (data.get("ImageType") or ()):
-        return None
-    if data.get("Rows") is None or data.get("Columns") is None:
-        if str(getattr(kind, "name", "")).endswith("Image Storage"):
-            raise UnusableError("its DICOM header ends early; copy the file again")
-        return None
-    spacing = _numbers(data.get("PixelSpacing"), 2)
-    number = data.get("InstanceNumber")
-    return SliceHeader(
-        location,
-        str(data.get("SeriesInstanceUID") or ""),
-        str(data.get("PatientID") or "").strip(),
-        None if number is None else int(number),
-        _numbers(data.get("ImagePositionPatient"), 3),
-        _numbers(data.get("ImageOrientationPatient"), 6),
-        None if spacing is None or min(spacing) <= 0 else (spacing[0], spacing[1]),
-        (int(data.Rows), int(data.Columns)),
-        tuple(_faults(data)),
-    )
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    # Warnings and log lines of pydicom and its plugins quote values, which can be names and dates. Loggers
-    # below these hand on to these, and no further.
-    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")]
-    before = [(logger.disabled, logger.propagate, logger.handlers) for logger in loggers]
-    for logger in loggers:
-        logger.disabled, logger.propagate, logger.handlers = True, False, [logging.NullHandler()]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, (disabled, propagate, handlers) in zip(loggers, before, strict=True):
-            logger.disabled, logger.propagate, logger.handlers = disabled, propagate, handlers
-
-
-def _faults(data: Any) -> list[str]:
-    faults = []
-    if int(data.Rows) * int(data.Columns) > _MOST_PIXELS:
-        faults.append(
-            f"it says that it has {data.Rows} x {data.Columns} pixels, more than any slice; copy it again or "
-            "remove it"
+            f"its Hounsfield units reach from {values.min():.0f} to {values.max():.0f}, beyond 16 bits: "
+            + _WRONG_SIGN
         )
-    if int(data.get("NumberOfFrames") or 1) > 1:
-        faults.append("it holds several frames; convert enhanced CT to one file per slice")
-    if int(data.get("SamplesPerPixel") or 1) > 1:
-        faults.append("it is a colour image, such as a screenshot, without Hounsfield units")
-    if _numbers(data.get("RescaleSlope"), 1) is None or _numbers(data.get("RescaleIntercept"), 1) is None:
-        faults.append("it has no rescale slope or intercept, so that its Hounsfield units are not known")
-    elif float(data.RescaleSlope) == 0:
-        faults.append("its rescale slope is 0, which makes all its values one")
-    return faults
+    whole = values.astype(np.int16)
+    check_hounsfield(whole[~padded])
+    return whole
 
 
-def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """The numbers of a tag, None where they are missing, fewer or not finite."""
-    if value is None or value == "":
-        return None
-    values = tuple(float(part) for part in (value if count > 1 else [value]))
-    return values if len(values) == count and bool(np.isfinite(values).all()) else None
+def _from_the_edge(padded: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Those pixels that are joined to the slice's edge by others of their kind."""
+    from scipy import ndimage
+
+    areas, _ = ndimage.label(padded)
+    edges = np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]])
+    joined: npt.NDArray[np.bool_] = np.isin(areas, edges[edges > 0])
+    return joined
+
+
+def _check_unused_bits(
+    data: Any, stored: npt.NDArray[Any], values: npt.NDArray[np.float64], padded: npt.NDArray[np.bool_]
+) -> None:
+    """Compare the bits above those that hold values with the sign; pydicom's decoders cut them off.
+
+    They are 0, or copies of the sign, or a plane of an overlay that says so (retired in PS3.5 2004).
+    """
+    used, allocated = int(data.BitsStored), int(data.BitsAllocated)
+    syntax = data.file_meta.TransferSyntaxUID
+    if syntax.is_compressed or allocated != 16 or used == 16:
+        return
+    order = "<u2" if syntax.is_little_endian else ">u2"
+    words = np.frombuffer(data.PixelData, order, count=stored.size).reshape(stored.shape).astype(np.int64)
+    for tag in OVERLAY_BITS:
+        if tag in data and int(data[tag].value) >= used:
+            words &= ~(1 << int(data[tag].value))
+    above = words >> used
+    sign = (words >> (used - 1)) & 1 == 1
+    copied = np.where(sign, (1 << (allocated - used)) - 1, 0)
+    if int(data.PixelRepresentation) == 0:
+        wrong = above.any() and (above == copied)[~padded].all()
+    else:
+        beyond = sign & (above == 0) & (values < LOWEST) & (values > values.min()) & ~padded
+        wrong = beyond.any()
+    if wrong:
+        raise UnusableError(_WRONG_SIGN)
+    if (int(data.PixelRepresentation) == 0 and above.any()) or ((above != copied) & (above != 0)).any():
+        raise UnusableError(
+            f"it says that {used} bits hold its values (BitsStored), and has others set that no overlay "
+            "explains; export the series again"
+        )
 
 
 def _padding(data: Any) -> tuple[int, int] | None:

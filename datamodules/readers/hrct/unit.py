@@ -10,6 +10,7 @@ from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
 from datamodules.readers.hrct.carriers import SliceRegions
 from datamodules.readers.hrct.drawing import Drawing, Labels, Numbers
+from datamodules.readers.hrct.hounsfield import check_hounsfield
 from datamodules.readers.hrct.images import Slice, read_slice_image, resample, resample_labels
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.patches import cut_patches, find_patches
@@ -133,11 +134,12 @@ class SeriesUnit:
         Raises:
             UnusableError: It cannot be decoded.
         """
-        image = (
-            read_hounsfield(one.location)
-            if self.dicom
-            else read_slice_image(one.location, self.options.unsigned_offset)
-        )
+        if self.dicom:
+            image: Slice = read_hounsfield(one.location)
+        else:
+            image = read_slice_image(one.location, self.options.unsigned_offset)
+            if image.dtype == np.int16:
+                check_hounsfield(image.astype(np.int16))
         if image.shape != self.shape:
             raise UnusableError("its size changed since the source was listed; list it again")
         return image

@@ -1,6 +1,7 @@
 """DICOM files and images become slices in Hounsfield units, in order, or a reason why not."""
 
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,9 @@ from pydicom.uid import (
 )  # fmt: skip
 
 from datamodules.faults import UnusableError
+from datamodules.readers.hrct.header import SliceHeader, read_slice_header
 from datamodules.readers.hrct.order import Direction, Ordered, order_slices
-from datamodules.readers.hrct.slices import read_hounsfield, read_slice_header
+from datamodules.readers.hrct.slices import read_hounsfield
 from tests.helpers.fake_hrct import IDENTIFIERS, SERIES_UID, SPACING, hounsfield, write_series
 
 SYNTAXES = [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLosslessSV1]
@@ -26,7 +28,7 @@ SYNTAXES = [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLosslessS
 
 def ordered(places: list[Path], direction: Direction = "image_numbers") -> Ordered:
     headers = [read_slice_header(str(place)) for place in sorted(places)]
-    return order_slices([header for header in headers if header is not None], direction)
+    return order_slices([header for header in headers if isinstance(header, SliceHeader)], direction)
 
 
 def numbers(found: Ordered) -> list[int | None]:
@@ -50,12 +52,13 @@ def test_slope_and_intercept_are_applied_and_rounded(tmp_path: Path) -> None:
     assert read_hounsfield(str(place)).tolist() == [[-1000, -998], [400, 402]]
 
 
-def test_values_beyond_16_bits_are_clipped(tmp_path: Path) -> None:
+def test_values_beyond_16_bits_are_refused(tmp_path: Path) -> None:
     (place,) = write_series(tmp_path, np.zeros((1, 2, 2), np.int16), intercept=-30000, slope=0.5)
     assert read_hounsfield(str(place)).max() == 0
     (place,) = write_series(tmp_path, np.zeros((1, 2, 2), np.int16), intercept=-20000,
                             changes={0: {"RescaleSlope": 3}})  # fmt: skip
-    assert read_hounsfield(str(place)).max() == 32767
+    with pytest.raises(UnusableError, match="reach from 40000 to 40000, beyond 16 bits"):
+        read_hounsfield(str(place))
 
 
 @pytest.mark.parametrize(("signed", "stored", "tagged"), [
@@ -145,7 +148,7 @@ def test_image_numbers_show_that_a_slice_is_missing_at_an_end(
 
 
 Write = Callable[[Path], list[Path]]
-BAD_SERIES: list[tuple[str, Write, str]] = [
+HOLES: list[tuple[str, Write, str]] = [
     ("a missing slice", lambda folder: drop(write_series(folder, hounsfield(6)), 2),
      r"slices are missing: behind slice 3 of 5, .* step is 2.50 mm, the usual one 1.25 mm \(1 such gaps\)"),
     ("a slice twice", lambda folder: [*write_series(folder, hounsfield(4)),
@@ -156,6 +159,8 @@ BAD_SERIES: list[tuple[str, Write, str]] = [
     ("two directions",
      lambda folder: changed(folder, {"ImageOrientationPatient": [0, 1, 0, 0, 0, 1]}),
      "not parallel"),
+]  # fmt: skip
+BAD_SERIES: list[tuple[str, Write, str]] = [
     ("two spacings", lambda folder: changed(folder, {"PixelSpacing": [0.9, 0.9]}),
      "differ in pixel spacing"),
     ("spacing in some", lambda folder: changed(folder, {"PixelSpacing": None}),
@@ -182,9 +187,21 @@ def drop(places: list[Path], index: int) -> list[Path]:
     ("write", "message"), [case[1:] for case in BAD_SERIES], ids=[case[0] for case in BAD_SERIES]
 )
 def test_a_series_that_is_not_whole_is_refused(tmp_path: Path, write: Write, message: str) -> None:
+    places = write(tmp_path)
     with pytest.raises(UnusableError, match=message) as caught:
-        ordered(write(tmp_path))
+        ordered(places)
     assert not any(word.lower() in str(caught.value).lower() for word in IDENTIFIERS)
+
+
+@pytest.mark.parametrize(("write", "message"), [case[1:] for case in HOLES], ids=[case[0] for case in HOLES])
+@pytest.mark.parametrize("direction", ["image_numbers", "ascending"])
+def test_a_series_with_holes_says_that_its_numbers_cannot_be_believed(
+    tmp_path: Path, write: Write, message: str, direction: Direction
+) -> None:
+    places = write(tmp_path)
+    found = ordered(places, direction)
+    assert re.search(message, found.holes) and len(found.headers) == len(places)
+    assert not any(word.lower() in found.holes.lower() for word in IDENTIFIERS)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
@@ -210,7 +227,7 @@ def test_files_without_one_slice_in_hounsfield_units_are_refused(
     with pytest.raises(UnusableError, match=message):
         read_hounsfield(str(place))
     header = read_slice_header(str(place))
-    assert header is not None and message in header.faults[0]
+    assert isinstance(header, SliceHeader) and message in header.faults[0]
 
 
 @pytest.mark.parametrize(("content", "message"), [

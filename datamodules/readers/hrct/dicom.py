@@ -1,0 +1,88 @@
+"""Opens DICOM files.
+
+What is raised or returned never holds a tag's value that could identify the patient, and pydicom's own
+warnings and log lines, which can, are kept from being seen.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from datamodules.faults import UnusableError
+
+DICOM_MARK_END = 132  # bytes: a preamble of 128, then DICM
+_DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, the DICOMDIR of a disc
+
+
+def is_dicom(location: str) -> bool:
+    """Whether the file has DICOM's mark behind its preamble (PS3.10, 7.1).
+
+    Raises:
+        UnusableError: It cannot be read.
+    """
+    try:
+        with open(location, "rb") as file:
+            return file.read(DICOM_MARK_END)[128:] == b"DICM"
+    except OSError as error:
+        raise UnusableError(f"it cannot be read: {error.strerror}") from None
+
+
+def read_dicom(location: str, tags: Sequence[str | tuple[int, int]], stop_before_pixels: bool = False) -> Any:
+    """Read the tags that are named, and no others.
+
+    Raises:
+        UnusableError: It is not a DICOM file, or is damaged.
+    """
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+    from pydicom.tag import Tag
+
+    try:
+        with silent():
+            return dcmread(
+                location, specific_tags=[Tag(tag) for tag in tags], stop_before_pixels=stop_before_pixels
+            )
+    except InvalidDicomError:
+        raise UnusableError(
+            "it is not a DICOM file, although its name says so; copy it again or remove it"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or "it ends early"
+        raise UnusableError(f"it cannot be read: {reason}; copy it again") from None
+    except Exception:  # messages quote the file's content
+        raise UnusableError("its DICOM header cannot be read; copy the file again") from None
+
+
+def is_directory(data: Any) -> bool:
+    """Whether it is a disc's table of contents."""
+    meta = getattr(data, "file_meta", None)
+    return meta is not None and meta.get("MediaStorageSOPClassUID") == _DIRECTORY
+
+
+def numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """The numbers of a tag, None where they are missing, fewer or not finite."""
+    if value is None or value == "":
+        return None
+    values = tuple(float(part) for part in (value if count > 1 else [value]))
+    return values if len(values) == count and bool(np.isfinite(values).all()) else None
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep what pydicom and its plugins warn of and log: they quote values, which can be names and dates."""
+    # Loggers below these hand on to these, and no further.
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")]
+    before = [(logger.disabled, logger.propagate, logger.handlers) for logger in loggers]
+    for logger in loggers:
+        logger.disabled, logger.propagate, logger.handlers = True, False, [logging.NullHandler()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, (disabled, propagate, handlers) in zip(loggers, before, strict=True):
+            logger.disabled, logger.propagate, logger.handlers = disabled, propagate, handlers

@@ -1,0 +1,49 @@
+"""Which values cannot be the Hounsfield units of a slice of a chest."""
+
+import numpy as np
+import numpy.typing as npt
+
+from datamodules.faults import UnusableError
+
+AIR = -1000  # what padding becomes
+LOWEST = -1100  # below it is padding, or noise in few pixels
+_LUNG, _HIGHEST = -200, 2000  # lung and air are below the first; above the second is metal, in few pixels
+_ENOUGH = 1024  # pixels; fewer show too little of a slice
+_PADDING = 50  # HU around the value outside the reconstruction, which lossy compression spreads
+_FEW, _MANY = 0.01, 0.1  # of a slice's pixels
+
+
+def check_hounsfield(values: npt.NDArray[np.int16]) -> None:
+    """Refuse values of a slice, without its padding, that cannot be Hounsfield units.
+
+    Args:
+        values: All that are not padding, of any shape.
+
+    Raises:
+        UnusableError: None is as low as air and lung, or none as high as tissue, or many are lower than air
+            or higher than bone.
+    """
+    flat = values.ravel()
+    lowest = flat == flat.min() if flat.size else flat
+    inside = flat[~lowest] if lowest.sum() > _FEW * flat.size else flat  # padding that no tag names
+    if inside.size < _ENOUGH:
+        return
+    never = "its values cannot be Hounsfield units"
+    cure = (
+        "the offset, slope or sign that its header names is not that of its values; export the series again"
+    )
+    if inside.min() >= _LUNG:
+        raise UnusableError(
+            f"{never}: the lowest is {inside.min()}, where air and lung are -1000 to -500; {cure}"
+        )
+    if inside.max() < _LUNG:
+        raise UnusableError(f"{never}: the highest is {inside.max()}, where tissue is about 0; {cure}")
+    below = inside[inside < LOWEST].astype(np.int64)
+    if below.size:
+        usual = int(np.bincount(below - below.min()).argmax()) + int(below.min())
+        share = float((np.abs(below - usual) > _PADDING).sum() / flat.size)
+        if share > _FEW:
+            raise UnusableError(f"{never}: {share:.0%} of them are below {LOWEST}, lower than air; {cure}")
+    share = float((inside > _HIGHEST).mean())
+    if share > _MANY:
+        raise UnusableError(f"{never}: {share:.0%} of them are above {_HIGHEST}, higher than bone; {cure}")
