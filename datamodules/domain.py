@@ -10,6 +10,17 @@ import numpy.typing as npt
 SideName = Literal["train", "val", "test"]
 SIDES: tuple[SideName, SideName, SideName] = ("train", "val", "test")
 
+_SIDE_OF: dict[str, SideName] = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "evaluation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+
+
+def side_named(name: str) -> SideName | None:
+    """The side that people and providers call so, in any case; None for any other name."""
+    return _SIDE_OF.get(name.strip().lower())
+
 
 class StoredImages(Protocol):
     """Images that stay on disk and are read when asked for; small enough to be sent to workers.

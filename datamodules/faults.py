@@ -1,5 +1,6 @@
 """What becomes of a file that cannot be used: it ends the work, or it is left out and listed."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,10 +35,12 @@ class Faults:
     Attributes:
         on_error: Whether a fault ends the work, in `settle`.
         problems: All that was found, in order.
+        litter: How much of each kind was passed over, see `datamodules.files.litter`.
     """
 
     on_error: OnError
     problems: list[Problem] = field(default_factory=list)
+    litter: Counter[str] = field(default_factory=Counter)
     _grave: list[Problem] = field(default_factory=list)
 
     def add(self, what: str, why: object) -> None:
@@ -49,6 +52,12 @@ class Faults:
     def left_out(self, what: str, why: str) -> None:
         """Something that is left out without being wrong; it never ends the work."""
         self.problems.append(Problem(what, why))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was passed over as litter, by kind, for the set's notes."""
+        listed = ", ".join(f"{count} of {kind}" for kind, count in sorted(self.litter.items()))
+        return (f"Passed over as litter: {listed}.",) if listed else ()
 
     def settle(self) -> None:
         """End the work if something is wrong and `on_error` is `raise`.

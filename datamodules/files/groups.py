@@ -1,15 +1,32 @@
 """A file of the user's that says which group (patient, object) each path shows."""
 
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
 from os import PathLike
 
-from datamodules.files.table import read_rows
+from datamodules.files.names import alike
+from datamodules.files.table import read_table
 from stages.errors import RelayError
 
 _WHAT = "the file that groups names"
 
 
-def read_groups(location: str | PathLike[str], what: str = _WHAT) -> dict[str, str]:
-    """Group by path, from a CSV file with the columns path and group; see `read_rows`.
+@dataclass(frozen=True)
+class Groups:
+    """Which group each path shows.
+
+    Attributes:
+        of: Group by path; with forward slashes, and without a leading `./`.
+        notes: What a person should know of the file; no path or group is in them: either may name a patient.
+    """
+
+    of: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def read_groups(location: str | PathLike[str], what: str = _WHAT) -> Groups:
+    """Group by path, from a CSV file with the columns path and group; see `read_table`.
 
     No message holds a path of its rows or a group: either may name a patient.
 
@@ -21,11 +38,25 @@ def read_groups(location: str | PathLike[str], what: str = _WHAT) -> dict[str, s
         RelayError: The file cannot be read, has no rows, or gives a path no group or two.
     """
     groups: dict[str, str] = {}
-    for line, row in read_rows(location, ("path", "group"), what=what):
+    table = read_table(location, ("path", "group"), what=what)
+    for line, row in table.rows():
         if not row["path"] or not row["group"]:
             raise RelayError(f"{what} has no path or no group in line {line}; fill it.")
-        if groups.setdefault(row["path"], row["group"]) != row["group"]:
+        path = posixpath.normpath(row["path"].replace("\\", "/"))
+        if groups.setdefault(path, row["group"]) != row["group"]:
             raise RelayError(f"{what} gives the path of line {line} two groups; keep one of them.")
     if not groups:
         raise RelayError(f"{what} has no rows; write the columns path and group, one row per path.")
-    return groups
+    notes = (*table.notes, *notes_on_spelling(groups.values()))
+    return Groups(groups, tuple(f"the groups file: {note}" for note in notes))
+
+
+def notes_on_spelling(groups: Iterable[str]) -> tuple[str, ...]:
+    """A note where groups may be one patient's, spelled in several ways."""
+    spelled = sum(map(len, alike(groups)))
+    if not spelled:
+        return ()
+    return (
+        f"{spelled} groups differ from another in capitals, blanks or leading zeros alone, and count "
+        "as different patients; give a patient one spelling.",
+    )

@@ -1,8 +1,10 @@
 """Names of image files: which suffixes are known, one form for all machines, and short lists for messages."""
 
 import os
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -10,6 +12,19 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 def normalised(name: str) -> str:
     """The name in Unicode's NFC: macOS gives another form of "é" than Linux."""
     return unicodedata.normalize("NFC", name)
+
+
+def one_spelling(name: str) -> str:
+    """What names share that differ in capitals, blanks, underscores, dots at the end or Unicode forms."""
+    return re.sub(r"[\s_]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip(" .")
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names that share a spelling, leading zeros aside: a tuple for each that several have, sorted."""
+    spelled: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spelled[re.sub(r"(?<![\d.])0+(?=\d)", "", one_spelling(name))].add(name)
+    return sorted(tuple(sorted(found)) for found in spelled.values() if len(found) > 1)
 
 
 def is_image(name: str) -> bool:

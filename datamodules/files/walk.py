@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 
+from datamodules.files.litter import Dropped, is_litter
 from datamodules.files.names import normalised
 
 Entry = os.DirEntry[str]
@@ -14,11 +15,12 @@ def walk(
     *,
     on_unreadable: Callable[[str, int, OSError], None],
     on_loop: Callable[[], None] = lambda: None,
+    dropped: Dropped | None = None,
 ) -> Iterator[tuple[str, Entry]]:
     """Files below a folder, those of a folder in the order of their names.
 
-    Names that start with a dot are left out. Symbolic links are followed, but never back into a folder that
-    contains them. What is not a folder is yielded as it is, also a link that leads nowhere.
+    Litter (`datamodules.files.litter`) is left out. Symbolic links are followed, but never back into a folder
+    that contains them. What is not a folder is yielded as it is, also a link that leads nowhere.
 
     Args:
         root: Folder that paths start from.
@@ -26,6 +28,7 @@ def walk(
         on_unreadable: Called with a folder's location, how many folders it is below the first, and why it
             cannot be read; that folder is passed over unless it raises.
         on_loop: Called for a link to a folder that contains it.
+        dropped: Counts the litter by kind.
 
     Yields:
         Path below the root, with forward slashes and in Unicode's NFC, and entry.
@@ -47,7 +50,7 @@ def walk(
             on_unreadable(folder, len(above), error)
             continue
         for entry in entries:
-            if entry.name.startswith("."):
+            if is_litter(entry.name, dropped):
                 continue
             below = os.path.join(relative, entry.name)
             if is_folder(entry):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from datamodules.domain import SideName
 from datamodules.files.access import is_readable
-from datamodules.files.names import IMAGE_SUFFIXES, first_and_more
+from datamodules.files.names import IMAGE_SUFFIXES, alike, first_and_more, one_spelling
 from datamodules.listing.digest import files_digest
 from datamodules.listing.groups import with_groups
 from datamodules.listing.listing import FileListing, ImageFile
@@ -51,7 +51,7 @@ def check_files(root: str, found: Iterable[tuple[str, str, os.stat_result]]) -> 
 
 
 def checked_listing(
-    source: Source, root: str, classes: Sequence[str], files: Iterable[ImageFile]
+    source: Source, root: str, classes: Sequence[str], files: Iterable[ImageFile], notes: Sequence[str] = ()
 ) -> FileListing:
     """Sort the files by path and check that the whole can be trained on.
 
@@ -60,6 +60,7 @@ def checked_listing(
         root: Named in the messages.
         classes: Sorted by name.
         files: In any order.
+        notes: What a person should know of how they were found.
 
     Raises:
         RelayError: There are no images, one class only, a class without images on a side, a group on
@@ -71,7 +72,9 @@ def checked_listing(
     if source.split == "ignore":
         ordered = tuple(replace(file, side="train") if file.side == "val" else file for file in ordered)
     if source.groups is not None:
-        ordered = with_groups(root, source.groups, ordered)
+        ordered, of_groups = with_groups(root, source.groups, ordered)
+        notes = [*notes, *of_groups]
+    _check_names(root, classes)
     if len(classes) < 2:
         raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
     count = Counter(file.side for file in ordered)
@@ -94,7 +97,19 @@ def checked_listing(
         ordered,
         test_images=count["test"],
         provided=count["val"] > 0,
+        notes=tuple(notes),
     )
+
+
+def _check_names(root: str, classes: Sequence[str]) -> None:
+    """Refuse names that are one class's, spelled in two ways; letters alone, such as A and a, may be two."""
+    for spelled in alike(name for name in classes if len(name) > 1):
+        if len({one_spelling(name) for name in spelled}) == 1:
+            names = " and ".join(map(repr, spelled))
+            raise RelayError(
+                f"{root}: the classes {names} differ in capitals, blanks, dots or forms of letters alone; "
+                "give them one name, or names that differ."
+            )
 
 
 def counted_sides(source: Source, root: str, train: int, val: int) -> tuple[int, int]:

@@ -21,6 +21,8 @@ class Listing:
         val_images: Number of evaluation images; of images that `val_fraction` draws, nearly.
         test_images: Number of images that the source itself keeps for a test.
         provided: Whether the source itself says which images are for evaluation: a provider's split.
+        notes: What a person should know of how it was understood: without a path, patient or group, since
+            records and pages hold them.
     """
 
     source: Source = field(compare=False)
@@ -30,6 +32,7 @@ class Listing:
     val_images: int
     test_images: int = field(default=0, kw_only=True)
     provided: bool = field(default=False, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,23 @@
 """Lists the images that a manifest names (CSV with the columns path, class, group, split)."""
 
 import os
-import posixpath
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from datamodules.domain import SideName
+from datamodules.domain import SideName, side_named
 from datamodules.files.access import existing_root
+from datamodules.files.find import Finder, OutsideError
+from datamodules.files.groups import notes_on_spelling
 from datamodules.files.names import first_and_more, is_image
-from datamodules.files.table import read_rows
+from datamodules.files.table import read_table
 from datamodules.listing.check import check_files, checked_listing
 from datamodules.listing.listing import FileListing, ImageFile, change_of
+from stages.console.words import counted
 from stages.errors import RelayError
 from stages.source import Source
 
 _NEEDED = ("path", "class", "group")
-_SIDE_OF: dict[str, SideName] = {"train": "train", "val": "val", "eval": "val", "test": "test"}
+_File = tuple[str, str, os.stat_result]  # path below the root, location, stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,8 @@ def list_manifest(source: Source) -> FileListing:
     """List the images of a manifest source.
 
     Columns other than path, class, group and split are ignored; without split, every image is of `train`.
-    The split is `train`, `val` (or `eval`), the evaluation side, or `test`, which stays locked. Without
-    evaluation images they are drawn from those of `train`, see `datamodules.division`. Paths are relative to
-    the root.
+    The split is what `side_named` knows; a test side stays locked. Without evaluation images they are drawn
+    from those of `train`, see `datamodules.division`. Paths are below the root, see `Finder`.
 
     Raises:
         RelayError: The manifest is missing or not a CSV, lacks a column or a value, has an unknown split, a
@@ -44,53 +44,56 @@ def list_manifest(source: Source) -> FileListing:
     assert source.manifest is not None
     root = existing_root(source.root)
     manifest = os.path.join(root, os.path.expanduser(source.manifest))
-    rows = list(_rows(manifest))
+    table = read_table(manifest, _NEEDED, ("split",), what=f"manifest {manifest}")
+    rows = [_row(f"{manifest}, line {line}", line, values) for line, values in table.rows()]
     if not rows:
         raise RelayError(f"{manifest}: there are no rows below the header; list the images.")
-    found = _find_files(root, manifest, rows)
-    check_files(manifest, ((row.path, *file) for row, file in zip(rows, found, strict=True)))
+    finder = Finder(root)
+    found: dict[str, tuple[_Row, _File]] = {}  # by location
+    for row, file in _find_files(finder, root, manifest, rows):
+        first = found.setdefault(file[1], (row, file))[0]
+        if (first.class_name, first.group, first.side) != (row.class_name, row.group, row.side):
+            raise RelayError(
+                f"{manifest}: {row.path} is listed twice, in lines {first.line} and {row.line}, with another "
+                "class, group or split; keep one entry for each image."
+            )
+    notes = [
+        *table.notes,
+        *(f"{counted(count, 'path')} {way}; found." for way, count in finder.noted.items()),
+        *notes_on_spelling(row.group for row in rows if row.group != row.path),
+    ]
+    if len(found) < len(rows):
+        notes.append(f"{counted(len(rows) - len(found), 'row')} repeat others, and are left out.")
+    check_files(manifest, (file for _, file in found.values()))
     classes = sorted({row.class_name for row in rows})
     label_of = {name: label for label, name in enumerate(classes)}
     files = (
-        ImageFile(row.path, location, status.st_size, change_of(status), label_of[row.class_name], row.group,
+        ImageFile(path, location, status.st_size, change_of(status), label_of[row.class_name], row.group,
                   row.side)
-        for row, (location, status) in zip(rows, found, strict=True)
+        for row, (path, location, status) in found.values()
     )  # fmt: skip
-    return checked_listing(source, manifest, classes, files)
+    return checked_listing(source, manifest, classes, files, [f"the manifest: {note}" for note in notes])
 
 
-def _find_files(root: str, manifest: str, rows: list[_Row]) -> list[tuple[str, os.stat_result]]:
-    found, missing = [], []
+def _find_files(finder: Finder, root: str, manifest: str, rows: list[_Row]) -> Iterator[tuple[_Row, _File]]:
+    missing = []
     for row in rows:
-        file = _find_file(root, row.path)
+        try:
+            file = finder.find(row.path)
+        except OutsideError:
+            raise RelayError(
+                f"{manifest}, line {row.line}: {row.path} is not below the root {root}; give paths relative "
+                "to it, or set root to a folder that holds all images."
+            ) from None
         if file is None:
             missing.append(f"line {row.line}: {row.path}")
         else:
-            found.append(file)
+            yield row, file
     if missing:
         raise RelayError(
             f"{manifest}: {first_and_more(missing)} has no file below {root}; "
             "correct the path, add the file or remove the line."
         )
-    return found
-
-
-def _find_file(root: str, path: str) -> tuple[str, os.stat_result] | None:
-    # The disk may hold the decomposed form of a name (copied from macOS).
-    for form in (path, unicodedata.normalize("NFD", path)):
-        location = os.path.join(root, form)
-        try:
-            return location, os.stat(location)
-        except PermissionError as error:
-            raise RelayError(f"{location} may not be read; change its permissions.") from error
-        except OSError:
-            continue
-    return None
-
-
-def _rows(manifest: str) -> Iterator[_Row]:
-    for line, values in read_rows(manifest, _NEEDED, ("split",), what=f"manifest {manifest}"):
-        yield _row(f"{manifest}, line {line}", line, values)
 
 
 def _row(where: str, line: int, values: Mapping[str, str]) -> _Row:
@@ -98,12 +101,10 @@ def _row(where: str, line: int, values: Mapping[str, str]) -> _Row:
         if not value:
             hint = "; without patients or objects, repeat the path" if name == "group" else ""
             raise RelayError(f"{where}: {name} is empty; fill it{hint}.")
-    split = values.get("split", "train")
-    if split not in _SIDE_OF:
-        raise RelayError(f"{where}: split is {split!r}; use train, val (or eval), or test.")
-    path = posixpath.normpath(values["path"])
-    if posixpath.isabs(path) or path.startswith("../"):
-        raise RelayError(f"{where}: {values['path']} is not below the root; give paths relative to it.")
+    side = side_named(values.get("split", "train"))
+    if side is None:
+        raise RelayError(f"{where}: split is {values['split']!r}; use train, val (or eval), or test.")
+    path = values["path"]
     if not is_image(path):
         raise RelayError(f"{where}: {path} has no suffix of a known image format; convert it to PNG or TIFF.")
-    return _Row(line, path, values["class"], values["group"], _SIDE_OF[split])
+    return _Row(line, path, values["class"], values["group"], side)

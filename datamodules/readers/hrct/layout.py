@@ -13,21 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datamodules.domain import SideName
+from datamodules.domain import SideName, side_named
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import is_image
 from datamodules.files.walk import walk
 from datamodules.readers.hrct.dicom import DICOM_MARK_END, is_dicom
 from stages.errors import RelayError
 
-_SIDES: dict[str, SideName] = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "validation": "val",
-}
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _TEXT_SUFFIXES = (".txt", ".csv")
 
@@ -123,7 +115,7 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
                 number=number,
                 path=path,
                 patient=below[0] if below else "",
-                side=_SIDES.get(parts[0].lower()) if split and parts else None,
+                side=side_named(parts[0]) if split and parts else None,
                 independent=in_pairs and len(below) == 1,
                 dicom=dicom,
                 images=images,
@@ -146,8 +138,8 @@ def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
         RelayError: There is one side only, or one of them twice, or there are slices beside them.
     """
     top = {path.partition("/")[0] for path, found in files.items() if path and any(map(_is_slice, found))}
-    sides = sorted(name for name in top if name.lower() in _SIDES)
-    found_sides = sorted(_SIDES[name.lower()] for name in sides)
+    sides = sorted(name for name in top if side_named(name))
+    found_sides = [side_named(name) for name in sides]
     others = len(top) - len(sides)
     if not sides or (others and len(set(found_sides)) == 1):  # a patient's folder may be named so
         return False
@@ -227,7 +219,7 @@ def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
     def loop() -> None:
         lost.append("a link to a folder that contains it")
 
-    for path, entry in walk(source, on_unreadable=unreadable, on_loop=loop):
+    for path, entry in walk(source, on_unreadable=unreadable, on_loop=loop, dropped=faults.litter):
         try:
             status = entry.stat()
         except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from datamodules.faults import Faults, OnError
-from datamodules.files.groups import read_groups
+from datamodules.files.groups import Groups, read_groups
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import compare_with_paper
@@ -52,9 +52,10 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             "source has no slices; expected PATIENT/... with DICOM files or image slices, or Imgs and GT."
         )
     class_map = options.plain_class_map()
-    groups = {} if options.groups is None else read_groups(options.groups)
+    given = Groups({}) if options.groups is None else read_groups(options.groups)
+    groups = given.of
     series, passed_over = _series(folders, options, faults)
-    notes = notes_on_groups([one for one, _ in series], groups)
+    notes = [*given.notes, *notes_on_groups([one for one, _ in series], groups)]
     grouped = _grouped(series, groups, faults, notes)
     notes += notes_on_source(grouped, passed_over, options)
     usable = _with_regions(grouped, options, faults, notes)
@@ -77,7 +78,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         classes=classes,
         units=units,
         problems=tuple(faults.problems),
-        notes=tuple(notes),
+        notes=(*notes, *faults.notes),
         settings=_settings(options, class_map, usable[0][0].eight_bit),
         secret=secret + "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items())),
         wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),

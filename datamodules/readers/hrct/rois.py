@@ -4,7 +4,6 @@ Regions come as MedGIFT's text contours (millimetres), as boxes in a CSV file (p
 Slices are numbered from 1, in all of them, in messages and in manifests.
 """
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from datamodules.faults import UnusableError
+from datamodules.files.table import decimal_mark, read_table
 from datamodules.readers.hrct.classes import plain_label
+from stages.errors import RelayError
 
 BOX_COLUMNS = ("slice", "top", "left", "height", "width", "label")
 _DIGITS = 3  # of a pixel: contours were clicked on pixels, and their millimetres are rounded
@@ -129,22 +130,20 @@ def read_boxes(location: str) -> tuple[Region, ...]:
     Raises:
         UnusableError: It cannot be read, is empty, lacks a column or has a value that is not a number.
     """
-    reader = csv.DictReader(_text(location).splitlines(), skipinitialspace=True)
-    columns = [str(name).strip().lower() for name in reader.fieldnames or ()]
-    absent = [name for name in BOX_COLUMNS if name not in columns]
-    if absent:
-        raise UnusableError(f"its first line has no column {', '.join(absent)}")
-    reader.fieldnames = columns
+    try:
+        table = read_table(location, BOX_COLUMNS, what="it", numbers=BOX_COLUMNS[:5])
+        rows = list(table.rows())
+        mark = decimal_mark([row[name] for _, row in rows for name in BOX_COLUMNS[:5]])
+    except (RelayError, ValueError) as error:
+        raise UnusableError(str(error).rstrip(".")) from None
     regions = []
-    for number, row in enumerate(reader, start=1):
-        line = reader.line_num
-        top, left, height, width = (_number(row[name] or "", line) for name in BOX_COLUMNS[1:5])
+    for number, (line, row) in enumerate(rows, start=1):
+        slice_number, *box = (_number(row[name].replace(mark, "."), line) for name in BOX_COLUMNS[:5])
+        top, left, height, width = box
         if height <= 0 or width <= 0:
             raise UnusableError(f"line {line}: a box needs a height and a width above 0")
         corners = ((top, left), (top, left + width), (top + height, left + width), (top + height, left))
-        regions.append(
-            Region(number, (row["label"] or "").strip(), _whole(row["slice"] or "", line), corners)
-        )
+        regions.append(Region(number, row["label"], _whole(str(slice_number), line), corners))
     if not regions:
         raise UnusableError("it holds no box")
     return tuple(regions)

@@ -16,7 +16,7 @@ from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey, Unit
 from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchive, check_checksums
 from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
-from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders
+from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders, side_folder
 from datamodules.readers.ilsvrc.images import PackedEntries, Packer, image_name
 from datamodules.readers.ilsvrc.units import ImageUnit
 from stages.errors import RelayError
@@ -71,10 +71,10 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
     if options.checksums:
         check_checksums(source)
     names = read_class_names(source)
-    sides = {side: _listed(source, side, names) for side in _SIDES}
+    faults = Faults(on_error)
+    sides = {side: _listed(source, side, names, faults) for side in _SIDES}
     present = sorted({wnid for listed in sides.values() for wnid in listed.classes})
     classes = chosen_classes(options.classes, names, present)
-    faults = Faults(on_error)
     notes: list[str] = []
     units: list[Unit] = []
     content = hashlib.sha256()
@@ -97,15 +97,15 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
         classes,
         tuple(units),
         tuple(faults.problems),
-        tuple(notes),
+        (*notes, *faults.notes),
         settings,
         content.hexdigest(),
     )
 
 
-def _listed(source: Path, side: SideName, names: ClassNames) -> _Listed:
+def _listed(source: Path, side: SideName, names: ClassNames, faults: Faults) -> _Listed:
     archive = source / ARCHIVES[side]
-    folder = next((place for place in (source / side, source / _KAGGLE / side) if place.is_dir()), source)
+    folder = side_folder(source, side) or side_folder(source / _KAGGLE, side) or source
     if archive.is_file():
         return TrainArchive(archive) if side == "train" else ValArchive(archive, names.validation)
     if folder == source:
@@ -114,8 +114,8 @@ def _listed(source: Path, side: SideName, names: ClassNames) -> _Listed:
             "folder that holds the archives, or the folders train and val."
         )
     if side == "train" or has_class_folders(folder, side):
-        return ClassFolders(folder, side)
-    return FlatFolder(folder, side, names.validation)
+        return ClassFolders(folder, side, faults.litter)
+    return FlatFolder(folder, side, names.validation, faults.litter)
 
 
 def _check_classes(side: SideName, listed: _Listed, classes: tuple[str, ...]) -> None:

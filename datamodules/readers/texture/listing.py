@@ -16,6 +16,7 @@ from typing import Literal, NoReturn
 
 from datamodules.faults import Faults
 from datamodules.files.access import is_readable
+from datamodules.files.litter import in_litter
 from datamodules.files.names import is_image, leaves_folder, normalised
 from datamodules.files.walk import walk
 from datamodules.readers.texture.names import CURET_MATERIALS
@@ -76,7 +77,7 @@ class TextureImage:
 def list_textures(source: Path, faults: Faults) -> list[TextureImage]:
     """List the images of a source, by class, scale and condition, and what cannot be one.
 
-    Folders may hold folders; names that start with a dot are ignored, and so are files that are not images.
+    Folders may hold folders; litter is counted and passed over, and so are files that are not images.
     Links are followed, but never back into a folder that contains them.
 
     Args:
@@ -84,7 +85,7 @@ def list_textures(source: Path, faults: Faults) -> list[TextureImage]:
         faults: Takes the files that look like images and are not.
     """
     images: list[TextureImage] = []
-    for number, (path, entry) in enumerate(sorted(_walk(source)), start=1):
+    for number, (path, entry) in enumerate(sorted(_walk(source, faults)), start=1):
         what = _called(path, number)
         status = _status(entry)
         if status is None:
@@ -102,10 +103,10 @@ def list_textures(source: Path, faults: Faults) -> list[TextureImage]:
     return _without_repeats(images, faults)
 
 
-def _walk(source: Path) -> Iterator[tuple[str, str]]:
+def _walk(source: Path, faults: Faults) -> Iterator[tuple[str, str]]:
     """(path in NFC with forward slashes, location) of every file that may be an image or a zip."""
-    for path, entry in walk(source, on_unreadable=_unreadable):
-        if _may_hold_image(entry.name) and "__MACOSX" not in path.split("/"):
+    for path, entry in walk(source, on_unreadable=_unreadable, dropped=faults.litter):
+        if _may_hold_image(entry.name):
             yield path, entry.path
 
 
@@ -139,7 +140,7 @@ def _list_zip(path: str, location: str, what: str, images: list[TextureImage], f
     before = len(images) + len(faults.problems)
     for number, info in enumerate(sorted(members, key=lambda info: info.filename), start=1):
         name = normalised(info.filename)
-        if not _may_hold_image(name) or "__MACOSX/" in name or name.rsplit("/", 1)[-1].startswith("."):
+        if in_litter(name, faults.litter) or not _may_hold_image(name):
             continue
         inside = f"{what}, file {number} in it"
         if info.flag_bits & 1:

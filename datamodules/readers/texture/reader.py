@@ -178,7 +178,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
             for number, start in enumerate(starts)
         ),
         problems=tuple(faults.problems),
-        notes=tuple(_notes(chosen)),
+        notes=(*_notes(chosen), *faults.notes),
         settings={
             "reader": _VERSION,
             "layout": chosen[0].layout,

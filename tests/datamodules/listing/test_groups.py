@@ -59,7 +59,7 @@ def test_groups_of_folders_with_sides(tmp_path: Path) -> None:
             r"brick/9\.png and 1 more is no image below .*; write paths as in brick/000\.png",
         ),
         ({"brick/000.png": None, "brick/001.png": None}, r"brick/000\.png and 1 more has no row"),
-        ({"./brick/000.png": "p7"}, r"brick/000\.png is written in two ways, with two groups"),
+        ({"./brick/000.png": "p7"}, r"groups\.csv gives the path of line 10 two groups"),
     ],
 )
 def test_what_does_not_fit_the_images_is_named(

@@ -50,7 +50,7 @@ def test_manifest_name_in_another_unicode_form_than_the_disk(tmp_path: Path) -> 
         ("a/1.png,con,p9,train", r"a/1\.png is listed twice"),
         ("a/../a/1.png,con,p9,train", r"a/1\.png is listed twice"),
         ("a/9.png,con,p9,train", r"line 7: a/9\.png has no file below"),
-        ("a/2.png,con,p9,dev", r"line 7: split is 'dev'; use train, val \(or eval\), or test"),
+        ("a/2.png,con,p9,later", r"line 7: split is 'later'; use train, val \(or eval\), or test"),
         ("a/2.png,con,,train", "line 7: group is empty"),
         ("a/2.png,,p9,train", "line 7: class is empty"),
         ("a/2.png", "line 7: class is empty"),
@@ -101,7 +101,7 @@ def test_unreadable_manifests(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("")
     with pytest.raises(RelayError, match="column path, class, group is missing"):
         list_manifest(csv_source(tmp_path))
-    (tmp_path / "manifest.csv").write_bytes(b"path,class,group,split\n\xff\xfe")
+    (tmp_path / "manifest.csv").write_bytes(b"path,class,group,split\n\x81\xfe")
     with pytest.raises(RelayError, match="not a CSV file in UTF-8"):
         list_manifest(csv_source(tmp_path))
 

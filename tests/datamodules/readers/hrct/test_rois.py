@@ -83,6 +83,15 @@ def test_a_contour_file_of_another_spacing_is_refused(tmp_path: Path) -> None:
         contour_regions(read_contours(str(tmp_path / "a.txt")), (0.9, 0.9))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_boxes_as_excel_saves_them(tmp_path: Path, encoding: str) -> None:
+    text = "Slice;Top;Left;Height;Width;LABEL;;\r\n1;2,5;3;4,25;5;Milchglas für;;\r\n;;;;;;;\r\n"
+    (tmp_path / "a.csv").write_text(text, encoding, newline="")
+    (only,) = read_boxes(str(tmp_path / "a.csv"))
+    assert (only.label, only.slice_number) == ("Milchglas für", 1)
+    assert only.outline == ((2.5, 3), (2.5, 8), (6.75, 8), (6.75, 3))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -121,7 +130,9 @@ def test_boxes_become_outlines_that_hold_height_times_width_pixels(tmp_path: Pat
     [
         ("", "it is empty"),
         ("slice,top,left,height,width,label\n", "it holds no box"),
-        ("slice,top,left,label\n1,2,3,healthy\n", "no column height, width"),
+        ("slice;top;left;height;width;label\n1;1.000;2,5;3;4;x\n", "commas and points"),
+        ("slice;top;left;height;width;label\n1;1,000;2;3;4;x\n", "thousands or decimals"),
+        ("slice,top,left,label\n1,2,3,healthy\n", "the column height, width is missing"),
         ("slice,top,left,height,width,label\n1,2,3,4,5,healthy\n1,2,DOE,4,5,healthy\n", "line 3: a number"),
         ("slice,top,left,height,width,label\n1,2,3\n", "line 2: a number"),
         ("slice,top,left,height,width,label\n1,2,3,0,5,healthy\n", "line 2: a box needs a height"),

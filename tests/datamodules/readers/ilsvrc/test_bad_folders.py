@@ -130,7 +130,7 @@ def flat_train(root: Path) -> None:
 
 
 def no_train(root: Path) -> None:
-    (root / "train").rename(root / "training")
+    (root / "train").rename(root / "somewhere")
 
 
 @pytest.mark.parametrize(

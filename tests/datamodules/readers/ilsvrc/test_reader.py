@@ -213,6 +213,13 @@ def test_a_png_named_jpeg_is_decoded_by_content(folders: Path) -> None:
     np.testing.assert_array_equal(by_name[f"train/{CLASS}/{CLASS}_2.JPEG"].image, pixels)
 
 
+def test_sides_under_other_names(folders: Path) -> None:
+    expected = [(sample.name, sample.split) for sample in survey_samples(folders)]
+    (folders / "train").rename(folders / "Training")
+    (folders / "val").rename(folders / "Valid")
+    assert [(sample.name, sample.split) for sample in survey_samples(folders)] == expected
+
+
 def survey_samples(root: Path) -> list[Sample]:
     return samples(survey(root, OPTIONS, "raise"))
 
@@ -223,7 +230,10 @@ def test_other_files_are_left_alone_and_counted(folders: Path) -> None:
     (folders / "train" / "list.txt").write_text("x")
     (folders / "train" / CLASS / "more.JPEG").mkdir()
     found = survey(folders, OPTIONS, "raise")
-    assert found.notes == ("train: 1 files are not images by their suffix and were left alone",)
+    assert found.notes == (
+        "train: 1 files are not images by their suffix and were left alone",
+        "Passed over as litter: 1 of hidden files (names that start with a dot).",
+    )
     assert len(samples(found)) == 20
 
 
