@@ -15,6 +15,7 @@ import numpy as np
 from datamodules.faults import UnusableError
 
 DICOM_MARK_END = 132  # bytes: a preamble of 128, then DICM
+_LOGGERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "highdicom", "nibabel")
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, the DICOMDIR of a disc
 
 
@@ -73,9 +74,9 @@ def numbers(value: Any, count: int) -> tuple[float, ...] | None:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Keep what pydicom and its plugins warn of and log: they quote values, which can be names and dates."""
+    """Keep what these libraries warn of and log: they quote values, which can be names and dates."""
     # Loggers below these hand on to these, and no further.
-    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [(logger.disabled, logger.propagate, logger.handlers) for logger in loggers]
     for logger in loggers:
         logger.disabled, logger.propagate, logger.handlers = True, False, [logging.NullHandler()]

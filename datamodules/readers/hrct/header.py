@@ -1,17 +1,26 @@
 """What a DICOM file says of its slice before its pixels are decoded, and whether it is one of CT."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from datamodules.faults import UnusableError
 from datamodules.readers.hrct.dicom import is_directory, numbers, read_dicom, silent
+from datamodules.readers.hrct.geometry import Plane
 
 Mark = Literal["burned in", "overlay", "projection", "unit", "capture"]
 """What is odd about a slice that can be used; `datamodules.readers.hrct.notes` says it."""
 
+Regions = Literal["structure set", "segmentation"]
+"""What DICOM objects hold regions, as messages call them."""
+
 _CT = "1.2.840.10008.5.1.4.1.1.2"  # CT Image Storage; enhanced CT's begin so, too
 _ENHANCED = f"{_CT}."
+_REGIONS: Mapping[str, Regions] = {
+    "1.2.840.10008.5.1.4.1.1.481.3": "structure set",  # RT Structure Set Storage
+    "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",  # Segmentation Storage
+    "1.2.840.10008.5.1.4.1.1.66.7": "segmentation",  # Label Map Segmentation Storage
+}
 _SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage; those of several frames begin so
 _HOUNSFIELD = frozenset({"", "HU", "US"})  # US: unspecified (PS3.3, C.11.1.1.2)
 _OTHER_UNITS = frozenset({"OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT", "BQML", "CNTS", "SUV", "GML"})
@@ -41,7 +50,7 @@ _OTHER_IMAGES = frozenset(
     }
 )
 _PROJECTIONS = frozenset({"MIP", "MINIP", "MAX_IP", "MIN_IP", "AVERAGE", "VOLUME"})
-_MOST_PIXELS = 4096 * 4096
+MOST_PIXELS = 4096 * 4096
 _LEAST_RANGE = 1000  # HU, between lung and tissue
 
 # Of a plane of overlays (group 60xx), how high it is and which of the pixels' bits it takes.
@@ -95,6 +104,13 @@ class SliceHeader:
     instance: str = field(default="", repr=False)
     frame_of_reference: str = field(default="", repr=False)
 
+    @property
+    def plane(self) -> Plane | None:
+        """Where its pixels lie, None where it does not say."""
+        if self.position is None or self.orientation is None or self.spacing is None:
+            return None
+        return Plane.of_tags(self.position, self.orientation, self.spacing, self.shape)
+
 
 @dataclass(frozen=True)
 class NoSlice:
@@ -104,11 +120,13 @@ class NoSlice:
         kind: What it is, in the plural and in words that identify nobody.
         series: SeriesInstanceUID; not printed.
         image: Whether regions may have been drawn on it: an image of another modality.
+        regions: What it is, if it holds regions that were drawn on a series.
     """
 
     kind: str
     series: str = field(default="", repr=False)
     image: bool = False
+    regions: Regions | None = None
 
 
 def read_slice_header(location: str) -> SliceHeader | NoSlice:
@@ -132,6 +150,9 @@ def _header(location: str, data: Any) -> SliceHeader | NoSlice:
         if is_directory(data):
             return NoSlice("directories of discs")
         raise UnusableError("its DICOM header is damaged or ends early; copy the file again")
+    regions = _REGIONS.get(str(data.SOPClassUID))
+    if regions is not None:
+        return NoSlice(f"{regions}s", regions=regions)
     other = _other_kind(data)
     if other is not None:
         return other
@@ -204,7 +225,7 @@ def _marks(data: Any) -> Iterator[Mark]:
 def storage_faults(data: Any) -> list[str]:
     """Why a file's pixels cannot become Hounsfield units, from how it says that they are stored."""
     faults = []
-    if int(data.Rows) * int(data.Columns) > _MOST_PIXELS:
+    if int(data.Rows) * int(data.Columns) > MOST_PIXELS:
         faults.append(
             f"it says that it has {data.Rows} x {data.Columns} pixels, more than any slice; copy it again or "
             "remove it"

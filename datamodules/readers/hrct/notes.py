@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from datamodules.readers.hrct.carriers import Outlines
+from datamodules.readers.hrct.drawn import Drawn
 from datamodules.readers.hrct.groups import is_alone
 from datamodules.readers.hrct.header import Mark
 from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.regions import Drawn
 from datamodules.readers.hrct.series import Series, name_numbers
 
 Grouped = tuple[Series, Drawn, str]
@@ -40,6 +40,10 @@ def notes_on_source(
     if ignored:
         listed = ", ".join(f"{label} ({count})" for label, count in sorted(ignored.items()))
         notes.append(f"Regions that class_map leaves out: {listed}.")
+    others: Counter[str] = Counter()
+    for _, drawn, _ in grouped:
+        others.update(drawn.notes)
+    notes += [f"{count} {what}." for what, count in others.items()]
     if passed_over:
         notes.append(
             f"{sum(passed_over.values())} DICOM files hold no image, or a localizer, screenshot or image "

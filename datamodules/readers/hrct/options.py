@@ -15,7 +15,9 @@ from stages.source import Window
 
 Patient = Literal["tag", "folder"]
 _Millimetres = Annotated[tuple[Annotated[Number, Gt(0)], Annotated[Number, Gt(0)]], Strict(False)]
-_Labels = Annotated[dict[int, str | None], Says("a class for each value, such as {1: GGO, 2: CON}")]
+_Labels = Annotated[
+    dict[int | str, str | None], Says("a class for each value or name, such as {1: GGO, 2: CON}")
+]
 
 
 @group
@@ -44,7 +46,8 @@ class HrctOptions:
         default=None,
     )
     labels: _Labels | None = recipe(
-        "A mask's value: class, or label of class_map; a value with null is left out. Needed for masks.",
+        "A mask's value, or the name of a region: class, or label of class_map; "
+        "null leaves it out. Needed for masks.",
         default=None,
     )
     patient: Patient = recipe(
@@ -73,14 +76,24 @@ class HrctOptions:
 
     def __post_init__(self) -> None:
         self.mask_classes()
+        self.plain_class_map()
 
     def plain_class_map(self) -> dict[str, str | None]:
-        """The class of each label, None: left out; labels as `plain_label` writes them.
+        """The class of each label, those of `labels` included; None: left out. As `plain_label` writes them.
 
         Raises:
-            RelayError: Two spellings of a label have different classes, or there are no classes.
+            RelayError: A label has several classes, there are no classes, or `labels` has one that they lack.
         """
-        return checked_class_map(SEVEN_PATTERNS if self.class_map is None else self.class_map)
+        known = self._known()
+        named: dict[str, str | None] = {}
+        for key, name in (self.labels or {}).items():
+            if isinstance(key, str):
+                label, meant = plain_label(key), self._class(key, name)
+                others = (named, {} if self.class_map is None else known)
+                if any(other.get(label, meant) != meant for other in others):
+                    raise RelayError(f"labels or class_map give {key!r} two classes; keep one.")
+                named[label] = meant
+        return known | named
 
     def mask_classes(self) -> dict[int, str | None]:
         """Value of a mask -> class, None: left out.
@@ -88,17 +101,18 @@ class HrctOptions:
         Raises:
             RelayError: A value is below 1, or a class is not in `class_map`.
         """
-        known = self.plain_class_map()
-        by_value: dict[int, str | None] = {}
-        for value, name in (self.labels or {}).items():
-            if value < 1:
-                raise RelayError(f"labels has the value {value}; labels count from 1, 0 is outside.")
-            if name is None or name in known.values():
-                by_value[value] = name
-            elif plain_label(name) in known:
-                by_value[value] = known[plain_label(name)]
-            else:
-                raise RelayError(
-                    f"labels gives {value} the class {name!r}, which class_map does not have; add it."
-                )
-        return by_value
+        values = {key: name for key, name in (self.labels or {}).items() if isinstance(key, int)}
+        if values and min(values) < 1:
+            raise RelayError(f"labels has the value {min(values)}; labels count from 1, 0 is outside.")
+        return {value: self._class(value, name) for value, name in values.items()}
+
+    def _known(self) -> dict[str, str | None]:
+        return checked_class_map(SEVEN_PATTERNS if self.class_map is None else self.class_map)
+
+    def _class(self, key: int | str, name: str | None) -> str | None:
+        known = self._known()
+        if name is None or name in known.values():
+            return name
+        if plain_label(name) in known:
+            return known[plain_label(name)]
+        raise RelayError(f"labels gives {key} the class {name!r}, which class_map does not have; add it.")

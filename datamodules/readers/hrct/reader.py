@@ -16,11 +16,12 @@ from datamodules.files.groups import Groups, read_groups
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import compare_with_paper
+from datamodules.readers.hrct.drawn import Drawn
 from datamodules.readers.hrct.groups import group_of, join_spellings, notes_on_groups, patient_tags
-from datamodules.readers.hrct.layout import SliceFolder, SourceFile, find_slice_folders
+from datamodules.readers.hrct.layout import SourceFile, find_slice_folders
 from datamodules.readers.hrct.notes import Grouped, listed_kinds, notes_on_drawn, notes_on_source
 from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.regions import Drawn, find_regions
+from datamodules.readers.hrct.regions import find_regions
 from datamodules.readers.hrct.series import Series, find_series
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
 from stages.errors import RelayError
@@ -54,7 +55,9 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
     class_map = options.plain_class_map()
     given = Groups({}) if options.groups is None else read_groups(options.groups)
     groups = given.of
-    series, passed_over = _series(folders, options, faults)
+    listed = [(folder, find_series(folder, options, faults)) for folder in folders]
+    passed_over = sum((Counter(found.passed_over) for _, found in listed), Counter[str]())
+    series = find_regions(listed, options, faults)
     notes = [*given.notes, *notes_on_groups([one for one, _ in series], groups)]
     grouped = _grouped(series, groups, faults, notes)
     notes += notes_on_source(grouped, passed_over, options)
@@ -84,19 +87,6 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),
         window=options.window,
     )
-
-
-def _series(
-    folders: Sequence[SliceFolder], options: HrctOptions, faults: Faults
-) -> tuple[list[tuple[Series, Drawn]], Counter[str]]:
-    """The series of all folders with what was drawn on them, and which files hold no slice."""
-    series: list[tuple[Series, Drawn]] = []
-    passed_over: Counter[str] = Counter()
-    for folder in folders:
-        found = find_series(folder, options, faults)
-        passed_over.update(found.passed_over)
-        series += zip(found.usable, find_regions(folder, found, options, faults), strict=True)
-    return series, passed_over
 
 
 def _grouped(

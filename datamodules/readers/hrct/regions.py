@@ -1,142 +1,121 @@
-"""The regions that were drawn on a series, checked."""
+"""The regions that were drawn on the series of a source: of all carriers, checked."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import first_and_more
-from datamodules.readers.hrct.carriers import MaskImage, Outlines, SliceRegions
-from datamodules.readers.hrct.classes import plain_label
+from datamodules.readers.hrct.carriers import MaskImage
+from datamodules.readers.hrct.drawn import Drawn, outlined
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
+from datamodules.readers.hrct.objects import object_regions
 from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.rois import Region, contour_regions, read_boxes, read_contours, region_fault
+from datamodules.readers.hrct.rois import Region, contour_regions, read_boxes, read_contours
 from datamodules.readers.hrct.series import FolderSeries, Series
 from stages.errors import RelayError
 
-
-@dataclass(frozen=True)
-class Drawn:
-    """What was drawn on a series.
-
-    Attributes:
-        slices: Index of a slice, from 0 -> its regions.
-        classes: Those that its regions may have.
-        files: All files that these come from.
-        ignored: Label -> how many regions of it `class_map` leaves out.
-    """
-
-    slices: Mapping[int, SliceRegions] = field(default_factory=dict, repr=False)
-    classes: frozenset[str] = frozenset()
-    files: tuple[SourceFile, ...] = field(default=(), repr=False)
-    ignored: Mapping[str, int] = field(default_factory=dict)
+_Listed = Sequence[tuple[SliceFolder, FolderSeries]]
 
 
-def find_regions(
-    folder: SliceFolder, found: FolderSeries, options: HrctOptions, faults: Faults
-) -> list[Drawn]:
-    """Find what was drawn on the series of a folder.
+def find_regions(listed: _Listed, options: HrctOptions, faults: Faults) -> list[tuple[Series, Drawn]]:
+    """Find what was drawn on the series of a source.
 
     Args:
-        folder: The folder.
-        found: Its series.
+        listed: Its folders with their series.
         options: What labels and values mean.
         faults: Takes files and regions that cannot be used.
 
     Returns:
-        One for each usable series.
+        Each usable series with its regions.
 
     Raises:
         RelayError: There are masks, and nothing says what their values mean.
     """
-    class_map = options.plain_class_map()
+    series = [one for _, found in listed for one in found.usable]
+    drawn: list[list[Drawn]] = [[] for _ in series]
+    for index, some in _in_folders(listed, options, faults):
+        drawn[index].append(some)
+    for index, some in object_regions(listed, series, options, faults):
+        drawn[index].append(some)
+    return [(one, _single(one, some, faults)) for one, some in zip(series, drawn, strict=True)]
+
+
+def _single(series: Series, drawn: Sequence[Drawn], faults: Faults) -> Drawn:
+    if len(drawn) < 2:
+        return drawn[0] if drawn else Drawn("")
+    kinds = ", ".join(sorted({one.kind for one in drawn}))
+    faults.add(series.title, f"its regions are given {len(drawn)} times ({kinds}); keep one of them")
+    return Drawn("")
+
+
+def _in_folders(listed: _Listed, options: HrctOptions, faults: Faults) -> Iterator[tuple[int, Drawn]]:
+    """What lies beside the slices, with the index of its series among all."""
+    before = 0
+    for folder, found in listed:
+        if found.usable:  # otherwise why is said already
+            for index, drawn in _in_folder(folder, found, options, faults):
+                yield before + index, drawn
+        before += len(found.usable)
+
+
+def _in_folder(
+    folder: SliceFolder, found: FolderSeries, options: HrctOptions, faults: Faults
+) -> Iterator[tuple[int, Drawn]]:
     series = found.usable
-    if not series:  # why is said already
-        return []
-    own: list[list[tuple[SourceFile, tuple[Region, ...]]]] = [[] for _ in series]
     for number, file in enumerate(folder.contours, start=1):
-        title = f"contour file {number} of folder {folder.number}"
         try:
             contours = read_contours(file.location)
             index = _series_of(contours.series, found)
-            own[index].append((file, contour_regions(contours, series[index].spacing)))
+            regions = contour_regions(contours, series[index].spacing)
         except UnusableError as error:
-            faults.add(title, error)
+            faults.add(f"contour file {number} of folder {folder.number}", error)
+        else:
+            yield index, _numbered("contours", series[index], file, regions, options, faults)
     for number, file in enumerate(folder.boxes, start=1):
         try:
-            index = _series_of("", found)
-            own[index].append((file, read_boxes(file.location)))
+            index, regions = _series_of("", found), read_boxes(file.location)
         except UnusableError as error:
             faults.add(f"box file {number} of folder {folder.number}", error)
-    masks = _masks(folder, series, faults)
-    drawn = []
-    for index, one in enumerate(series):
-        if own[index] and masks[index]:
-            faults.add(one.title, "its regions are given twice, as outlines and as masks; keep one of them")
-            drawn.append(Drawn())
-        elif len(own[index]) > 1:
-            faults.add(one.title, f"{len(own[index])} files give its regions; keep one of them")
-            drawn.append(Drawn())
-        elif own[index]:
-            file, regions = own[index][0]
-            drawn.append(_checked(one, file, regions, class_map, faults))
         else:
-            drawn.append(_of_masks(masks[index], options))
-    return drawn
+            yield index, _numbered("boxes", series[index], file, regions, options, faults)
+    for index, masks in enumerate(_masks(folder, series, faults)):
+        if masks:
+            yield index, _of_masks(masks, options)
 
 
-def _checked(
+def _numbered(
+    kind: str,
     series: Series,
     file: SourceFile,
     regions: Sequence[Region],
-    class_map: Mapping[str, str | None],
+    options: HrctOptions,
     faults: Faults,
 ) -> Drawn:
+    """Regions that name slices by number."""
     if series.holes:
         faults.add(
             series.title,
             f"{series.holes}; its regions name slices by number, and may fall on others. Masks named as "
             "their slices do not need numbers",
         )
-        return Drawn()
+        return Drawn(kind)
     if series.unnumbered:
         faults.add(
             series.title,
             f"{series.unnumbered}, and it is not known which one its regions call slice 1; copy what is "
             "missing, or, if nothing is, set slice_order to ascending or descending",
         )
-        return Drawn()
-    good: list[tuple[Region, str]] = []
-    ignored: Counter[str] = Counter()
-    for region in regions:
-        fault = region_fault(region, len(series.slices), series.shape, class_map)
-        name = class_map.get(plain_label(region.label))
-        if fault is not None:
-            faults.add(f"region {region.number} of {series.title}", fault)
-        elif name is None:
-            ignored[plain_label(region.label)] += 1
-        else:
-            good.append((region, name))
-    by_slice: defaultdict[int, list[tuple[Region, str]]] = defaultdict(list)
-    for region, name in good:
-        by_slice[region.slice_number - 1].append((region, name))
-    return Drawn(
-        {place: Outlines(tuple(found)) for place, found in by_slice.items()},
-        frozenset(name for _, name in good),
-        (file,),
-        ignored,
-    )
+        return Drawn(kind)
+    return outlined(kind, series, file, regions, options.plain_class_map(), faults)
 
 
 def _of_masks(masks: Mapping[int, SourceFile], options: HrctOptions) -> Drawn:
-    if not masks:
-        return Drawn()
-    if options.labels is None:
+    classes = options.mask_classes()
+    if not classes:
         raise RelayError(
             "source has label masks; set labels to what their values mean, such as {1: GGO, 2: CON}."
         )
-    classes = options.mask_classes()
     return Drawn(
+        "masks",
         {place: MaskImage(file.location, classes) for place, file in masks.items()},
         frozenset(name for name in classes.values() if name is not None),
         tuple(masks.values()),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from datamodules.domain import SideName
 from datamodules.faults import Faults, UnusableError
-from datamodules.readers.hrct.header import Mark, SliceHeader, read_slice_header
+from datamodules.readers.hrct.geometry import Planes, parallel_planes
+from datamodules.readers.hrct.header import Mark, Regions, SliceHeader, read_slice_header
 from datamodules.readers.hrct.images import ImageHeader, read_image_header
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
 from datamodules.readers.hrct.options import HrctOptions
@@ -33,6 +34,9 @@ class Series:
         holes: Why no number of a slice can be believed, whatever `slice_order` is; empty where one can.
         marks: How many of its slices have which oddity.
         kernels: Its reconstruction kernels, where its files name them; not printed.
+        planes: Where its slices lie, None where they do not say.
+        instances: SOPInstanceUID of each slice, empty where there are none; not printed.
+        frame_of_reference: Its UID, empty where there is none; not printed.
     """
 
     title: str
@@ -49,6 +53,9 @@ class Series:
     holes: str = ""
     marks: Mapping[Mark, int] = field(default_factory=dict)
     kernels: frozenset[str] = field(default=frozenset(), repr=False)
+    planes: Planes | None = field(default=None, repr=False)
+    instances: tuple[str, ...] = field(default=(), repr=False)
+    frame_of_reference: str = field(default="", repr=False)
 
     @property
     def side(self) -> SideName | None:
@@ -69,11 +76,13 @@ class FolderSeries:
         usable: The series that patches can be cut from.
         refused: SeriesInstanceUIDs of the others; not printed.
         passed_over: What its other DICOM files are -> how many.
+        objects: Those that hold regions, of series here or in other folders.
     """
 
     usable: tuple[Series, ...]
     refused: frozenset[str] = field(default=frozenset(), repr=False)
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    objects: tuple[tuple[SourceFile, Regions], ...] = ()
 
 
 def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
@@ -96,6 +105,7 @@ def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fold
     by_uid: defaultdict[str, list[SliceHeader]] = defaultdict(list)
     passed_over: Counter[str] = Counter()
     others: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    objects: list[tuple[SourceFile, Regions]] = []
     lost = folder.cut
     for number, file in enumerate(folder.dicom, start=1):
         try:
@@ -106,6 +116,8 @@ def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fold
             continue
         if isinstance(header, SliceHeader):
             by_uid[header.series].append(header)
+        elif header.regions is not None:
+            objects.append((file, header.regions))
         elif header.image:
             others[header.series][header.kind] += 1
         else:
@@ -128,7 +140,7 @@ def _of_dicom(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Fold
         except UnusableError as error:
             faults.add(title, error)
             refused.add(uid)
-    return FolderSeries(tuple(series), frozenset(refused), passed_over)
+    return FolderSeries(tuple(series), frozenset(refused), passed_over, tuple(objects))
 
 
 def _series(
@@ -170,6 +182,9 @@ def _series(
         holes=ordered.holes,
         marks=Counter(mark for header in headers for mark in header.marks),
         kernels=frozenset(header.kernel for header in headers if header.kernel),
+        planes=parallel_planes([header.plane for header in ordered.headers]),
+        instances=tuple(header.instance for header in ordered.headers),
+        frame_of_reference=first.frame_of_reference,
     )
 
 

@@ -133,7 +133,7 @@ BAD: dict[str, tuple[Break, str, bool, int]] = {
     ),
     "two region files": (
         lambda f: write_contours(f / "b.txt", [("healthy", 1, rectangle(0, 0, 9, 9))]),
-        "2 files give its regions",
+        "regions are given 2 times",
         True,
         0,
     ),
@@ -161,7 +161,7 @@ BAD: dict[str, tuple[Break, str, bool, int]] = {
         True,
         0,
     ),
-    "outlines and masks": (_add_mask, "given twice", True, 0),
+    "outlines and masks": (_add_mask, "given 2 times", True, 0),
 }
 
 

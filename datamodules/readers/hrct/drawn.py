@@ -1,0 +1,74 @@
+"""What was drawn on a series, by slice."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from datamodules.faults import Faults
+from datamodules.readers.hrct.carriers import Outlines, SliceRegions
+from datamodules.readers.hrct.classes import ClassMap, plain_label
+from datamodules.readers.hrct.layout import SourceFile
+from datamodules.readers.hrct.rois import Region, region_fault
+from datamodules.readers.hrct.series import Series
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn on a series.
+
+    Attributes:
+        kind: What messages call the files that it comes from; empty where nothing was drawn.
+        slices: Index of a slice, from 0 -> its regions.
+        classes: Those that its regions may have.
+        files: All files that these come from.
+        ignored: Label -> how many regions of it `class_map` leaves out.
+        notes: What else should be known, such as `contours ... are left out` -> how many.
+    """
+
+    kind: str
+    slices: Mapping[int, SliceRegions] = field(default_factory=dict, repr=False)
+    classes: frozenset[str] = frozenset()
+    files: tuple[SourceFile, ...] = field(default=(), repr=False)
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+def outlined(
+    kind: str,
+    series: Series,
+    file: SourceFile,
+    regions: Sequence[Region],
+    class_map: ClassMap,
+    faults: Faults,
+    notes: Mapping[str, int] | None = None,
+) -> Drawn:
+    """Outlines that can be used, with their classes.
+
+    Args:
+        kind: What messages call their file.
+        series: What they were drawn on.
+        file: Where they come from.
+        regions: All of them.
+        class_map: Class of each label, written as `plain_label` does.
+        faults: Takes those that cannot be used.
+        notes: As in `Drawn`.
+    """
+    by_slice: defaultdict[int, list[tuple[Region, str]]] = defaultdict(list)
+    ignored: Counter[str] = Counter()
+    for region in regions:
+        fault = region_fault(region, len(series.slices), series.shape, class_map)
+        name = class_map.get(plain_label(region.label))
+        if fault is not None:
+            faults.add(f"region {region.number} of {series.title}", fault)
+        elif name is None:
+            ignored[plain_label(region.label)] += 1
+        else:
+            by_slice[region.slice_number - 1].append((region, name))
+    return Drawn(
+        kind,
+        {place: Outlines(tuple(found)) for place, found in by_slice.items()},
+        frozenset(name for found in by_slice.values() for _, name in found),
+        (file,),
+        ignored,
+        notes or {},
+    )
