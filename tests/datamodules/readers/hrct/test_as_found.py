@@ -64,7 +64,8 @@ def test_a_file_of_groups_without_rows_is_refused(tmp_path: Path, content: str) 
     pairs(tmp_path / "in")
     (tmp_path / "who.csv").write_text(content)
     with pytest.raises(
-        RelayError, match=r"the file that groups names(: the column path, group is missing| has no rows)"
+        RelayError,
+        match=r"the file that groups names( is empty: the column path, group is missing| has no rows)",
     ):
         read(tmp_path / "in", replace(SMALL, labels={1: "GGO"}, groups=tmp_path / "who.csv"))
 
