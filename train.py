@@ -48,7 +48,7 @@ def run_alone(config: Config) -> Outcome | None:
         RelayError: if the request makes no sense.
         SystemExit: with code 1 if the run failed.
     """
-    from datamodules.from_config import Listings, check_divisions
+    from datamodules.from_config import Listings, survey
     from lightning_modules.resolve import resolve
 
     if config.process is not None:
@@ -57,7 +57,7 @@ def run_alone(config: Config) -> Outcome | None:
     request, compose = alone(config)
     plan = build_plan([request], compose, listings.of, resolve)
     (run,) = plan.runs.values()
-    notes = check_divisions([run], listings.names)
+    notes = survey([run], listings)
     store = Store(Path(config.paths.runs_dir))
     if config.plan:
         output().print(plan_table(plan, store, notes))

@@ -13,6 +13,7 @@ from datamodules.leaks import leaks
 from datamodules.listing import Listing, list_source
 from datamodules.listing.names import listed_names
 from datamodules.loading import load
+from datamodules.native_size import size_notes
 from datamodules.splits import Division, Names, divided_sides
 from stages.balance import check_classes
 from stages.config import Config, source_of
@@ -86,6 +87,19 @@ def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
         found = [leaks(domain, divided_sides(names_of(domain), source, each)) for each in tested.values()]
         leaking += [f"{source.root or source.generator}: {note}" for note in found if note]
     return notes + leaking
+
+
+def survey(runs: Iterable[StageRun], listings: Listings) -> list[str]:
+    """Look at the images that stage runs ask for, before anything is decoded.
+
+    Returns:
+        What a person should know of them, a line each.
+
+    Raises:
+        RelayError: As `check_divisions`.
+    """
+    runs = list(runs)
+    return [*size_notes(runs, listings.of), *check_divisions(runs, listings.names)]
 
 
 def check_divisions(runs: Iterable[StageRun], names: Callable[[Source], Names | None]) -> list[str]:
@@ -184,6 +198,9 @@ def data_record(domain: Domain, data: "StageData") -> DataRecord:
     return DataRecord(
         digest=domain.digest,
         content=domain.content,
+        height=domain.shape[0],
+        width=domain.shape[1],
+        image_size=data.image_size,
         classes=list(data.classes),
         train_counts=list(data.train_counts),
         val_counts=list(data.val_counts),

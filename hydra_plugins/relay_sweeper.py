@@ -68,13 +68,13 @@ class RelaySweeper(BasicSweeper):
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
         keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
-        from datamodules.from_config import Listings, check_divisions, load_sources
+        from datamodules.from_config import Listings, load_sources, survey
         from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None
         listings = Listings()
         plan = build_plan(requests, self._compose_stage, listings.of, resolve)
-        notes = check_divisions(plan.runs.values(), listings.names)
+        notes = survey(plan.runs.values(), listings)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
         check_accelerator(self.config.hydra.launcher, first.trainer.accelerator)

@@ -69,10 +69,14 @@ class DataRecord(_Part):
     linear classifier on grey-level histograms, trained on the training images; None where images stream.
     `content`: SHA-256 of what the pixels come from, the bytes of all files, whatever the data ratio and the
     fold (`datamodules.domain.Domain`). Runs of one digest and several contents had other images.
+    `height`, `width`: of the images in pixels, which the network takes at `image_size` squared.
     """
 
     digest: str
     content: str | None = None
+    height: int
+    width: int
+    image_size: int
     classes: list[str]
     train_counts: list[int]
     val_counts: list[int]

@@ -149,8 +149,14 @@ def _facts(study: Study, details: RunDetails) -> list[tuple[str, str]]:
         ("seeds", str(runs["seed"].nunique())),
         ("training images", ", ".join(f"{100 * ratio:g}%" for ratio in sorted(runs["data_ratio"].unique()))),
         ("evaluation set", f"{images} images{groups}"),
+        ("image size", _sizes(*details.sizes)),
         ("last run finished", _time(max(details.finished))),
     ]
+
+
+def _sizes(height: int, width: int, trained: int) -> str:
+    own = f"{height} x {width} px"
+    return own if height == width == trained else f"{own}, trained at {trained} x {trained} px"
 
 
 def _time(moment: str) -> str:

@@ -102,6 +102,7 @@ class RunDetails:
         reliability: of the same runs' predictions, by process.
         origins: how many runs and sources have each version, commit and machine: {what: {value: runs}}.
         evaluation_images: of each class, over the folds of a seed.
+        sizes: height and width of the target's images, and the side of the network's input, in pixels.
         evaluation_groups: patients or objects of the evaluation set.
         groups_known: whether some of the target's images share a group.
         crossing: how many groups, and pictures, are on both sides of the target's split.
@@ -119,6 +120,7 @@ class RunDetails:
     reliability: dict[str, Reliability] = field(default_factory=dict)
     origins: dict[str, Counter[str]] = field(default_factory=dict)
     evaluation_images: list[int] = field(default_factory=list)
+    sizes: tuple[int, int, int] = (0, 0, 0)
     evaluation_groups: int = 0
     groups_known: bool = False
     crossing: tuple[int, int] = (0, 0)
@@ -193,6 +195,7 @@ def most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 def _add_record(details: RunDetails, record: Record) -> None:
     data = record.data
     details.classes = data.classes
+    details.sizes = (data.height, data.width, data.image_size)
     groups, pictures = details.crossing
     details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
     details.groups_known |= data.grouped

@@ -46,6 +46,7 @@ class StageData(LightningDataModule):
 
     Attributes:
         classes: Names of the classes.
+        image_size: Side of the network's input in pixels.
         train_images: Number of training images used.
         epoch_images: Number of training images drawn in an epoch.
         val_images: Number of evaluation images.
@@ -89,6 +90,7 @@ class StageData(LightningDataModule):
         memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._preprocess = Preprocess(image_size, mean, std, augment, memory_format)
         self._preprocess.check(domain.shape)
+        self.image_size = image_size
         self._domain = domain
         self._batch_size = batch_size
         self._eval_batch_size = eval_batch_size

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stages.console.output import output
+from stages.console.varied import varied_settings
 from stages.console.words import counted
 from stages.cost import cost_lines, plan_cost, recorded_speeds
 from stages.metrics import Metric, shown_in
@@ -39,14 +40,16 @@ def plan_table(plan: Plan, store: Store, notes: Sequence[str] = ()) -> Renderabl
     cost = [Text(line) for line in cost_lines(plan_cost(plan, to_train, recorded_speeds(plan, store)))]
     table = _table()
     in_folds = any(run.recipe.folds for run in plan.runs.values())
-    for heading in ("seed", "data", *(["fold"] if in_folds else []), "transfer"):
+    settings = varied_settings(plan.runs.values())
+    for heading in ("seed", "data", *(["fold"] if in_folds else []), *map(_heading, settings), "transfer"):
         table.add_column(heading, no_wrap=True)
     table.add_column("images\nat most", justify="right")
     table.add_column("state", no_wrap=True)
     for run in _shown(plan):
         state = "to train" if run.id in missing else "done"
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
-        table.add_row(_chain(run), *_place(run, in_folds), run.recipe.transfer or "-", images, state)
+        cells = [*_place(run, in_folds), *(values[run.id] for values in settings.values())]
+        table.add_row(_chain(run), *cells, run.recipe.transfer or "-", images, state)
     notes = [*arithmetic_lines(plan.runs.values()), *notes]
     said = [*_folds(plan), *_test_sets(plan), *(Text(f"note: {note}") for note in notes)]
     return Group(title, *said, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
@@ -74,14 +77,16 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
 
     `histogram` is the accuracy of a linear classifier on grey-level histograms of the same images; a `*`
     marks a plateau that was not reached, and a run that did not learn says so in place of its plateau. Seed,
-    data ratio and fold have columns if they differ between runs.
+    data ratio, fold, and settings have columns if they differ between runs.
     """
     title = Text(_result_title(outcomes), style="bold")
     table = _table()
     runs = _shown(plan)
     in_folds = any(run.recipe.folds for run in plan.runs.values())
     varied = len({_place(run, in_folds) for run in runs}) > 1
-    for heading in ("seed", "data", *(["fold"] if in_folds else [])) if varied else ():
+    settings = varied_settings(plan.runs.values())
+    places = ("seed", "data", *(["fold"] if in_folds else [])) if varied else ()
+    for heading in (*places, *map(_heading, settings)):
         table.add_column(heading, no_wrap=True)
     titles = [metric.title.replace(" ", "\n") for metric in _shown_metrics()]
     for heading in (*_HEADINGS_BEFORE, *titles, *_HEADINGS_AFTER):
@@ -92,9 +97,10 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
         cells = [str(outcome.status)]
         if outcome.status in ("trained", "complete"):
             record = store.folder(run.stage, run.id).read_record()
-            notes |= dict.fromkeys(_notes(record.plateau))
+            notes |= dict.fromkeys([*_notes(record.plateau), *_sizes(record)])
             cells = _record_cells(record)
-        table.add_row(_chain(run), *(_place(run, in_folds) if varied else ()), *cells)
+        place = _place(run, in_folds) if varied else ()
+        table.add_row(_chain(run), *place, *(values[run.id] for values in settings.values()), *cells)
     return Group(title, table, *map(Text, notes), *_paths(plan, store, {}))
 
 
@@ -200,6 +206,19 @@ def _notes(plateau: PlateauRecord) -> list[str]:
     if not plateau.learning:
         return [f"{NOT_LEARNING}: the training loss is about that of guessing the classes"]
     return [] if plateau.reached else ["* the plateau was not reached before max_epochs"]
+
+
+def _sizes(record: Record) -> list[str]:
+    """The size at which images were trained, where it is not their own."""
+    height, width, size = record.data.height, record.data.width, record.data.image_size
+    if (height, width) == (size, size):
+        return []
+    return [f"{record.stage}: images of {height} x {width} px, trained at {size} x {size} px"]
+
+
+def _heading(setting: str) -> str:
+    """A setting's name in the width of a column."""
+    return setting.replace(".", ".\n").replace("_", "_\n")
 
 
 def _plateau(plateau: PlateauRecord) -> str:

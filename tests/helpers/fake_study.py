@@ -255,6 +255,9 @@ class FakeStudy:
             "fold": recipe.fold,
             "data": {
                 "digest": recipe.data.digest,
+                "height": 32,
+                "width": 32,
+                "image_size": recipe.data.image_size,
                 "classes": list(self.classes),
                 "train_counts": counts,
                 "val_counts": matrix.sum(axis=1).tolist(),

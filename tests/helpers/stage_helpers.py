@@ -146,6 +146,9 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
         "data": {
             "digest": of.data.digest,
             "content": None,
+            "height": 32,
+            "width": 32,
+            "image_size": of.data.image_size,
             "classes": ["CON", "GGO"],
             "train_counts": [3, 4],
             "val_counts": [1, 2],

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from stages.console.summary import plan_table, result_table
+from stages.console.varied import varied_settings
 from stages.outcome import Outcome, Status
 from stages.store import Store
 from tests.helpers.stage_helpers import by_chain, complete, plan_of, request
@@ -87,3 +88,42 @@ def test_a_long_plan_is_cut(tmp_path: Path) -> None:
     lines = printed(plan_table(plan, Store(tmp_path)))
     assert sum(line.startswith("dld ") for line in lines) == 60
     assert "and 3 more stage runs" in lines
+
+
+def test_what_differs_between_rows_is_a_column(tmp_path: Path) -> None:
+    """Rates were swept: rows that would be equal otherwise."""
+    swept = [request("dld", overrides=(f"optim.lr_scratch={rate}",)) for rate in ("0.03", "0.01")]
+    plan, store = plan_of(*swept), Store(tmp_path)
+    lines = printed(plan_table(plan, store))
+    rows = [line.split()[:4] for line in lines if line.startswith("dld ")]
+    assert rows == [["dld", "0", "100%", "0.03"], ["dld", "0", "100%", "0.01"]]
+    assert "optim. images" in lines and "stage run seed data lr transfer at most state" in lines
+    outcomes = {}
+    for run in plan.runs.values():
+        complete(store, run)
+        outcomes[run.id] = Outcome(run.id, "trained")
+    rows = [
+        line.split()[:2] for line in printed(result_table(plan, store, outcomes)) if line.startswith("dld ")
+    ]
+    assert rows == [["dld", "0.03"], ["dld", "0.01"]]
+
+
+def test_a_parents_difference_is_said_by_its_id() -> None:
+    """Only the source's seed differs between the targets."""
+    chains = [request("natural", "dld", seed=3, source_seed=source) for source in (0, 1)]
+    plan = plan_of(*chains)
+    found = varied_settings(plan.runs.values())
+    assert list(found) == ["parent"]
+    targets = [run for run in plan.runs.values() if run.depth]
+    assert [found["parent"][run.id] for run in targets] == [run.recipe.parent[:8] for run in targets]  # type: ignore[index]
+    assert varied_settings(plan_of(request("natural", "dld")).runs.values()) == {}
+
+
+def test_another_size_than_the_images_own_is_said(tmp_path: Path) -> None:
+    plan, store = plan_of(request("dld")), Store(tmp_path)
+    (run,) = plan.runs.values()
+    complete(store, run)
+    outcomes = {run.id: Outcome(run.id, "trained")}
+    lines = " ".join(printed(result_table(plan, store, outcomes)))
+    size = run.recipe.data.image_size
+    assert f"dld: images of 32 x 32 px, trained at {size} x {size} px" in lines
