@@ -1,6 +1,7 @@
 """From the configuration's keys to the images they name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from datamodules.domain import Domain
 from datamodules.leaks import leaks
 from datamodules.listing import Listing, list_source
 from datamodules.listing.names import listed_names
-from datamodules.loading import load
+from datamodules.loading import known_content, load
 from datamodules.native_size import size_notes
 from datamodules.splits import Division, Names, divided_sides
 from stages.balance import check_classes
@@ -20,13 +21,15 @@ from stages.config import Config, source_of
 from stages.errors import RelayError
 from stages.plan import StageRun
 from stages.recipe import Recipe
-from stages.record import DataRecord
+from stages.record import DataRecord, Record, read_record
 from stages.seeds import Seeds
 from stages.source import Source
+from stages.store import Store
 
 if TYPE_CHECKING:
     from datamodules.batches.stage_data import StageData
 _GIB = 1024**3
+_MOST_RECORDS = 20  # of a stage that are looked at before a sweep
 
 
 class Listings:
@@ -58,9 +61,13 @@ def load_source(listing: Listing, config: Config) -> Domain:
     """
     return load(
         listing,
-        Path(config.paths.cache_dir).expanduser(),
+        _cache_dir(config),
         memory_limit_bytes=round(config.data.memory_limit_gb * _GIB),
     )
+
+
+def _cache_dir(config: Config) -> Path:
+    return Path(config.paths.cache_dir).expanduser()
 
 
 def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
@@ -96,10 +103,14 @@ def survey(runs: Iterable[StageRun], listings: Listings) -> list[str]:
         What a person should know of them, a line each.
 
     Raises:
-        RelayError: As `check_divisions`.
+        RelayError: As `check_divisions` and `replaced_since`.
     """
     runs = list(runs)
-    return [*size_notes(runs, listings.of), *check_divisions(runs, listings.names)]
+    return [
+        *size_notes(runs, listings.of),
+        *check_divisions(runs, listings.names),
+        *replaced_since(runs, listings),
+    ]
 
 
 def check_divisions(runs: Iterable[StageRun], names: Callable[[Source], Names | None]) -> list[str]:
@@ -136,6 +147,47 @@ def check_divisions(runs: Iterable[StageRun], names: Callable[[Source], Names | 
                 "of patients. Name the patients or objects, where there are any: docs/your-own-domains.md"
             )
     return notes
+
+
+def replaced_since(runs: Iterable[StageRun], listings: Listings) -> list[str]:
+    """Whether images were replaced by others of the same names and sizes since the store's runs were trained.
+
+    The last complete runs of each stage are looked at; an analysis compares them all.
+
+    Args:
+        runs: Planned stage runs.
+        listings: Of their sources.
+
+    Returns:
+        A line for each list of images that was.
+
+    Raises:
+        RelayError: A file cannot be read.
+    """
+    notes = []
+    for digest, run in {run.recipe.data.digest: run for run in runs}.items():
+        store = Store(Path(run.config.paths.runs_dir))
+        trained = next((each for each in _last_records(store, run.stage) if each.data.digest == digest), None)
+        if trained is None:
+            continue
+        now = known_content(listings.of(source_of(run.config)), _cache_dir(run.config))
+        if now is not None and trained.data.content not in (None, now):
+            notes.append(
+                f"the images of {run.stage} were replaced by others of the same names and sizes since "
+                f"{store.folder(run.stage, trained.id).path} was trained. Complete runs stay as they are, of "
+                "the images as they were; new ones are another study. To train all on the new images, remove "
+                "the folders of the old runs, or choose another paths.runs_dir"
+            )
+    return notes
+
+
+def _last_records(store: Store, stage: str) -> Iterator[Record]:
+    """Records of a stage's complete runs, the last first; damaged ones are left out."""
+    with suppress(OSError):
+        written = [(file.stat().st_mtime, file) for file in (store.runs_dir / stage).glob("*/record.json")]
+        for _, file in sorted(written, reverse=True)[:_MOST_RECORDS]:
+            with suppress(RelayError):
+                yield read_record(file)
 
 
 def load_run(listing: Listing, config: Config, division: Division) -> Domain:

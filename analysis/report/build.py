@@ -12,7 +12,12 @@ from analysis.report.locked_test_set import locked_facts, opened_section, refuse
 from analysis.report.page import Caveat, Report
 from analysis.report.processes import process_labels
 from analysis.report.provenance import studies_table
-from analysis.report.store_caveats import other_studies_caveats, unfinished_caveats, unknown_caveats
+from analysis.report.store_caveats import (
+    other_studies_caveats,
+    replaced_caveats,
+    unfinished_caveats,
+    unknown_caveats,
+)
 from analysis.report.study_report import study_report
 from analysis.runs.folds import complete_seeds
 from analysis.runs.load import load_runs
@@ -71,6 +76,7 @@ def build_report(
         sources=_sources(runs, chosen),
         store_caveats=[
             *other_studies_caveats(studies, chosen),
+            *replaced_caveats(runs),
             *unfinished_caveats(unfinished),
             *unknown_caveats(runs, chosen.target),
         ],

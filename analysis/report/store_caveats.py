@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.report.page import Caveat
+from analysis.runs.contents import replaced_images
 from analysis.runs.study import Study
 from analysis.runs.unfinished import UnfinishedRun
 from stages.console.words import counted
@@ -24,6 +25,29 @@ def other_studies_caveats(studies: Sequence[Study], chosen: Study) -> list[Cavea
                 + (" (this page)" if study is chosen else "")
                 for study in studies
             ),
+        )
+    ]
+
+
+def replaced_caveats(runs: pd.DataFrame) -> list[Caveat]:
+    """That files were replaced under their names between runs.
+
+    Args:
+        runs: of the whole store.
+    """
+    items = [
+        f"{each.stage}: "
+        + "; ".join(f"content {name} ({counted(n, 'run')})" for name, n in each.runs.items())
+        for each in replaced_images(runs)
+    ]
+    if not items:
+        return []
+    return [
+        Caveat.listing(
+            "Images were replaced between runs",
+            "Their list of images is one, of equal names and sizes, but the files were others: these runs "
+            "are not of the same data. They are different studies, and are not compared.",
+            items,
         )
     ]
 

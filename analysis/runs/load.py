@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.runs.contents import replaced_images
 from analysis.runs.openings import check_test, metrics_of_test, open_test_sets, with_test
 from stages.console.words import counted
 from stages.errors import RelayError
@@ -36,6 +37,8 @@ _COLUMNS = (
     "val_images",
     "test_images",
     "test_groups",
+    "data_digest",
+    "content",
     "epochs",
     "learning",
     "plateau_reached",
@@ -64,9 +67,10 @@ def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.D
         with the usual rule); `transfer_rule` (`none` from random weights); `seed`, `data_ratio`,
         `ratio_unit`; `folds`, their number, and `fold`, the one that was evaluated, from 0, both <NA> without
         folds; counts of `classes`, `train_images`, `val_images`, `test_images` and their `test_groups` (0
-        without a test set), `epochs`; `learning`, False for a run whose training loss is about that of
-        chance in the end (`stages.plateau`); `plateau_reached`, `plateau_onset` (from 0) and
-        `plateau_length`; `histogram_accuracy`; `seconds`, `images_per_second`, `peak_memory_bytes`; `folder`;
+        without a test set), `epochs`; `data_digest` of the list of images, and `content`, of their files'
+        bytes; `learning`, False for a run whose training loss is about that of chance in the end
+        (`stages.plateau`); `plateau_reached`, `plateau_onset` (from 0) and `plateau_length`;
+        `histogram_accuracy`; `seconds`, `images_per_second`, `peak_memory_bytes`; `folder`;
         and for each metric METRIC_p75, _p50, _p25, _mean, _last and _best. With `test="open"` also
         test_METRIC, of the last epoch's network, NaN for a run without a test set. A store without finished
         runs gives no rows and the columns above.
@@ -91,6 +95,13 @@ def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.D
         table[name] = pd.Series([row[name] for row in rows], dtype=object)
     for name in ("folds", "fold"):  # one by one: astype of several columns leaves each in a block of its own
         table[name] = table[name].astype("Int64")
+    for images in replaced_images(table):
+        log.warning(
+            "%s: images of %s were replaced by others of the same names between its runs; these are not of "
+            "the same data, and find_studies keeps them apart (column content).",
+            folder,
+            images.stage,
+        )
     return table if test is None else _with_test_metrics(table, folder)
 
 
@@ -140,6 +151,8 @@ def _row(record: Record, folder: Path, records: Mapping[str, Record]) -> dict[st
         "val_images": sum(record.data.val_counts),
         "test_images": sum(record.data.test_counts or ()),
         "test_groups": record.data.test_groups or 0,
+        "data_digest": record.data.digest,
+        "content": record.data.content,
         "epochs": record.epochs,
         "learning": record.plateau.learning,
         "plateau_reached": record.plateau.reached,

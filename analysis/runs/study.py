@@ -2,9 +2,9 @@
 
 One store may hold the target runs of several configurations, such as two image sizes. An average over them
 would mean nothing. So runs are grouped by everything in their recipes except chain, transfer rule, seed, data
-ratio, fold and parent: each group is a study. A run whose recipe lacks a setting fits every value of it
-(learning from scratch has no learning rate on transfer and no sources), so one run can belong to several
-studies.
+ratio, fold and parent, and by their images, should these have been replaced under their names: each group is
+a study. A run whose recipe lacks a setting fits every value of it (learning from scratch has no learning rate
+on transfer and no sources), so one run can belong to several studies.
 """
 
 import hashlib
@@ -35,6 +35,7 @@ _OF_TARGET = ("folds", "test_fraction")
 _BY_START = ("optim.lr", "optim.gradient_clip")
 
 _LAYERS = "transfer_layers"
+_CONTENT = "data.content"
 
 Settings = Mapping[str, str]
 
@@ -115,6 +116,15 @@ class _Lineages:
         self._runs = {row[0]: row[1:] for row in zip(*columns, strict=True)}
         self._recipes = {run: _flat_recipe(Path(row[2])) for run, row in self._runs.items()}
         _tell_rules_apart(self._recipes.values())
+        self._tell_contents_apart(runs)
+
+    def _tell_contents_apart(self, runs: pd.DataFrame) -> None:
+        """Make a setting of the images' content where runs of one digest differ in it, and only there."""
+        several = runs.groupby("data_digest")["content"].transform("nunique") > 1
+        for run, content in runs.loc[several & runs["content"].notna(), ["id", "content"]].itertuples(
+            index=False
+        ):
+            self._recipes[run][_CONTENT] = json.dumps(content)
 
     def source_seed(self, run: str) -> int | None:
         """The seed of a run's parent; None if there is no parent, or its record is missing."""
@@ -161,7 +171,7 @@ class _Lineages:
 
 
 def _is_of_stage(key: str) -> bool:
-    return key in ("data.digest", "transfer", "init_from")
+    return key in ("data.digest", _CONTENT, "transfer", "init_from")
 
 
 def _flat_recipe(folder: Path) -> dict[str, str]:

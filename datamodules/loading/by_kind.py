@@ -10,8 +10,9 @@ import numpy as np
 from datamodules.domain import SIDES, Domain, Side
 from datamodules.listing import FileListing, Listing, PackedListing
 from datamodules.loading.cache import DomainCache, checksum
-from datamodules.loading.files import load_files
+from datamodules.loading.files import known_content_of_files, load_files
 from datamodules.loading.packed import load_packed
+from datamodules.packing.verify import set_content
 from datamodules.pixels.window import Window, window_to_uint8
 from stages.source import Source
 
@@ -39,6 +40,26 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
         return load_files(listing, Path(cache_dir), memory_limit_bytes)
     cache = DomainCache(Path(cache_dir), listing.digest)
     return cache.find_or_build(lambda _: True, lambda _: _generate(listing.source))
+
+
+def known_content(listing: Listing, cache_dir: str | Path) -> str | None:
+    """The content of a source as it lies there now, where it is known or soon found; None where it is not.
+
+    Nothing is decoded, generated or written. Files that changed since they were cached are read where they
+    are 1 GiB at most, which takes a second or two.
+
+    Args:
+        listing: The source.
+        cache_dir: Folder of the caches.
+
+    Raises:
+        RelayError: A file cannot be read.
+    """
+    if isinstance(listing, PackedListing):
+        return set_content(listing.description)
+    if isinstance(listing, FileListing):
+        return known_content_of_files(listing, Path(cache_dir))
+    return DomainCache(Path(cache_dir), listing.digest).known_content()
 
 
 def _generate(source: Source) -> Domain:

@@ -87,17 +87,29 @@ class DomainCache:
                     self._write(stored)
         return stored
 
+    def known_content(self) -> str | None:
+        """The content of what is cached, without reading pixels; None where that is nothing, or not sound."""
+        try:
+            return str(self._meta()["content"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _meta(self) -> dict[str, Any]:
+        """What `meta.json` says; raises what `_read` takes for damage, or for another's cache."""
+        meta: dict[str, Any] = json.loads((self.folder / "meta.json").read_text("utf-8"))
+        check_seal(meta)
+        if (meta["format"], meta["digest"]) != (_FORMAT, self._digest):
+            raise ValueError("it belongs to other data or another version")
+        if meta["fingerprint"] != self._fingerprint:
+            raise ValueError("files changed since")
+        return meta
+
     def _read(self) -> tuple[Domain | None, Exception | None]:
         """What is cached, its checksums verified, or what is wrong with it; neither where nothing is."""
         if not self.folder.is_dir():
             return None, None
         try:
-            meta = json.loads((self.folder / "meta.json").read_text("utf-8"))
-            check_seal(meta)
-            if (meta["format"], meta["digest"]) != (_FORMAT, self._digest):
-                raise ValueError("it belongs to other data or another version")
-            if meta["fingerprint"] != self._fingerprint:
-                raise ValueError("files changed since")
+            meta = self._meta()
             sides = {side: self._side(side, meta) for side in SIDES}
             size = math.prod(meta["shape"]) * sum(map(len, sides.values()))
             fits = self._memory_limit is None or size <= self._memory_limit

@@ -18,6 +18,8 @@ from stages.errors import RelayError
 from stages.machine.resources import available_cores
 from stages.source import Source
 
+_SOON_READ = 1 << 30  # bytes
+
 
 def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -> Domain:
     """Decode image files into memory if they fit, else leave them to be decoded when batches ask for them.
@@ -48,6 +50,14 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
 
     cache = DomainCache(cache_dir, listing.digest, _fingerprint(listing), listed, memory_limit_bytes)
     return cache.find_or_build(lambda found: found.in_memory or found.size > memory_limit_bytes, build)
+
+
+def known_content_of_files(listing: FileListing, cache_dir: Path) -> str | None:
+    """The content of files, if the cache knows it or they are read soon; see `datamodules.loading`."""
+    known = DomainCache(cache_dir, listing.digest, _fingerprint(listing)).known_content()
+    if known is None and sum(file.size for file in listing.files) <= _SOON_READ:
+        return _content(listing, available_cores())
+    return known
 
 
 def _decoded(listing: FileListing, survey: Domain, threads: int) -> Domain:

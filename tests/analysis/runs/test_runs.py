@@ -32,6 +32,8 @@ COLUMNS = {
     "val_images",
     "test_images",
     "test_groups",
+    "data_digest",
+    "content",
     "epochs",
     "learning",
     "plateau_reached",
@@ -69,7 +71,7 @@ def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
     }
     source["metrics"] = dict(target["metrics"])
     target["data"]["histogram_accuracy"] = 0.125
-    target["data"] |= {"test_counts": [2, 3], "test_groups": 4}
+    target["data"] |= {"test_counts": [2, 3], "test_groups": 4, "content": "c" * 64}
     record = _write(tmp_path, target)
     _write(tmp_path, source)
     runs = load_runs(tmp_path)
@@ -98,6 +100,8 @@ def test_a_row_a_run_with_the_columns_of_the_contract(tmp_path: Path) -> None:
         "val_images": 3,
         "test_images": 5,
         "test_groups": 4,
+        "data_digest": "b" * 64,
+        "content": "c" * 64,
         "epochs": 7,
         "learning": True,
         "plateau_reached": True,

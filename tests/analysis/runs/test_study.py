@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -35,6 +36,29 @@ def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.
     assert len(table(other, "runs").data) == 8
     with pytest.raises(RelayError, match=f"study=zz names none of .*{first.id}.*{second.id}"):
         build_report(tmp_path, "zz")
+
+
+def test_images_replaced_under_their_names_are_other_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_figures(monkeypatch)
+
+    def images(content: dict[str, Any]) -> None:
+        content["data"]["content"] = ("a" if content["seed"] < 2 else "b") * 64
+
+    small_study(seeds=range(2), change=images).write(tmp_path)
+    (before,) = find_studies(load_runs(tmp_path))
+    assert not caplog.text
+    small_study(seeds=range(5), change=images).write(tmp_path)
+    later, study = find_studies(load_runs(tmp_path))
+    assert caplog.text.count("images of dld were replaced") == 1
+    assert (set(later.runs["seed"]), set(study.runs["seed"])) == ({2, 3, 4}, {0, 1})
+    assert study.runs["accuracy_mean"].tolist() == before.runs["accuracy_mean"].tolist()
+    report = build_report(tmp_path)
+    assert caveat(report, "Images were replaced").items == (
+        f"dld: content bbbbbbbb ({len(later.runs)} runs); content aaaaaaaa ({len(study.runs)} runs)",
+    )
+    assert "data.content" in table(report, "studies").data.columns[-1]
 
 
 def test_processes_with_different_sources_are_one_study(tmp_path: Path) -> None:

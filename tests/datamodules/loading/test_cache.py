@@ -12,7 +12,7 @@ import pytest
 from datamodules.domain import Domain
 from datamodules.listing import list_source
 from datamodules.loading import cache as cache_module
-from datamodules.loading import load
+from datamodules.loading import known_content, load
 from datamodules.loading.image_files import ImageFiles
 from datamodules.pixels.window import window_to_uint8
 from stages.errors import RelayError
@@ -212,6 +212,23 @@ def test_the_content_is_that_of_the_files_however_they_are_read(tmp_path: Path) 
     expected = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     assert {each.content for each in (held, cached, streamed, by_manifest)} == {expected}
     assert {each.digest for each in (held, cached, streamed, by_manifest)} == {held.digest}
+
+
+def test_the_content_is_known_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, cache = folder(split_folders(tmp_path / "data")), tmp_path / "c"
+    before = load(list_source(source), cache, memory_limit_bytes=0).content
+    monkeypatch.setattr(ImageFiles, "gather", None)
+    with monkeypatch.context() as patch:
+        patch.setattr("datamodules.loading.files.read_hashes", None)
+        assert known_content(list_source(source), cache) == before
+    flip_a_byte(tmp_path / "data" / "train" / "brick" / "000.png")
+    assert known_content(list_source(source), cache) not in (None, before)
+    monkeypatch.setattr("datamodules.loading.files._SOON_READ", 10)
+    assert known_content(list_source(source), cache) is None
+    fake_generator(monkeypatch, np.zeros((6, 8, 8), np.uint8))
+    assert known_content(list_source(embedded()), cache) is None
+    made = load(list_source(embedded()), cache, memory_limit_bytes=0)
+    assert known_content(list_source(embedded()), cache) == made.content
 
 
 def test_files_that_change_while_they_are_read_are_refused(
