@@ -109,9 +109,9 @@ def train(job: Job, listing: "Listing") -> None:
     domain = load_run(listing, config, Division.of(recipe))
     data = stage_data(domain, recipe, seeds, config.data.workers)
 
-    checkpoints = watch.AtomicCheckpointIO()
+    checkpoints = watch.AtomicCheckpointIO(job.identity)
     last, previous = folder.last_checkpoint, folder.previous_checkpoint
-    start = starting_point([last, previous], job.parent_weights, job.users_weights, checkpoints.loads)
+    start = starting_point([last, previous], job.parent_weights, job.users_weights, checkpoints.fault)
     module = build_module(recipe, seeds, data.train_counts, start.weights, checkpoints.kept)
 
     def before_writing() -> None:
@@ -120,7 +120,8 @@ def train(job: Job, listing: "Listing") -> None:
 
     with watch.Tracking(job.logger, recipe, job.chain, job.process, folder.path) as tracking:
         history = watch.History.of(job, data.train_counts, tracking.log_epoch)
-        saving = watch.ResumeCheckpoint(last, previous, config.trainer.checkpoint_seconds, before_writing)
+        seconds = config.trainer.checkpoint_seconds
+        saving = watch.ResumeCheckpoint(last, previous, seconds, before_writing, start.resume)
         watchers = [history, saving, *watch.progress_of(config, data.epoch_images)]
         trainer = watch.build_trainer(job, watchers, checkpoints)
         watch.fit(trainer, module, data, start.resume)

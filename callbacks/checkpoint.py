@@ -1,4 +1,4 @@
-"""Resume checkpoints: written whole, read once and without unpickling, two of them."""
+"""Resume checkpoints: written whole, checked and read once, without unpickling; two of them."""
 
 import hashlib
 import io
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
 import pytorch_lightning as pl
@@ -13,30 +14,46 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from stages.machine.archive import archive_fault
 from stages.machine.atomic import atomic_file
+
+_IDENTITY = "relay"  # Lightning passes over keys that it does not know
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoints, written atomically beside their final place and read with weights_only.
 
-    A checkpoint that `loads` has read is kept for Lightning, which asks for it next: half a gigabyte is
-    read once.
+    A checkpoint in which `fault` found none is kept for Lightning, which asks for it next: half a gigabyte is
+    loaded once.
+
+    Args:
+        identity: of which training the checkpoints are, such as `Job.identity`. It is written into each, and
+            a checkpoint with another one is not used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, identity: Mapping[str, str | None] = MappingProxyType({})) -> None:
         super().__init__()
+        self._identity = dict(identity)
         self._kept: tuple[Path, dict[str, Any]] | None = None
 
-    def loads(self, path: Path) -> bool:
-        """Whether a resume checkpoint can be read whole; if so, it is kept."""
+    def fault(self, path: Path) -> str | None:
+        """Why a resume checkpoint cannot be used; None if it can, and then it is kept."""
+        if damage := archive_fault(path):
+            return damage
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # torch raises many kinds for a damaged file; each means: not this one
-            return False
+        except Exception as error:  # torch raises many kinds for a file that is none of its own
+            return f"it cannot be read ({type(error).__name__})"
         if not isinstance(content, dict) or "state_dict" not in content:
-            return False
+            return "it is not a checkpoint"
+        found = content.pop(_IDENTITY, None)
+        if not isinstance(found, dict):
+            return "it does not say of which stage run it is"
+        others = [name for name, value in self._identity.items() if found.get(name) != value]
+        if others:
+            return f"it is of another {', another '.join(others)}"
         self._kept = path, content
-        return True
+        return None
 
     @property
     def kept(self) -> Mapping[str, Any]:
@@ -45,7 +62,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint whole or not at all."""
-        save_whole(checkpoint, Path(path))
+        save_whole({**checkpoint, _IDENTITY: self._identity}, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
         """Read a checkpoint; nothing in it is executed, whatever `weights_only` says."""
@@ -106,22 +123,31 @@ class ResumeCheckpoint(Checkpoint):
         previous: where the one before is kept.
         seconds: least time between two checkpoints.
         before_writing: called after each epoch; raises if the run must not write any more or has diverged.
+        resumed: the checkpoint that the training goes on from, or None. A newest one that could not be used
+            is written over, and takes no sound one's place.
     """
 
     def __init__(
-        self, last: Path, previous: Path, seconds: float, before_writing: Callable[[], None]
+        self,
+        last: Path,
+        previous: Path,
+        seconds: float,
+        before_writing: Callable[[], None],
+        resumed: Path | None = None,
     ) -> None:
         self._last = last
         self._previous = previous
         self._seconds = seconds
         self._before_writing = before_writing
+        self._sound = resumed == last
         self._written = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write if it is time."""
         self._before_writing()
         if trainer.should_stop or time.monotonic() - self._written >= self._seconds:
-            if trainer.is_global_zero and self._last.exists():
+            if trainer.is_global_zero and self._sound and self._last.exists():
                 os.replace(self._last, self._previous)
             trainer.save_checkpoint(self._last)
+            self._sound = True
             self._written = time.monotonic()

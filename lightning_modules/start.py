@@ -12,10 +12,11 @@ from lightning_modules.build import build_network
 from lightning_modules.classifier import REPORT_KEY, StageModule
 from lightning_modules.transfer import TransferReport, apply_transfer, freeze, scratch_report
 from lightning_modules.transfer_rule import TransferRule
-from lightning_modules.weights import read_weights
+from lightning_modules.weights import read_stored_weights, read_weights
 from stages.balance import class_weights
 from stages.recipe import Recipe, short_id
 from stages.seeds import Seeds
+from stages.store import RunFolder
 
 
 def build_module(
@@ -31,7 +32,7 @@ def build_module(
         recipe: The stage run's recipe.
         seeds: Its random streams.
         train_counts: Number of training images of each class; there are as many outputs.
-        weights: The file of weights that it starts from, or None for random weights.
+        weights: The file of weights that it starts from, a parent's in its folder; None for random weights.
         checkpoint: The resume checkpoint that will be loaded into the module; its transfer report stands in
             for `weights`, which are not read. Empty without one.
 
@@ -70,7 +71,7 @@ def _first_weights(network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Pa
     assert rule is not None and layers is not None, "a run that starts from weights has a rule"
     return apply_transfer(
         network,
-        read_weights(weights),
+        read_stored_weights(RunFolder(weights.parent)) if recipe.parent else read_weights(weights),
         TransferRule(rule, layers.reinitialise, layers.freeze),
         scheme=recipe.model.initialisation,
         seed=seeds.initialisation,

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 
 from stages.errors import RelayError
+from stages.record import REMEDY
+from stages.store import RunFolder
 
 WRAPPERS = ("network.", "model.", "net.", "module.", "_orig_mod.")
 """Prefixes that a LightningModule, DataParallel or torch.compile puts before every name of a network."""
@@ -64,6 +66,24 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     entries = _without_wrappers(_state_dict(file, _load(file, zipped=zipped)))
     _check_entries(file, entries)
     return {name: tensor.detach() for name, tensor in entries.items() if isinstance(tensor, Tensor)}
+
+
+def read_stored_weights(run: RunFolder) -> dict[str, Tensor]:
+    """Read the weights of a complete stage run, if they are those that it ended with.
+
+    Args:
+        run: The stage run's folder.
+
+    Raises:
+        RelayError: The record cannot be read, or the file is missing or is not the one whose SHA-256 stands
+            in the record. The message says what to do.
+    """
+    if not run.weights.exists():
+        raise RelayError(
+            f"{run.path} has no {run.weights.name}, the weights that its run ended with; {REMEDY}"
+        )
+    run.check_files(run.read_record(), run.weights)
+    return read_weights(run.weights)
 
 
 def _check_file(file: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from stages.errors import RelayError
 from stages.plan import Plan, StageRun
-from stages.record import OlderRecordError, Record, read_record
+from stages.record import OlderRecordError, Record
 from stages.store import RunFolder, Store
 
 log = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ def _samples(stage: Path, older: list[Path]) -> Iterator[Sample]:
     for _, path in sorted(finished, reverse=True)[:MOST_RECORDS]:
         folder = RunFolder(Path(path))
         try:
-            record = read_record(folder.record)
+            record = folder.read_record()
             recipe = folder.read_recipe()
             model, data = recipe["model"], recipe["data"]
             network = (

@@ -89,6 +89,11 @@ class Job:
         return None if parent is None else parent.weights_digest()
 
     @property
+    def identity(self) -> dict[str, str | None]:
+        """Of which training a resume checkpoint must be: the run, and the weights that it began with."""
+        return {"stage run": self.recipe.id, "file of the parent's weights": self.parent_digest}
+
+    @property
     def users_weights(self) -> Path | None:
         """The checkpoint of the user's that the run starts from, or None."""
         return None if self.config.init_from is None else Path(self.config.init_from)

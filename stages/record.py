@@ -1,15 +1,21 @@
 """The record of a finished stage run: all that the analyses read."""
 
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stages.errors import RelayError
 
 RECORD_SCHEMA = 3
 
+
+REMEDY = "remove its folder and run the same command again: it trains the run again"
+"""What to do about a run of which a file is damaged."""
+
+_CHECKSUM, _END = "checksum", "\n}"
 
 NOT_LEARNING = "not learning"
 """What tables, pages and tags say of a run whose `plateau.learning` is false."""
@@ -143,9 +149,21 @@ class Record(_Part):
     origin: OriginRecord
     files: dict[str, str]
 
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Self:
+        """The confusion matrix has a row and a column for each class, and counts each evaluation image."""
+        classes, counts = len(self.data.classes), self.data.val_counts
+        rows = self.confusion_matrix
+        if len(rows) != classes or any(len(row) != classes for row in rows):
+            raise ValueError(f"the confusion matrix is not of its {classes} classes")
+        if min((count for row in rows for count in row), default=0) < 0 or list(map(sum, rows)) != counts:
+            raise ValueError("the confusion matrix does not count the evaluation images")
+        return self
+
     def to_json(self) -> str:
-        """The record as indented JSON."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+        """The record as indented JSON; its last value is the SHA-256 of the text without it."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False)
+        return text.removesuffix(_END) + _seal(hashlib.sha256(text.encode()).hexdigest())
 
 
 def read_record(path: Path) -> Record:
@@ -153,23 +171,36 @@ def read_record(path: Path) -> Record:
 
     Raises:
         OlderRecordError: if an older version of Relay wrote it.
-        RelayError: if the file is not a record of this version; names the file and the first fault.
+        RelayError: if the file is not a record of this version, or was changed since it was written; names
+            the file, the first fault and what to do.
     """
     try:
-        content: Any = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RelayError(f"{path} cannot be read as JSON: {error}") from None
+        text = path.read_bytes()
+        content: Any = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RelayError(f"{path} cannot be read as JSON: {why}; {REMEDY}") from None
     found = content.get("schema_version") if isinstance(content, dict) else None
     if found != RECORD_SCHEMA:
         message = f"{path} has record schema {found}; this version of Relay reads {RECORD_SCHEMA}"
         if type(found) is int and 0 < found < RECORD_SCHEMA:
             raise OlderRecordError(f"{message}: the run was trained with an older version. Train it again")
-        raise RelayError(message)
+        raise RelayError(f"{message}; {REMEDY}")
+    checksum = content.pop(_CHECKSUM, None)
     try:
-        return Record.model_validate(content)
+        record = Record.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RelayError(
-            f"{path} is not a valid record: {where}: {first['msg']}. Remove it to train the run again."
-        ) from None
+        where = "".join(f"{part}." for part in first["loc"])[:-1]
+        fault = first["msg"] if not where else f"{where}: {first['msg']}"
+        raise RelayError(f"{path} is not a valid record: {fault}; {REMEDY}") from None
+    seal = _seal(checksum).encode()
+    sealed = text.removesuffix(seal) + _END.encode()
+    if not text.endswith(seal) or hashlib.sha256(sealed).hexdigest() != checksum:
+        raise RelayError(f"{path} was changed since its run wrote it: its checksum is wrong; {REMEDY}")
+    return record
+
+
+def _seal(checksum: object) -> str:
+    """The end of a record's text."""
+    return f',\n "{_CHECKSUM}": {json.dumps(checksum)}\n}}\n'

@@ -2,16 +2,19 @@
 
 | the run's own checkpoint | parent | init_from | goes on from | first weights |
 |---|---|---|---|---|
-| loads | any | any | its weights, optimiser, epoch, history | as below; they are not read again |
-| none loads | given | any | nothing | parent: what the transfer rule keeps |
-| none loads | none | given | nothing | init_from: what the transfer rule keeps |
-| none loads | none | none | nothing | scratch: random |
+| is sound | any | any | its weights, optimiser, epoch, history | as below; they are not read again |
+| none is sound | given | any | nothing | parent: what the transfer rule keeps |
+| none is sound | none | given | nothing | init_from: what the transfer rule keeps |
+| none is sound | none | none | nothing | scratch: random |
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+log = logging.getLogger(__name__)
 
 StartKind = Literal["parent", "init_from", "scratch"]
 
@@ -35,7 +38,7 @@ def starting_point(
     own_checkpoints: Sequence[Path],
     parent: Path | None,
     init_from: Path | None,
-    loads: Callable[[Path], bool],
+    fault: Callable[[Path], str | None],
 ) -> StartingPoint:
     """Decide what a stage run starts from.
 
@@ -43,9 +46,20 @@ def starting_point(
         own_checkpoints: the run's resume checkpoints, newest first; they need not exist.
         parent: the parent's weights.
         init_from: a checkpoint of the user's.
-        loads: whether a checkpoint can be read whole. A damaged one is passed over.
+        fault: why a checkpoint cannot be used, or None. One that cannot is passed over, with a warning.
     """
-    resume = next((path for path in own_checkpoints if path.is_file() and loads(path)), None)
+    resume, faults = None, list[str]()
+    for path in own_checkpoints:
+        if not path.exists():
+            continue
+        why = fault(path)
+        if why is None:
+            resume = path
+            break
+        faults.append(f"{path} cannot be used: {why}")
+    if faults:
+        goes_on = "starts again at its first epoch" if resume is None else f"goes on from {resume.name}"
+        log.warning("%s. The training %s.", "; ".join(faults), goes_on)
     if parent is not None:
         return StartingPoint("parent", parent, resume)
     if init_from is not None:

@@ -4,6 +4,7 @@ A run is complete exactly when its `record.json` exists; no other file decides t
 whole or not at all (see `stages.machine.atomic`).
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from stages.machine.atomic import remove_partial_files, write_text
 from stages.machine.digest import file_digest
 from stages.machine.lock import RunLock
 from stages.recipe import Recipe, short_id
-from stages.record import Record, read_record
+from stages.record import REMEDY, Record, read_record
 
 # libyaml where PyYAML was built with it: ten times as fast, and as safe.
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -39,16 +40,41 @@ class RunFolder:
         self.failure = path / "failure.txt"
 
     def is_complete(self) -> bool:
-        """Whether the run is finished: its record, the last file written, is there."""
-        return self.record.is_file()
+        """Whether the run is finished: its record, the last file written, is there, readable or not."""
+        return os.path.lexists(self.record)
 
     def read_record(self) -> Record:
         """The run's record.
 
         Raises:
-            RelayError: if it is damaged or of another schema.
+            RelayError: if it is damaged, of another schema, or of another run.
         """
-        return read_record(self.record)
+        record = read_record(self.record)
+        if (record.stage, short_id(record.id)) != (self.path.parent.name, self.path.name):
+            raise RelayError(
+                f"{self.record} is of the run {record.stage}/{short_id(record.id)}, not of its folder's: one "
+                f"of them was renamed or copied; {REMEDY}"
+            )
+        return record
+
+    def check_files(self, record: Record, *files: Path) -> None:
+        """Compare files with the digests that the run's record has of them; one that is not there passes.
+
+        Raises:
+            RelayError: if one was changed, or the record does not know it.
+        """
+        for path in files:
+            try:
+                found = file_digest(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RelayError(f"{path} cannot be read: {error.strerror or error}; {REMEDY}") from None
+            if found != record.files.get(path.name):
+                raise RelayError(
+                    f"{path} is not the file that its run wrote: its SHA-256 is not the one in "
+                    f"{self.record.name}; {REMEDY}"
+                )
 
     @property
     def kept(self) -> tuple[Path, ...]:
@@ -66,13 +92,8 @@ class RunFolder:
         """
         digest = self.read_record().files.get(self.weights.name)
         if digest is None:
-            raise RelayError(f"{self.record} names no {self.weights.name}; {self.remedy}")
+            raise RelayError(f"{self.record} names no {self.weights.name}; {REMEDY}")
         return digest
-
-    @property
-    def remedy(self) -> str:
-        """What to do about a damaged file of the run."""
-        return f"remove the folder {self.path} and run the same command again: it trains the run again"
 
     def digests(self, known: Mapping[str, str]) -> dict[str, str]:
         """SHA-256 of each file of `kept` that is there, by name.
@@ -89,11 +110,9 @@ class RunFolder:
             RelayError: if it cannot be read.
         """
         try:
-            return yaml.load(self.recipe.read_text(), Loader=_SafeLoader)
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise RelayError(
-                f"{self.recipe} cannot be read ({error}); remove the folder to train again"
-            ) from None
+            return yaml.load(self.recipe.read_bytes(), Loader=_SafeLoader)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise RelayError(f"{self.recipe} cannot be read ({error}); {REMEDY}") from None
 
     def open_for(self, recipe: Recipe) -> None:
         """Prepare the folder for a run, or check that it belongs to that run. Call it with the lock held.

@@ -76,7 +76,7 @@ def run_plan(
             with watch(ready, outcomes):
                 returned = _launched(launch, jobs, launched - len(jobs))
         for run, job in zip_longest(ready, returned[: len(ready)]):
-            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run, _message(job))
+            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run, _returned(run, job))
             if outcomes[run.id].status == "failed":
                 log.error("Failed: %s: %s", describe(run), outcomes[run.id].message)
     return outcomes
@@ -100,24 +100,24 @@ def _parent_is_complete(plan: Plan, store: Store, run: StageRun) -> bool:
     return store.folder(parent.stage, parent.id).is_complete()
 
 
-def _message(job: Any) -> str:
-    """Why a job failed, by Hydra's JobReturn; None stands for a job that did not return."""
+def _returned(run: StageRun, job: Any) -> Outcome:
+    """What a job says of itself, by Hydra's JobReturn; None stands for a job that did not return."""
     if job is None:
-        return ""
+        return Outcome(run.id, "failed")
     try:
         value = job.return_value
     except RelayError as error:
-        return str(error)
+        return Outcome(run.id, "failed", str(error))
     except Exception as error:  # what ended the job is raised here
-        return f"{type(error).__name__}: {error}"
-    return value.message if isinstance(value, Outcome) else ""
+        return Outcome(run.id, "failed", f"{type(error).__name__}: {error}")
+    return value if isinstance(value, Outcome) else Outcome(run.id, "failed")
 
 
-def _outcome(folder: RunFolder, run: StageRun, message: str) -> Outcome:
-    if folder.is_complete():
-        return Outcome(run.id, "trained")
-    if message:
-        return Outcome(run.id, "failed", message)
+def _outcome(folder: RunFolder, run: StageRun, returned: Outcome) -> Outcome:
+    if folder.is_complete():  # a job that waited for another sweep's says "complete"
+        return Outcome(run.id, "complete" if returned.status == "complete" else "trained")
+    if returned.message:
+        return Outcome(run.id, "failed", returned.message)
     try:
         lines = folder.failure.read_text().strip().splitlines()
     except OSError:

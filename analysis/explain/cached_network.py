@@ -31,7 +31,7 @@ _VERSION = 1
 class CachedNetwork:
     """A stage run's network. Its weights are read when something is asked that is not on disk.
 
-    Results lie in `runs_dir/.explanations/ID/`, one file for each kind and its settings. The run's id stands
+    Results lie in `runs_dir/.explanations/ID/`, one file for each kind and its settings. Their SHA-256 stands
     for the weights, a digest of their pixels for the images.
 
     Attributes:
@@ -65,6 +65,15 @@ class CachedNetwork:
         from analysis.explain.stored_network import load_network
 
         return load_network(self.folder.path)
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights: equal ids say that two trainings are alike, not that their bits are.
+
+        Raises:
+            RelayError: If the run's record cannot be read.
+        """
+        return self.folder.weights_digest()
 
     def forget(self) -> None:
         """Let go of the weights: a study's networks do not fit into memory together."""
@@ -105,7 +114,7 @@ class CachedNetwork:
             compute: Makes the arrays.
             names: Those of the arrays; a file with others is damaged, and computed again.
         """
-        asked = {"version": _VERSION, **settings}
+        asked = {"version": _VERSION, "weights": self.weights_digest, **settings}
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
         file = self.folder.path.parent.parent / FOLDER / short_id(self.run_id) / f"{kind}-{key}.npz"
         with suppress(*DAMAGED):  # not there, or not whole: computed again

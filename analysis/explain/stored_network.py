@@ -6,7 +6,7 @@ from torch import nn
 
 from lightning_modules.build import build_network
 from lightning_modules.registry import specification_named
-from lightning_modules.weights import read_weights
+from lightning_modules.weights import read_stored_weights
 from stages.errors import RelayError
 from stages.recipe import Model
 from stages.store import RunFolder
@@ -22,17 +22,12 @@ def load_network(folder: Path) -> nn.Module:
         In float32, on the CPU, whatever arithmetic it was trained in.
 
     Raises:
-        RelayError: If the run has no checkpoint, the file cannot be read, holds NaN or infinite weights, or
-            is not of the network that the recipe names.
+        RelayError: If the run has no weights, or not those that its record names, or they are not of the
+            network that the recipe names.
     """
     run = RunFolder(folder)
     model = model_of(run)
-    if not run.weights.is_file():
-        raise RelayError(
-            f"{folder} has no {run.weights.name}, the weights that its run ended with; remove the folder and "
-            "train the run again"
-        )
-    weights = read_weights(run.weights)
+    weights = read_stored_weights(run)
     described = specification_named(model.name)
     head = weights.get(f"{described.layer(described.head).path}.weight")
     network = build_network(

@@ -13,6 +13,7 @@ from analysis.report.page import Caveat, Report
 from analysis.report.processes import process_labels
 from analysis.report.provenance import studies_table
 from analysis.report.store_caveats import (
+    damaged_caveats,
     other_studies_caveats,
     replaced_caveats,
     unfinished_caveats,
@@ -20,11 +21,11 @@ from analysis.report.store_caveats import (
 )
 from analysis.report.study_report import study_report
 from analysis.runs.folds import complete_seeds
-from analysis.runs.load import load_runs
+from analysis.runs.load import read_runs
 from analysis.runs.openings import check_test, open_test_sets, with_test
 from analysis.runs.selection import process_order
 from analysis.runs.study import Study, find_studies, select_study
-from analysis.runs.unfinished import UnfinishedRun, unfinished_runs
+from analysis.runs.unfinished import unfinished_runs
 from stages.errors import RelayError
 from stages.metrics import PRIMARY
 
@@ -47,28 +48,28 @@ def build_report(
         command: what to write down as having opened it.
 
     Raises:
-        RelayError: if the folder or the study does not exist, a record is damaged, no run has the metric, or
+        RelayError: if the folder or the study does not exist, all runs are damaged, no run has the metric, or
             the test set cannot be opened.
     """
     check_test(test)
     try:
-        runs = load_runs(runs_dir)
+        runs, damaged = read_runs(runs_dir)
     except FileNotFoundError as error:
         raise RelayError(str(error)) from None
-    unfinished = unfinished_runs(runs_dir)
+    of_store = [*damaged_caveats(damaged, runs_dir), *unfinished_caveats(unfinished_runs(runs_dir))]
     studies = find_studies(runs)
     if not studies:
         if study is not None:
             select_study(studies, study)
         if test is not None:
             open_test_sets(with_test(runs)[:0], runs_dir, command)
-        return _without_targets(runs, unfinished)
+        return _without_targets(runs, of_store)
     chosen = select_study(studies, study)
     if complete_seeds(chosen.runs).empty:
         if test is not None:
             refuse_incomplete(with_test(chosen.runs))
             open_test_sets(with_test(chosen.runs)[:0], runs_dir, command)
-        return _without_complete_seeds(chosen, unfinished)
+        return _without_complete_seeds(chosen, of_store)
     report = study_report(
         chosen,
         runs_dir,
@@ -77,7 +78,7 @@ def build_report(
         store_caveats=[
             *other_studies_caveats(studies, chosen),
             *replaced_caveats(runs),
-            *unfinished_caveats(unfinished),
+            *of_store,
             *unknown_caveats(runs, chosen.target),
         ],
         studies=studies_table(studies) if len(studies) > 1 else None,
@@ -102,7 +103,7 @@ def _sources(runs: pd.DataFrame, study: Study) -> pd.DataFrame:
     return runs[runs["id"].isin(found)]
 
 
-def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) -> Report:
+def _without_targets(runs: pd.DataFrame, caveats: Sequence[Caveat]) -> Report:
     if len(runs) == 0:
         text = "There is no finished stage run in this store, so there is nothing to compare."
     else:
@@ -115,17 +116,17 @@ def _without_targets(runs: pd.DataFrame, unfinished: Sequence[UnfinishedRun]) ->
         text,
         "Train a learning process, for example: python train.py -m process=scratch,two_stage. A chain of "
         "your own becomes one by a file of two lines in conf/process (docs/your-own-domains.md).",
-        unfinished_caveats(unfinished),
+        caveats,
     )
 
 
-def _without_complete_seeds(study: Study, unfinished: Sequence[UnfinishedRun]) -> Report:
+def _without_complete_seeds(study: Study, caveats: Sequence[Caveat]) -> Report:
     labels = process_labels(process_order(study.runs["process"]))
     return _nothing_to_compare(
         f"No seed of {study.target} has all of its {study.runs['folds'].iloc[0]} folds yet, so there is "
         "nothing to compare.",
         "Train the other folds: the command that trained these does it, typed with every fold.",
-        [*incomplete_caveats(study.runs, labels), *unfinished_caveats(unfinished)],
+        [*incomplete_caveats(study.runs, labels), *caveats],
     )
 
 

@@ -18,6 +18,8 @@ from analysis.report import explanations
 from analysis.report.explanation import Explanation, StudyFacts
 from analysis.runs.study import Study
 from stages.errors import RelayError
+from stages.recipe import short_id
+from stages.store import RunFolder
 
 if TYPE_CHECKING:
     from analysis.explain.target_images import TargetImages
@@ -99,6 +101,10 @@ def explain_study(
         seeds={name: [each.seed for each in found] for name, found in networks.by_process.items()},
         seed=networks.seed,
         skipped=list(networks.skipped),
+        weights={
+            f"{each.stage}/{short_id(each.run_id)}": each.weights_digest
+            for each in (*networks.targets, *networks.sources)
+        },
     )
     summaries = {
         analysis.name: analysis.summarise(networks, results[analysis.name], images, settings[analysis.name])
@@ -123,6 +129,7 @@ def save_explained(explained: ExplainedStudy, runs_dir: Path) -> Path:
 def load_explained(runs_dir: Path, study: str) -> ExplainedStudy | None:
     """What was computed from a study, or None if its networks have not been analysed.
 
+    Networks that were trained again since, to other bits, have not.
     Summaries of analyses that are new or of another version are missing from it.
 
     Raises:
@@ -140,9 +147,19 @@ def load_explained(runs_dir: Path, study: str) -> ExplainedStudy | None:
             for name, version in _versions().items()
             if tree["versions"].get(name) == version
         }
-        return ExplainedStudy(StudyFacts(**tree["facts"]), summaries)
+        facts = StudyFacts(**tree["facts"])
+        changed = any(_is_another(runs_dir / folder, digest) for folder, digest in facts.weights.items())
+        return None if changed else ExplainedStudy(facts, summaries)
     except (*DAMAGED, KeyError, TypeError) as error:
         raise RelayError(f"{file} is damaged ({error}); run analysis.visualize again") from None
+
+
+def _is_another(folder: Path, digest: str) -> bool:
+    """Whether a run has other weights than it had; a run that is gone or damaged has none."""
+    try:
+        return RunFolder(folder).weights_digest() != digest
+    except RelayError:
+        return False
 
 
 def _versions() -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from analysis.explain.arrays import Arrays
@@ -37,6 +37,7 @@ class StudyFacts:
         seeds: Of each process.
         seed: Of the networks that are shown, or None where the processes have no seed in common.
         skipped: What could not be explained, and why.
+        weights: SHA-256 of the weights of each network, sources too, by its folder below the store.
     """
 
     study: str
@@ -48,6 +49,7 @@ class StudyFacts:
     seeds: dict[str, list[int]]
     seed: int | None
     skipped: list[str]
+    weights: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
-"""Caveats about the store that a report is made from: other studies, unfinished runs, unknown processes."""
+"""Caveats about the store that a report is made from: other studies, damaged, unfinished and unknown runs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from analysis.report.page import Caveat
 from analysis.runs.contents import replaced_images
+from analysis.runs.load import DamagedRun
 from analysis.runs.study import Study
 from analysis.runs.unfinished import UnfinishedRun
 from stages.console.words import counted
@@ -48,6 +50,25 @@ def replaced_caveats(runs: pd.DataFrame) -> list[Caveat]:
             "Their list of images is one, of equal names and sizes, but the files were others: these runs "
             "are not of the same data. They are different studies, and are not compared.",
             items,
+        )
+    ]
+
+
+def damaged_caveats(damaged: Sequence[DamagedRun], runs_dir: Path) -> list[Caveat]:
+    """Finished runs of the store, of any study, that are left out because a file of them was changed.
+
+    Args:
+        damaged: which.
+        runs_dir: the store; paths are shown below it.
+    """
+    if not damaged:
+        return []
+    return [
+        Caveat.listing(
+            f"{counted(len(damaged), 'finished stage run')} of this store "
+            f"{'is' if len(damaged) == 1 else 'are'} damaged",
+            "They are in no table. python -m stages.verify runs_dir=RUNS_DIR says all that is wrong.",
+            [run.why.replace(f"{runs_dir}/", "") for run in damaged],
         )
     ]
 

@@ -147,7 +147,7 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
         sources: rows of their sources, of which only the origins are read.
 
     Raises:
-        RelayError: if a record is damaged or contradicts itself.
+        RelayError: if a record is damaged.
     """
     details = RunDetails(baseline=baseline_levels(runs))
     evaluated: dict[tuple[str, float, int], list[DataRecord]] = {}
@@ -169,7 +169,8 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
             details.curves.setdefault((process, ratio), []).append(curve)
         if ratio != 1.0 or path not in whole_seeds:
             continue
-        matrix, of_seeds = _confusion_matrix(record, path), details.matrices.setdefault(process, {})
+        matrix = np.array(record.confusion_matrix, dtype=np.int64)
+        of_seeds = details.matrices.setdefault(process, {})
         of_seeds[record.seed] = of_seeds.get(record.seed, np.zeros_like(matrix)) + matrix
         try:
             predictions = read_predictions(folder.predictions, classes=record.data.classes)
@@ -234,21 +235,6 @@ def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
         for metric in shown_in("robustness")
         if metric.name in header
     }
-
-
-def _confusion_matrix(record: Record, path: str) -> npt.NDArray[np.int64]:
-    """Counts, shape (classes, classes), one row per true class."""
-    classes = len(record.data.classes)
-    try:
-        matrix = np.array(record.confusion_matrix, dtype=np.int64)
-    except (ValueError, OverflowError):
-        matrix = np.zeros((0, 0), np.int64)
-    if matrix.shape != (classes, classes) or matrix.min() < 0 or len(record.data.val_counts) != classes:
-        raise RelayError(
-            f"{path}/record.json contradicts itself: its counts are not of its {classes} classes. Remove the "
-            "folder and train the run again."
-        )
-    return matrix
 
 
 def _confidence(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from analysis.runs.openings import check_test, metrics_of_test, open_test_sets, 
 from stages.console.words import counted
 from stages.errors import RelayError
 from stages.processes import chain_rules, load_processes, process_name
-from stages.record import OlderRecordError, Record
+from stages.record import REMEDY, OlderRecordError, Record
 from stages.store import RunFolder, Store
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,19 @@ _COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class DamagedRun:
+    """A finished stage run that is left out, because a file of it is not as it was written.
+
+    Attributes:
+        folder: the run's.
+        why: which file, what is wrong, and what to do.
+    """
+
+    folder: Path
+    why: str
+
+
 def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.DataFrame:
     """All finished stage runs of a store, one row per stage run, in the order of their folders.
 
@@ -75,19 +89,29 @@ def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.D
         test_METRIC, of the last epoch's network, NaN for a run without a test set. A store without finished
         runs gives no rows and the columns above.
 
+        A run is left out, and a warning says so, if an older version of Relay trained it, or if it is
+        damaged: its record, recipe, history or predictions are not as they were written, or its recipe is
+        not there.
+
     Raises:
-        RelayError: if a record is damaged or of a newer schema; names the file. If an older version of Relay
-            trained all runs of the store; if only some, these are left out and a warning says so. If `test`
-            is something else, or "open" and no run has a test set.
+        RelayError: if all runs of the store are left out; if `test` is something else, or "open" and no run
+            has a test set.
         FileNotFoundError: if the folder does not exist.
     """
+    return read_runs(runs_dir, test=test)[0]
+
+
+def read_runs(
+    runs_dir: str | PathLike[str], *, test: str | None = None
+) -> tuple[pd.DataFrame, list[DamagedRun]]:
+    """As `load_runs`, and the damaged runs that it leaves out."""
     check_test(test)
     folder = Path(runs_dir).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the runs_dir that train.py wrote to")
-    found = _records(Store(folder).complete_runs(), folder)
+    found, damaged = _records(Store(folder).complete_runs(), folder)
     if not found and test is None:
-        return pd.DataFrame(columns=list(_COLUMNS))
+        return pd.DataFrame(columns=list(_COLUMNS)), damaged
     records = {record.id: record for record, _ in found}
     rows = [_row(record, path, records) for record, path in found]
     table = pd.DataFrame(rows, columns=None if rows else list(_COLUMNS))
@@ -102,7 +126,7 @@ def load_runs(runs_dir: str | PathLike[str], *, test: str | None = None) -> pd.D
             folder,
             images.stage,
         )
-    return table if test is None else _with_test_metrics(table, folder)
+    return (table if test is None else _with_test_metrics(table, folder)), damaged
 
 
 def _with_test_metrics(table: pd.DataFrame, store: Path) -> pd.DataFrame:
@@ -112,13 +136,28 @@ def _with_test_metrics(table: pd.DataFrame, store: Path) -> pd.DataFrame:
     return table.join(metrics)
 
 
-def _records(runs: Iterable[RunFolder], store: Path) -> list[tuple[Record, Path]]:
-    found, older = [], []
+def _records(runs: Iterable[RunFolder], store: Path) -> tuple[list[tuple[Record, Path]], list[DamagedRun]]:
+    """The runs that are as they were written, and those that are not."""
+    found, older, damaged = list[tuple[Record, Path]](), list[Path](), list[DamagedRun]()
     for run in runs:
         try:
-            found.append((run.read_record(), run.path))
+            record = run.read_record()
+            run.check_files(record, run.recipe, run.history, run.predictions)
+            if run.recipe.name in record.files and not run.recipe.exists():
+                raise RelayError(f"{run.recipe} is not there, which says how the run was trained; {REMEDY}")
+            found.append((record, run.path))
         except OlderRecordError:
             older.append(run.path)
+        except RelayError as error:
+            damaged.append(DamagedRun(run.path, str(error)))
+    if damaged:
+        many = counted(len(damaged), "finished stage run is", "finished stage runs are")
+        notice = f"{store}: {many} damaged"
+        why = "".join(f"\n  {run.why}" for run in damaged)
+        if not found and not older:
+            raise RelayError(f"{notice}, and there is no other:{why}")
+        all_of_it = f"All that is wrong: python -m stages.verify runs_dir={store}"
+        log.warning("%s and left out:%s\n%s", notice, why, all_of_it)
     if older:
         notice = (
             f"{store}: {counted(len(older), 'finished stage run')} of an older version of Relay, such as "
@@ -127,7 +166,7 @@ def _records(runs: Iterable[RunFolder], store: Path) -> list[tuple[Record, Path]
         if not found:
             raise RelayError(notice)
         log.warning("%s. They are left out; %s read.", notice, counted(len(found), "other is", "others are"))
-    return found
+    return found, damaged
 
 
 def _row(record: Record, folder: Path, records: Mapping[str, Record]) -> dict[str, Any]:

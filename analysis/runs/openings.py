@@ -101,10 +101,12 @@ def open_test_sets(runs: pd.DataFrame, runs_dir: Path, command: str) -> tuple[li
             f"test=open, but no run of {runs_dir} has a test set: train with test_fraction=0.2, or with "
             "images that have a test side. Nothing was opened"
         )
+    folders = [RunFolder(Path(folder)) for folder in runs["folder"]]
+    for folder in folders:
+        folder.check_files(folder.read_record(), folder.test_predictions)
     opening = _write_down(runs_dir, command, len(runs))
     return [
-        read_predictions(RunFolder(Path(folder)).test_predictions, samples=True, groups=True)
-        for folder in runs["folder"]
+        read_predictions(folder.test_predictions, samples=True, groups=True) for folder in folders
     ], opening
 
 

@@ -14,6 +14,7 @@ from stages.console.output import output
 from stages.console.varied import varied_settings
 from stages.console.words import counted
 from stages.cost import cost_lines, plan_cost, recorded_speeds
+from stages.errors import RelayError
 from stages.metrics import Metric, shown_in
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun
@@ -96,9 +97,13 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
         outcome = outcomes[run.id]
         cells = [str(outcome.status)]
         if outcome.status in ("trained", "complete"):
-            record = store.folder(run.stage, run.id).read_record()
-            notes |= dict.fromkeys([*_notes(record.plateau), *_sizes(record)])
-            cells = _record_cells(record)
+            try:
+                record = store.folder(run.stage, run.id).read_record()
+            except RelayError:
+                cells = ["unreadable"]  # why, see `failure_lines`
+            else:
+                notes |= dict.fromkeys([*_notes(record.plateau), *_sizes(record)])
+                cells = _record_cells(record)
         place = _place(run, in_folds) if varied else ()
         table.add_row(_chain(run), *place, *(values[run.id] for values in settings.values()), *cells)
     return Group(title, table, *map(Text, notes), *_paths(plan, store, {}))
@@ -108,7 +113,7 @@ def show_results(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> N
     """Print the table of results, and what failed.
 
     Raises:
-        SystemExit: with code 1 if a stage run failed.
+        SystemExit: with code 1 if a stage run failed or cannot be read.
     """
     output().print(result_table(plan, store, outcomes))
     failures = failure_lines(plan, store, outcomes)
@@ -119,14 +124,19 @@ def show_results(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> N
 
 
 def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> list[str]:
-    """One line per stage run that failed or was blocked: which, why, and where its traceback is."""
+    """One line per stage run that failed, was blocked or cannot be read: which, why, and its traceback."""
     lines = []
     for outcome in outcomes.values():
+        run = plan.runs[outcome.id]
+        folder = store.folder(run.stage, run.id)
         if outcome.status in ("failed", "blocked"):
-            run = plan.runs[outcome.id]
-            folder = store.folder(run.stage, run.id)
             where = f" (traceback: {folder.failure})" if folder.failure.exists() else ""
             lines.append(f"{outcome.status}: {' -> '.join(run.chain)}: {outcome.message}{where}")
+            continue
+        try:
+            folder.read_record()
+        except RelayError as error:
+            lines.append(f"unreadable: {' -> '.join(run.chain)}: {error}")
     return lines
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import callbacks.checkpoint
 from callbacks import AtomicCheckpointIO, ResumeCheckpoint, save_whole
@@ -20,9 +22,16 @@ from tests.helpers.fake_training import Clock, fake_module, fake_trainer
 class Checkpointed:
     """A ResumeCheckpoint and a trainer that writes the epoch's number."""
 
-    def __init__(self, folder: Path, seconds: float, before: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seconds: float,
+        before: Callable[[], None] = lambda: None,
+        resumed: str | None = None,
+    ) -> None:
         self.last, self.previous = folder / "last.ckpt", folder / "previous.ckpt"
-        self.callback = ResumeCheckpoint(self.last, self.previous, seconds, before)
+        path = None if resumed is None else folder / resumed
+        self.callback = ResumeCheckpoint(self.last, self.previous, seconds, before, path)
 
     def end(self, epoch: int, stop: bool = False, first: bool = True) -> None:
         def save(path: Path) -> None:
@@ -45,6 +54,22 @@ def test_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
     assert run.written() == ("1", "0")
     run.end(2)
     assert run.written() == ("2", "1")
+
+
+@pytest.mark.parametrize(
+    ("resumed", "kept"),
+    [("last.ckpt", "sound"), ("previous.ckpt", "the one before"), (None, "the one before")],
+)
+def test_a_newest_checkpoint_that_could_not_be_used_takes_no_other_one_s_place(
+    tmp_path: Path, resumed: str | None, kept: str
+) -> None:
+    run = Checkpointed(tmp_path, seconds=0.0, resumed=resumed)
+    run.last.write_text("sound" if resumed == "last.ckpt" else "damaged")
+    run.previous.write_text("the one before")
+    run.end(5)
+    assert run.written() == ("5", kept)
+    run.end(6)
+    assert run.written() == ("6", "5")
 
 
 def test_checkpoints_keep_their_distance_but_the_last_epoch_has_one(
@@ -77,7 +102,7 @@ def test_what_is_called_before_writing_can_stop_it(tmp_path: Path) -> None:
 
 def test_other_processes_move_no_checkpoint(tmp_path: Path) -> None:
     Checkpointed(tmp_path, seconds=0.0).end(0)
-    Checkpointed(tmp_path, seconds=0.0).end(1, first=False)
+    Checkpointed(tmp_path, seconds=0.0, resumed="last.ckpt").end(1, first=False)
     assert Checkpointed(tmp_path, seconds=0.0).written() == ("0", None)
 
 
@@ -97,7 +122,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, weights_only: bool 
     torch.save({"state_dict": {}, "epoch": Malicious(proof)}, path)
     with pytest.raises(pickle.UnpicklingError):
         AtomicCheckpointIO().load_checkpoint(path, weights_only=weights_only)
-    assert not AtomicCheckpointIO().loads(path)
+    assert AtomicCheckpointIO().fault(path) == "it cannot be read (UnpicklingError)"
     assert not proof.exists()
     torch.load(path, weights_only=False)  # it would have been
     assert proof.exists()
@@ -109,7 +134,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     AtomicCheckpointIO().save_checkpoint(content, str(path))
     found = AtomicCheckpointIO().load_checkpoint(str(path))
     assert torch.equal(found["state_dict"].pop("weight"), torch.tensor([1.5, float("-inf")]))
-    assert found == {"state_dict": {}, "epoch": 3, "rows": [{"a": 0.1}]}
+    assert found == {"state_dict": {}, "epoch": 3, "rows": [{"a": 0.1}], "relay": {}}
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
@@ -123,31 +148,78 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) 
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_loads_tells_a_checkpoint_from_what_is_not_one(tmp_path: Path) -> None:
-    path, loads = tmp_path / "last.ckpt", AtomicCheckpointIO().loads
-    assert not loads(path)
-    save_whole({"state_dict": {"weight": torch.zeros(1000)}, "epoch": 1}, path)
-    assert loads(path)
+MINE = {"stage run": "a" * 64, "parent's weights": None}
+
+
+def saved(path: Path, content: Any, identity: dict[str, str | None] = MINE) -> Path:
+    AtomicCheckpointIO(identity).save_checkpoint(content, path)
+    return path
+
+
+def test_a_checkpoint_that_is_none_is_told(tmp_path: Path) -> None:
+    path, fault = tmp_path / "last.ckpt", AtomicCheckpointIO(MINE).fault
+    assert "No such file" in str(fault(path))
+    saved(path, {"state_dict": {"weight": torch.zeros(1000)}, "epoch": 1})
+    assert fault(path) is None
     whole = path.read_bytes()
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        assert not loads(path), length
+        assert str(fault(path)).startswith("it is cut short or damaged"), length
     for other in ({"weight": torch.zeros(2)}, [1, 2], torch.zeros(3)):
         save_whole(other, path)
-        assert not loads(path)
+        assert fault(path) == "it is not a checkpoint"
+    path.unlink()
+    path.mkdir()
+    assert "Is a directory" in str(fault(path))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path: Path, place: float, bit: int) -> None:
+    """A bit between the entries of the archive is read by no one."""
+    path, checkpoints = tmp_path / "last.ckpt", AtomicCheckpointIO(MINE)
+    weight = torch.arange(50.0)
+    content = bytearray(saved(path, {"state_dict": {"weight": weight}, "epoch": 1}).read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    if checkpoints.fault(path) is None:
+        found = checkpoints.load_checkpoint(path)
+        assert found["epoch"] == 1
+        assert torch.equal(found["state_dict"]["weight"], weight)
+
+
+def test_each_bit_of_a_weight_is_checked(tmp_path: Path) -> None:
+    path = saved(tmp_path / "last.ckpt", {"state_dict": {"weight": torch.full((3,), 1.5)}, "epoch": 1})
+    content = path.read_bytes()
+    begin = content.index(torch.full((3,), 1.5).numpy().tobytes())
+    for place in range(begin, begin + 12):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        assert "the checksum of" in str(AtomicCheckpointIO(MINE).fault(path))
+
+
+def test_a_checkpoint_of_another_training_is_told(tmp_path: Path) -> None:
+    path, content = tmp_path / "last.ckpt", {"state_dict": {}}
+    assert AtomicCheckpointIO(MINE).fault(saved(path, content)) is None
+    saved(path, content, {**MINE, "stage run": "b" * 64})
+    assert AtomicCheckpointIO(MINE).fault(path) == "it is of another stage run"
+    saved(path, content, {"stage run": "b" * 64, "parent's weights": "c" * 64})
+    assert AtomicCheckpointIO(MINE).fault(path) == "it is of another stage run, another parent's weights"
+    save_whole(content, path)  # by a version that did not say it
+    assert AtomicCheckpointIO(MINE).fault(path) == "it does not say of which stage run it is"
 
 
 def test_a_checkpoint_that_loads_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning is handed what was read; what it does not ask for next is not kept for ever."""
-    last, other = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
-    save_whole({"state_dict": {"weight": torch.ones(3)}, "epoch": 7}, last)
-    save_whole({"state_dict": {}, "epoch": 6}, other)
+    last = saved(tmp_path / "last.ckpt", {"state_dict": {"weight": torch.ones(3)}, "epoch": 7})
+    other = saved(tmp_path / "previous.ckpt", {"state_dict": {}, "epoch": 6})
     read: list[Path] = []
     load = torch.load
     monkeypatch.setattr(torch, "load", lambda path, **how: read.append(Path(path)) or load(path, **how))
-    checkpoints = AtomicCheckpointIO()
+    checkpoints = AtomicCheckpointIO(MINE)
     assert checkpoints.kept == {}
-    assert checkpoints.loads(last)
+    assert checkpoints.fault(last) is None
     assert checkpoints.kept["epoch"] == 7
     assert checkpoints.load_checkpoint(str(other))["epoch"] == 6
     assert torch.equal(checkpoints.load_checkpoint(str(last))["state_dict"]["weight"], torch.ones(3))
@@ -158,11 +230,11 @@ def test_a_checkpoint_that_loads_is_read_once(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_damaged_checkpoint_is_not_kept(tmp_path: Path) -> None:
-    last, previous = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
-    save_whole({"state_dict": {}, "epoch": 6}, previous)
+    last = tmp_path / "last.ckpt"
+    previous = saved(tmp_path / "previous.ckpt", {"state_dict": {}, "epoch": 6})
     last.write_bytes(previous.read_bytes()[:100])
-    checkpoints = AtomicCheckpointIO()
-    assert not checkpoints.loads(last)
+    checkpoints = AtomicCheckpointIO(MINE)
+    assert checkpoints.fault(last) is not None
     assert checkpoints.kept == {}
-    assert checkpoints.loads(previous)
+    assert checkpoints.fault(previous) is None
     assert checkpoints.kept["epoch"] == 6

@@ -66,7 +66,7 @@ def fitted(job: Job, *callbacks: pl.Callback, resume: bool = False) -> tuple[Dot
     history = History(job.folder.history, RULE, CHANCE)
     last, checkpoints = job.folder.last_checkpoint, AtomicCheckpointIO()
     if resume:
-        assert checkpoints.loads(last)
+        assert checkpoints.fault(last) is None
     saving = ResumeCheckpoint(last, job.folder.previous_checkpoint, 0.0, lambda: None)
     trainer = build_trainer(job, [history, saving, *callbacks], checkpoints)
     module = Dot()
@@ -80,8 +80,8 @@ def test_lightning_stops_with_the_plateau_and_trains_no_finished_run_again(tmp_p
     assert module.steps == 2 * 5
     assert history.losses == LOSSES
     assert history.train_images == 5 * 5
-    loads = AtomicCheckpointIO().loads
-    assert loads(job.folder.last_checkpoint) and loads(job.folder.previous_checkpoint)
+    fault = AtomicCheckpointIO().fault
+    assert fault(job.folder.last_checkpoint) is fault(job.folder.previous_checkpoint) is None
     again, resumed = fitted(job, resume=True)
     assert again.steps == 0
     assert torch.equal(again.weight, module.weight)

@@ -25,7 +25,7 @@ from stages.config import config_document, source_of
 from stages.store import RunFolder, Store
 from tests.helpers.fake_study import FakeStudy
 from tests.helpers.relay import folders
-from tests.helpers.stage_helpers import manifest_config
+from tests.helpers.stage_helpers import manifest_config, seal
 
 CLASSES = ("consolidation", "ground_glass", "normal")
 PATIENTS = ("Meyer-1951", "Schmidt-1948", "Weber-1960")
@@ -109,6 +109,7 @@ def _write_weights(run: RunFolder) -> dict[str, torch.Tensor]:
             noise = torch.randn(value.shape, generator=generator)
             weights[name] = value + 0.2 * value.std() * noise
     torch.save(weights, run.weights)
+    seal(run)
     return weights
 
 

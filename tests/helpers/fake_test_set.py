@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from stages.predictions import write_predictions
 from stages.store import RunFolder
+from tests.helpers.stage_helpers import seal
 
 Predicted = npt.NDArray[np.int64]
 
@@ -42,6 +43,6 @@ def add_test_set(
         )
         content["data"]["test_counts"] = np.bincount(labels, minlength=len(classes)).tolist()
         content["data"]["test_groups"] = patients
-        folder.record.write_text(json.dumps(content))
+        seal(folder, content)
         predicted[content["id"]] = chosen
     return labels, groups, predicted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,7 +23,7 @@ from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Optim, Recipe
 from stages.record import RECORD_SCHEMA, Record
 from stages.request import Request
 from stages.source import Source
-from stages.store import Store
+from stages.store import RunFolder, Store
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
@@ -185,6 +186,13 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
         },
         "files": {},
     }
+
+
+def seal(folder: RunFolder, content: dict[str, Any] | None = None) -> None:
+    """Write a run's record, as it is or with other content, with the digests of its files as they are now."""
+    content = dict(json.loads(folder.record.read_text()) if content is None else content)
+    content.pop("checksum", None)
+    folder.record.write_text(Record.model_validate(content | {"files": folder.digests({})}).to_json())
 
 
 def complete(store: Store, run: StageRun) -> None:

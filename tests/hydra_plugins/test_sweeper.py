@@ -31,9 +31,9 @@ from datamodules.domain import NO_IMAGES
 from datamodules.listing import Listing
 from stages.errors import RelayError
 from stages.outcome import Outcome
-from stages.record import Record
 from stages.source import Source
-from tests.helpers.stage_helpers import CONF, PROJECT, recipe, record_content
+from stages.store import RunFolder
+from tests.helpers.stage_helpers import CONF, PROJECT, recipe, record_content, seal
 
 TABLE_2 = ("process=scratch,texture,natural,two_stage", "data_ratio=0.2,0.4,0.6,0.8,1.0")
 FILES = re.compile(r"\b(natural|texture|dld)/([0-9a-f]{16})\b")
@@ -67,7 +67,8 @@ class Desk:
         for name in names:
             run = self.folder / "runs" / name
             run.mkdir(parents=True, exist_ok=True)
-            (run / "record.json").write_text(Record.model_validate(record_content(recipe())).to_json())
+            stage, short = name.split("/")
+            seal(RunFolder(run), record_content(recipe()) | {"stage": stage, "id": short.ljust(64, "0")})
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +29,9 @@ from lightning_modules.transfer_rule import transfer_rule
 from stages.build import build_recipe
 from stages.errors import RelayError
 from stages.seeds import Seeds
+from stages.store import Store
 from tests.helpers.networks import resnet18
-from tests.helpers.stage_helpers import CONF, composed
+from tests.helpers.stage_helpers import CONF, composed, record_content, seal
 
 KINDS = {
     "convolution": nn.Conv2d,
@@ -273,8 +275,12 @@ def test_a_new_network_is_trained_transferred_and_analysed(with_resnet18: None, 
     with torch.no_grad():
         for _ in range(2):  # its normalisations have seen something
             parent.network.train()(images(8))
-    weights = tmp_path / "model.ckpt"
+    source = Store(tmp_path).folder(recipes[0].stage, recipes[0].id)
+    weights = source.weights
+    source.path.mkdir(parents=True)
     torch.save(parent.network.state_dict(), weights)
+    source.record.write_text(json.dumps(record_content(recipes[0], ["dld"])))
+    seal(source)
 
     child = build_module(recipes[1], Seeds.of(2), (1, 1, 1, 1, 1), weights)
     fresh = {name for name in child.report.reinitialised if name.startswith(("layer4.1.", "fc."))}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.record import Record
+from stages.store import RunFolder
 from tests.helpers.programs import PROJECT, environment
-from tests.helpers.stage_helpers import recipe, record_content
+from tests.helpers.stage_helpers import recipe, record_content, seal
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,10 @@ def test_a_plan_and_a_complete_store_load_no_torch(tmp_path: Path) -> None:
                if line.endswith(", to train")]  # fmt: skip
     assert [name.split("/")[0] for name in planned] == ["natural", "dld"]
     for name in planned:
+        stage, short = name.split("/")
         (tmp_path / name).mkdir(parents=True)
-        record = Record.model_validate(record_content(recipe())).to_json()
-        (tmp_path / name / "record.json").write_text(record)
+        seal(
+            RunFolder(tmp_path / name),
+            record_content(recipe()) | {"stage": stage, "id": short.ljust(64, "0")},
+        )
     assert "2 stage runs: 2 were complete" in start(tmp_path, *chain)

@@ -77,3 +77,31 @@ def test_a_resumed_run_ends_with_the_same_bits(
     assert ours["transfer"]["frozen"]
     assert ours["starting_point"] == theirs["starting_point"] == "parent"
     assert ours["cost"]["attempts"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("damaged", "goes_on"),
+    [
+        (("last.ckpt",), "The training goes on from previous.ckpt."),
+        (("last.ckpt", "previous.ckpt"), "The training starts again at its first epoch."),
+    ],
+)
+def test_a_damaged_checkpoint_is_said_and_changes_no_bit(
+    killed: Path, uninterrupted: Path, cache_dir: Path, tmp_path: Path, damaged: tuple[str, ...], goes_on: str
+) -> None:
+    runs_dir = tmp_path / "runs"
+    shutil.copytree(killed, runs_dir)
+    folder = only_folder(runs_dir, "dld")
+    if not (folder / "last.ckpt").exists():  # killed between the two renames
+        shutil.copyfile(folder / "previous.ckpt", folder / "last.ckpt")
+    for name in damaged:
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / name).write_bytes(content)
+    done = run(*CHAIN, runs_dir=runs_dir, cache_dir=cache_dir, last=LONG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert goes_on in said
+    assert all(f"{name} cannot be used: the checksum of" in said for name in damaged)
+    assert same_tensors(folder / "model.ckpt", only_folder(uninterrupted, "dld") / "model.ckpt")

@@ -10,9 +10,8 @@ import pytest
 
 from stages.errors import RelayError
 from stages.job import Job, failure
-from stages.record import Record
 from stages.store import Store
-from tests.helpers.stage_helpers import by_chain, composed, plan_of, record_content, request, with_value
+from tests.helpers.stage_helpers import by_chain, composed, plan_of, record_content, request, seal, with_value
 
 CHAIN = ("natural", "texture", "dld")
 
@@ -55,7 +54,7 @@ def test_the_process_is_looked_up_with_the_parents_rules(tmp_path: Path) -> None
     texture = job(tmp_path, "natural", "texture").recipe.model_copy(update={"transfer": "conv_only"})
     folder = Store(tmp_path).folder("texture", target.recipe.parent)
     folder.path.mkdir(parents=True)
-    folder.record.write_text(Record.model_validate(record_content(texture, CHAIN[:2])).to_json())
+    seal(folder, record_content(texture, CHAIN[:2]) | {"id": target.recipe.parent})
     assert target.process == "two_stage+between=conv_only"
 
 

@@ -134,7 +134,7 @@ def test_two_recipes_under_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_recipe_is_named(tmp_path: Path, content: bytes) -> None:
     folder = opened(Store(tmp_path), recipe())
     folder.recipe.write_bytes(content)
-    with pytest.raises(RelayError, match=r"(?s)recipe\.yaml cannot be read.*remove the folder"):
+    with pytest.raises(RelayError, match=r"(?s)recipe\.yaml cannot be read.*remove its folder"):
         folder.check(recipe())
 
 

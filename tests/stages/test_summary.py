@@ -6,13 +6,14 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from rich.console import Console, RenderableType
 
-from stages.console.summary import plan_table, result_table
+from stages.console.summary import plan_table, result_table, show_results
 from stages.console.varied import varied_settings
 from stages.outcome import Outcome, Status
 from stages.store import Store
-from tests.helpers.stage_helpers import by_chain, complete, plan_of, request
+from tests.helpers.stage_helpers import by_chain, complete, plan_of, request, seal
 
 TARGETS = [request(*chain) for chain in (("dld",), ("texture", "dld"), ("natural", "texture", "dld"))]
 
@@ -69,10 +70,10 @@ def test_the_table_names_what_ended_early_and_what_did_not_learn(tmp_path: Path)
     endings = {"natural": (True, True), "texture": (False, True), "dld": (False, False)}
     for run in plan.runs.values():
         complete(store, run)
-        record = store.folder(run.stage, run.id).record
-        content = json.loads(record.read_text())
+        folder = store.folder(run.stage, run.id)
+        content = json.loads(folder.record.read_text())
         content["plateau"] |= dict(zip(("reached", "learning"), endings[run.stage], strict=True))
-        record.write_text(json.dumps(content))
+        seal(folder, content)
     outcomes = {run.id: Outcome(run.id, "complete") for run in plan.runs.values()}
     lines = printed(result_table(plan, store, outcomes))
     assert "natural 2 7 7 4-7 75.0% 75.0% 10 100" in lines
@@ -81,6 +82,30 @@ def test_the_table_names_what_ended_early_and_what_did_not_learn(tmp_path: Path)
     assert lines[at + 1] == "learning"
     assert "* the plateau was not reached before max_epochs" in lines
     assert "not learning: the training loss is about that of guessing the classes" in lines
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, store = plan_of(request("natural"), request("texture"), request("dld")), Store(tmp_path)
+    for run in plan.runs.values():
+        complete(store, run)
+    runs = by_chain(plan)
+    changed, folder = (store.folder(run.stage, run.id).record for run in (runs["natural",], runs["dld",]))
+    changed.write_text(changed.read_text().replace("0.75", "17.0"))
+    folder.unlink()
+    folder.mkdir()
+    assert plan.missing(store) == [], "nothing is trained over what may be mended"
+    outcomes = {run.id: Outcome(run.id, "complete") for run in plan.runs.values()}
+    with pytest.raises(SystemExit) as ended:
+        show_results(plan, store, outcomes)
+    assert ended.value.code == 1
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "natural unreadable" in lines and "dld unreadable" in lines
+    assert "texture 2 7 7 4-7 75.0% 75.0% 10 100" in lines
+    said = (
+        "unreadable: natural: {} was changed since its run wrote it: its checksum is wrong; remove its folder"
+    )
+    assert any(line.startswith(said.format(changed)) for line in lines)
+    assert any(line.startswith(f"unreadable: dld: {folder} cannot be read") for line in lines)
 
 
 def test_a_long_plan_is_cut(tmp_path: Path) -> None:

@@ -245,3 +245,19 @@ def test_the_store_is_believed_and_not_the_launcher(tmp_path: Path) -> None:
         ]
 
     assert statuses(plan, run_plan(plan, store, launch)) == {("dld",): "failed", ("texture",): "trained"}
+
+
+def test_a_run_that_another_sweep_trained_meanwhile_was_complete(tmp_path: Path) -> None:
+    """Its job waited for the lock of the folder, and found the record."""
+    plan, store = plan_of(request("dld"), request("texture")), Store(tmp_path)
+    runs = by_chain(plan)
+
+    def launch(*_: Any) -> Sequence[Any]:
+        for run in runs.values():
+            complete(store, run)
+        return [
+            job_return(Outcome(runs["dld",].id, "complete")),
+            job_return(Outcome(runs["texture",].id, "trained")),
+        ]
+
+    assert statuses(plan, run_plan(plan, store, launch)) == {("dld",): "complete", ("texture",): "trained"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from analysis.explain.stored_network import load_network
 from lightning_modules.build import build_network
 from stages.errors import RelayError
 from stages.recipe import Model
-from stages.store import recipe_document
-from tests.helpers.stage_helpers import recipe
+from stages.store import RunFolder, recipe_document
+from tests.helpers.stage_helpers import recipe, record_content, seal
 
 WIDTH = 0.0625
 CLASSES = 5
@@ -25,10 +26,13 @@ CLASSES = 5
 def _run(folder: Path, weights: object, **model: Any) -> Path:
     values = {"name": "alexnet", "dropout": 0.5, "initialisation": "lecun_normal", "width": WIDTH}
     of = recipe(model=Model(**(values | model)))
-    folder.mkdir()
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe_document(of)))
-    torch.save(weights, folder / "model.ckpt")
-    return folder
+    run = RunFolder(folder.parent / of.stage / of.id[:16])
+    run.path.mkdir(parents=True)
+    run.recipe.write_text(yaml.safe_dump(recipe_document(of)))
+    torch.save(weights, run.weights)
+    run.record.write_text(json.dumps(record_content(of)))
+    seal(run)
+    return run.path
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_weights_of_another_arithmetic_become_float32(tmp_path: Path, trained: n
 def test_no_weights_are_named(tmp_path: Path, trained: nn.Module) -> None:
     run = _run(tmp_path / "run", trained.state_dict())
     (run / "model.ckpt").unlink()
-    with pytest.raises(RelayError, match=r"run has no model\.ckpt.* train the run again"):
+    with pytest.raises(RelayError, match=r" has no model\.ckpt.* it trains the run again"):
         load_network(run)
 
 
@@ -75,9 +79,7 @@ def test_no_weights_are_named(tmp_path: Path, trained: nn.Module) -> None:
 def test_weights_that_are_no_numbers_are_named(tmp_path: Path, trained: nn.Module, value: float) -> None:
     weights = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
     weights["conv3.weight"][0, 0, 0, 0] = value
-    with pytest.raises(
-        RelayError, match=r"run/model\.ckpt has weights that are NaN or infinite: conv3\.weight"
-    ):
+    with pytest.raises(RelayError, match=r"/model\.ckpt has weights that are NaN or infinite: conv3\.weight"):
         load_network(_run(tmp_path / "run", weights))
 
 
@@ -85,12 +87,24 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path, trained: nn.Modul
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, trained: nn.Module, content: bytes) -> None:
     run = _run(tmp_path / "run", trained.state_dict())
     (run / "model.ckpt").write_bytes(content)
-    with pytest.raises(RelayError, match=r"run/model\.ckpt"):
+    with pytest.raises(RelayError, match=r"/model\.ckpt is not the file that its run wrote"):
+        load_network(run)
+    seal(RunFolder(run))  # by a run that had written it
+    with pytest.raises(RelayError, match=r"/model\.ckpt"):
+        load_network(run)
+
+
+def test_other_weights_of_the_same_network_are_refused(tmp_path: Path, trained: nn.Module) -> None:
+    run = _run(tmp_path / "run", trained.state_dict())
+    torch.save(build_network("alexnet", CLASSES, width=WIDTH, seed=12).state_dict(), run / "model.ckpt")
+    with pytest.raises(
+        RelayError, match=r"/model\.ckpt is not the file .*remove its folder and run the same"
+    ):
         load_network(run)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path, trained: nn.Module) -> None:
-    message = r"run/model\.ckpt is not the alexnet that .*recipe\.yaml names: size mismatch"
+    message = r"/model\.ckpt is not the alexnet that .*recipe\.yaml names: size mismatch"
     with pytest.raises(RelayError, match=message):
         load_network(_run(tmp_path / "run", trained.state_dict(), width=0.125))
 
@@ -105,5 +119,5 @@ def test_weights_without_a_layer_are_refused(tmp_path: Path, trained: nn.Module)
 def test_a_recipe_that_names_no_network_is_refused(tmp_path: Path, trained: nn.Module, content: str) -> None:
     run = _run(tmp_path / "run", trained.state_dict())
     (run / "recipe.yaml").write_text(content)
-    with pytest.raises(RelayError, match=r"run/recipe\.yaml"):
+    with pytest.raises(RelayError, match=r"/recipe\.yaml"):
         load_network(run)

@@ -13,7 +13,9 @@ import pytest
 
 from analysis.report.explained_study import ExplainedStudy, all_explanations, load_explained, save_explained
 from stages.errors import RelayError
+from stages.store import Store
 from tests.helpers.fake_explained import fake_explained, fake_shown
+from tests.helpers.stage_helpers import recipe, record_content, seal
 
 
 def _same(first: Any, second: Any) -> None:
@@ -63,6 +65,24 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, explained: ExplainedStu
 def test_the_same_study_is_the_same_bytes(tmp_path: Path) -> None:
     first, second = (save_explained(fake_explained(), tmp_path / name) for name in "ab")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_what_was_computed_from_other_weights_is_none_of_the_study_s(tmp_path: Path) -> None:
+    """A run that was removed and trained again has its old id; its bits may be others."""
+    of = recipe()
+    run = Store(tmp_path).folder(of.stage, of.id)
+    run.path.mkdir(parents=True)
+    run.weights.write_text("the first training")
+    seal(run, record_content(of))
+    weights = {f"{of.stage}/{run.path.name}": run.weights_digest()}
+    explained = fake_explained(facts={"weights": weights})
+    save_explained(explained, tmp_path)
+    assert load_explained(tmp_path, explained.facts.study) is not None
+    run.weights.write_text("the second one")
+    seal(run)
+    assert load_explained(tmp_path, explained.facts.study) is None
+    run.record.unlink()  # no other one
+    assert load_explained(tmp_path, explained.facts.study) is not None
 
 
 def test_a_study_that_was_not_analysed_has_none(tmp_path: Path) -> None:

@@ -231,8 +231,12 @@ def test_a_mistake_is_one_message_and_code_1(
     assert message.startswith("error:") and message.count("\n") == 1
 
 
-def test_a_damaged_record_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small_study(seeds=[0]).write(tmp_path)[0].record.write_text("{")
+def test_a_store_of_damaged_records_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_study(seeds=[0]).write(tmp_path)
+    for record in tmp_path.glob("*/*/record.json"):
+        record.write_text("{")
     with pytest.raises(SystemExit):
         main([f"runs_dir={tmp_path}"])
     assert "cannot be read as JSON" in capsys.readouterr().err

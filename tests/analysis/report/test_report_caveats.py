@@ -14,8 +14,9 @@ import pytest
 from analysis.report.__main__ import main
 from analysis.report.build import build_report
 from analysis.report.page import Report
-from stages.errors import RelayError
+from stages.store import RunFolder
 from tests.helpers.report_helpers import caveat, small_study, table, without_figures
+from tests.helpers.stage_helpers import seal
 
 pytestmark = pytest.mark.slow  # each builds a page
 
@@ -214,7 +215,8 @@ def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     folders[1].predictions.unlink()  # all data: ratios alternate
     folders[3].history.write_text("")
     folders[5].predictions.write_bytes(b"PAR1")
-    folders[5].recipe.unlink()
+    for folder in (folders[3], folders[5]):  # as a run would have written them
+        seal(folder)
     report = build_report(tmp_path)
     assert len(caveat(report, "history.csv is missing or damaged in 2 runs").items) == 2
     assert len(caveat(report, "predictions.parquet is missing or damaged in 2 runs").items) == 2
@@ -224,7 +226,7 @@ def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
 
 def test_nothing_but_records_still_gives_a_page(tmp_path: Path) -> None:
     for folder in small_study().write(tmp_path):
-        for path in (folder.history, folder.predictions, folder.recipe):
+        for path in (folder.history, folder.predictions):
             path.unlink()
     main([f"runs_dir={tmp_path}"])
     page = (tmp_path / "report" / "report.html").read_text()
@@ -239,7 +241,7 @@ def test_what_the_sources_records_say_is_warned_of(tmp_path: Path) -> None:
         content = json.loads(place.read_text())
         content["plateau"]["reached"] = content["seed"] != 2
         content["origin"] |= {"git_dirty": True, "versions": content["origin"]["versions"] | {"torch": "0.1"}}
-        place.write_text(json.dumps(content))
+        seal(RunFolder(place.parent), content)
     report = build_report(tmp_path)
     found = caveat(report, "1 of 6 source runs did not reach the plateau")
     assert any("natural, seed 2: natural/" in item for item in found.items)
@@ -279,12 +281,35 @@ def _one_count_less(content: dict[str, Any]) -> None:
 def test_a_record_that_contradicts_itself_is_named(
     tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    small_study(change=lambda content: change(content) if content["stage"] == "dld" else None).write(tmp_path)
-    with pytest.raises(RelayError, match=r"record\.json (contradicts itself|is not a valid record)"):
-        build_report(tmp_path)
+    damaged = small_study().write(tmp_path)[0]
+    content = json.loads(damaged.record.read_text())
+    change(content)
+    damaged.record.write_text(json.dumps(content))
+    found = caveat(build_report(tmp_path), "1 finished stage run of this store is damaged")
+    (item,) = found.items
+    assert item.startswith(f"dld/{damaged.path.name}/record.json is not a valid record: ")
+    assert "remove its folder and run the same command again" in item and found.serious
+
+
+def test_damaged_runs_are_in_no_table(tmp_path: Path) -> None:
+    folders = small_study().write(tmp_path)
+    whole = [folder for folder in folders if folder.read_record().data_ratio == 1.0]
+    for folder, name in zip(whole, ("record", "recipe", "history", "predictions"), strict=False):
+        path: Path = getattr(folder, name)
+        path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    report = build_report(tmp_path)
+    items = caveat(report, "4 finished stage runs of this store are damaged").items
+    assert {item.split(" ")[0] for item in items} == {
+        f"dld/{folder.path.name}/{file}"
+        for folder, file in zip(
+            whole, ("record.json", "recipe.yaml", "history.csv", "predictions.parquet"), strict=False
+        )
+    }
+    assert sum(table(report, "table1").data["seeds"]) == len(whole) - 4
 
 
 def test_damaged_histories_and_predictions_are_counted(tmp_path: Path) -> None:
+    """Those that a run wrote itself."""
     folders = [folder for folder in small_study().write(tmp_path) if folder.path.parent.name == "dld"]
     folders[0].history.write_text("epoch,train_loss,accuracy,cross_entropy\n0,2.0\n")
     folders[1].history.write_text("epoch,accuracy\n0," + "1" * 140_000 + "\n")
@@ -292,6 +317,8 @@ def test_damaged_histories_and_predictions_are_counted(tmp_path: Path) -> None:
     predictions = pq.read_table(whole.predictions).to_pandas()
     predictions.iloc[3, predictions.columns.str.startswith("logit_").argmax()] = float("nan")
     predictions.to_parquet(whole.predictions)
+    for folder in {folder.path: folder for folder in (*folders[:2], whole)}.values():
+        seal(folder)
     titles = [each.title for each in build_report(tmp_path).caveats]
     assert "history.csv is missing or damaged in 2 runs" in titles
     assert "predictions.parquet is missing or damaged in 1 run" in titles

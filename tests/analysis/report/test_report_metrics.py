@@ -25,6 +25,7 @@ from stages.plateau import Plateau
 from stages.predictions import read_predictions
 from stages.store import RunFolder
 from tests.helpers.report_helpers import small_study, table
+from tests.helpers.stage_helpers import seal
 
 pytestmark = pytest.mark.slow  # each builds a page
 
@@ -69,8 +70,8 @@ def _train_again(folder: RunFolder) -> None:
     content = json.loads(folder.record.read_text())
     content["metrics"] = {name: each.model_dump() for name, each in summarise(rows, plateau).items()}
     content |= {"epochs": 4, "plateau": asdict(plateau)}
-    folder.record.write_text(json.dumps(content))
     folder.history.write_text(to_csv(rows))
+    seal(folder, content)
 
 
 def test_a_metric_is_added_by_its_declaration_alone(

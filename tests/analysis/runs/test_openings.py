@@ -17,6 +17,7 @@ from stages.errors import RelayError
 from stages.store import RunFolder
 from tests.helpers.fake_study import FakeStudy
 from tests.helpers.fake_test_set import Predicted, add_test_set
+from tests.helpers.stage_helpers import seal
 
 TWO = ("scratch", "two_stage")
 
@@ -62,6 +63,10 @@ def test_each_opening_is_a_line_of_the_store(store: Any) -> None:
 def test_a_look_counts_before_anything_is_read(store: Any) -> None:
     runs_dir, folders, _, _ = store
     folders[0].test_predictions.write_bytes(b"garbage")
+    with pytest.raises(RelayError, match=r"test_predictions\.parquet is not the file that its run wrote"):
+        load_runs(runs_dir, test="open")
+    assert read_openings(runs_dir) == [], "its digest tells nothing of the test set"
+    seal(folders[0])
     with pytest.raises(RelayError, match=r"test_predictions\.parquet cannot be read"):
         load_runs(runs_dir, test="open")
     assert [opening.number for opening in read_openings(runs_dir)] == [1]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from analysis.runs.load import load_runs
+from analysis.runs.load import load_runs, read_runs
 from analysis.runs.unfinished import unfinished_runs
 from stages.errors import RelayError
-from tests.helpers.stage_helpers import recipe, record_content
+from stages.record import RECORD_SCHEMA
+from stages.store import RunFolder
+from tests.helpers.stage_helpers import recipe, record_content, seal
 
 # The columns that a caller may rely on, written out a second time.
 COLUMNS = {
@@ -52,6 +55,8 @@ def _write(runs_dir: Path, content: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
     record = folder / "record.json"
     record.write_text(json.dumps(content))
+    if content["schema_version"] == RECORD_SCHEMA:
+        seal(RunFolder(folder))
     return record
 
 
@@ -195,24 +200,87 @@ def test_an_empty_store_has_columns_and_no_rows(tmp_path: Path) -> None:
     assert set(runs.columns) == COLUMNS
 
 
-@pytest.mark.parametrize(
-    ("damage", "named"),
-    [
-        (lambda text: text[: len(text) // 2], "cannot be read as JSON"),
-        (lambda text: text.replace('"schema_version": 3', '"schema_version": 99'), "schema 99"),
-        (lambda text: text.replace('"seed": 3', '"seed": "3"'), "seed"),
-        (lambda text: text.replace('"epochs": 7', '"epochs": null'), "epochs"),
-        (lambda text: "[]", "schema None"),
-    ],
-    ids=["truncated", "other schema", "text for a number", "null", "a list"],
-)
-def test_a_damaged_record_is_named(tmp_path: Path, damage: Any, named: str) -> None:
-    _write(tmp_path, _source())
+def _without_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _replaced(old: str, new: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "half": (_without_end, "cannot be read as JSON"),
+    "empty": (lambda path: path.write_text(""), "cannot be read as JSON"),
+    "text": (lambda path: path.write_text("accuracy 17"), "cannot be read as JSON"),
+    "Latin-1": (lambda path: path.write_bytes(b'{"stage": "d\xe4"}'), "cannot be read as JSON"),
+    "nested": (lambda path: path.write_text("[" * 100_000), "cannot be read as JSON"),
+    "a folder": (_directory, "cannot be read as JSON: Is a directory"),
+    "a list": (lambda path: path.write_text("[]"), "schema None"),
+    "other schema": (_replaced(f'"schema_version": {RECORD_SCHEMA}', '"schema_version": 99'), "schema 99"),
+    "text for a number": (_replaced('"seed": 3', '"seed": "3"'), "seed"),
+    "null": (_replaced('"epochs": 7', '"epochs": null'), "epochs"),
+    "another accuracy": (_replaced('"p75": 0.75', '"p75": 17.0'), "was changed since its run wrote it"),
+    "another seed": (_replaced('"seed": 3', '"seed": 4'), "was changed since its run wrote it"),
+    "a space": (_replaced('"seed": 3', '"seed":  3'), "was changed since its run wrote it"),
+    "no checksum": (_replaced('"checksum"', '"check"'), "check: Extra inputs are not permitted"),
+    "counts": (_replaced('"val_counts": [\n   1,', '"val_counts": [\n   2,'), "the evaluation images"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_named_and_hides_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    change, why = DAMAGES[damage]
+    sound = _write(tmp_path, _source())
     record = _write(tmp_path, _target())
-    record.write_text(damage(record.read_text()))
-    with pytest.raises(RelayError, match=named) as caught:
+    change(record)
+    runs, damaged = read_runs(tmp_path)
+    assert runs["folder"].tolist() == [str(sound.parent)]
+    ((folder, said),) = ((each.folder, each.why) for each in damaged)
+    assert folder == record.parent
+    assert str(record) in said and why in said
+    assert said.endswith("; remove its folder and run the same command again: it trains the run again")
+    (message,) = caplog.messages
+    assert "1 finished stage run is damaged and left out" in message and said in message
+    sound.unlink()
+    with pytest.raises(RelayError, match="1 finished stage run is damaged, and there is no other"):
         load_runs(tmp_path)
-    assert str(record) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "history.csv", "predictions.parquet"])
+def test_a_run_with_another_file_than_it_wrote_is_left_out(tmp_path: Path, name: str) -> None:
+    _write(tmp_path, _source())
+    run = RunFolder(_write(tmp_path, _target()).parent)
+    file = run.path / name
+    file.write_text("as it was written")
+    seal(run)
+    assert len(load_runs(tmp_path)) == 2
+    file.write_text("as it was writteN")
+    (damaged,) = read_runs(tmp_path)[1]
+    assert damaged.why.startswith(f"{file} is not the file that its run wrote")
+    file.unlink()
+    damaged_now = read_runs(tmp_path)[1]
+    if name == "recipe.yaml":  # without it a run could be of any study
+        assert damaged_now[0].why.startswith(f"{file} is not there")
+    else:
+        assert damaged_now == [], "what reads the file says that it is missing"
+
+
+def test_runs_in_each_other_s_folders_are_left_out(tmp_path: Path) -> None:
+    one, other = (_write(tmp_path, _target(seed)).parent for seed in (0, 1))
+    _write(tmp_path, _source())
+    one.rename(tmp_path / "between")
+    other.rename(one)
+    (tmp_path / "between").rename(other)
+    runs, damaged = read_runs(tmp_path)
+    assert runs["stage"].tolist() == ["natural"]
+    assert all("not of its folder's" in each.why for each in damaged) and len(damaged) == 2
 
 
 def test_runs_of_an_older_version_are_said_and_do_not_hide_the_others(

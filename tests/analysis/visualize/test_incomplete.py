@@ -16,6 +16,7 @@ import torch
 from analysis.report.__main__ import main as report
 from analysis.report.page import Section
 from analysis.visualize import main
+from stages.store import RunFolder
 from tests.helpers.explained_store import (
     FIGURES,
     NATIVE,
@@ -29,6 +30,7 @@ from tests.helpers.explained_store import (
 )
 from tests.helpers.fake_images import write_image
 from tests.helpers.relay import folders
+from tests.helpers.stage_helpers import seal
 
 
 @pytest.mark.usefixtures("undrawn", "same_choice")
@@ -74,11 +76,22 @@ def test_weights_that_are_not_numbers_are_refused_by_name(
     weights = content.get("state_dict", content)
     next(value for name, value in weights.items() if name.endswith("conv2.weight")).fill_(float("nan"))
     torch.save(content, file)
+    seal(RunFolder(file.parent))  # as if the training had ended so
     # The first run need not be computed for this.
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("analysis.explain.frequency.frequency_response", _cheap_response)
         printed = refused(fresh, capsys=capsys)
     assert f"{file} has weights that are NaN or infinite: conv2.weight" in printed
+
+
+@pytest.mark.usefixtures("nothing_computed")
+def test_other_weights_than_the_run_ended_with_are_not_explained(
+    fresh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, other = (target(fresh, "scratch", seed) / "model.ckpt" for seed in (0, 1))
+    shutil.copyfile(other, file)
+    printed = refused(fresh, capsys=capsys)
+    assert f"{file} is not the file that its run wrote" in printed and "remove its folder" in printed
 
 
 def _cheap_response(*_: Any, **__: Any) -> tuple[Any, Any]:
@@ -110,6 +123,7 @@ def test_predictions_of_another_set_are_refused_by_name(
     table = pq.read_table(file).to_pandas()
     table["sample"] = [f"other-{name}" for name in table["sample"]]
     pq.write_table(pa.Table.from_pandas(table), file)
+    seal(RunFolder(file.parent))
     printed = refused(fresh, capsys=capsys)
     assert f"{file} is of another evaluation set" in printed
     assert PLANTED.search(printed.replace(str(fresh.parent), "")) is None
