@@ -78,7 +78,10 @@ def prepare_set(config: PrepareConfig, options: Any, readers: Readers) -> Packed
         raise RelayError(f"there is no {source}; give the provider's files as source=FOLDER")
     with bar() as progress:
         task = progress.add_task("listing", total=None)
-        survey = readers[config.reader].survey(source, options, config.on_error)
+        try:
+            survey = readers[config.reader].survey(source, options, config.on_error)
+        except RelayError as error:
+            raise RelayError(f"{config.source}: {error}") from None
         progress.update(task, description="reading", total=len(survey.units))
         return pack(
             replace(survey, reader=config.reader),

@@ -33,7 +33,9 @@ def lungs(slices: int = 4, seed: int = 0) -> Volume:
     return np.rint(lung).astype(np.int16)
 
 
-def write_patient(folder: Path, number: int, change: Change | None = None, **how: Any) -> list[Path]:
+def write_patient(
+    folder: Path, number: int, change: Change | None = None, regions: bool = True, **how: Any
+) -> list[Path]:
     """Write `s01.dcm` to `s04.dcm`, 2 mm apart, with masks of their names; change each data set before."""
     how = {
         "intercept": 0,
@@ -50,7 +52,8 @@ def write_patient(folder: Path, number: int, change: Change | None = None, **how
             data = dcmread(named[-1])
             change(data, index - 1)
             data.save_as(named[-1])
-        write_mask(folder / "masks" / f"s{index:02d}.png")
+        if regions:
+            write_mask(folder / "masks" / f"s{index:02d}.png")
     return named
 
 

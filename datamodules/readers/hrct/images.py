@@ -18,6 +18,7 @@ Slice = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
 
 _SAMPLE_FORMAT = 339  # TIFF 6.0, section 19
 _SIGNED = 2
+_ROUNDING = 8  # grey levels between the channels of a grey picture that was saved as a JPEG in colour
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def read_slice_image(location: str, unsigned_offset: int | None) -> Slice:
             or -32768; PNG has no signed values, and the file does not say what was added when it was written.
 
     Returns:
-        (H, W): int16, Hounsfield units, or uint8 from an 8-bit file, which holds none.
+        (H, W): int16, Hounsfield units, or uint8 from an 8-bit file, which holds none: grey, or with three
+        equal channels.
 
     Raises:
         UnusableError: It is not an image that can be a slice, is damaged, has unsigned 16-bit values while
@@ -56,7 +58,7 @@ def read_slice_image(location: str, unsigned_offset: int | None) -> Slice:
     with _opened(location) as image:
         depth = _depth(image)
         if depth == "8-bit":
-            return np.array(image.convert("L"))
+            return _grey(image)
         values = np.array(image).astype(np.int64)
     if depth == "16-bit unsigned":
         if unsigned_offset is None:
@@ -97,6 +99,19 @@ def read_mask(location: str, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
             )
         values: npt.NDArray[np.int32] = np.array(image).astype(np.int32)
         return values
+
+
+def mask_colours(location: str) -> dict[int, tuple[int, ...]] | None:
+    """The colour (red, green, blue) of each value of a palette mask; None of one without a palette.
+
+    Raises:
+        UnusableError: It is not an image, or is damaged.
+    """
+    with _opened(location) as image:
+        palette = image.getpalette("RGB") if image.mode == "P" else None
+        if palette is None:
+            return None
+        return {value: tuple(palette[3 * value : 3 * value + 3]) for value in range(len(palette) // 3)}
 
 
 def resample(image: Slice, spacing: Spacing, mm_per_pixel: float) -> Slice:
@@ -144,7 +159,11 @@ def _new_size(
 
 
 def _depth(image: Image.Image) -> Depth:
-    if image.mode in ("1", "L"):
+    if _bits_of_channels(image) == 16 and image.mode not in GREY_16_BIT | {"I"}:
+        raise UnusableError("its channels have 16 bits each, of which 8 can be read; save it as 16-bit grey")
+    if image.mode in ("1", "L", "LA", "RGB", "RGBA") or (
+        image.mode == "P" and _is_grey(image.convert("RGB"))
+    ):
         return "8-bit"
     if image.mode in GREY_16_BIT:
         return "16-bit unsigned"
@@ -157,6 +176,34 @@ def _depth(image: Image.Image) -> Depth:
         f"its pixels are of mode {image.mode}; a slice is grey, 8-bit or 16-bit, without palette or "
         "transparency"
     )
+
+
+def _grey(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """An 8-bit image as grey levels, (H, W).
+
+    Raises:
+        UnusableError: It is in colour, or transparent.
+    """
+    if "A" in image.getbands() and image.getchannel("A").getextrema() != (255, 255):
+        raise UnusableError("it is transparent in places; save it as plain grey")
+    if image.mode != "P" and "R" in image.getbands() and not _is_grey(image.convert("RGB")):
+        raise UnusableError(
+            "it is in colour, and a slice is grey: export it without colour maps, marks and annotations"
+        )
+    return np.array(image.convert("L"))
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether red, green and blue are equal, but for what JPEG's rounding makes of them."""
+    channels = np.asarray(image).astype(np.int16)
+    return int((channels.max(-1) - channels.min(-1)).max()) <= _ROUNDING
+
+
+def _bits_of_channels(image: Image.Image) -> int:
+    """16 where the file holds 16 bits a channel, however many of them Pillow reads, else 8."""
+    unpacked = [tile[3] for tile in getattr(image, "tile", [])]
+    modes = [arguments[0] if isinstance(arguments, tuple) else arguments for arguments in unpacked]
+    return 16 if any(";16" in str(mode) for mode in modes) else 8
 
 
 def _check_byte_order(image: Image.Image) -> None:

@@ -1,15 +1,16 @@
 """Finds the folders of a source that hold slices, and the contours, boxes and masks beside them.
 
-Accepted are `PATIENT/[FOLDER/...]` with DICOM files or image slices, contours (`*.txt`), boxes (`*.csv`) and
-masks (in a folder `masks`) beside them; slices in a folder `Imgs` with masks of equal names in a folder `GT`
-beside it; and both below `train` and `val`, `train` and `test`, or all three, the provider's split.
+Accepted are `PATIENT/[FOLDER/...]` (also in a disc's `DICOM`) with DICOM files or image slices, contours
+(`*.txt`), boxes (`*.csv`) and masks (in a folder `masks`) beside them; slices in a folder `Imgs` with masks
+of equal names in a folder `GT` beside it; and both below `train` and `val`, `train` and `test`, or all three,
+the provider's split.
 """
 
 import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from datamodules.readers.hrct.dicom import DICOM_MARK_END, is_dicom
 from stages.errors import RelayError
 
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+_BELOW_PATIENT = re.compile(r"(st|study|se|ser|series|s|im|i)\W*\d+", re.IGNORECASE)  # of a disc
 _TEXT_SUFFIXES = (".txt", ".csv")
 
 
@@ -53,7 +55,8 @@ class SliceFolder:
     Attributes:
         number: Place among the folders with slices, sorted by path, from 1: what messages call it.
         path: Below the source; not printed.
-        patient: The first folder below the source (and below the split's folder); not printed.
+        patient: The first folder below the source (and below the split's folder, and a disc's DICOM); not
+            printed.
         side: The provider's split.
         independent: Whether each slice is taken as one of a patient of its own.
         dicom: DICOM files.
@@ -96,7 +99,9 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
     for file in sorted(_walk(source, faults), key=lambda file: _natural(file.path)):
         files[file.path.rpartition("/")[0]].append(file)
     secret = "\n".join(sorted(f"{file.path} {file.size}" for found in files.values() for file in found))
-    split = _is_split(files)
+    holding = [path for path, found in files.items() if path and any(map(_is_slice, found))]
+    split = _is_split(holding)
+    wrapped = _wrapped([path.split("/")[split:] for path in holding])
     folders: list[SliceFolder] = []
     for path in sorted(files, key=_natural):
         if _holds_masks(path, files):
@@ -107,7 +112,7 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
         if not dicom and not images:
             continue
         parts = path.split("/") if path else []
-        below = parts[1:] if split else parts
+        below = (parts[1:] if split else parts)[wrapped:]
         in_pairs = bool(parts) and parts[-1].lower() == "imgs"
         masks = files.get(_beside(path, "GT") if in_pairs else f"{path}/masks".lstrip("/"))
         folders.append(
@@ -131,13 +136,16 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
     return folders, secret
 
 
-def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
+def _is_split(holding: Sequence[str]) -> bool:
     """Whether the folders below the source are the sides of a split; others without slices may lie there.
+
+    Args:
+        holding: The paths of all folders that hold slices.
 
     Raises:
         RelayError: There is one side only, or one of them twice, or there are slices beside them.
     """
-    top = {path.partition("/")[0] for path, found in files.items() if path and any(map(_is_slice, found))}
+    top = {path.partition("/")[0] for path in holding}
     sides = sorted(name for name in top if side_named(name))
     found_sides = [side_named(name) for name in sides]
     others = len(top) - len(sides)
@@ -151,6 +159,13 @@ def _is_split(files: Mapping[str, Sequence[SourceFile]]) -> bool:
         f"source has the folders {', '.join(sides)}{beside}; a split by the provider is train and val, train "
         "and test, or all three, and nothing else."
     )
+
+
+def _wrapped(paths: Sequence[Sequence[str]]) -> int:
+    """How many folders lie around all patients: 1 for a disc's DICOM with PA0, PA1 in it, otherwise 0."""
+    if not paths or any(len(parts) < 2 or parts[0].lower() != "dicom" for parts in paths):
+        return 0
+    return int(not any(_BELOW_PATIENT.fullmatch(parts[1]) for parts in paths))
 
 
 def _is_slice(file: SourceFile) -> bool:

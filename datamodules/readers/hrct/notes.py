@@ -114,6 +114,6 @@ def notes_on_drawn(usable: Sequence[Grouped]) -> Iterator[str]:
     kernels = frozenset[str]().union(*(one.kernels for one, _, _ in usable))
     if len(kernels) > 1:
         yield (
-            f"The series with regions have {len(kernels)} reconstruction kernels (ConvolutionKernel), which "
-            "a network can tell apart: see that no class has one of its own."
+            f"The {len(usable)} series with regions have {len(kernels)} reconstruction kernels "
+            "(ConvolutionKernel), which a network can tell apart: see that no class has one of its own."
         )

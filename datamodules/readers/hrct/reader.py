@@ -21,6 +21,7 @@ from datamodules.readers.hrct.groups import group_of, join_spellings, notes_on_g
 from datamodules.readers.hrct.layout import SourceFile, find_slice_folders
 from datamodules.readers.hrct.notes import Grouped, listed_kinds, notes_on_drawn, notes_on_source
 from datamodules.readers.hrct.options import HrctOptions
+from datamodules.readers.hrct.palettes import check_palettes
 from datamodules.readers.hrct.regions import find_regions
 from datamodules.readers.hrct.series import Series, find_series
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
@@ -70,6 +71,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             + (f" Passed over: {listed_kinds(passed_over)}." if passed_over else "")
         )
     _check_depths(usable)
+    check_palettes(usable)
     notes += notes_on_drawn(usable)
     classes = tuple(sorted(set[str]().union(*(drawn.classes for _, drawn, _ in usable))))
     units = tuple(

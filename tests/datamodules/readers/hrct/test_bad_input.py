@@ -215,7 +215,7 @@ BAD_PAIRS: dict[str, tuple[Break, str, bool, int]] = {
         1,
     ),
     "a palette image": (
-        lambda f: Image.new("P", (48, 40)).save(f / "Imgs/2.png"),
+        lambda f: Image.new("RGB", (48, 40), (9, 200, 9)).convert("P").save(f / "Imgs/2.png"),
         "slice 2 .* mode P",
         True,
         1,

@@ -47,6 +47,19 @@ def test_8_bit_slices_stay_as_they_are(tmp_path: Path) -> None:
     assert found.dtype == np.uint8 and np.array_equal(found, values)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_grey_slices_saved_in_colour_are_grey(tmp_path: Path, mode: str, kind: str) -> None:
+    values = np.kron(np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8), np.ones((8, 8), np.uint8))
+    image = Image.fromarray(values)
+    if kind == "JPEG" and mode != "RGB":
+        pytest.skip("JPEG has neither palette nor transparency")
+    image.convert(mode).save(tmp_path / "a", kind, **({"quality": 100} if kind == "JPEG" else {}))
+    assert read_image_header(str(tmp_path / "a")).depth == "8-bit"
+    found = read_slice_image(str(tmp_path / "a"), None)
+    assert found.dtype == np.uint8 and np.abs(found.astype(int) - values).max() <= (kind == "JPEG")
+
+
 def _animated(place: Path) -> None:
     frames = [Image.new("L", (8, 8), shade) for shade in (0, 200)]
     frames[0].save(place, save_all=True, append_images=frames[1:], format="PNG")
@@ -67,6 +80,18 @@ def _swapped(place: Path) -> None:
     place.write_bytes(struct.pack(">2sHI", b"MM", 42, at) + body)
 
 
+def _deep_colour(place: Path) -> None:
+    """A PNG of 8 x 8 pixels with three channels of 16 bits."""
+    rows = b"".join(b"\0" + bytes(range(48)) for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    place.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
 def _bomb(place: Path) -> None:
     Image.new("L", (8, 8)).save(place)
     content = bytearray(place.read_bytes())
@@ -82,8 +107,10 @@ def _bomb(place: Path) -> None:
     (_bomb, "it says that it has more than 89478485 pixels"),
     (_animated, "2 pages or frames"),
     (_swapped, "signed 16-bit values in big-endian order, compressed"),
-    (lambda place: Image.new("RGB", (8, 8)).save(place), "mode RGB; a slice is grey"),
-    (lambda place: Image.new("P", (8, 8)).save(place), "mode P; a slice is grey"),
+    (lambda place: Image.new("RGB", (8, 8), (9, 20, 9)).save(place), "in colour, and a slice is grey"),
+    (lambda place: Image.new("RGBA", (8, 8), (9, 9, 9, 0)).save(place), "transparent in places"),
+    (lambda place: Image.new("RGB", (8, 8), (9, 20, 9)).convert("P").save(place), "mode P; a slice is grey"),
+    (_deep_colour, "channels have 16 bits each, of which 8 can be read"),
     (lambda place: Image.new("CMYK", (8, 8)).save(place, format="TIFF"), "mode CMYK; a slice is grey"),
     (lambda place: place.symlink_to("nowhere"), "link that leads nowhere"),
 ])  # fmt: skip
