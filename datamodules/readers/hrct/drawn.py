@@ -17,7 +17,8 @@ class Drawn:
     """What was drawn on a series.
 
     Attributes:
-        kind: What messages call the files that it comes from; empty where nothing was drawn.
+        kind: What messages call the files that it comes from; empty where nothing was drawn. Where there is
+            a kind and no slice, what is wrong is among the faults.
         slices: Index of a slice, from 0 -> its regions.
         classes: Those that its regions may have.
         files: All files that these come from.

@@ -23,6 +23,7 @@ from stages.errors import RelayError
 
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _BELOW_PATIENT = re.compile(r"(st|study|se|ser|series|s|im|i)\W*\d+", re.IGNORECASE)  # of a disc
+_NO_TEXT = frozenset(range(32)) - frozenset(b"\t\n\f\r")
 _TEXT_SUFFIXES = (".txt", ".csv")
 
 
@@ -127,10 +128,7 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
                 masks=None if masks is None else _by_stem(masks, number, faults),
                 contours=tuple(file for file in files[path] if file.path.lower().endswith(".txt")),
                 boxes=tuple(file for file in files[path] if file.path.lower().endswith(".csv")),
-                cut=sum(
-                    file.size < DICOM_MARK_END and not file.path.lower().endswith(_TEXT_SUFFIXES)
-                    for file in set(files[path]).difference(dicom, images)
-                ),
+                cut=sum(map(_is_cut, set(files[path]).difference(dicom, images))),
             )
         )
     return folders, secret
@@ -188,6 +186,17 @@ def _may_be_dicom(file: SourceFile) -> bool:
         return False
     # DICOM files often have no suffix, or the last part of a UID in its place.
     return is_dicom(file.location)
+
+
+def _is_cut(file: SourceFile) -> bool:
+    """Whether a file that is too short for DICOM's mark may be what is left of a slice: it is no text."""
+    if file.size >= DICOM_MARK_END or file.path.lower().endswith(_TEXT_SUFFIXES):
+        return False
+    try:
+        content = Path(file.location).read_bytes()
+    except OSError:
+        return True
+    return not content or bool(set(content) & _NO_TEXT)
 
 
 def _dicom(files: Sequence[SourceFile], number: int, faults: Faults) -> Iterator[SourceFile]:

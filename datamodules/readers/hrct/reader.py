@@ -129,8 +129,7 @@ def _with_regions(
             faults.left_out(one.title, "all its regions have labels that class_map leaves out")
         elif group in with_regions:
             bare += 1
-        elif not (one.folder.contours or one.folder.boxes or one.folder.independent):
-            # What is wrong with contours, boxes and pairs is said already.
+        elif not (drawn.kind or one.folder.independent):  # otherwise what is wrong is said already
             faults.add(one.title, "its patient has no region, and so no class")
     if bare:
         notes.append(

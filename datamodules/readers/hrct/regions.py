@@ -9,7 +9,7 @@ from datamodules.readers.hrct.drawn import Drawn, outlined
 from datamodules.readers.hrct.layout import SliceFolder, SourceFile
 from datamodules.readers.hrct.objects import object_regions
 from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.rois import Region, contour_regions, read_boxes, read_contours
+from datamodules.readers.hrct.rois import NoContoursError, Region, contour_regions, read_boxes, read_contours
 from datamodules.readers.hrct.series import FolderSeries, Series
 from stages.errors import RelayError
 
@@ -32,28 +32,40 @@ def find_regions(listed: _Listed, options: HrctOptions, faults: Faults) -> list[
     """
     series = [one for _, found in listed for one in found.usable]
     drawn: list[list[Drawn]] = [[] for _ in series]
-    for index, some in _in_folders(listed, options, faults):
+    useless: set[int] = set()
+    for index, some in _in_folders(listed, options, faults, useless):
         drawn[index].append(some)
     for index, some in object_regions(listed, series, options, faults):
         drawn[index].append(some)
-    return [(one, _single(one, some, faults)) for one, some in zip(series, drawn, strict=True)]
+    return [
+        (one, _single(one, some, one.folder.number in useless, faults))
+        for one, some in zip(series, drawn, strict=True)
+    ]
 
 
-def _single(series: Series, drawn: Sequence[Drawn], faults: Faults) -> Drawn:
+def _single(series: Series, drawn: Sequence[Drawn], useless: bool, faults: Faults) -> Drawn:
     if len(drawn) < 2:
-        return drawn[0] if drawn else Drawn("")
+        return drawn[0] if drawn else Drawn("files that cannot be used" if useless else "")
     kinds = ", ".join(sorted({one.kind for one in drawn}))
     faults.add(series.title, f"its regions are given {len(drawn)} times ({kinds}); keep one of them")
-    return Drawn("")
+    return Drawn(kinds)
 
 
-def _in_folders(listed: _Listed, options: HrctOptions, faults: Faults) -> Iterator[tuple[int, Drawn]]:
-    """What lies beside the slices, with the index of its series among all."""
+def _in_folders(
+    listed: _Listed, options: HrctOptions, faults: Faults, useless: set[int]
+) -> Iterator[tuple[int, Drawn]]:
+    """What lies beside the slices, with the index of its series among all.
+
+    Folders of which a file of regions cannot be used are added to `useless`.
+    """
     before = 0
     for folder, found in listed:
         if found.usable:  # otherwise why is said already
+            problems = len(faults.problems)
             for index, drawn in _in_folder(folder, found, options, faults):
                 yield before + index, drawn
+            if len(faults.problems) > problems:
+                useless.add(folder.number)
         before += len(found.usable)
 
 
@@ -66,6 +78,8 @@ def _in_folder(
             contours = read_contours(file.location)
             index = _series_of(contours.series, found)
             regions = contour_regions(contours, series[index].spacing)
+        except NoContoursError:
+            faults.litter["texts without contours"] += 1
         except UnusableError as error:
             faults.add(f"contour file {number} of folder {folder.number}", error)
         else:

@@ -21,6 +21,10 @@ _EDGE = 0.5  # pixels that a contour may pass the first or last pixel's centre b
 _SPACING = 0.01  # relative
 
 
+class NoContoursError(UnusableError):
+    """A text of another kind, such as a person's notes."""
+
+
 @dataclass(frozen=True)
 class Region:
     """A region as its file gives it.
@@ -61,6 +65,7 @@ def read_contours(location: str) -> ContourFile:
     one. Other lines are passed over.
 
     Raises:
+        NoContoursError: It holds nothing of this format.
         UnusableError: It cannot be read, is empty or breaks this format.
     """
     lines = [line.strip() for line in _text(location).splitlines()]
@@ -95,6 +100,8 @@ def read_contours(location: str) -> ContourFile:
                     "number"
                 )
     if not found:
+        if not (series or header or label):
+            raise NoContoursError("it is a text without contours")
         raise UnusableError("it holds no contour (a line nb_points_on_contour, and its points)")
     spacing = (header["spacingy"], header["spacingx"]) if len(header) == 2 else None
     return ContourFile(series, spacing, tuple(found))

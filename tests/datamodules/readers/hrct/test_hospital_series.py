@@ -1,5 +1,6 @@
 """Series and folders as hospitals have them: taken where nothing can shift, refused where something could."""
 
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +56,7 @@ HOLES = (gaps, copies, no_positions, positions_that_are_no_numbers, several_dire
 
 def as_boxes(folder: Path) -> None:
     """Boxes on the first two slices instead of masks."""
-    for mask in (folder / "masks").iterdir():
-        mask.unlink()
-    (folder / "masks").rmdir()
+    shutil.rmtree(folder / "masks")
     halves = ((0, "NOR"), (32, "GGO"))
     rows = [f"{number},0,{left},64,32,{label}" for number in (1, 2) for left, label in halves]
     (folder / "boxes.csv").write_text("slice,top,left,height,width,label\n" + "\n".join(rows) + "\n")
@@ -255,3 +254,31 @@ def test_a_tilted_gantry_and_two_series_in_a_folder_are_read(tmp_path: Path) -> 
         write_mask(tmp_path / f"P1/masks/t{place.stem}.png")
     means, notes, _ = read_means(tmp_path)
     assert means == pytest.approx(TRUE, abs=15) and notes == ()
+
+
+LITTER = ("VERSION", "desktop.ini", "._s01.dcm", ".DS_Store", "Thumbs.db", "notes.txt", "__MACOSX/._s01.dcm",
+          "@eaDir/s01.dcm/SYNO.jpg")  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["image_numbers", "descending"])
+def test_litter_among_slices_is_passed_over_and_counted(tmp_path: Path, order: Direction) -> None:
+    write_patients(tmp_path)
+    for folder in ("P1", "P1/masks", "P2", "."):
+        for name in LITTER:
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_text("1")
+    as_boxes(tmp_path / "P2")
+    (tmp_path / "P2/__MACOSX/._boxes.csv").write_text("1")
+    means, notes, groups = read_means(tmp_path, slice_order=order)
+    assert means == pytest.approx(TRUE, abs=15) and groups == {"P1", "P2"}
+    (note,) = (note for note in notes if note.startswith("Passed over as litter"))
+    for kind in ("Windows", "macOS", "network drives", "2 of texts without contours"):
+        assert kind in note
+
+
+def test_a_text_is_no_region(tmp_path: Path) -> None:
+    write_patients(tmp_path)
+    write_patient(tmp_path / "P3", 3, regions=False)
+    (tmp_path / "P3/notes.txt").write_text("look at this one again")
+    with pytest.raises(RelayError, match="series 1 of folder 3: its patient has no region"):
+        read_means(tmp_path)
