@@ -143,7 +143,7 @@ def whole_readers(folder: Path) -> dict[str, Callable[[], None]]:
 
 def installed_decoders() -> dict[str, Callable[[bytes], object]]:
     """Decoders to RGB at full size, and Pillow's resizing after its reduced decode."""
-    from datamodules.pixels.jpeg import decode_image
+    from datamodules.pixels.quick import decode_image
 
     def pillow(data: bytes) -> npt.NDArray[np.uint8]:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))

@@ -90,6 +90,7 @@ class Domain:
             of one digest and several contents were replaced by others of the same names and sizes.
         crossing_groups: Groups on both sides, where the person who made the set allowed them.
         crossing_pictures: Pictures, equal or nearly so, on both sides; likewise.
+        notes: What a person should know of how the images were read, a line each.
     """
 
     classes: tuple[str, ...]
@@ -101,6 +102,7 @@ class Domain:
     content: str = ""
     crossing_groups: int = 0
     crossing_pictures: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

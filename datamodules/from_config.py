@@ -14,6 +14,7 @@ from datamodules.leaks import leaks
 from datamodules.listing import Listing, list_source
 from datamodules.listing.names import listed_names
 from datamodules.loading import known_content, load
+from datamodules.loading.survey import check_headers
 from datamodules.native_size import size_notes
 from datamodules.splits import Division, Names, divided_sides
 from stages.balance import check_classes
@@ -45,7 +46,9 @@ class Listings:
             RelayError: The source is not usable.
         """
         if source not in self._known:
-            self._known[source] = list_source(source)
+            listing = list_source(source)
+            check_headers(listing)
+            self._known[source] = listing
         return self._known[source]
 
     def names(self, source: Source) -> Names | None:
@@ -92,7 +95,8 @@ def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
             if len(domain.test) or division.test_fraction is not None
         }
         found = [leaks(domain, divided_sides(names_of(domain), source, each)) for each in tested.values()]
-        leaking += [f"{source.root or source.generator}: {note}" for note in found if note]
+        told = [*domain.notes, *(note for note in found if note)]
+        leaking += [f"{source.root or source.generator}: {note}" for note in told]
     return notes + leaking
 
 
@@ -266,4 +270,5 @@ def data_record(domain: Domain, data: "StageData") -> DataRecord:
         histogram_accuracy=None if histogram is None else float(np.mean(histogram == domain.val.labels)),
         crossing_groups=domain.crossing_groups,
         crossing_pictures=domain.crossing_pictures,
+        notes=list(domain.notes),
     )

@@ -73,6 +73,7 @@ class DataRecord(_Part):
     (patient, object); if none do, each image is its own group, and nothing can be said of patients.
     `train_class_groups`, `val_class_groups`: groups with an image of each class. `histogram_accuracy`: of a
     linear classifier on grey-level histograms, trained on the training images; None where images stream.
+    `notes`: what a person should know of how the images were read, a line each.
     `content`: SHA-256 of what the pixels come from, the bytes of all files, whatever the data ratio and the
     fold (`datamodules.domain.Domain`). Runs of one digest and several contents had other images.
     `height`, `width`: of the images in pixels, which the network takes at `image_size` squared.
@@ -96,6 +97,7 @@ class DataRecord(_Part):
     histogram_accuracy: float | None
     crossing_groups: int
     crossing_pictures: int
+    notes: list[str] = []
 
 
 class CostRecord(_Part):

@@ -25,14 +25,20 @@ from datamodules.domain import Domain
 from datamodules.faults import UnusableError
 from datamodules.files.names import IMAGE_SUFFIXES, is_image
 from datamodules.from_config import load_run
-from datamodules.listing import list_source
-from datamodules.pixels.image_file import open_image, quiet_pillow
+from datamodules.listing import FileListing, Listing, PackedListing, list_source
+from datamodules.pixels.decode import Decoded, Reading, decode, read_header
+from datamodules.pixels.image_file import quiet_pillow
+from datamodules.pixels.seen import Seen
 from datamodules.splits import Division
 from stages.config import Config, source_of
+from stages.console.summary import show_notes
 from stages.errors import RelayError
 from stages.parameters import schema
 from stages.source import Source
 from stages.store import RunFolder
+
+DEEP_TYPES = frozenset({"int8", "uint16", "int16", "uint32", "int32", "float32"})
+"""Types of an image's values beyond bytes."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class TargetImages:
     grey: bool
     _domain: Domain
     _preprocess: Preprocess
+    _reading: Reading
+    _deep: frozenset[str]
 
     @property
     def size(self) -> int:
@@ -78,7 +86,7 @@ class TargetImages:
         return enlarged.permute(0, 2, 3, 1) if pixels.dim() == 4 else enlarged.squeeze(1)
 
     def own_images(self, folder: Path) -> tuple[Tensor, Tensor]:
-        """All images of a folder, in the order of their names, resized and standardised as the target's.
+        """All images of a folder, in the order of names, read, resized and standardised as the target's.
 
         Returns:
             As the networks take them, float32, (N, 3, size, size); and for the eye, float32 in [0, 1],
@@ -92,7 +100,13 @@ class TargetImages:
         files = sorted(file for file in folder.iterdir() if is_image(file.name))
         if not files:
             raise RelayError(f"{folder} has no images ({', '.join(IMAGE_SUFFIXES)})")
-        read = [_read(file, number, grey=self.grey) for number, file in enumerate(files, start=1)]
+        decoded = [
+            read_own(file, number, self._reading, self._deep) for number, file in enumerate(files, start=1)
+        ]
+        seen = Seen()
+        seen.add(decoded)
+        show_notes([f"{folder}: {note}" for note in seen.notes(self._reading.window)])
+        read = [np.require(each.pixels, requirements=["C", "W"]) for each in decoded]  # for torch
         prepared = torch.cat([self._preprocess(torch.from_numpy(pixels)[None]) for pixels in read])
         side = (self.size, self.size)
         shown = [
@@ -126,6 +140,7 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
             "removed or renamed since"
         )
     domain = load_run(listing, config, division)
+    window = listing.window if isinstance(listing, PackedListing) else source.window
     mean, std = data["mean"], data["std"]
     if mean is None or std is None:
         mean, std = channel_statistics(domain)
@@ -138,6 +153,8 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
         grey=len(domain.shape) == 2,
         _domain=domain,
         _preprocess=Preprocess(data["image_size"], mean, std),
+        _reading=Reading(source.decode_size, window, color=len(domain.shape) == 3),
+        _deep=_deep_types(listing),
     )
 
 
@@ -157,15 +174,40 @@ def _read_config(path: Path) -> Config:
         ) from None
 
 
-def _read(file: Path, number: int, *, grey: bool) -> npt.NDArray[np.uint8]:
+def _deep_types(listing: Listing) -> frozenset[str]:
+    """The types of more than 8 bits whose values mean what those of the target's files do."""
+    if isinstance(listing, FileListing):
+        try:
+            kind = read_header(listing.files[0].location).kind
+        except UnusableError:  # its images are in the cache
+            return frozenset()
+        return DEEP_TYPES if kind.dtype != np.uint8 else frozenset()
+    # Hounsfield units have a sign; what was added to those without one is not known.
+    in_hounsfield = isinstance(listing, PackedListing) and listing.window is not None
+    return DEEP_TYPES - {"uint16", "uint32"} if in_hounsfield else frozenset()
+
+
+def read_own(file: Path, number: int, reading: Reading, deep: frozenset[str]) -> Decoded:
+    """A picture of the user's own, decoded as the target's images are.
+
+    Args:
+        file: The picture.
+        number: Its place in the order of names, which messages call it by.
+        reading: How the target's images are read.
+        deep: Which types of more than 8 bits it may be of: its values then mean what the target's do.
+
+    Raises:
+        RelayError: It is not an image that can be used, is damaged, or has more than 8 bits where the
+            target's have not.
+    """
     try:
-        with quiet_pillow(), open_image(str(file)) as image:
-            if image.mode.startswith(("I", "F")):
+        with quiet_pillow():
+            dtype = read_header(str(file)).kind.dtype
+            if dtype != np.uint8 and dtype.name not in deep:
                 raise UnusableError(
                     "it has more than 8 bits per channel; window it to 8 bits first, as the target's were"
                 )
-            converted: Any = image.convert("L" if grey else "RGB")
-            return np.array(converted, dtype=np.uint8)  # a copy that torch may write to
+            return decode(str(file), reading)
     except UnusableError as error:
         raise RelayError(
             f"image {number} of {file.parent}, in the order of names, cannot be read: {error}"

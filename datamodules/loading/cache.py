@@ -118,6 +118,7 @@ class DomainCache:
                 *(self._with_pixels(name, sides[name], meta, fits=fits) for name in SIDES),
                 digest=self._digest,
                 content=meta["content"],
+                notes=tuple(meta["notes"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
             return None, error
@@ -190,6 +191,7 @@ class DomainCache:
             "content": domain.content,
             "classes": domain.classes,
             "shape": domain.shape,
+            "notes": domain.notes,
         }
         for name in SIDES:
             side = domain.side(name)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import FileListing, ImageFile
 from datamodules.listing.listing import change_of
 from datamodules.loading.cache import DomainCache
-from datamodules.loading.image_files import ImageFiles, read_hashes, read_headers
-from datamodules.pixels.decode import Header, Reading
-from datamodules.pixels.window import HOUNSFIELD_WINDOW
+from datamodules.loading.image_files import ImageFiles, read_hashes
+from datamodules.loading.survey import evenly_spread, survey
+from datamodules.pixels.decode import Reading
+from datamodules.pixels.seen import Seen
 from stages.errors import RelayError
 from stages.machine.resources import available_cores
-from stages.source import Source
+
+_LOOKED_AT = 64  # images of a set that streams, for its notes
 
 _SOON_READ = 1 << 30  # bytes
 
@@ -40,10 +43,10 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
     def build(surveyed: Domain | None) -> Domain:
         threads = available_cores()
         if surveyed is None:
-            shape, content = _survey(listing, threads), _content(listing, threads)
+            shape, content = survey(listing, listing.files, threads), _content(listing, threads)
             surveyed = Domain(listing.classes, *(listed(name, shape) for name in SIDES), content=content)
         if surveyed.size > memory_limit_bytes:
-            return surveyed
+            return replace(surveyed, notes=_notes_on_some(listing, surveyed.shape, threads))
         decoded = _decoded(listing, surveyed, threads)
         _check_unchanged(listing, surveyed.content, threads)
         return decoded
@@ -60,14 +63,21 @@ def known_content_of_files(listing: FileListing, cache_dir: Path) -> str | None:
     return known
 
 
-def _decoded(listing: FileListing, survey: Domain, threads: int) -> Domain:
+def _decoded(listing: FileListing, listed: Domain, threads: int) -> Domain:
     # All sides in one go, so that an error counts the unreadable files of all.
     ordered = [file for name in SIDES for file in listing.side(name)]
-    files = _image_files(listing, ordered, survey.shape)
-    ends = np.cumsum([len(survey.side(name)) for name in SIDES])
-    images = np.split(files.gather(range(len(files)), threads), ends[:-1])
-    sides = [replace(survey.side(name), images=part) for name, part in zip(SIDES, images, strict=True)]
-    return survey.with_sides(*sides)
+    files, seen = _image_files(listing, ordered, listed.shape), Seen()
+    ends = np.cumsum([len(listed.side(name)) for name in SIDES])
+    images = np.split(files.gather(range(len(files)), threads, seen), ends[:-1])
+    sides = [replace(listed.side(name), images=part) for name, part in zip(SIDES, images, strict=True)]
+    return replace(listed.with_sides(*sides), notes=tuple(seen.notes(listing.source.window)))
+
+
+def _notes_on_some(listing: FileListing, shape: tuple[int, ...], threads: int) -> tuple[str, ...]:
+    """Of images that are not all decoded: what some of them show."""
+    some, seen = evenly_spread(listing.files, _LOOKED_AT), Seen()
+    _image_files(listing, some, shape).gather(range(len(some)), threads, seen)
+    return tuple(f"of {len(some)} looked at, {note}" for note in seen.notes(listing.source.window))
 
 
 def _fingerprint(listing: FileListing) -> str:
@@ -103,36 +113,7 @@ def _side(listing: FileListing, name: SideName, shape: tuple[int, ...]) -> Side:
     return Side(images, labels, tuple(file.group for file in files), tuple(file.path for file in files))
 
 
-def _image_files(listing: FileListing, files: list[ImageFile], shape: tuple[int, ...]) -> ImageFiles:
+def _image_files(listing: FileListing, files: Sequence[ImageFile], shape: tuple[int, ...]) -> ImageFiles:
     source = listing.source
     reading = Reading(source.decode_size, source.window, color=len(shape) == 3)
     return ImageFiles(tuple(file.location for file in files), reading, shape)
-
-
-def _survey(listing: FileListing, threads: int) -> tuple[int, ...]:
-    """The shape that all decoded images have, (H, W) or (H, W, 3)."""
-    source = listing.source
-    headers = read_headers([file.location for file in listing.files], threads)
-    if source.window is None:
-        for file, header in zip(listing.files, headers, strict=True):
-            if header.needs_window:
-                raise RelayError(
-                    f"image {file.path} has signed or 32-bit values; set the source's `window` to the "
-                    f"(low, high) that becomes 0..255, {list(HOUNSFIELD_WINDOW)} for Hounsfield units."
-                )
-    height, width = _common_size(source, listing.files, headers)
-    color = source.color == "rgb" or (source.color != "grey" and any(header.color for header in headers))
-    return (height, width, 3) if color else (height, width)
-
-
-def _common_size(source: Source, files: tuple[ImageFile, ...], headers: list[Header]) -> tuple[int, int]:
-    if source.decode_size is not None:
-        return source.decode_size, source.decode_size
-    first = headers[0]
-    for file, header in zip(files, headers, strict=True):
-        if (header.width, header.height) != (first.width, first.height):
-            raise RelayError(
-                f"images have several sizes: {files[0].path} has {first.width}x{first.height} pixels, "
-                f"{file.path} {header.width}x{header.height}; set the source's `decode_size`."
-            )
-    return first.height, first.width

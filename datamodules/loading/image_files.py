@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
-from datamodules.pixels.decode import Header, Reading, decode_file, read_header
+from datamodules.pixels.decode import Decoded, Header, Reading, decode, read_header
 from datamodules.pixels.image_file import quiet_pillow
+from datamodules.pixels.seen import Seen
 from stages.errors import RelayError
 from stages.machine.digest import file_digest
 
@@ -36,12 +37,15 @@ class ImageFiles:
         """Number of images."""
         return len(self.locations)
 
-    def gather(self, indices: Sequence[int], threads: int = 1) -> npt.NDArray[np.uint8]:
+    def gather(
+        self, indices: Sequence[int], threads: int = 1, seen: Seen | None = None
+    ) -> npt.NDArray[np.uint8]:
         """Decode some images.
 
         Args:
             indices: Which ones.
-            threads: Pillow decodes without the GIL, so that threads help; workers of a loader take one.
+            threads: Decoders hold no GIL, so that threads help; workers of a loader take one.
+            seen: Takes what is to be known of them.
 
         Returns:
             uint8, (len(indices), *shape).
@@ -52,13 +56,16 @@ class ImageFiles:
         images = np.empty((len(indices), *self.shape), dtype=np.uint8)
         locations = [self.locations[index] for index in indices]
 
-        def decode(position: int) -> None:
-            pixels = decode_file(locations[position], self.reading)
-            if pixels.shape != self.shape:
-                raise UnusableError(f"it has shape {pixels.shape}, the first image {self.shape}")
-            images[position] = pixels
+        def read(position: int) -> Decoded:
+            decoded = decode(locations[position], self.reading)
+            if decoded.pixels.shape != self.shape:
+                raise UnusableError(f"it has shape {decoded.pixels.shape}, the first image {self.shape}")
+            images[position] = decoded.pixels
+            return replace(decoded, pixels=images[position])  # so that what was decoded is not kept
 
-        _for_each(locations, decode, threads)
+        decoded = _for_each(locations, read, threads)
+        if seen is not None:
+            seen.add(decoded)
         return images
 
 

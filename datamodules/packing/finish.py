@@ -1,6 +1,7 @@
 """Finishes a packed set: its split, what crosses it, its manifest and, last, its description."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from datamodules.packing.layout import (
 from datamodules.packing.parts import Part, Placed, place_parts, settings_digest
 from datamodules.packing.sheet import sheet_of_set
 from datamodules.packing.units import Survey
+from datamodules.pixels.seen import remark_notes
 from datamodules.splits import check_split, split_by_group, split_report
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, write_text
@@ -106,6 +108,7 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
             "allow_crossing=true, and every report will say so"
         )
     description = _description(survey, placed, manifest, crossing, problems)
+    description["notes"] += remark_notes(sum((Counter(part.remarks) for part in parts), Counter[str]()))
     description["split"] = {
         "provided": provided,
         "fraction": rule.fraction if drawn else None,

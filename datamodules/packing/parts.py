@@ -9,6 +9,7 @@ import hmac
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ class Part:
         dtype: Of the pixels; None likewise.
         sha256: Of the pixels' file; None likewise.
         problems: What was left out.
+        remarks: Of how many samples each remark on decoding holds.
     """
 
     key: str
@@ -92,6 +94,7 @@ class Part:
     dtype: str | None
     sha256: str | None
     problems: list[dict[str, str]]
+    remarks: dict[str, int]
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -257,4 +260,5 @@ def _described(
         dtype=dtype,
         sha256=digest,
         problems=[asdict(problem) for problem in problems],
+        remarks=dict(Counter(str(remark) for sample in samples for remark in sample.remarks)),
     )

@@ -32,6 +32,7 @@ class Sample:
         split: The provider's own side, or None where there is none.
         columns: What else the manifest says of it, such as slice, ROI, row, column; nothing that identifies a
             patient. Other names than those of `datamodules.packing.layout.COLUMNS`.
+        remarks: What was passed over when its file was decoded; counted in the set's notes.
     """
 
     image: Image
@@ -40,6 +41,7 @@ class Sample:
     name: str
     split: SideName | None = None
     columns: Mapping[str, Value] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 class Unit(Protocol):

@@ -1,17 +1,18 @@
-"""Image files decoded to uint8 pixels: `decode_file` serves the cache and streaming, with the same result."""
+"""Image files decoded to uint8 pixels: the one way from a file to the pixels of an image of a domain."""
 
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from datamodules.faults import UnusableError
-from datamodules.pixels.image_file import COLOR, GREY_8_BIT, GREY_16_BIT, open_image
-from datamodules.pixels.window import Window, window_to_uint8
+from datamodules.pixels.image_file import MOST_PIXELS, check_size, open_image, read_bytes
+from datamodules.pixels.jpeg import by_turbo, ordinary_frame
+from datamodules.pixels.stored import Kind, Remark, Stored, kind_of, stored, to_uint8
+from datamodules.pixels.window import Window
 
-DECODE_VERSION = 1  # part of the data identity; raise it when the pixels change
+DECODE_VERSION = 2  # part of the data identity; raise it when the pixels change
 
 
 @dataclass(frozen=True)
@@ -35,28 +36,85 @@ class Header:
 
     width: int
     height: int
-    color: bool
-    needs_window: bool
+    kind: Kind
+
+    @property
+    def color(self) -> bool:
+        """Whether it has three channels."""
+        return self.kind.color
+
+    @property
+    def needs_window(self) -> bool:
+        """Whether only a window says which of its values are black and white."""
+        return self.kind.white is None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        pixels: uint8, (H, W) or (H, W, 3).
+        low: The least value: that its file stores, or of `pixels` where the file is of 8 bits.
+        high: The greatest, likewise.
+        white: The value that is white without a window; None where a window must say it.
+        remarks: What was passed over.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    low: float
+    high: float
+    white: float | None
+    remarks: tuple[Remark, ...]
 
 
 def read_header(location: str) -> Header:
-    """Read an image file's size and mode.
+    """Read an image file's size and the kind of its values.
 
     Raises:
         UnusableError: It is not an image that can be used.
     """
     with open_image(location) as image:
-        _check_mode(image)
-        return Header(image.width, image.height, image.mode in COLOR, image.mode == "I")
+        return Header(image.width, image.height, kind_of(image))
 
 
-def decode_file(file: str | BinaryIO, reading: Reading) -> npt.NDArray[np.uint8]:
+def read_stored(data: bytes, most_pixels: int | None = None) -> Stored:
+    """Decode an image file to the values that it stores; use it inside of `quiet_pillow`.
+
+    An ordinary JPEG is decoded by libjpeg-turbo itself, to Pillow's bits in half the time. What that calls
+    damaged, and all other files, are Pillow's, whose word is final.
+
+    Args:
+        data: The whole file.
+        most_pixels: Largest number of pixels; `MOST_PIXELS` if None.
+
+    Raises:
+        UnusableError: It is not an image that can be used, or is damaged.
+    """
+    if not data:
+        raise UnusableError("it has zero bytes; copy it again or remove it")
+    frame = ordinary_frame(data)
+    if frame is not None:
+        check_size(frame.width, frame.height, most_pixels)
+        quick = by_turbo(data, frame)
+        if quick is not None:
+            return quick
+    with open_image(data, most_pixels) as image:
+        slow = stored(image)
+    return slow if frame is None else replace(slow, remarks=(Remark.BRIDGED, *slow.remarks))
+
+
+def decode_file(location: str, reading: Reading) -> npt.NDArray[np.uint8]:
+    """The pixels of `decode`."""
+    return decode(location, reading).pixels
+
+
+def decode(file: str | bytes, reading: Reading) -> Decoded:
     """Decode an image file.
 
-    Grey from colour is ITU-R 601-2 luma; colour from grey is three copies. Palettes, CMYK and other spaces
-    become RGB, transparency is dropped. 16-bit colour keeps its high byte. The orientation in EXIF is
-    ignored: labels and crops were made on the stored pixels, and the common ImageNet readers ignore it too.
-    Resizing is Pillow's bicubic, antialiased, and the crop sits where torchvision's CenterCrop puts it.
+    Grey from colour is ITU-R 601-2 luma; colour from grey is three copies. What becomes of palettes,
+    transparency and orientation stands in `pixels.stored`. Resizing is Pillow's bicubic, antialiased, and the
+    crop sits where torchvision's CenterCrop puts it.
 
     Args:
         file: Where it lies, or its content.
@@ -68,29 +126,39 @@ def decode_file(file: str | BinaryIO, reading: Reading) -> npt.NDArray[np.uint8]
     Raises:
         UnusableError: It is not an image that can be used, or is damaged.
     """
-    with open_image(file) as image:
-        return to_uint8(image, reading)
+    image = read_stored(read_bytes(file) if isinstance(file, str) else file)
+    if reading.decode_size is not None:
+        check_resized(image.values.shape[1], image.values.shape[0], reading.decode_size)
+    pixels = in_channels(to_uint8(image, reading.window), color=reading.color)
+    if reading.decode_size is not None:
+        pixels = np.array(_resized_and_cropped(Image.fromarray(pixels), reading.decode_size))
+    return decoded(image, pixels)
 
 
-def to_uint8(opened: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
-    """An opened image as `decode_file` gives it.
+def decoded(image: Stored, pixels: npt.NDArray[np.uint8]) -> Decoded:
+    """What was made of an image's stored values, with what is to be known of them."""
+    measured = pixels if image.kind.dtype == np.uint8 else image.values
+    return Decoded(pixels, float(measured.min()), float(measured.max()), image.kind.white, image.remarks)
+
+
+def in_channels(pixels: npt.NDArray[np.uint8], *, color: bool) -> npt.NDArray[np.uint8]:
+    """Pixels as grey, (H, W), by ITU-R 601-2 luma; or in colour, (H, W, 3), by three copies."""
+    if (pixels.ndim == 3) == color:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).convert("RGB" if color else "L"))
+
+
+def check_resized(width: int, height: int, size: int) -> None:
+    """Refuse a narrow strip that would grow with its shorter side.
 
     Raises:
-        UnusableError: Its pixels are not 8-bit or 16-bit integers.
+        UnusableError: It would have more than `MOST_PIXELS` pixels.
     """
-    _check_mode(opened)
-    image = opened
-    if image.mode in GREY_16_BIT or image.mode == "I":
-        image = Image.fromarray(window_to_uint8(np.asarray(image), reading.window))
-    image = image.convert("RGB" if reading.color else "L")
-    if reading.decode_size is not None:
-        image = _resized_and_cropped(image, reading.decode_size)
-    return np.array(image)
-
-
-def _check_mode(image: Image.Image) -> None:
-    if image.mode not in GREY_8_BIT | GREY_16_BIT | COLOR | {"I"}:
-        raise UnusableError(f"its pixels are of mode {image.mode}; write 8-bit or 16-bit integers")
+    pixels = width * height * size * size // min(width, height) ** 2
+    if pixels > MOST_PIXELS:
+        raise UnusableError(
+            f"it has {pixels} pixels after resizing ({width} x {height}); {MOST_PIXELS} are the most"
+        )
 
 
 def _resized_and_cropped(image: Image.Image, size: int) -> Image.Image:

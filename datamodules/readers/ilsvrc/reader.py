@@ -14,6 +14,7 @@ from datamodules.files.access import existing_root
 from datamodules.files.names import first_and_more
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey, Unit
+from datamodules.pixels.image_file import MOST_BYTES
 from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchive, check_checksums
 from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
 from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders, side_folder
@@ -22,8 +23,8 @@ from datamodules.readers.ilsvrc.units import ImageUnit
 from stages.errors import RelayError
 from stages.parameters import execution, group, recipe
 
-DECODER_VERSION = 1
-"""Part of a set's settings; raise it when the pixels that `datamodules.pixels.jpeg` makes change."""
+DECODER_VERSION = 2
+"""Part of a set's settings; raise it when the pixels that `datamodules.pixels.quick` makes change."""
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"
 """Folder of both sides in Kaggle's copy of the set."""
@@ -133,6 +134,8 @@ def _entries(side: SideName, listed: _Listed, classes: tuple[str, ...], faults: 
         usable = []
         for place, entry in enumerate(entries, 1):
             trouble = entry.trouble or ("" if entry.size else "it has zero bytes")
+            if entry.size > MOST_BYTES:
+                trouble = trouble or f"it has {entry.size:,} bytes; {MOST_BYTES:,} are the most"
             if trouble:
                 faults.add(image_name(side, wnid, place, entry.file), trouble)
             else:

@@ -9,6 +9,7 @@ from typing import Literal
 from datamodules.domain import SideName
 from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
+from datamodules.pixels.image_file import read_bytes
 from datamodules.readers.ilsvrc.images import PackedEntries, image_name
 from stages.errors import RelayError
 
@@ -48,7 +49,7 @@ class ImageUnit:
                 opened.
         """
         # Here, since a survey needs no torch: half a gigabyte and seconds in every process.
-        from datamodules.pixels.jpeg import decode_image
+        from datamodules.pixels.quick import decode_quickly
 
         faults = Faults(on_error)
         samples: list[Sample] = []
@@ -58,13 +59,13 @@ class ImageUnit:
                 wnid = self.classes[self.entries.labels[index]]
                 name = image_name(self.side, wnid, int(self.entries.places[index]), file)
                 try:
-                    image = decode_image(self._content(index, file, archive), self.size)
+                    image = decode_quickly(self._content(index, file, archive), self.size)
                 except UnusableError as error:
                     faults.add(name, error)
                 except OSError as error:  # its text would name the path
                     faults.add(name, f"it cannot be read: {error.strerror}")
                 else:
-                    samples.append(Sample(image, wnid, name, name, self.side))
+                    samples.append(Sample(image.pixels, wnid, name, name, self.side, remarks=image.remarks))
         faults.settle()
         return samples, faults.problems
 
@@ -72,7 +73,7 @@ class ImageUnit:
         if archive is None:
             wnid = self.classes[self.entries.labels[index]]
             folder = self.location / wnid if self.layout == "class_folders" else self.location
-            return (folder / file).read_bytes()
+            return read_bytes(str(folder / file))
         archive.seek(int(self.entries.offsets[index]))
         return archive.read(int(self.entries.sizes[index]))
 

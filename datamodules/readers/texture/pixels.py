@@ -1,7 +1,6 @@
 """The bytes of a texture database's image files, and their 8-bit pixels."""
 
 import io
-import os
 import zipfile
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from datamodules.faults import UnusableError
-from datamodules.pixels.image_file import COLOR, GREY_8_BIT, open_image, quiet_pillow
-
-_MOST_PIXELS = 1 << 24  # 4096 x 4096; CUReT's are 640 x 480
-MOST_BYTES = 1 << 26  # 64 MiB, packed or unpacked
+from datamodules.pixels.decode import read_stored
+from datamodules.pixels.image_file import MOST_BYTES, open_file, quiet_pillow, read_bytes
+from datamodules.pixels.stored import Remark, to_uint8
 
 
 def file_bytes(location: str, member: str | None) -> bytes:
@@ -26,24 +24,7 @@ def file_bytes(location: str, member: str | None) -> bytes:
     Raises:
         UnusableError: It cannot be read, is damaged, empty or too large.
     """
-    try:
-        if member is None:
-            size = os.stat(location).st_size
-            if size > MOST_BYTES:
-                raise UnusableError(f"it has {size:,} bytes, more than any image of the database")
-            with open(location, "rb") as file:
-                data = file.read(MOST_BYTES + 1)
-        else:
-            with zipfile.ZipFile(location) as archive, archive.open(member) as packed:
-                data = packed.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UnusableError(f"it cannot be read ({error.strerror or type(error).__name__})") from None
-    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise UnusableError(f"it cannot be taken out of its zip ({type(error).__name__})") from None
-    except Exception as error:  # the damaged streams of zlib, bz2 and lzma have errors of their own
-        if type(error).__name__ not in ("error", "LZMAError"):
-            raise
-        raise UnusableError("it cannot be taken out of its zip (damaged)") from None
+    data = read_bytes(location, MOST_BYTES) if member is None else _member(location, member)
     if not data:
         raise UnusableError("it has zero bytes")
     if (member or location).upper().endswith(".Z"):
@@ -53,16 +34,15 @@ def file_bytes(location: str, member: str | None) -> bytes:
     return data
 
 
-def decoded(data: bytes) -> Image.Image:
-    """Decode an image of 8 bits per channel, as grey (mode L) or colour (RGB); palettes and CMYK become RGB.
+def decoded(data: bytes) -> tuple[Image.Image, tuple[Remark, ...]]:
+    """Decode an image to grey (mode L) or colour (RGB), and say what was passed over.
 
     Raises:
-        UnusableError: It is not an image, is damaged or animated, has more than 8 bits, or is too large.
+        UnusableError: It is not an image that can be used, is damaged, or needs a window.
     """
-    with quiet_pillow(), open_image(io.BytesIO(data), _MOST_PIXELS) as image:
-        if image.mode not in GREY_8_BIT | COLOR or _has_deep_channels(image):
-            raise UnusableError("it has more than 8 bits per channel; write 8-bit pixels")
-        return image.convert("L" if image.mode in GREY_8_BIT else "RGB")
+    with quiet_pillow():
+        image = read_stored(data)
+    return Image.fromarray(to_uint8(image, None)), image.remarks
 
 
 def resized(image: Image.Image, box: tuple[int, int, int, int], size: int) -> npt.NDArray[np.uint8]:
@@ -76,16 +56,20 @@ def resized(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np
     return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
 
 
-def _has_deep_channels(image: Image.Image) -> bool:
-    """Pillow reads 16-bit colour as 8 bits without a word; the file's own header says so."""
-    if image.format == "PNG":
-        bits = [
-            tile[3] for tile in getattr(image, "tile", []) if isinstance(tile[3], str)
-        ]  # such as "RGB;16B"
-        return any(";16" in mode for mode in bits)
-    tags: Any = getattr(image, "tag_v2", {})
-    depth = tags.get(258, ())  # BitsPerSample
-    return any(bits > 8 for bits in (depth if isinstance(depth, tuple) else (depth,)))
+def _member(location: str, member: str) -> bytes:
+    try:
+        with (
+            open_file(location, 1 << 63) as stream,
+            zipfile.ZipFile(stream) as archive,
+            archive.open(member) as packed,
+        ):
+            return packed.read(MOST_BYTES + 1)
+    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise UnusableError(f"it cannot be taken out of its zip ({type(error).__name__})") from None
+    except Exception as error:  # the damaged streams of zlib, bz2 and lzma have errors of their own
+        if type(error).__name__ not in ("error", "LZMAError"):
+            raise
+        raise UnusableError("it cannot be taken out of its zip (damaged)") from None
 
 
 class _Bounded(io.BytesIO):

@@ -35,9 +35,9 @@ def count_decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     decoded: list[int] = []
     gather = ImageFiles.gather
 
-    def counting(self: ImageFiles, indices: Any, threads: int = 1) -> Any:
+    def counting(self: ImageFiles, indices: Any, *rest: Any) -> Any:
         decoded.append(len(indices))
-        return gather(self, indices, threads)
+        return gather(self, indices, *rest)
 
     monkeypatch.setattr(ImageFiles, "gather", counting)
     return decoded
@@ -239,9 +239,9 @@ def test_files_that_change_while_they_are_read_are_refused(
     content = file.with_name("001.png").read_bytes()
     gather = ImageFiles.gather
 
-    def meanwhile(self: ImageFiles, indices: Any, threads: int = 1) -> Any:
+    def meanwhile(self: ImageFiles, *arguments: Any) -> Any:
         file.write_bytes(content)
-        return gather(self, indices, threads)
+        return gather(self, *arguments)
 
     monkeypatch.setattr(ImageFiles, "gather", meanwhile)
     with pytest.raises(RelayError, match=r"image train/brick/000.png of .* was changed while it was read"):
@@ -268,7 +268,7 @@ def test_larger_sets_stream_the_same_pixels(tmp_path: Path) -> None:
 def test_surveyed_set_is_not_surveyed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder(split_folders(tmp_path / "data"))
     load(list_source(source), tmp_path / "c", memory_limit_bytes=0)
-    monkeypatch.setattr("datamodules.loading.files.read_headers", None)
+    monkeypatch.setattr("datamodules.loading.survey.read_headers", None)
     assert not load(list_source(source), tmp_path / "c", memory_limit_bytes=0).in_memory
 
 

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from datamodules.faults import UnusableError
-from datamodules.pixels import jpeg
+from datamodules.pixels import quick
 from datamodules.pixels.decode import Reading, decode_file
-from datamodules.pixels.jpeg import decode_image, jpeg_frame, reduction
+from datamodules.pixels.jpeg_header import jpeg_frame
+from datamodules.pixels.quick import decode_image, reduction
 from tests.helpers.fake_ilsvrc import encoded, photograph
 
 SIZE = 32
@@ -69,7 +70,7 @@ def test_a_large_jpeg_is_reduced_while_decoded_and_stays_near(
 ) -> None:
     data = encoded(photograph(2, size), quality=95)
     reduced = decode_image(data, SIZE)
-    monkeypatch.setattr(jpeg, "reduction", lambda *_: 1)
+    monkeypatch.setattr(quick, "reduction", lambda *_: 1)
     full = decode_image(data, SIZE)
     assert 0 < difference(reduced, full) < 0.5
     assert difference(full, plain(data, tmp_path)) < 0.05
@@ -155,12 +156,12 @@ BAD = {
     "GIF": (encoded(photograph(8), "GIF"), "it is not a JPEG, PNG, TIFF or BMP image"),
     "bomb as JPEG": (
         JPEG[: JPEG.index(b"\xff\xc0") + 5] + b"\xff\xdc\xff\xdc" + JPEG[JPEG.index(b"\xff\xc0") + 9 :],
-        r"it has 4290250000 pixels \(65500 x 65500\); 89478485 at most",
+        r"it says that it has 65500 x 65500 pixels; 89478485 are the most",
     ),
     "bomb as PNG": (png_header(10_000, 10_000), "it says that it has 10000 x 10000 pixels"),
     "huge bomb as PNG": (png_header(100_000, 100_000), "it says that it has more than 89478485 pixels"),
     "narrow strip": (encoded(photograph(8, (30_000, 2))), r"pixels after resizing \(30000 x 2\)"),
-    "floating point": (encoded(np.zeros((40, 40), dtype=np.float32), "TIFF"), "mode F"),
+    "floating point": (encoded(np.zeros((40, 40), dtype=np.float32), "TIFF"), "floating-point .*no window"),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.pixels.jpeg import decode_image
+from datamodules.pixels.quick import decode_image
 from datamodules.readers.ilsvrc import archives as ilsvrc_archives
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
 from datamodules.readers.ilsvrc.tar_index import members

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_what_listing_shows_to_be_unusable_is_named_or_left_out(
     [
         (train_image(CLASS, 1)[:400], "cannot be decoded"),
         (b"text", "it is not a JPEG, PNG, TIFF or BMP image"),
-        (None, "it cannot be read: Permission denied"),
+        (None, "it may not be read; change its permissions"),
     ],
 )
 def test_what_decoding_shows_to_be_unusable_is_named_or_left_out(
@@ -88,14 +89,14 @@ def test_what_decoding_shows_to_be_unusable_is_named_or_left_out(
     file = folders / "train" / CLASS / "Jane Doe.JPEG"
     file.write_bytes(content or b"secret")
     if content is None:  # root may read everything
-        read_bytes = Path.read_bytes
+        opened = open
 
-        def refuse(path: Path) -> bytes:
-            if path == file:
+        def refuse(path: str, *arguments: Any, **options: Any) -> Any:
+            if str(path) == str(file):
                 raise PermissionError(13, "Permission denied", str(path))
-            return read_bytes(path)
+            return opened(path, *arguments, **options)
 
-        monkeypatch.setattr(Path, "read_bytes", refuse)
+        monkeypatch.setattr("builtins.open", refuse)
     (unit, *_) = survey(folders, OPTIONS, "raise").units
     with pytest.raises(RelayError, match=f"{NAMELESS}: .*{why}") as caught:
         unit.read("raise")

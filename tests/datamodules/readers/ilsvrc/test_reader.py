@@ -49,7 +49,7 @@ def test_folders_are_read_without_a_devkit(folders: Path) -> None:
 
 
 def test_settings_say_what_shapes_the_images(folders: Path) -> None:
-    assert survey(folders, OPTIONS, "raise").settings == {"size": 16, "decoder": 1, "images_per_unit": 5}
+    assert survey(folders, OPTIONS, "raise").settings == {"size": 16, "decoder": 2, "images_per_unit": 5}
 
 
 def test_a_unit_is_small_and_survives_the_way_to_a_worker(folders: Path) -> None:
