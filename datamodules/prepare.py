@@ -24,9 +24,7 @@ from stages.console.arguments import key_values
 from stages.console.output import bar, output, refuse
 from stages.errors import RelayError, unknown_key
 from stages.machine.resources import available_cores
-from stages.parameters import execution, group, parameters, tuples
-
-_NEEDED = ("domain", "reader", "source", "out")
+from stages.parameters import execution, group, parameters, typed
 
 
 @group
@@ -61,10 +59,11 @@ def parse_arguments(arguments: Sequence[str], readers: Readers) -> tuple[Prepare
             raise RelayError(
                 f"{key} is missing: python -m datamodules.prepare domain={domain} source=IN out=OUT"
             )
-    values: dict[str, Any] = {key: text if key in _NEEDED else _value(text) for key, text in given.items()}
-    values["reader"] = reader
-    config = PrepareConfig(**{key: value for key, value in values.items() if key in own})
-    return config, readers[reader].options(**{key: value for key, value in values.items() if key not in own})
+    given["reader"] = reader
+    command, options = PrepareConfig, readers[reader].options
+    of_command = typed(command, {key: text for key, text in given.items() if key in own})
+    of_options = typed(options, {key: text for key, text in given.items() if key not in own})
+    return command(**of_command), options(**of_options)
 
 
 def prepare_set(config: PrepareConfig, options: Any, readers: Readers) -> PackedSet:
@@ -114,14 +113,6 @@ def main(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         output().print("Interrupted. What has been read is kept; the same command goes on from there.")
         sys.exit(130)
-
-
-def _value(text: str) -> Any:
-    """A value from its text, which is YAML as in train.py's configuration."""
-    try:
-        return tuples(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise RelayError(f"a value is not YAML: {str(error).splitlines()[0]}") from None
 
 
 def _help(arguments: Sequence[str], readers: Readers) -> str:

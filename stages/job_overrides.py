@@ -46,10 +46,10 @@ def job_overrides(
         f"trainer.threads={config.trainer.threads}",
         f"trainer.precision={recipe.arithmetic.precision}",
         f"trainer.memory_format={recipe.arithmetic.memory_format}",
-        f"init_from={_quoted(config.init_from)}",
-        f"paths.runs_dir={_quoted(str(store.runs_dir))}",
-        f"paths.data_dir={_quoted(config.paths.data_dir)}",
-        f"paths.cache_dir={_quoted(config.paths.cache_dir)}",
+        f"init_from={quoted(config.init_from)}",
+        f"paths.runs_dir={quoted(str(store.runs_dir))}",
+        f"paths.data_dir={quoted(config.paths.data_dir)}",
+        f"paths.cache_dir={quoted(config.paths.cache_dir)}",
         f"job.chain=[{','.join(run.chain)}]",
         f"job.parent={recipe.parent or 'null'}",
         f"job.id={run.id}",
@@ -65,15 +65,15 @@ def _rule(recipe: Recipe) -> list[str]:
     if recipe.transfer_layers is None:
         return []
     return [
-        f"transfer.name={_quoted(recipe.transfer)}",
+        f"transfer.name={quoted(recipe.transfer)}",
         *(
-            f"transfer.{key}=[{','.join(map(_quoted, layers))}]"
+            f"transfer.{key}=[{','.join(map(quoted, layers))}]"
             for key, layers in asdict(recipe.transfer_layers).items()
         ),
     ]
 
 
-def _quoted(text: str | None) -> str:
+def quoted(text: str | None) -> str:
     """A string as Hydra's override grammar quotes it."""
     if text is None:
         return "null"

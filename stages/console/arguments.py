@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from stages.console.literal import literal
 from stages.errors import RelayError, unknown_key
 
 # Keys of Hydra's overrides that have another name now.
@@ -35,9 +36,10 @@ def key_values(arguments: Sequence[str], keys: Sequence[str] | None = None) -> d
 def for_hydra(arguments: Sequence[str]) -> list[str]:
     """What was typed, as Hydra takes it.
 
-    `-m` stands first: argparse refuses overrides after a flag that itself follows overrides. In a sweep the
-    rules of a process are written as a choice of one: all that is no choice Hydra applies before it asks the
-    sweeper, to a configuration without a process.
+    Values that are text are made literal (`stages.console.literal`). `-m` stands first: argparse refuses
+    overrides after a flag that itself follows overrides. In a sweep the rules of a process are written as a
+    choice of one: all that is no choice Hydra applies before it asks the sweeper, to a configuration without
+    a process.
 
     Raises:
         RelayError: for a key that has another name now.
@@ -47,7 +49,7 @@ def for_hydra(arguments: Sequence[str]) -> list[str]:
         if key in _RENAMED:
             raise RelayError(f"{argument}: {key} has gone; type {_RENAMED[key]}={value}")
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    others = [argument for argument in arguments if argument not in flags]
+    others = [literal(argument, sweep=bool(flags)) for argument in arguments if argument not in flags]
     if flags:
         others = [re.sub(r"^(process\.\w+)=([^,()]+)$", r"\1=choice(\2)", argument) for argument in others]
     return [*flags[:1], *others]

@@ -12,6 +12,7 @@ from stages.parameters.declare import (
     tuples,
 )
 from stages.parameters.schema import schema
+from stages.parameters.typed import typed
 from stages.parameters.words import Says, inner_group, shown
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "schema",
     "shown",
     "tuples",
+    "typed",
 ]

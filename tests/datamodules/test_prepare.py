@@ -130,7 +130,7 @@ def test_typed_again_a_complete_set_is_left_alone(tmp_path: Path, capsys: pytest
         ),
         (["domain=dld", "source=x", "out=y", "seeed=3"], "seeed is not a setting; did you mean seed?"),
         (["domain=dld", "source=x", "out=y", "size=big"], "size is 'big'"),
-        (["domain=dld", "source=x", "out=y", "labels={1: [}"], "a value is not YAML"),
+        (["domain=dld", "source=x", "out=y", "labels={1: [}"], "cannot be read"),
         (
             ["domain=dld", "source=x", "out=y", "on_error=ignore"],
             "on_error is 'ignore'; it must be one of raise, skip",
