@@ -109,7 +109,7 @@ def train(job: Job, listing: "Listing") -> None:
     domain = load_run(listing, config, Division.of(recipe))
     data = stage_data(domain, recipe, seeds, config.data.workers)
 
-    checkpoints = watch.AtomicCheckpointIO(job.identity)
+    checkpoints = watch.AtomicCheckpointIO(job.identity, domain.content)
     last, previous = folder.last_checkpoint, folder.previous_checkpoint
     start = starting_point([last, previous], job.parent_weights, job.users_weights, checkpoints.fault)
     module = build_module(recipe, seeds, data.train_counts, start.weights, checkpoints.kept)

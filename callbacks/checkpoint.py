@@ -14,10 +14,12 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from stages.errors import RelayError
 from stages.machine.archive import archive_fault
 from stages.machine.atomic import atomic_file
 
 _IDENTITY = "relay"  # Lightning passes over keys that it does not know
+_CONTENT = "content"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -29,15 +31,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     Args:
         identity: of which training the checkpoints are, such as `Job.identity`. It is written into each, and
             a checkpoint with another one is not used.
+        content: of the images that are trained on; a checkpoint with another one is refused.
     """
 
-    def __init__(self, identity: Mapping[str, str | None] = MappingProxyType({})) -> None:
+    def __init__(
+        self, identity: Mapping[str, str | None] = MappingProxyType({}), content: str | None = None
+    ) -> None:
         super().__init__()
         self._identity = dict(identity)
+        self._content = content
         self._kept: tuple[Path, dict[str, Any]] | None = None
 
     def fault(self, path: Path) -> str | None:
-        """Why a resume checkpoint cannot be used; None if it can, and then it is kept."""
+        """Why a resume checkpoint cannot be used; None if it can, and then it is kept.
+
+        Raises:
+            RelayError: if its training began on other images.
+        """
         if damage := archive_fault(path):
             return damage
         try:
@@ -52,6 +62,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         others = [name for name, value in self._identity.items() if found.get(name) != value]
         if others:
             return f"it is of another {', another '.join(others)}"
+        if found.get(_CONTENT) != self._content:
+            raise RelayError(
+                f"{path} is of a training that began on other images: files were replaced since by others of "
+                f"the same names and sizes. Put them back to go on, or remove {path.parent} to train on the "
+                "new ones from the start"
+            )
         self._kept = path, content
         return None
 
@@ -62,7 +78,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint whole or not at all."""
-        save_whole({**checkpoint, _IDENTITY: self._identity}, Path(path))
+        save_whole({**checkpoint, _IDENTITY: {**self._identity, _CONTENT: self._content}}, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
         """Read a checkpoint; nothing in it is executed, whatever `weights_only` says."""

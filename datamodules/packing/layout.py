@@ -40,6 +40,7 @@ def set_digest(manifest: "pd.DataFrame", parts: Sequence[Mapping[str, Any]]) -> 
     content = hashlib.sha256()
     for each in parts:
         content.update(f"{each['number']} {each['sha256']}\n".encode())
-    for row in manifest[list(COLUMNS)].itertuples(index=False):
-        content.update(("\x1f".join(map(str, row)) + "\n").encode())
+    columns = [map(str, manifest[name].tolist()) for name in COLUMNS]
+    rows = map("\x1f".join, zip(*columns, strict=True))
+    content.update("".join(f"{row}\n" for row in rows).encode())
     return content.hexdigest()

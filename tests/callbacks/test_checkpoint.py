@@ -134,7 +134,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     AtomicCheckpointIO().save_checkpoint(content, str(path))
     found = AtomicCheckpointIO().load_checkpoint(str(path))
     assert torch.equal(found["state_dict"].pop("weight"), torch.tensor([1.5, float("-inf")]))
-    assert found == {"state_dict": {}, "epoch": 3, "rows": [{"a": 0.1}], "relay": {}}
+    assert found == {"state_dict": {}, "epoch": 3, "rows": [{"a": 0.1}], "relay": {"content": None}}
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
@@ -171,6 +171,19 @@ def test_a_checkpoint_that_is_none_is_told(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     assert "Is a directory" in str(fault(path))
+
+
+def test_a_checkpoint_of_other_images_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO(MINE, "c" * 64).save_checkpoint({"state_dict": {}}, path)
+    assert AtomicCheckpointIO(MINE, "c" * 64).fault(path) is None
+    for content in ("d" * 64, None):
+        with pytest.raises(
+            RelayError, match=rf"began on other images.* Put them back .* remove {tmp_path} to"
+        ):
+            AtomicCheckpointIO(MINE, content).fault(path)
+    # Another run's is passed over: what it began on does not matter.
+    assert "another stage run" in str(AtomicCheckpointIO({"stage run": "b" * 64}, "d" * 64).fault(path))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

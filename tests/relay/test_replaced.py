@@ -1,6 +1,8 @@
 """Images that are replaced by others of the same names and sizes are not the same data."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 
 from analysis.runs import find_studies, load_runs
 from tests.helpers.fake_images import split_folders
-from tests.helpers.relay import TINY, run
+from tests.helpers.relay import run, run_until
 
 pytestmark = pytest.mark.slow
 
@@ -30,21 +32,17 @@ def replace_one(root: Path) -> bytes:
     return before
 
 
-TINY_ELSE = tuple(each for each in TINY if not each.startswith("data.domains.dld"))
-
-
-def typed(root: Path, seed: int = 0) -> tuple[str, ...]:
+def options(root: Path, folder: Path, *more: str) -> dict[str, Any]:
+    """Where a run is kept, and its source, in the place of the generator."""
     generator = ("generator", "classes", "train_images", "val_images", "size", "seed")
-    own = {"kind": "folder", "+root": root} | dict.fromkeys(generator, "null")
-    source = (f"{'+' * key.startswith('+')}data.domains.dld.{key.strip('+')}={own[key]}" for key in own)
-    return ("process=scratch", "-m", *source, f"seed={seed}")
+    source = [f"data.domains.dld.{key}=null" for key in generator]
+    source += ["data.domains.dld.kind=folder", f"+data.domains.dld.root={root}"]
+    return {"runs_dir": folder / "runs", "cache_dir": folder / "cache", "last": (*source, *more)}
 
 
 def test_replaced_between_runs(own: Path, tmp_path: Path) -> None:
-    places = {"runs_dir": tmp_path / "runs", "cache_dir": tmp_path / "cache"}
-
     def train(seed: int) -> str:
-        done = run(*typed(own, seed), **places, tiny=TINY_ELSE)
+        done = run("process=scratch", "-m", f"seed={seed}", **options(own, tmp_path))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -52,6 +50,25 @@ def test_replaced_between_runs(own: Path, tmp_path: Path) -> None:
     replace_one(own)
     for seed in (0, 1):
         assert "the images of dld were replaced by others of the same names" in train(seed)
-    runs = load_runs(places["runs_dir"])
+    runs = load_runs(tmp_path / "runs")
     assert len(runs) == 2 and runs["data_digest"].nunique() == 1 and runs["content"].nunique() == 2
     assert [len(study.runs) for study in find_studies(runs)] == [1, 1]
+
+
+def test_replaced_while_a_run_was_stopped(own: Path, tmp_path: Path) -> None:
+    """It is not gone on with; with the images put back it is."""
+    runs, typed = tmp_path / "runs", ("process=scratch", "-m")
+    long = ("callbacks.plateau.patience=4", "callbacks.plateau.max_epochs=5", "trainer.checkpoint_seconds=0")
+    more = options(own, tmp_path, *long)
+    run_until(lambda: any(runs.glob("dld/*/previous.ckpt")), *typed, **more)
+    assert not list(runs.glob("dld/*/record.json")), "it ended before it could be killed"
+    before = replace_one(own)
+    refused = run(*typed, **more)
+    assert refused.returncode == 1
+    assert ".ckpt is of a training that began on other images" in refused.stdout
+    assert not list(runs.glob("dld/*/record.json"))
+    (own / "train" / "brick" / "000.bmp").write_bytes(before)
+    done = run(*typed, **more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = runs.glob("dld/*/record.json")
+    assert json.loads(record.read_text())["cost"]["attempts"] == 2
