@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,11 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 Floats = npt.NDArray[Any]
 
+MOST_BYTES = 1 << 30
+"""Of a file, and of its arrays unpacked."""
+
+_read_header = np.lib.format.read_array_header_1_0
+
 DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 """The errors of reading a file that is missing, cut short or changed."""
 
@@ -33,9 +39,34 @@ def read_arrays(file: Path) -> Arrays:
     Raises:
         DAMAGED: One of these, if the file is not there or not whole.
     """
+    if not file.is_file() or file.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it is not an ordinary file of {MOST_BYTES} bytes at most")
     # From memory: numpy leaves a file open that turns out not to be an archive.
-    with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
+    content = io.BytesIO(file.read_bytes())
+    _check_sizes(content)
+    with np.load(content, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def _check_sizes(content: io.BytesIO) -> None:
+    """Refuse arrays that say they have more bytes than they have, or all of them too many.
+
+    Raises:
+        ValueError: One of these, before memory is taken for them.
+    """
+    with zipfile.ZipFile(content) as archive:
+        left = MOST_BYTES
+        for member in archive.infolist():
+            left -= member.file_size
+            if left < 0:
+                raise ValueError(f"its arrays have more than {MOST_BYTES} bytes")
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_2_0 if version > (1, 0) else _read_header
+                shape, _, dtype = read(stream)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"its array {member.filename} is cut short")
+    content.seek(0)
 
 
 def write_arrays(file: Path, arrays: Arrays, *, compressed: bool = False) -> None:

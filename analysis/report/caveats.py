@@ -135,6 +135,15 @@ def _data_caveats(details: RunDetails) -> list[Caveat]:
                 "they have seen: no number here says how they would do on new patients.",
             )
         )
+    if details.image_notes:
+        found.append(
+            Caveat.listing(
+                "Notes on how the images were read",
+                "All networks saw the same pixels; whether these are what was meant is for a person to see.",
+                details.image_notes,
+                serious=False,
+            )
+        )
     images = sum(details.evaluation_images)
     if not details.groups_known:
         found.append(

@@ -25,9 +25,9 @@ def sample_images(stage: str, sheet: Path, classes: list[str]) -> Picture | None
         classes: names of the classes; the sheet has the first of them.
     """
     try:
-        with Image.open(sheet) as opened:
+        with Image.open(sheet, formats=("JPEG",)) as opened:
             pixels = np.asarray(opened.convert("RGB"))
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return None
     # Rows and gaps are as high as columns are wide; a sheet is six cells wide.
     height, width = pixels.shape[:2]

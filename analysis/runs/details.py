@@ -124,6 +124,7 @@ class RunDetails:
     evaluation_groups: int = 0
     groups_known: bool = False
     crossing: tuple[int, int] = (0, 0)
+    image_notes: list[str] = field(default_factory=list)
     uncommitted: int = 0
     test_set: bool = False
     finished: list[str] = field(default_factory=list)
@@ -199,6 +200,7 @@ def _add_record(details: RunDetails, record: Record) -> None:
     details.sizes = (data.height, data.width, data.image_size)
     groups, pictures = details.crossing
     details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
+    details.image_notes += [note for note in data.notes if note not in details.image_notes]
     details.groups_known |= data.grouped
     details.test_set |= data.test_counts is not None
     details.finished.append(record.origin.finished)

@@ -9,6 +9,7 @@ from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import PackedListing
 from datamodules.packing.read import PackedImages
 from datamodules.packing.verify import set_content, verified_manifest
+from datamodules.pixels.seen import level_notes
 from stages.errors import RelayError
 
 _CHUNK = 4096  # images copied at a time
@@ -53,6 +54,7 @@ def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int
         content=set_content(listing.description),
         crossing_groups=crossing["groups"],
         crossing_pictures=crossing["duplicates"],
+        notes=tuple(listing.description["notes"]),
     )
     if not len(mapped.train) or not (len(mapped.val) or pooled):
         raise RelayError(
@@ -61,7 +63,9 @@ def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int
         )
     if mapped.size > memory_limit_bytes:
         return mapped
-    return mapped.with_sides(*(_in_memory(mapped.side(name)) for name in SIDES))
+    read = mapped.with_sides(*(_in_memory(mapped.side(name)) for name in SIDES))
+    levels = [np.asarray(read.side(name).images) for name in SIDES if len(read.side(name))]
+    return replace(read, notes=(*read.notes, *level_notes(levels)))
 
 
 def _in_memory(side: Side) -> Side:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from datamodules.pixels.decode import Decoded
 from datamodules.pixels.window import Window
@@ -55,6 +56,19 @@ class Seen:
             f"the images have values {low:g} to {high:g}, {used:.2%} of the range from black, {black:g}, to "
             f"white, {white:g}{cure}"
         ]
+
+
+def level_notes(of: Iterable[npt.NDArray[np.uint8]]) -> list[str]:
+    """The note on the range of finished pixels.
+
+    Args:
+        of: Arrays of images, (N, H, W) or (N, H, W, 3).
+    """
+    seen = Seen()
+    for images in of:
+        low, high = (end(images, axis=tuple(range(1, images.ndim))) for end in (np.min, np.max))
+        seen.ends += [(float(a), float(b), 255.0) for a, b in zip(low, high, strict=True)]
+    return seen.notes(None)
 
 
 def remark_notes(remarks: Mapping[str, int]) -> list[str]:

@@ -11,13 +11,13 @@ from PIL import Image
 
 from datamodules.faults import UnusableError
 from datamodules.pixels.image_file import GREY_16_BIT, open_image, quiet_pillow
+from datamodules.pixels.stored import kind_of, stored
 
 Depth = Literal["8-bit", "16-bit signed", "16-bit unsigned"]
 Spacing = tuple[float, float]
 Slice = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
 
-_SAMPLE_FORMAT = 339  # TIFF 6.0, section 19
-_SIGNED = 2
+_DEPTHS: dict[str, Depth] = {"int16": "16-bit signed", "uint16": "16-bit unsigned"}
 _ROUNDING = 8  # grey levels between the channels of a grey picture that was saved as a JPEG in colour
 
 
@@ -59,7 +59,7 @@ def read_slice_image(location: str, unsigned_offset: int | None) -> Slice:
         depth = _depth(image)
         if depth == "8-bit":
             return _grey(image)
-        values = np.array(image).astype(np.int64)
+        values = stored(image).values.astype(np.int64)
     if depth == "16-bit unsigned":
         if unsigned_offset is None:
             raise UnusableError(
@@ -159,19 +159,17 @@ def _new_size(
 
 
 def _depth(image: Image.Image) -> Depth:
-    if _bits_of_channels(image) == 16 and image.mode not in GREY_16_BIT | {"I"}:
+    kind = kind_of(image)
+    if kind.deep:
         raise UnusableError("its channels have 16 bits each, of which 8 can be read; save it as 16-bit grey")
+    if kind.dtype.name in _DEPTHS:
+        return _DEPTHS[kind.dtype.name]
+    if kind.dtype != np.uint8:
+        raise UnusableError(f"its values are {kind.dtype}; a slice has 8 bits, or 16 with or without a sign")
     if image.mode in ("1", "L", "LA", "RGB", "RGBA") or (
         image.mode == "P" and _is_grey(image.convert("RGB"))
     ):
         return "8-bit"
-    if image.mode in GREY_16_BIT:
-        return "16-bit unsigned"
-    signed = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
-    if image.mode == "I" and image.format == "TIFF" and signed:
-        return "16-bit signed"
-    if image.mode == "I" and image.format == "PNG":  # older versions of Pillow open 16-bit PNG so
-        return "16-bit unsigned"
     raise UnusableError(
         f"its pixels are of mode {image.mode}; a slice is grey, 8-bit or 16-bit, without palette or "
         "transparency"
@@ -199,27 +197,9 @@ def _is_grey(image: Image.Image) -> bool:
     return int((channels.max(-1) - channels.min(-1)).max()) <= _ROUNDING
 
 
-def _bits_of_channels(image: Image.Image) -> int:
-    """16 where the file holds 16 bits a channel, however many of them Pillow reads, else 8."""
-    unpacked = [tile[3] for tile in getattr(image, "tile", [])]
-    modes = [arguments[0] if isinstance(arguments, tuple) else arguments for arguments in unpacked]
-    return 16 if any(";16" in str(mode) for mode in modes) else 8
-
-
-def _check_byte_order(image: Image.Image) -> None:
-    """Pillow (13.0) swaps the bytes of signed 16-bit values that are big-endian and compressed."""
-    tags = getattr(image, "tag_v2", None)
-    if tags is None or tags.get(_SAMPLE_FORMAT, (1,))[0] != _SIGNED or tags.prefix != b"MM":
-        return
-    if image.info.get("compression", "raw") != "raw":
-        raise UnusableError(
-            "it holds signed 16-bit values in big-endian order, compressed, which Pillow reads wrongly; save "
-            "it without compression, or in little-endian order"
-        )
-
-
 @contextmanager
 def _opened(location: str) -> Iterator[Image.Image]:
     with quiet_pillow(), open_image(location) as image:
-        _check_byte_order(image)
+        if kind_of(image).inverted:
+            raise UnusableError("its 16-bit values have white at zero; save it with black at zero")
         yield image

@@ -6,8 +6,11 @@ copy has such lines in `LOC_synset_mapping.txt`, and the validation images' clas
 """
 
 import csv
+import gzip
 import io
+import struct
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +19,9 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
+from datamodules.faults import UnusableError
 from datamodules.files.names import first_and_more
+from datamodules.pixels.image_file import read_bytes
 from datamodules.readers.ilsvrc.names import is_wnid, validation_number
 from stages.errors import RelayError
 
@@ -27,6 +32,10 @@ KAGGLE_NAMES = "LOC_synset_mapping.txt"
 KAGGLE_TRUTH = "LOC_val_solution.csv"
 _META = "data/meta.mat"
 _TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
+_COMPRESSED = 15
+MOST_UNPACKED = 1 << 28
+"""Bytes, 256 MiB; the devkit has some MiB."""
+
 _FIELDS = ("ILSVRC2012_ID", "WNID", "words", "num_children", "num_train_images")
 
 
@@ -151,14 +160,14 @@ def _class_asked_for(name: str, names: ClassNames, known: Sequence[str]) -> str:
 
 def _from_archive(archive: Path) -> tuple[bytes, bytes]:
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as packed, tarfile.open(fileobj=_Bounded(packed), mode="r|") as tar:
             contents = {}
             for member in tar:
                 for wanted in (_META, _TRUTH):
                     stream = tar.extractfile(member) if member.name.endswith("/" + wanted) else None
                     if stream is not None:
                         contents[wanted] = stream.read()
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise RelayError(f"{archive.name} is damaged or cut short ({error}); copy it again.") from error
     for wanted in (_META, _TRUTH):
         if wanted not in contents:
@@ -166,11 +175,29 @@ def _from_archive(archive: Path) -> tuple[bytes, bytes]:
     return contents[_META], contents[_TRUTH]
 
 
+class _Bounded(io.BufferedIOBase):
+    """What an archive unpacks to, refused where it is more than a devkit's: gzip packs zeros 1,000 to 1."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+        self._left = MOST_UNPACKED
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes."""
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise RelayError(
+                f"{DEVKIT_ARCHIVE} unpacks to more than {MOST_UNPACKED:,} bytes; it is not the original."
+            )
+        return data
+
+
 def _read(folder: Path, name: str) -> bytes:
     try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise RelayError(f"the devkit's {name} cannot be read: {error.strerror}; copy it again.") from error
+        return read_bytes(str(folder / name), MOST_UNPACKED)
+    except UnusableError as error:
+        raise RelayError(f"the devkit's {name} cannot be read: {error}.") from error
 
 
 def _class_names(meta: bytes, truth: bytes, where: str) -> ClassNames:
@@ -188,6 +215,7 @@ def _class_names(meta: bytes, truth: bytes, where: str) -> ClassNames:
 
 def _synsets(meta: bytes, where: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, int]]:
     """ILSVRC2012_ID -> WNID, WNID -> terms, WNID -> training images, of the synsets without children."""
+    _check_unpacked(meta, where)
     try:
         # It reads open files too, as its documentation says; the stubs know paths only.
         synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]  # type: ignore[arg-type]
@@ -212,6 +240,23 @@ def _synsets(meta: bytes, where: str) -> tuple[dict[str, str], dict[str, tuple[s
             terms[str(wnid)] = _terms(str(words))
             train_images[str(wnid)] = int(images)
     return wnid_of, terms, train_images
+
+
+def _check_unpacked(meta: bytes, where: str) -> None:
+    """Refuse a table whose compressed parts unpack to more than a devkit's (MAT-file level 5, table 1-1)."""
+    order = "<" if meta[126:128] == b"IM" else ">"
+    position, left = 128, MOST_UNPACKED
+    while meta.startswith(b"MATLAB 5") and position + 8 <= len(meta):
+        kind, size = struct.unpack_from(order + "II", meta, position)
+        position += 8
+        if kind == _COMPRESSED:
+            try:
+                left -= len(zlib.decompressobj().decompress(meta[position : position + size], left + 1))
+            except zlib.error:  # said when it is read
+                return
+            if left < 0:
+                raise RelayError(f"{where}: {_META} unpacks to more than {MOST_UNPACKED:,} bytes.")
+        position += size
 
 
 def _terms(words: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Image files become slices and masks, or a reason why not, and are resampled."""
 
-import struct
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +18,7 @@ from datamodules.readers.hrct.images import (
     resample_labels,
 )
 from tests.helpers.fake_hrct import hounsfield, write_tiff
+from tests.helpers.image_bytes import DEFLATE, png, tiff
 
 
 def test_signed_tiff_slices_keep_their_hounsfield_units(tmp_path: Path) -> None:
@@ -70,26 +71,10 @@ def _cut(place: Path) -> None:
     place.write_bytes(place.read_bytes()[:2000])
 
 
-def _swapped(place: Path) -> None:
-    """A big-endian TIFF of signed 16-bit values, deflated: one strip of 8 x 8 pixels."""
-    strip = zlib.compress(np.full((8, 8), -190, ">i2").tobytes())
-    tags = {256: 8, 257: 8, 258: 16, 259: 8, 262: 1, 273: 8, 277: 1, 278: 8, 279: len(strip), 339: 2}
-    entries = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags.items())
-    at = 8 + len(strip) + len(strip) % 2
-    body = strip.ljust(at - 8, b"\0") + struct.pack(">H", len(tags)) + entries + struct.pack(">I", 0)
-    place.write_bytes(struct.pack(">2sHI", b"MM", 42, at) + body)
-
-
-def _deep_colour(place: Path) -> None:
-    """A PNG of 8 x 8 pixels with three channels of 16 bits."""
-    rows = b"".join(b"\0" + bytes(range(48)) for _ in range(8))
-    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    body = b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
-    place.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+def test_compressed_big_endian_slices_are_read_rightly(tmp_path: Path) -> None:
+    values = hounsfield(1)[0]
+    (tmp_path / "a.tif").write_bytes(tiff(values, order=">", compression=DEFLATE, predictor=2))
+    assert np.array_equal(read_slice_image(str(tmp_path / "a.tif"), None), values)
 
 
 def _bomb(place: Path) -> None:
@@ -101,16 +86,19 @@ def _bomb(place: Path) -> None:
 
 
 @pytest.mark.parametrize(("write", "message"), [
-    (lambda place: place.write_bytes(b""), "not a JPEG, PNG, TIFF or BMP image"),
+    (lambda place: place.write_bytes(b""), "it has zero bytes"),
     (lambda place: place.write_text("DOE, JANE"), "not a JPEG, PNG, TIFF or BMP image"),
     (_cut, "cannot be decoded"),
     (_bomb, "it says that it has more than 89478485 pixels"),
     (_animated, "2 pages or frames"),
-    (_swapped, "signed 16-bit values in big-endian order, compressed"),
+    (lambda place: place.write_bytes(tiff(np.zeros((8, 8), "u2"), photometric=0)), "white at zero"),
+    (lambda place: place.write_bytes(tiff(np.zeros((8, 8), "f4"))), "its values are float32"),
+    (lambda place: place.write_bytes(tiff(np.zeros((8, 8), "i1"))), "its values are int8"),
+    (os.mkfifo, "not an ordinary file"),
     (lambda place: Image.new("RGB", (8, 8), (9, 20, 9)).save(place), "in colour, and a slice is grey"),
     (lambda place: Image.new("RGBA", (8, 8), (9, 9, 9, 0)).save(place), "transparent in places"),
     (lambda place: Image.new("RGB", (8, 8), (9, 20, 9)).convert("P").save(place), "mode P; a slice is grey"),
-    (_deep_colour, "channels have 16 bits each, of which 8 can be read"),
+    (lambda place: place.write_bytes(png(np.zeros((8, 8, 3), "u2"), 2)), "channels have 16 bits each"),
     (lambda place: Image.new("CMYK", (8, 8)).save(place, format="TIFF"), "mode CMYK; a slice is grey"),
     (lambda place: place.symlink_to("nowhere"), "link that leads nowhere"),
 ])  # fmt: skip
