@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datamodules.faults import Faults
 from datamodules.readers.hrct.carriers import Outlines, SliceRegions
 from datamodules.readers.hrct.classes import ClassMap, plain_label
-from datamodules.readers.hrct.layout import SourceFile
+from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.rois import Region, region_fault
 from datamodules.readers.hrct.series import Series
+from datamodules.readers.hrct.source_file import SourceFile
+from stages.errors import RelayError
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,20 @@ class Drawn:
     files: tuple[SourceFile, ...] = field(default=(), repr=False)
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
+
+
+def needed_classes(options: HrctOptions) -> dict[int, str | None]:
+    """Value of a mask -> class, None: left out.
+
+    Raises:
+        RelayError: Nothing says what values mean.
+    """
+    classes = options.mask_classes()
+    if not classes:
+        raise RelayError(
+            "source has label masks; set labels to what their values mean, such as {1: GGO, 2: CON}."
+        )
+    return classes
 
 
 def outlined(

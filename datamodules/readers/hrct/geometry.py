@@ -63,7 +63,7 @@ class Plane:
         """From ImagePositionPatient, ImageOrientationPatient, PixelSpacing, and rows and columns."""
         cosines = np.array(orientation, dtype=np.float64)
         rows, columns = (float(step) for step in spacing)
-        return cls(_vector(position), _vector(cosines[:3] * columns), _vector(cosines[3:] * rows), shape)
+        return cls(vector(position), vector(cosines[:3] * columns), vector(cosines[3:] * rows), shape)
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -75,6 +75,22 @@ class Plane:
         """Unit vector across the plane."""
         across: Points = np.cross(self.across, self.down)
         return across / np.linalg.norm(across)
+
+    def turned(self, turn: Turn) -> "Plane":
+        """Where the pixels lie when they are turned."""
+        across, down = np.array(self.across), np.array(self.down)
+        height, width = self.shape
+        if turn.transposed:
+            across, down, height, width = down, across, width, height
+        origin = np.array(self.origin) + turn.rows * (height - 1) * down + turn.columns * (width - 1) * across
+        across, down = -across if turn.columns else across, -down if turn.rows else down
+        return Plane(vector(origin), vector(across), vector(down), (height, width))
+
+    def upright(self) -> Turn:
+        """How to turn an axial plane as CT is shown: rows to the patient's left, columns to the back."""
+        transposed = abs(self.across[0]) * self.spacing[0] < abs(self.down[0]) * self.spacing[1]
+        across, down = (self.down, self.across) if transposed else (self.across, self.down)
+        return Turn(transposed, down[1] < 0, across[0] < 0)
 
     def pixels(self, points: Points) -> Points:
         """Points in mm, (N, 3), as row and column of this plane and distance from it in mm, (N, 3)."""
@@ -189,6 +205,7 @@ def turn_onto(target: Plane, plane: Plane) -> Turn | None:
     return turn if np.abs(found - expected).max() <= _SAME else None
 
 
-def _vector(values: Sequence[float] | Points) -> Vector:
+def vector(values: Sequence[float] | Points) -> Vector:
+    """Three numbers as plain ones."""
     x, y, z = (float(value) for value in values)
     return x, y, z

@@ -69,7 +69,7 @@ def _slice_paths(one: Series) -> Iterator[str]:
     """By which a file of groups may name its slices."""
     for file in one.slices:
         yield file.path
-        yield file.path.rpartition(".")[0]
+        yield file.bare
 
 
 def notes_on_groups(series: Sequence[Series], groups: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,35 +18,16 @@ from datamodules.domain import SideName, side_named
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import is_image
 from datamodules.files.walk import walk
+from datamodules.readers.hrct.beside import is_nifti, mask_folders, slice_stem, sort_files
 from datamodules.readers.hrct.dicom import DICOM_MARK_END, is_dicom
+from datamodules.readers.hrct.foreign import foreign_kinds
+from datamodules.readers.hrct.source_file import SourceFile
 from stages.errors import RelayError
 
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _BELOW_PATIENT = re.compile(r"(st|study|se|ser|series|s|im|i)\W*\d+", re.IGNORECASE)  # of a disc
 _NO_TEXT = frozenset(range(32)) - frozenset(b"\t\n\f\r")
 _TEXT_SUFFIXES = (".txt", ".csv")
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file of the source; where it lies is not printed.
-
-    Attributes:
-        path: Name below the source with forward slashes, in Unicode's NFC.
-        location: Where it lies on this machine.
-        size: Bytes.
-        modified: Time of the last change, nanoseconds.
-    """
-
-    path: str = field(repr=False)
-    location: str = field(repr=False)
-    size: int
-    modified: int
-
-    @property
-    def stem(self) -> str:
-        """Its name without folder and suffix."""
-        return os.path.splitext(self.path.rpartition("/")[2])[0]
 
 
 @dataclass(frozen=True)
@@ -62,7 +43,8 @@ class SliceFolder:
         independent: Whether each slice is taken as one of a patient of its own.
         dicom: DICOM files.
         images: Image slices in the order of their names, numbers in them counted as numbers.
-        masks: Label masks by the stem of their slice, None where there is no folder of masks.
+        volumes: NIfTI files that hold a series each.
+        masks: Label masks by the stem of their slice, None where there are none.
         contours: MedGIFT's text files.
         boxes: CSV files.
         cut: How many files beside the DICOM files are too short for DICOM's mark, and may be slices.
@@ -75,21 +57,49 @@ class SliceFolder:
     independent: bool
     dicom: tuple[SourceFile, ...]
     images: tuple[SourceFile, ...]
+    volumes: tuple[SourceFile, ...]
     masks: dict[str, SourceFile] | None
     contours: tuple[SourceFile, ...]
     boxes: tuple[SourceFile, ...]
     cut: int
 
 
-def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder], str]:
+@dataclass(frozen=True)
+class MaskVolume:
+    """A NIfTI file of masks.
+
+    Attributes:
+        file: The file.
+        owner: The folder whose series it may lie on, or those below it.
+    """
+
+    file: SourceFile
+    owner: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """What a source holds.
+
+    Attributes:
+        folders: With slices, sorted by path.
+        masks: NIfTI masks, sorted by path.
+        foreign: Files of other programs, and how to convert them -> how many.
+        secret: Text that only someone with the files can know: paths and sizes.
+    """
+
+    folders: tuple[SliceFolder, ...]
+    masks: tuple[MaskVolume, ...]
+    foreign: Mapping[str, int]
+    secret: str = field(repr=False)
+
+
+def find_slice_folders(source: Path, faults: Faults) -> SourceFiles:
     """List a source.
 
     Args:
         source: Its folder.
         faults: Takes files that cannot be reached.
-
-    Returns:
-        The folders, sorted by path, and text that only someone with the files can know: paths and sizes.
 
     Raises:
         RelayError: The source is not a folder that can be read, or its split lacks a side.
@@ -99,39 +109,43 @@ def find_slice_folders(source: Path, faults: Faults) -> tuple[list[SliceFolder],
     files: defaultdict[str, list[SourceFile]] = defaultdict(list)
     for file in sorted(_walk(source, faults), key=lambda file: _natural(file.path)):
         files[file.path.rpartition("/")[0]].append(file)
-    secret = "\n".join(sorted(f"{file.path} {file.size}" for found in files.values() for file in found))
-    holding = [path for path, found in files.items() if path and any(map(_is_slice, found))]
-    split = _is_split(holding)
-    wrapped = _wrapped([path.split("/")[split:] for path in holding])
+    paths = [file.path for found in files.values() for file in found]
+    holding = [path for path, found in files.items() if any(map(_is_slice, found))]
+    pairs = mask_folders(holding)
+    plain_paths = [pairs.plain(path) for path in holding if path]
+    split = _is_split(plain_paths)
+    wrapped = _wrapped([path.split("/")[split:] for path in plain_paths])
     folders: list[SliceFolder] = []
+    masks: list[MaskVolume] = []
     for path in sorted(files, key=_natural):
-        if _holds_masks(path, files):
-            continue
         number = len(folders) + 1
         dicom = tuple(_dicom(files[path], number, faults))
-        images = tuple(file for file in files[path] if is_image(file.path))
-        if not dicom and not images:
+        beside = sort_files(files[path], dicom, pairs.holds_masks(path))
+        masks += [MaskVolume(file, pairs.owner(path)) for file in beside.mask_volumes]
+        if not dicom and not beside.images and not beside.volumes:
             continue
-        parts = path.split("/") if path else []
+        plain = pairs.plain(path)
+        parts = plain.split("/") if plain else []
         below = (parts[1:] if split else parts)[wrapped:]
-        in_pairs = bool(parts) and parts[-1].lower() == "imgs"
-        masks = files.get(_beside(path, "GT") if in_pairs else f"{path}/masks".lstrip("/"))
+        of_slices = [files[folder] for folder in pairs.masks.get(path, ())]
         folders.append(
             SliceFolder(
                 number=number,
                 path=path,
                 patient=below[0] if below else "",
                 side=side_named(parts[0]) if split and parts else None,
-                independent=in_pairs and len(below) == 1,
+                independent=not dicom and pairs.alone(path) and not below,
                 dicom=dicom,
-                images=images,
-                masks=None if masks is None else _by_stem(masks, number, faults),
+                images=beside.images,
+                volumes=beside.volumes,
+                masks=_by_stem([*of_slices, beside.masks], [*dicom, *beside.images], number, faults),
                 contours=tuple(file for file in files[path] if file.path.lower().endswith(".txt")),
                 boxes=tuple(file for file in files[path] if file.path.lower().endswith(".csv")),
-                cut=sum(map(_is_cut, set(files[path]).difference(dicom, images))),
+                cut=sum(map(_is_cut, set(files[path]).difference(dicom, beside.images))),
             )
         )
-    return folders, secret
+    secret = "\n".join(sorted(f"{file.path} {file.size}" for found in files.values() for file in found))
+    return SourceFiles(tuple(folders), tuple(masks), foreign_kinds(paths), secret)
 
 
 def _is_split(holding: Sequence[str]) -> bool:
@@ -143,7 +157,7 @@ def _is_split(holding: Sequence[str]) -> bool:
     Raises:
         RelayError: There is one side only, or one of them twice, or there are slices beside them.
     """
-    top = {path.partition("/")[0] for path in holding}
+    top = {path.partition("/")[0] for path in holding if path}
     sides = sorted(name for name in top if side_named(name))
     found_sides = [side_named(name) for name in sides]
     others = len(top) - len(sides)
@@ -168,7 +182,7 @@ def _wrapped(paths: Sequence[Sequence[str]]) -> int:
 
 def _is_slice(file: SourceFile) -> bool:
     try:
-        return is_image(file.path) or _may_be_dicom(file)
+        return is_image(file.path) or is_nifti(file.path) or _may_be_dicom(file)
     except UnusableError:
         return False
 
@@ -182,7 +196,7 @@ def _may_be_dicom(file: SourceFile) -> bool:
     suffix = os.path.splitext(file.path)[1].lower()
     if suffix in _DICOM_SUFFIXES:
         return True
-    if is_image(file.path) or suffix in _TEXT_SUFFIXES:
+    if is_image(file.path) or is_nifti(file.path) or suffix in _TEXT_SUFFIXES:
         return False
     # DICOM files often have no suffix, or the last part of a UID in its place.
     return is_dicom(file.location)
@@ -208,28 +222,28 @@ def _dicom(files: Sequence[SourceFile], number: int, faults: Faults) -> Iterator
             faults.add(f"a file in folder {number}", error)
 
 
-def _by_stem(masks: Sequence[SourceFile], number: int, faults: Faults) -> dict[str, SourceFile]:
+def _by_stem(
+    given: Sequence[Sequence[SourceFile]], slices: Sequence[SourceFile], number: int, faults: Faults
+) -> dict[str, SourceFile] | None:
+    """Masks by the name of their slice, from the one place that has some; None where none has."""
+    places = [images for masks in given if (images := [file for file in masks if is_image(file.path)])]
+    if not places:
+        return None
+    if len(places) > 1:
+        why = f"masks of its slices lie in {len(places)} places (folders, or beside them); keep one"
+        faults.add(f"folder {number}", why)
+    stems = {file.stem for file in slices}
     by_stem: dict[str, SourceFile] = {}
     twice = 0
-    for file in masks:
-        if is_image(file.path):
-            twice += by_stem.setdefault(file.stem, file) is not file
+    for file in places[0]:
+        after = slice_stem(file.stem)
+        stem = after if after in stems and file.stem not in stems else file.stem
+        twice += by_stem.setdefault(stem or "", file) is not file
     if twice:
         faults.add(
             f"folder {number}", f"{twice} of its slices have two masks, which differ in suffix; keep one"
         )
     return by_stem
-
-
-def _beside(path: str, name: str) -> str:
-    return f"{path.rpartition('/')[0]}/{name}".lstrip("/")
-
-
-def _holds_masks(path: str, files: dict[str, list[SourceFile]]) -> bool:
-    name = path.rpartition("/")[2]
-    return name == "masks" or (
-        name == "GT" and any(_beside(path, other) in files for other in ("Imgs", "imgs"))
-    )
 
 
 def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:

@@ -100,6 +100,7 @@ def notes_on_drawn(usable: Sequence[Grouped]) -> Iterator[str]:
     by_name = sum(
         any(isinstance(regions, Outlines) for regions in drawn.slices.values())
         and not one.dicom
+        and not one.volume
         and len(one.slices) > 1
         and name_numbers([file.stem for file in one.slices]) is None
         for one, drawn, _ in usable

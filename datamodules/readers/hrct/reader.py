@@ -18,13 +18,15 @@ from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import compare_with_paper
 from datamodules.readers.hrct.drawn import Drawn
 from datamodules.readers.hrct.groups import group_of, join_spellings, notes_on_groups, patient_tags
-from datamodules.readers.hrct.layout import SourceFile, find_slice_folders
+from datamodules.readers.hrct.layout import find_slice_folders
 from datamodules.readers.hrct.notes import Grouped, listed_kinds, notes_on_drawn, notes_on_source
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.palettes import check_palettes
 from datamodules.readers.hrct.regions import find_regions
-from datamodules.readers.hrct.series import Series, find_series
+from datamodules.readers.hrct.series import FolderSeries, Series, find_series
+from datamodules.readers.hrct.source_file import SourceFile
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
+from datamodules.readers.hrct.volumes import volume_series
 from stages.errors import RelayError
 
 READER_VERSION = 3  # part of the set's identity; raise it when the patches change
@@ -47,22 +49,33 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             and some not, or something cannot be used and `on_error` is `raise`.
     """
     faults = Faults(on_error)
-    folders, secret = find_slice_folders(source.expanduser(), faults)
-    if not folders:
+    files = find_slice_folders(source.expanduser(), faults)
+    not_read = [f"{count} files of {kind}" for kind, count in files.foreign.items()]
+    if not files.folders:
         faults.settle()
         raise RelayError(
-            "source has no slices; expected PATIENT/... with DICOM files or image slices, or Imgs and GT."
+            "source has no slices; expected PATIENT/... with DICOM files, image slices or NIfTI, or images "
+            "and masks." + "".join(f" Not read: {one}." for one in not_read)
         )
     class_map = options.plain_class_map()
     given = Groups({}) if options.groups is None else read_groups(options.groups)
     groups = given.of
-    listed = [(folder, find_series(folder, options, faults)) for folder in folders]
+    listed = [
+        (
+            folder,
+            FolderSeries(tuple(volume_series(folder, options, faults)))
+            if folder.volumes
+            else find_series(folder, options, faults),
+        )
+        for folder in files.folders
+    ]
     passed_over = sum((Counter(found.passed_over) for _, found in listed), Counter[str]())
-    series = find_regions(listed, options, faults)
+    series = find_regions(listed, files.masks, options, faults)
     notes = [*given.notes, *notes_on_groups([one for one, _ in series], groups)]
     grouped = _grouped(series, groups, faults, notes)
     notes += notes_on_source(grouped, passed_over, options)
-    usable = _with_regions(grouped, options, faults, notes)
+    usable = _with_regions(grouped, options, faults, notes, not_read)
+    notes += [f"Not read: {one}." for one in not_read]
     faults.settle()
     if not usable:
         raise RelayError(
@@ -85,7 +98,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         problems=tuple(faults.problems),
         notes=(*notes, *faults.notes),
         settings=_settings(options, class_map, usable[0][0].eight_bit),
-        secret=secret + "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items())),
+        secret=files.secret + "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items())),
         wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),
         window=options.window,
     )
@@ -112,7 +125,7 @@ def _grouped(
 
 
 def _with_regions(
-    grouped: list[Grouped], options: HrctOptions, faults: Faults, notes: list[str]
+    grouped: list[Grouped], options: HrctOptions, faults: Faults, notes: list[str], not_read: Sequence[str]
 ) -> list[Grouped]:
     """Keep the series that patches can be cut from; a patient without any region is a fault."""
     with_regions = {group for _, drawn, group in grouped if drawn.slices or drawn.ignored}
@@ -130,7 +143,8 @@ def _with_regions(
         elif group in with_regions:
             bare += 1
         elif not (drawn.kind or one.folder.independent):  # otherwise what is wrong is said already
-            faults.add(one.title, "its patient has no region, and so no class")
+            beside = "".join(f"; not read: {found}" for found in not_read)
+            faults.add(one.title, f"its patient has no region, and so no class{beside}")
     if bare:
         notes.append(
             f"{bare} series without regions are left out; their patients have regions in another series."
@@ -156,12 +170,13 @@ def _unit(
             one.slice_title(place + one.first),
             one.slices[place].location,
             drawn.slices[place],
+            one.volume[place] if one.volume else None,
         )
         for place in sorted(drawn.slices)
     )
     return SeriesUnit(
         key=f"series-{number:05d}",
-        fingerprint=_fingerprint((*one.slices, *drawn.files)),
+        fingerprint=_fingerprint((*dict.fromkeys(one.slices), *drawn.files)),
         title=one.title,
         group=group,
         side=one.side,

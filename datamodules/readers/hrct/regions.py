@@ -5,22 +5,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import first_and_more
 from datamodules.readers.hrct.carriers import MaskImage
-from datamodules.readers.hrct.drawn import Drawn, outlined
-from datamodules.readers.hrct.layout import SliceFolder, SourceFile
+from datamodules.readers.hrct.drawn import Drawn, needed_classes, outlined
+from datamodules.readers.hrct.layout import MaskVolume, SliceFolder
 from datamodules.readers.hrct.objects import object_regions
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.rois import NoContoursError, Region, contour_regions, read_boxes, read_contours
 from datamodules.readers.hrct.series import FolderSeries, Series
-from stages.errors import RelayError
+from datamodules.readers.hrct.source_file import SourceFile
+from datamodules.readers.hrct.volumes import volume_masks
 
 _Listed = Sequence[tuple[SliceFolder, FolderSeries]]
 
 
-def find_regions(listed: _Listed, options: HrctOptions, faults: Faults) -> list[tuple[Series, Drawn]]:
+def find_regions(
+    listed: _Listed, volumes: Sequence[MaskVolume], options: HrctOptions, faults: Faults
+) -> list[tuple[Series, Drawn]]:
     """Find what was drawn on the series of a source.
 
     Args:
         listed: Its folders with their series.
+        volumes: Its NIfTI masks.
         options: What labels and values mean.
         faults: Takes files and regions that cannot be used.
 
@@ -36,6 +40,8 @@ def find_regions(listed: _Listed, options: HrctOptions, faults: Faults) -> list[
     for index, some in _in_folders(listed, options, faults, useless):
         drawn[index].append(some)
     for index, some in object_regions(listed, series, options, faults):
+        drawn[index].append(some)
+    for index, some in volume_masks(volumes, series, options, faults):
         drawn[index].append(some)
     return [
         (one, _single(one, some, one.folder.number in useless, faults))
@@ -123,11 +129,7 @@ def _numbered(
 
 
 def _of_masks(masks: Mapping[int, SourceFile], options: HrctOptions) -> Drawn:
-    classes = options.mask_classes()
-    if not classes:
-        raise RelayError(
-            "source has label masks; set labels to what their values mean, such as {1: GGO, 2: CON}."
-        )
+    classes = needed_classes(options)
     return Drawn(
         "masks",
         {place: MaskImage(file.location, classes) for place, file in masks.items()},
@@ -153,8 +155,11 @@ def _series_of(uid: str, found: FolderSeries) -> int:
 
 def _masks(folder: SliceFolder, series: Sequence[Series], faults: Faults) -> list[dict[int, SourceFile]]:
     if folder.masks is None:
-        if folder.independent:
-            faults.add(f"folder {folder.number}", "there is no folder GT with masks beside it")
+        if folder.independent and not folder.volumes:
+            faults.add(
+                f"folder {folder.number}",
+                "there is no folder GT or masks beside it, with masks of its slices",
+            )
         return [{} for _ in series]
     found = [
         {index: folder.masks[file.stem] for index, file in enumerate(one.slices) if file.stem in folder.masks}
@@ -167,5 +172,5 @@ def _masks(folder: SliceFolder, series: Sequence[Series], faults: Faults) -> lis
     if folder.independent:
         absent = [one.title for one, masks in zip(series, found, strict=True) if not masks]
         if absent:
-            faults.add(first_and_more(absent), "there is no mask of its name in GT")
+            faults.add(first_and_more(absent), "there is no mask of its name beside it")
     return found

@@ -10,9 +10,11 @@ from datamodules.faults import Faults, UnusableError
 from datamodules.readers.hrct.geometry import Planes, parallel_planes
 from datamodules.readers.hrct.header import Mark, Regions, SliceHeader, read_slice_header
 from datamodules.readers.hrct.images import ImageHeader, read_image_header
-from datamodules.readers.hrct.layout import SliceFolder, SourceFile
+from datamodules.readers.hrct.layout import SliceFolder
+from datamodules.readers.hrct.nifti import VolumePlane
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.order import number_gap, order_slices
+from datamodules.readers.hrct.source_file import SourceFile
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Series:
         planes: Where its slices lie, None where they do not say.
         instances: SOPInstanceUID of each slice, empty where there are none; not printed.
         frame_of_reference: Its UID, empty where there is none; not printed.
+        volume: Its slices in a NIfTI file, empty where each is a file of its own.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Series:
     planes: Planes | None = field(default=None, repr=False)
     instances: tuple[str, ...] = field(default=(), repr=False)
     frame_of_reference: str = field(default="", repr=False)
+    volume: tuple[VolumePlane, ...] = field(default=(), repr=False)
 
     @property
     def side(self) -> SideName | None:
@@ -65,7 +69,8 @@ class Series:
     def slice_title(self, number: int) -> str:
         """What messages call a slice, numbered from 1."""
         folder = f"folder {self.folder.number}"
-        return f"slice {number} of {folder if self.folder.independent else self.title}"
+        alone = self.folder.independent and not self.volume
+        return f"slice {number} of {folder if alone else self.title}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from datamodules.readers.hrct.carriers import SliceRegions
 from datamodules.readers.hrct.drawing import Drawing, Labels, Numbers
 from datamodules.readers.hrct.hounsfield import check_hounsfield
 from datamodules.readers.hrct.images import Slice, read_slice_image, resample, resample_labels
+from datamodules.readers.hrct.nifti import VolumePlane
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.patches import cut_patches, find_patches
 from datamodules.readers.hrct.slices import read_hounsfield
@@ -26,12 +27,14 @@ class DrawnSlice:
         title: What messages call it.
         location: Its file; not printed.
         regions: What was drawn.
+        plane: Where it lies in its file, None where it is all of it.
     """
 
     number: int
     title: str
     location: str = field(repr=False)
     regions: SliceRegions = field(repr=False)
+    plane: VolumePlane | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,10 @@ class SeriesUnit:
         Raises:
             UnusableError: It cannot be decoded.
         """
-        if self.dicom:
-            image: Slice = read_hounsfield(one.location)
+        if one.plane is not None:
+            image: Slice = one.plane.hounsfield()
+        elif self.dicom:
+            image = read_hounsfield(one.location)
         else:
             image = read_slice_image(one.location, self.options.unsigned_offset)
             if image.dtype == np.int16:

@@ -1,0 +1,223 @@
+"""NIfTI files as series of slices, and as masks of series."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datamodules.faults import Faults, UnusableError
+from datamodules.readers.hrct.beside import names_for, slice_stem
+from datamodules.readers.hrct.carriers import Shape, by_value
+from datamodules.readers.hrct.drawing import Drawing, label_mask
+from datamodules.readers.hrct.drawn import Drawn, needed_classes
+from datamodules.readers.hrct.geometry import Planes, Turn
+from datamodules.readers.hrct.layout import MaskVolume, SliceFolder
+from datamodules.readers.hrct.nifti import Volume, VolumePlane, read_volume
+from datamodules.readers.hrct.options import HrctOptions
+from datamodules.readers.hrct.series import Series
+from datamodules.readers.hrct.source_file import SourceFile
+
+_AXIAL = 0.8  # least cosine between the slices' normal and the body's axis
+_IN_PLANE = 2.0  # largest ratio of a pixel's sides; beyond, slices were cut from others
+_AS_PICTURES = Turn(transposed=True)  # how ITK writes a picture: columns first, to the left; rows to the back
+
+
+@dataclass(frozen=True)
+class MaskPlane:
+    """A plane of a NIfTI mask.
+
+    Attributes:
+        plane: The plane, turned as its slice.
+        classes: Value -> class, None: left out.
+    """
+
+    plane: VolumePlane
+    classes: Mapping[int, str | None]
+
+    def draw(self, shape: Shape, labels: Mapping[str, int]) -> Drawing:
+        """Decode it; `carriers.SliceRegions.draw`."""
+        values = self.plane.whole_numbers()
+        if values.shape != shape:
+            raise UnusableError("its size changed since the source was listed; list it again")
+        return label_mask(values, by_value(self.classes, labels))
+
+
+def volume_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> list[Series]:
+    """The series that NIfTI files of a folder hold, with axial slices."""
+    series = []
+    for number, file in enumerate(folder.volumes, start=1):
+        title = f"series {number} of folder {folder.number}"
+        try:
+            series.append(_series(title, folder, file, options))
+        except UnusableError as error:
+            faults.add(title, error)
+    return series
+
+
+def _series(title: str, folder: SliceFolder, file: SourceFile, options: HrctOptions) -> Series:
+    volume = read_volume(file.location, file.modified)
+    axis = volume.axis_along(np.array([0.0, 0.0, 1.0]))
+    planes = volume.planes(axis)
+    turn = planes[0].upright()
+    turned = [plane.turned(turn) for plane in planes]
+    ratio = max(turned[0].spacing) / min(turned[0].spacing)
+    if abs(turned[0].normal[2]) < _AXIAL or ratio > _IN_PLANE:
+        raise UnusableError(
+            f"its slices are not axial: {volume}; take the axial series, since slices cut from another one "
+            "have another resolution in each direction"
+        )
+    order = sorted(range(len(planes)), key=lambda place: planes[place].origin[2])
+    if options.slice_order == "descending":
+        order.reverse()
+    return Series(
+        title=title,
+        folder=folder,
+        slices=(file,) * len(planes),
+        shape=turned[0].shape,
+        spacing=turned[0].spacing,
+        dicom=False,
+        eight_bit=False,
+        unnumbered="a NIfTI file does not say at which end slice 1 is"
+        if options.slice_order == "image_numbers"
+        else "",
+        first=1,
+        uid="",
+        patient=file.path if folder.independent else folder.patient,
+        planes=Planes(tuple(turned[place] for place in order)),
+        volume=tuple(VolumePlane(file.location, file.modified, axis, place, turn) for place in order),
+    )
+
+
+def volume_masks(
+    masks: Sequence[MaskVolume], series: Sequence[Series], options: HrctOptions, faults: Faults
+) -> Iterator[tuple[int, Drawn]]:
+    """Find the slices that NIfTI masks lie on, by their place in the patient's coordinates.
+
+    Args:
+        masks: The files, in the order of their paths.
+        series: All that can be used.
+        options: What values mean.
+        faults: Takes masks that cannot be used.
+
+    Yields:
+        Index of a series, and what is drawn on it; once for each series whose masks lie on different slices.
+
+    Raises:
+        RelayError: Nothing says what their values mean.
+    """
+    found: defaultdict[int, list[tuple[SourceFile, dict[int, VolumePlane], int]]] = defaultdict(list)
+    for number, mask in enumerate(masks, start=1):
+        try:
+            index, planes, off = _placed(mask, series)
+        except UnusableError as error:
+            faults.add(f"NIfTI mask {number} of the source", error)
+        else:
+            found[index].append((mask.file, planes, off))
+    for index, parts in found.items():
+        places = Counter(place for _, planes, _ in parts for place in planes)
+        together = [parts] if max(places.values()) == 1 else [[part] for part in parts]
+        for some in together:
+            yield index, _drawn(some, options)
+
+
+def _drawn(parts: Sequence[tuple[SourceFile, dict[int, VolumePlane], int]], options: HrctOptions) -> Drawn:
+    classes = needed_classes(options)
+    off = sum(off for _, _, off in parts)
+    return Drawn(
+        "NIfTI mask",
+        {place: MaskPlane(plane, classes) for _, planes, _ in parts for place, plane in planes.items()},
+        frozenset(name for name in classes.values() if name is not None),
+        tuple(file for file, _, _ in parts),
+        notes={"planes of NIfTI masks lie on no slice of their series and are left out": off} if off else {},
+    )
+
+
+def _placed(mask: MaskVolume, series: Sequence[Series]) -> tuple[int, dict[int, VolumePlane], int]:
+    """Index of its series, index of a slice -> labelled plane, and how many labelled ones lie on none.
+
+    Raises:
+        UnusableError: It lies on none, or may lie on several.
+    """
+    beside = [index for index, one in enumerate(series) if one.folder.path == mask.owner]
+    below = [index for index, one in enumerate(series) if _is_below(one.folder.path, mask.owner)]
+    candidates = beside or below
+    candidates = [index for index in candidates if _is_named(mask.file, series[index])] or candidates
+    if not candidates:
+        raise UnusableError("there is no series beside it or below its folder that can be used")
+    volume = read_volume(mask.file.location, mask.file.modified)
+    fitting: list[tuple[int, dict[int, VolumePlane], int]] = []
+    why = ""
+    for index in candidates:
+        try:
+            fitting.append((index, *_onto(volume, mask.file, series[index])))
+        except UnusableError as error:
+            why = why or str(error)
+    if not fitting:
+        raise UnusableError(why)
+    if len(fitting) > 1:
+        raise UnusableError(
+            f"it lies on {len(fitting)} series; keep it in a folder with its own, or name it after it"
+        )
+    return fitting[0]
+
+
+def _onto(volume: Volume, file: SourceFile, series: Series) -> tuple[dict[int, VolumePlane], int]:
+    if series.planes is None:
+        return _onto_picture(volume, file, series), 0
+    axis = volume.axis_along(series.planes.planes[0].normal)
+    planes = volume.planes(axis)
+    both = f"it has {volume}, the series {series.planes}"
+    found: dict[int, VolumePlane] = {}
+    off: list[VolumePlane] = []
+    for place, plane in enumerate(planes):
+        under = series.planes.below(plane)
+        if under is None:
+            off.append(VolumePlane(volume.location, volume.modified, axis, place, Turn()))
+        else:
+            found[under[0]] = VolumePlane(volume.location, volume.modified, axis, place, under[1])
+    if not found or (len(planes) > 1 and len(found) < len(series.slices)):
+        raise UnusableError(
+            f"it lies on {len(found)} of the {len(series.slices)} slices of its series: {both}; make it from "
+            "this series, or bring it to its geometry without interpolating labels"
+        )
+    drawn = {index: plane for index, plane in found.items() if plane.values().any()}
+    return drawn, sum(bool(plane.values().any()) for plane in off)
+
+
+def _onto_picture(volume: Volume, file: SourceFile, series: Series) -> dict[int, VolumePlane]:
+    """A mask of one slice without a place, which is known by name."""
+    if series.dicom:
+        raise UnusableError("its series has no position, orientation or pixel spacing to place it by")
+    named = [index for index, one in enumerate(series.slices) if one.stem in _stems(file)]
+    axis = int(np.argmin(volume.shape))
+    plane = volume.planes(axis)[0]
+    if (
+        len(named) != 1
+        or volume.shape[axis] != 1
+        or plane.upright() != _AS_PICTURES
+        or plane.shape[::-1] != series.shape
+    ):
+        raise UnusableError(
+            f"its slices are image files of {series.shape[0]} x {series.shape[1]} pixels without a position, "
+            f"and it has {volume}, so that nothing says how they lie on each other; save its planes as PNG, "
+            "one for each slice"
+        )
+    return {named[0]: VolumePlane(volume.location, volume.modified, axis, 0, _AS_PICTURES)}
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return not folder or path.startswith(f"{folder}/")
+
+
+def _is_named(file: SourceFile, series: Series) -> bool:
+    """Whether a mask is named after a series, or after its folder or a slice."""
+    own = {name for one in set(series.slices) for name in names_for(one.stem)}
+    own.update(part for part in series.folder.path.split("/") if part)
+    return not own.isdisjoint(_stems(file))
+
+
+def _stems(file: SourceFile) -> frozenset[str]:
+    """The names of slices, series or folders that a mask may be named after."""
+    after = slice_stem(file.stem)
+    return frozenset({file.stem} if after is None else {file.stem, after})
