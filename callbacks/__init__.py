@@ -3,7 +3,7 @@
 from callbacks.checkpoint import AtomicCheckpointIO, ResumeCheckpoint, save_whole
 from callbacks.history import History
 from callbacks.progress import SweepProgress, progress_of
-from callbacks.results import summarise, write_results
+from callbacks.results import write_results
 from callbacks.tracking import Tracking
 from callbacks.trainer import build_trainer, fit
 
@@ -17,6 +17,5 @@ __all__ = [
     "fit",
     "progress_of",
     "save_whole",
-    "summarise",
     "write_results",
 ]

@@ -15,10 +15,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stages.errors import RelayError
-from stages.machine.archive import archive_fault
+from stages.machine.archive import seal
 from stages.machine.atomic import atomic_file
+from stages.resume import IDENTITY, read_checkpoint
 
-_IDENTITY = "relay"  # Lightning passes over keys that it does not know
 _CONTENT = "content"
 
 
@@ -48,21 +48,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             RelayError: if its training began on other images.
         """
-        if damage := archive_fault(path):
-            return damage
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a file that is none of its own
-            return f"it cannot be read ({type(error).__name__})"
-        if not isinstance(content, dict) or "state_dict" not in content:
-            return "it is not a checkpoint"
-        found = content.pop(_IDENTITY, None)
-        if not isinstance(found, dict):
-            return "it does not say of which stage run it is"
-        others = [name for name, value in self._identity.items() if found.get(name) != value]
-        if others:
-            return f"it is of another {', another '.join(others)}"
-        if found.get(_CONTENT) != self._content:
+        content, why = read_checkpoint(path, self._identity)
+        if why is not None:
+            return why
+        if content.pop(IDENTITY).get(_CONTENT) != self._content:
             raise RelayError(
                 f"{path} is of a training that began on other images: files were replaced since by others of "
                 f"the same names and sizes. Put them back to go on, or remove {path.parent} to train on the "
@@ -78,7 +67,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint whole or not at all."""
-        save_whole({**checkpoint, _IDENTITY: {**self._identity, _CONTENT: self._content}}, Path(path))
+        identity = {**self._identity, _CONTENT: self._content}
+        save_whole({**checkpoint, IDENTITY: identity}, Path(path), sealed=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
         """Read a checkpoint; nothing in it is executed, whatever `weights_only` says."""
@@ -108,11 +98,16 @@ class _Remembering(io.RawIOBase):
             raise
 
 
-def save_whole(content: Any, path: Path) -> str:
+def save_whole(content: Any, path: Path, *, sealed: bool = False) -> str:
     """`torch.save` to a file that exists whole or not at all.
 
+    Args:
+        content: what `torch.save` takes.
+        path: the file.
+        sealed: whether it ends with its own SHA-256; see `stages.machine.archive`.
+
     Returns:
-        The file's SHA-256.
+        SHA-256 of what `torch.save` wrote, which without a seal is the file.
 
     Raises:
         OSError: if it cannot be written, such as on a full disk.
@@ -125,7 +120,10 @@ def save_whole(content: Any, path: Path) -> str:
             if remembering.error is None:
                 raise
             raise remembering.error from None
-    return remembering.sha256.hexdigest()
+        digest = remembering.sha256.hexdigest()
+        if sealed:
+            seal(file, digest)
+    return digest
 
 
 class ResumeCheckpoint(Checkpoint):

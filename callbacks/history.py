@@ -1,7 +1,5 @@
 """The epochs of a run: the losses and metrics of each, and when the plateau ends the training."""
 
-import csv
-import io
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from stages.balance import seen_counts
+from stages.epochs import Row, to_csv
 from stages.job import Job
 from stages.machine.atomic import write_text
 from stages.machine.environment import peak_memory_bytes
@@ -20,8 +19,6 @@ from stages.metrics import TRAIN_LOSS
 from stages.plateau import Plateau, PlateauRule, chance_loss, find_plateau, should_stop
 from stages.predictions import predicted_classes
 from stages.record import CostRecord
-
-Row = dict[str, float | int]
 
 
 class _Evaluation(Protocol):
@@ -159,16 +156,3 @@ class History(Callback):
         self.train_images = state_dict["train_images"]
         self.seconds_before = state_dict["seconds"]
         self.attempts = state_dict["attempts"] + 1
-
-
-def to_csv(rows: list[Row]) -> str:
-    """Rows as CSV with a header; numbers in full precision.
-
-    A run that was begun by a version with other metrics has empty fields.
-    """
-    text = io.StringIO()
-    names = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -1,6 +1,5 @@
 """The files of a finished run: weights, predictions, and the record, which is written last."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,14 @@ import numpy.typing as npt
 from torch import nn
 
 from callbacks.checkpoint import save_whole
-from callbacks.history import History, Row
+from callbacks.history import History
+from stages.epochs import summarise
 from stages.job import Job
 from stages.machine.atomic import write_bytes, write_text
-from stages.metrics import METRICS
-from stages.plateau import Plateau, representative_value
 from stages.predictions import write_predictions
 from stages.record import (
     RECORD_SCHEMA,
     DataRecord,
-    MetricRecord,
     OriginRecord,
     PlateauRecord,
     Record,
@@ -136,29 +133,3 @@ def _write(
     write_predictions(
         path, samples=samples, groups=groups, labels=labels, logits=logits, classes=classes, **more
     )
-
-
-def summarise(rows: Sequence[Row], plateau: Plateau) -> dict[str, MetricRecord]:
-    """Every metric over the plateau's epochs: percentiles (paper, section 6), mean, last and best value.
-
-    A run that was begun by a version with other metrics has those that each epoch of the plateau has.
-
-    Args:
-        rows: one for each epoch of the training.
-        plateau: its epochs.
-    """
-    of_plateau = [rows[epoch] for epoch in plateau.epochs]
-    summary = {}
-    for name, metric in METRICS.items():
-        if not all(name in row for row in of_plateau):
-            continue
-        values = [float(row[name]) for row in of_plateau]
-        summary[name] = MetricRecord(
-            p75=representative_value(values, 75.0),
-            p50=representative_value(values, 50.0),
-            p25=representative_value(values, 25.0),
-            mean=math.fsum(values) / len(values),
-            last=values[-1],
-            best=metric.best(values),
-        )
-    return summary

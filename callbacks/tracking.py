@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from callbacks.history import Row
 from stages.config import LoggerConfig
+from stages.epochs import Row
 from stages.machine.wandb_login import logged_in, private_settings
 from stages.metrics import metric_of
 from stages.recipe import Recipe, short_id

@@ -17,7 +17,8 @@ from stages.machine.atomic import write_text
 
 LockKind = Literal["flock", "soft"]
 
-_HOLDER = ".holder.json"
+HOLDER = ".holder.json"
+"""Says who holds the lock of its folder."""
 
 
 class RunLock:
@@ -53,7 +54,7 @@ class RunLock:
             raise unknown_name("the kind of lock", kind, get_args(LockKind))
         self._folder = folder
         self._path = folder / ".lock"
-        self._holder = folder / _HOLDER
+        self._holder = folder / HOLDER
         self._lock: BaseFileLock = (FileLock if kind == "flock" else SoftFileLock)(str(self._path))
         self._on_wait = on_wait
         self._poll_seconds = poll_seconds
@@ -123,7 +124,7 @@ def is_held(folder: Path) -> bool:
 
     A holder on this machine must be alive; a holder on another machine counts as alive.
     """
-    holder = _read_holder(folder / _HOLDER)
+    holder = _read_holder(folder / HOLDER)
     try:
         if holder["host"] != socket.gethostname():
             return True

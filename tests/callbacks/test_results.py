@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 import callbacks.results
-from callbacks import History, summarise, write_results
-from callbacks.history import to_csv
+from callbacks import History, write_results
+from stages.epochs import summarise, to_csv
 from stages.job import Job
 from stages.plateau import Plateau
 from stages.record import DataRecord, OriginRecord, Record
@@ -219,7 +219,7 @@ def test_a_metric_that_is_not_a_number_completes_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _, finish = results(tmp_path)
-    monkeypatch.setattr(callbacks.results, "representative_value", lambda values, percentile: float("nan"))
+    monkeypatch.setattr("stages.epochs.representative_value", lambda values, percentile: float("nan"))
     with pytest.raises(ValueError, match="JSON compliant"):
         finish()
     assert not run.is_complete()

@@ -17,9 +17,8 @@ from analysis.report.build import build_report
 from analysis.report.page import render, write_report
 from analysis.runs import load_runs
 from analysis.statistics import compare
-from callbacks import summarise
-from callbacks.history import to_csv
 from lightning_modules.metrics import evaluate
+from stages.epochs import summarise, to_csv
 from stages.metrics import METRICS, Metric, Outputs, shown_in
 from stages.plateau import Plateau
 from stages.predictions import read_predictions

@@ -18,9 +18,10 @@ import pytest
 import torch
 
 from analysis.wandb_dashboard.__main__ import DashboardConfig, build_dashboard, main, read_arguments
-from callbacks import Tracking, summarise
+from callbacks import Tracking
 from lightning_modules.metrics import evaluate
 from stages.config import LoggerConfig
+from stages.epochs import summarise
 from stages.errors import RelayError
 from stages.plateau import Plateau
 from stages.record import Record
