@@ -13,6 +13,7 @@ from datamodules.listing.digest import files_digest
 from datamodules.listing.groups import with_groups
 from datamodules.listing.listing import FileListing, ImageFile
 from datamodules.rounding import share
+from stages.console.words import counted
 from stages.errors import RelayError
 from stages.source import Source
 
@@ -51,7 +52,13 @@ def check_files(root: str, found: Iterable[tuple[str, str, os.stat_result]]) -> 
 
 
 def checked_listing(
-    source: Source, root: str, classes: Sequence[str], files: Iterable[ImageFile], notes: Sequence[str] = ()
+    source: Source,
+    root: str,
+    classes: Sequence[str],
+    files: Iterable[ImageFile],
+    notes: Sequence[str] = (),
+    *,
+    by_folder: bool = False,
 ) -> FileListing:
     """Sort the files by path and check that the whole can be trained on.
 
@@ -61,6 +68,8 @@ def checked_listing(
         classes: Sorted by name.
         files: In any order.
         notes: What a person should know of how they were found.
+        by_folder: Whether groups are what folders are called. Then one on both sides, training and
+            evaluation, is counted and noted: folders may be numbered anew on each side.
 
     Raises:
         RelayError: There are no images, one class only, a class without images on a side, a group on
@@ -74,7 +83,7 @@ def checked_listing(
     if source.groups is not None:
         ordered, of_groups = with_groups(root, source.groups, ordered)
         notes = [*notes, *of_groups]
-    _check_names(root, classes)
+    check_names(root, classes)
     if len(classes) < 2:
         raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
     count = Counter(file.side for file in ordered)
@@ -86,7 +95,13 @@ def checked_listing(
                 f"{root}: class {first_and_more(absent)} has no {word} images; "
                 "every class needs images on every side."
             )
-    _check_groups(root, ordered)
+    crossing = _check_groups(root, ordered, by_folder=by_folder and source.groups is None)
+    if crossing:
+        notes = [
+            *notes,
+            f"{counted(crossing, 'folder')} below the class folders are on both sides under one name; if one "
+            "is a patient, the split is crossed: rename these folders, or name the groups in a groups file",
+        ]
     train, val = counted_sides(source, root, count["train"], count["val"])
     return FileListing(
         source,
@@ -98,10 +113,11 @@ def checked_listing(
         test_images=count["test"],
         provided=count["val"] > 0,
         notes=tuple(notes),
+        crossing_groups=crossing,
     )
 
 
-def _check_names(root: str, classes: Sequence[str]) -> None:
+def check_names(root: str, classes: Sequence[str]) -> None:
     """Refuse names that are one class's, spelled in two ways; letters alone, such as A and a, may be two."""
     for spelled in alike(name for name in classes if len(name) > 1):
         if len({one_spelling(name) for name in spelled}) == 1:
@@ -133,7 +149,8 @@ def counted_sides(source: Source, root: str, train: int, val: int) -> tuple[int,
     return train - drawn, val + drawn
 
 
-def _check_groups(root: str, files: Iterable[ImageFile]) -> None:
+def _check_groups(root: str, files: Iterable[ImageFile], *, by_folder: bool) -> int:
+    """How many groups are on both sides, training and evaluation; refused unless they are folders."""
     sides: defaultdict[str, set[str]] = defaultdict(set)
     for file in files:
         sides[file.group].add(file.side)
@@ -141,10 +158,11 @@ def _check_groups(root: str, files: Iterable[ImageFile]) -> None:
     tested = [group for group in shared if "test" in sides[group]]
     for groups, what in (
         (tested, "in the test set and elsewhere"),
-        (shared, "on both sides of the split, training and evaluation"),
+        ([] if by_folder else shared, "on both sides of the split, training and evaluation"),
     ):
         if groups:
             raise RelayError(
                 f"{root}: group {first_and_more(groups)} is {what}; move all images of a patient or object "
                 "to one side."
             )
+    return len(shared)

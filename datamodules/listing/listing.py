@@ -69,9 +69,11 @@ class FileListing(Listing):
 
     Attributes:
         files: All images, sorted by path.
+        crossing_groups: How many folders that count as groups are on both sides, training and evaluation.
     """
 
     files: tuple[ImageFile, ...] = field(repr=False)
+    crossing_groups: int = field(default=0, kw_only=True, compare=False)
 
     def side(self, side: SideName) -> list[ImageFile]:
         """The images of one side, sorted by path."""
