@@ -48,7 +48,7 @@ def run_alone(config: Config) -> Outcome | None:
         RelayError: if the request makes no sense.
         SystemExit: with code 1 if the run failed.
     """
-    from datamodules.from_config import Listings, survey
+    from datamodules.from_config import Listings, load_sources, survey
     from lightning_modules.resolve import resolve
 
     if config.process is not None:
@@ -62,7 +62,8 @@ def run_alone(config: Config) -> Outcome | None:
     if config.plan:
         output().print(plan_table(plan, store, notes))
         return None
-    show_notes(arithmetic_lines(plan.missing(store)) + notes)
+    missing = plan.missing(store)
+    show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings))
     outcome = run_job(run.job_config, listings.of(source_of(run.config)))
     show_results(plan, store, {run.id: outcome})
     return outcome

@@ -90,6 +90,8 @@ class Domain:
             of one digest and several contents were replaced by others of the same names and sizes.
         crossing_groups: Groups on both sides, where the person who made the set allowed them.
         crossing_pictures: Pictures, equal or nearly so, on both sides; likewise.
+        copies: Names of the samples that are equal, a tuple for each picture that several show; see
+            `datamodules.copies`.
         notes: What a person should know of how the images were read, a line each.
     """
 
@@ -102,6 +104,7 @@ class Domain:
     content: str = ""
     crossing_groups: int = 0
     crossing_pictures: int = 0
+    copies: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -118,6 +121,11 @@ class Domain:
     def side(self, name: SideName) -> Side:
         """One side by its name."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    @property
+    def named_sides(self) -> list[tuple[SideName, Side]]:
+        """All sides with their names."""
+        return [(name, self.side(name)) for name in SIDES]
 
     def with_sides(self, train: Side, val: Side, test: Side) -> "Domain":
         """The domain with other sides."""

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datamodules.batches.statistics import channel_statistics
+from datamodules.copies import Copies, across_sides, equal_in_memory, note_on_classes, note_on_sides
 from datamodules.division import divide, names_of
 from datamodules.domain import Domain
 from datamodules.leaks import leaks
-from datamodules.listing import Listing, list_source
+from datamodules.listing import FileListing, Listing, PackedListing, list_source
 from datamodules.listing.names import listed_names
 from datamodules.loading import known_content, load
 from datamodules.loading.survey import check_headers
@@ -62,11 +64,14 @@ def load_source(listing: Listing, config: Config) -> Domain:
     Raises:
         RelayError: An image cannot be read or the cache cannot be written.
     """
-    return load(
+    domain = load(
         listing,
         _cache_dir(config),
         memory_limit_bytes=round(config.data.memory_limit_gb * _GIB),
     )
+    crossing = listing.crossing_groups if isinstance(listing, FileListing) else domain.crossing_groups
+    notes = (*listing.notes, *domain.notes, *note_on_classes(domain))
+    return replace(domain, crossing_groups=crossing, notes=notes)
 
 
 def _cache_dir(config: Config) -> Path:
@@ -95,9 +100,19 @@ def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
             if len(domain.test) or division.test_fraction is not None
         }
         found = [leaks(domain, divided_sides(names_of(domain), source, each)) for each in tested.values()]
-        told = [*domain.notes, *(note for note in found if note)]
+        crossing = _crossing(domain, source, Division.of(its[0].recipe))
+        told = [*domain.notes, *note_on_sides(crossing), *(note for note in found if note)]
         leaking += [f"{source.root or source.generator}: {note}" for note in told]
     return notes + leaking
+
+
+def _crossing(domain: Domain, source: Source, division: Division) -> Copies:
+    """The copies on several sides of a division, which is not made."""
+    if not domain.copies:
+        return ()
+    samples = [sample for _, side in domain.named_sides for sample in side.samples]
+    sides = divided_sides(names_of(domain), source, division).tolist()
+    return across_sides(domain.copies, dict(zip(samples, sides, strict=True)))
 
 
 def survey(runs: Iterable[StageRun], listings: Listings) -> list[str]:
@@ -110,7 +125,9 @@ def survey(runs: Iterable[StageRun], listings: Listings) -> list[str]:
         RelayError: As `check_divisions` and `replaced_since`.
     """
     runs = list(runs)
+    sources = dict.fromkeys(source_of(run.config) for run in runs)
     return [
+        *(f"{source.root}: {note}" for source in sources for note in listings.of(source).notes),
         *size_notes(runs, listings.of),
         *check_divisions(runs, listings.names),
         *replaced_since(runs, listings),
@@ -205,7 +222,13 @@ def load_run(listing: Listing, config: Config, division: Division) -> Domain:
     Raises:
         RelayError: As `load_source` and `divide`.
     """
-    return divide(load_source(listing, config), listing.source, division)
+    domain = load_source(listing, config)
+    if isinstance(listing, PackedListing) and division.folds is not None and domain.in_memory:
+        domain = replace(domain, crossing_pictures=0, copies=equal_in_memory(domain))
+    divided = divide(domain, listing.source, division)
+    side_of = {sample: name for name, side in divided.named_sides for sample in side.samples}
+    pictures = max(divided.crossing_pictures, len(across_sides(domain.copies, side_of)))
+    return replace(divided, crossing_pictures=pictures)
 
 
 def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":

@@ -131,8 +131,8 @@ def _data_caveats(details: RunDetails) -> list[Caveat]:
                 "The split is crossed",
                 f"{counted(groups, 'patient (group)', 'patients (groups)')} and "
                 f"{counted(pictures, 'picture', 'pictures')} (equal or nearly so) are on both sides of the "
-                "split; this was allowed when the set was prepared. Networks are evaluated on images that "
-                "they have seen: no number here says how they would do on new patients.",
+                "split; the set was prepared so, or its folders or manifest are so. Networks are evaluated "
+                "on images that they have seen: no number here says how they would do on new patients.",
             )
         )
     if details.image_notes:

@@ -106,6 +106,7 @@ class RunDetails:
         evaluation_groups: patients or objects of the evaluation set.
         groups_known: whether some of the target's images share a group.
         crossing: how many groups, and pictures, are on both sides of the target's split.
+        image_notes: what the records say of how images were listed and read, sources' after their stage.
         uncommitted: runs trained with changes that were not committed.
         test_set: whether a test set is kept apart from training and evaluation.
         finished: when each run ended, in ISO 8601.
@@ -153,7 +154,10 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
     details = RunDetails(baseline=baseline_levels(runs))
     evaluated: dict[tuple[str, float, int], list[DataRecord]] = {}
     for path in [] if sources is None else sources["folder"]:
-        _add_origin(details, RunFolder(Path(path)).read_record().origin)
+        record = RunFolder(Path(path)).read_record()
+        _add_origin(details, record.origin)
+        of_source = [f"{record.stage}: {note}" for note in record.data.notes]
+        details.image_notes += [note for note in of_source if note not in details.image_notes]
     whole_seeds = set(complete_seeds(runs)["folder"])
     for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
         folder = RunFolder(Path(path))

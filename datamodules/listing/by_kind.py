@@ -60,6 +60,7 @@ def _list_packed(source: Source) -> PackedListing:
         window,
         test_images=samples["test"],
         provided=val > 0 and split["provided"] and split["fraction"] is None,
+        notes=tuple(map(str, description.get("notes", ()))),
     )
 
 

@@ -118,6 +118,7 @@ class DomainCache:
                 *(self._with_pixels(name, sides[name], meta, fits=fits) for name in SIDES),
                 digest=self._digest,
                 content=meta["content"],
+                copies=tuple(map(tuple, meta["copies"])),
                 notes=tuple(meta["notes"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
@@ -191,6 +192,7 @@ class DomainCache:
             "content": domain.content,
             "classes": domain.classes,
             "shape": domain.shape,
+            "copies": domain.copies,
             "notes": domain.notes,
         }
         for name in SIDES:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.copies import equal_pixels, equal_values
 from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import FileListing, ImageFile
 from datamodules.listing.listing import change_of
@@ -43,8 +44,13 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
     def build(surveyed: Domain | None) -> Domain:
         threads = available_cores()
         if surveyed is None:
-            shape, content = survey(listing, listing.files, threads), _content(listing, threads)
-            surveyed = Domain(listing.classes, *(listed(name, shape) for name in SIDES), content=content)
+            shape, hashes = survey(listing, listing.files, threads), _hashes(listing, threads)
+            surveyed = Domain(
+                listing.classes,
+                *(listed(name, shape) for name in SIDES),
+                content=_content(hashes),
+                copies=equal_values([file.path for file in listing.files], hashes),
+            )
         if surveyed.size > memory_limit_bytes:
             return replace(surveyed, notes=_notes_on_some(listing, surveyed.shape, threads))
         decoded = _decoded(listing, surveyed, threads)
@@ -59,7 +65,7 @@ def known_content_of_files(listing: FileListing, cache_dir: Path) -> str | None:
     """The content of files, if the cache knows it or they are read soon; see `datamodules.loading`."""
     known = DomainCache(cache_dir, listing.digest, _fingerprint(listing)).known_content()
     if known is None and sum(file.size for file in listing.files) <= _SOON_READ:
-        return _content(listing, available_cores())
+        return _content(_hashes(listing, available_cores()))
     return known
 
 
@@ -68,9 +74,11 @@ def _decoded(listing: FileListing, listed: Domain, threads: int) -> Domain:
     ordered = [file for name in SIDES for file in listing.side(name)]
     files, seen = _image_files(listing, ordered, listed.shape), Seen()
     ends = np.cumsum([len(listed.side(name)) for name in SIDES])
-    images = np.split(files.gather(range(len(files)), threads, seen), ends[:-1])
+    pixels = files.gather(range(len(files)), threads, seen)
+    copies = equal_pixels([file.path for file in ordered], list(pixels))
+    images = np.split(pixels, ends[:-1])
     sides = [replace(listed.side(name), images=part) for name, part in zip(SIDES, images, strict=True)]
-    return replace(listed.with_sides(*sides), notes=tuple(seen.notes(listing.source.window)))
+    return replace(listed.with_sides(*sides), copies=copies, notes=tuple(seen.notes(listing.source.window)))
 
 
 def _notes_on_some(listing: FileListing, shape: tuple[int, ...], threads: int) -> tuple[str, ...]:
@@ -86,9 +94,13 @@ def _fingerprint(listing: FileListing) -> str:
     return hashlib.sha256(times.tobytes()).hexdigest()
 
 
-def _content(listing: FileListing, threads: int) -> str:
-    """SHA-256 of the hashes of all files, in the order of their paths."""
-    hashes = read_hashes([file.location for file in listing.files], threads)
+def _hashes(listing: FileListing, threads: int) -> list[str]:
+    """SHA-256 of each file, in the order of their paths."""
+    return read_hashes([file.location for file in listing.files], threads)
+
+
+def _content(hashes: Sequence[str]) -> str:
+    """SHA-256 of the hashes of all files."""
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
@@ -99,7 +111,7 @@ def _check_unchanged(listing: FileListing, content: str, threads: int) -> None:
         RelayError: Names the first file that was written to.
     """
     touched = [file for file in listing.files if change_of(os.stat(file.location)) != file.modified]
-    if touched and _content(listing, threads) != content:
+    if touched and _content(_hashes(listing, threads)) != content:
         raise RelayError(
             f"image {touched[0].path} of {listing.source.root} was changed while it was read; let whatever "
             "writes there finish, and type the same command again."

@@ -86,7 +86,11 @@ def _no_patients(content: dict[str, Any]) -> None:
 
 
 def _crossed(content: dict[str, Any]) -> None:
-    content["data"]["crossing_groups"] = 2
+    content["data"] |= {
+        "crossing_groups": 2,
+        "crossing_pictures": 3,
+        "notes": ["3 pictures under two classes"],
+    }
 
 
 _CHANGES = {
@@ -121,6 +125,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     ("store", "title", "item"),
     [
         ("crossed", "The split is crossed", None),
+        ("crossed", "Notes on how the images were read", "3 pictures under two classes"),
         ("images", "4 of 18 runs with uncommitted changes", None),
         ("several", "Mixed versions", "torch: 2.14.1 (14 runs); 2.15.0 (4 runs)"),
         ("several", "Mixed commits", f"commit: {'c' * 12} (14 runs); {'f' * 12} (4 runs)"),

@@ -35,7 +35,7 @@ def flat_files(root: Path) -> Path:
 
 # Written by hand; changing it makes every user's checkpoints unfindable.
 DOCUMENT = (
-    '{"decode_version":1,"files":['
+    '{"decode_version":2,"files":['
     '["train/a/x.png",3,"a","train/a/x.png","train"],'
     '["train/b/x.png",5,"b","train/b/x.png","train"],'
     '["val/a/x.png",7,"a","val/a/x.png","val"],'
