@@ -26,8 +26,10 @@ MOST_BYTES = 1 << 30
 
 _read_header = np.lib.format.read_array_header_1_0
 
-DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
-"""The errors of reading a file that is missing, cut short or changed."""
+DAMAGED = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""The errors of reading a file that is missing, cut short or changed; RuntimeError is zipfile's too."""
+
+_SEAL = "$seal"
 
 _PLAIN = "plain"
 _ARRAY, _BYTES, _TABLE = "$array", "$bytes", "$table"  # the only key of what stands for one
@@ -45,7 +47,10 @@ def read_arrays(file: Path) -> Arrays:
     content = io.BytesIO(file.read_bytes())
     _check_sizes(content)
     with np.load(content, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+        arrays = {name: stored[name] for name in stored.files}
+    if str(arrays.pop(_SEAL, "")) != _seal(file, arrays):
+        raise ValueError("it was changed, or stands under another name than it was written under")
+    return arrays
 
 
 def _check_sizes(content: io.BytesIO) -> None:
@@ -70,9 +75,13 @@ def _check_sizes(content: io.BytesIO) -> None:
 
 
 def write_arrays(file: Path, arrays: Arrays, *, compressed: bool = False) -> None:
-    """Write arrays as an .npz file; equal arrays give equal bytes. The folder is made if it is not there."""
+    """Write arrays as an .npz file; equal arrays give equal bytes. The folder is made if it is not there.
+
+    A digest of their values and of the file's name goes with them: the name says what they are of.
+    """
     content = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(content, **arrays)  # type: ignore[arg-type]
+    named: dict[str, Any] = {**arrays, _SEAL: np.asarray(_seal(file, arrays))}
+    (np.savez_compressed if compressed else np.savez)(content, **named)
     make_folder(file.parent)
     write_bytes(file, content.getvalue())
 
@@ -101,7 +110,15 @@ def read_tree(file: Path) -> Any:
 def tree_digest(tree: Mapping[str, Any]) -> str:
     """SHA-256 of a tree as `write_tree` takes it; the same before it was written and after it was read."""
     plain, arrays = _split(tree)
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    return _digest(json.dumps(plain, sort_keys=True), arrays)
+
+
+def _seal(file: Path, arrays: Arrays) -> str:
+    return _digest(file.name, arrays)
+
+
+def _digest(text: str, arrays: Arrays) -> str:
+    digest = hashlib.sha256(text.encode())
     for name, values in sorted(arrays.items()):
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()

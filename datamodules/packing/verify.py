@@ -53,7 +53,8 @@ def verified_manifest(root: str, description: Mapping[str, Any], cache_dir: Path
     """
     digests = {part_name(part["number"]): str(part["sha256"]) for part in description["parts"]}
     kept = cache_dir / _KEPT / f"{hashlib.sha256(_address(root).encode()).hexdigest()[:16]}.json"
-    if _is_kept(kept, description["digest"], _state(root, digests)):
+    state = _state(root, digests)
+    if _is_kept(kept, description["digest"], state):
         return read_manifest(root)
     manifest = _right_manifest(root, description)
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -65,7 +66,7 @@ def verified_manifest(root: str, description: Mapping[str, Any], cache_dir: Path
     _note_unknown(root, digests)
     with suppress(OSError):  # it is only a cache
         kept.parent.mkdir(parents=True, exist_ok=True)
-        document = {"digest": description["digest"], "files": _state(root, digests)}
+        document = {"digest": description["digest"], "files": state}
         write_text(kept, json.dumps(sealed(document)))
     return manifest
 

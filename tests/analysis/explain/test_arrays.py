@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ def test_a_tree_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_equal_trees_are_equal_bytes_and_have_equal_digests(tmp_path: Path) -> None:
-    for name in "ab":
-        write_tree(tmp_path / name, TREE)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert tree_digest(read_tree(tmp_path / "a")) == tree_digest(TREE)
+    first, second = tmp_path / "one" / "a", tmp_path / "two" / "a"
+    for file in (first, second):
+        write_tree(file, TREE)
+    assert first.read_bytes() == second.read_bytes()
+    assert tree_digest(read_tree(first)) == tree_digest(TREE)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,31 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     found = read_arrays(tmp_path / "new" / "a.npz")
     assert found.keys() == {"gain"}
     np.testing.assert_array_equal(found["gain"], [0.0, 1.0, 2.0])
+
+
+def test_a_flipped_bit_is_damage_or_changes_nothing(tmp_path: Path) -> None:
+    """Every bit of a file; some of an archive's are read by no one."""
+    file, gain = tmp_path / "a.npz", np.arange(3.0)
+    write_arrays(file, {"gain": gain})
+    content, found = file.read_bytes(), 0
+    for place, bit in product(range(len(content)), range(8)):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        try:
+            arrays = read_arrays(file)
+        except DAMAGED:
+            found += 1
+        else:
+            assert arrays.keys() == {"gain"} and np.array_equal(arrays["gain"], gain)
+    assert found > 6 * len(content)
+
+
+def test_arrays_of_something_else_are_damage(tmp_path: Path) -> None:
+    """Well-formed ones: another network's file under this one's name, and values that someone wrote."""
+    for name, values in (("a", [1.0]), ("b", [2.0])):
+        write_arrays(tmp_path / f"{name}.npz", {"gain": np.array(values)})
+    (tmp_path / "b.npz").replace(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="under another name"):
+        read_arrays(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", gain=np.array([3.0]))
+    with pytest.raises(ValueError, match="it was changed"):
+        read_arrays(tmp_path / "a.npz")
