@@ -23,6 +23,7 @@ from datamodules.batches.resize import resize_bicubic
 from datamodules.batches.statistics import channel_statistics
 from datamodules.domain import Domain
 from datamodules.faults import UnusableError
+from datamodules.files.litter import Dropped, is_litter, listed
 from datamodules.files.names import IMAGE_SUFFIXES, is_image
 from datamodules.from_config import load_run
 from datamodules.listing import FileListing, Listing, PackedListing, list_source
@@ -97,7 +98,10 @@ class TargetImages:
         """
         if not folder.is_dir():
             raise RelayError(f"there is no folder {folder}; give one with images, as images=FOLDER")
-        files = sorted(file for file in folder.iterdir() if is_image(file.name))
+        litter = Dropped()
+        files = sorted(
+            file for file in folder.iterdir() if not is_litter(file.name, litter) and is_image(file.name)
+        )
         if not files:
             raise RelayError(f"{folder} has no images ({', '.join(IMAGE_SUFFIXES)})")
         decoded = [
@@ -105,7 +109,8 @@ class TargetImages:
         ]
         seen = Seen()
         seen.add(decoded)
-        show_notes([f"{folder}: {note}" for note in seen.notes(self._reading.window)])
+        notes = [f"passed over as litter: {listed(litter)}"] if litter else []
+        show_notes([f"{folder}: {note}" for note in (*notes, *seen.notes(self._reading.window))])
         read = [np.require(each.pixels, requirements=["C", "W"]) for each in decoded]  # for torch
         prepared = torch.cat([self._preprocess(torch.from_numpy(pixels)[None]) for pixels in read])
         side = (self.size, self.size)

@@ -63,6 +63,11 @@ def is_litter(name: str, dropped: Dropped | None = None) -> bool:
     return found is not None
 
 
+def listed(dropped: Dropped) -> str:
+    """What was dropped, for a note: `2 of macOS (._*, .DS_Store, __MACOSX), 1 of ...`."""
+    return ", ".join(f"{count} of {kind}" for kind, count in sorted(dropped.items()))
+
+
 def in_litter(path: str, dropped: Dropped | None = None) -> bool:
     """Whether a part of a path, with forward slashes, is litter: for the members of archives."""
     return any(is_litter(name, dropped) for name in path.split("/"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from datamodules.files.litter import Dropped, is_litter
+from datamodules.files.litter import Dropped, is_litter, listed
 from datamodules.files.names import IMAGE_SUFFIXES, is_image, normalised
 from datamodules.files.walk import Entry, is_folder, walk
 from datamodules.listing.masks import mask_paths
@@ -141,8 +141,7 @@ class Tree:
         """What was passed over: litter, masks, files that are no images, images in no class folder."""
         notes = []
         if self.dropped:
-            kinds = ", ".join(f"{count} of {kind}" for kind, count in sorted(self.dropped.items()))
-            notes.append(f"passed over as litter: {kinds}")
+            notes.append(f"passed over as litter: {listed(self.dropped)}")
         if self.others:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in self.others.most_common(_MOST_TOLD))
             unread = [suffix for suffix in _UNREAD if self.others[suffix]]

@@ -2,7 +2,8 @@
 
 Full Columbia CUReT: `sampleNN/NN-VV-MM.bmp`, also `.bmp.Z`, also in zips; VV-MM is the viewing and lighting
 condition. Oxford crops of it: `sampleNN/NN-III.png`; III is the condition. KTH-TIPS:
-`CLASS/NN-scale_S_im_I_grey.png`, or `_col`, `_color`; I is pose and light, S the distance.
+`CLASS/NN-scale_S_im_I_grey.png`, or `_col`, `_color`; I is pose and light, S the distance. KTH-TIPS2:
+`CLASS/sample_a/NNa-scale_S_im_I_col.png`, where a to d are four objects of a material.
 """
 
 import os
@@ -20,9 +21,11 @@ from datamodules.files.litter import in_litter
 from datamodules.files.names import is_image, leaves_folder, normalised
 from datamodules.files.walk import walk
 from datamodules.readers.texture.names import CURET_MATERIALS
+from stages.console.words import counted
 from stages.errors import RelayError
 
 Layout = Literal["columbia", "oxford", "kth-tips"]
+KNOWN = "CUReT, its Oxford crops or KTH-TIPS"
 
 _NAMES: dict[Layout, re.Pattern[str]] = {
     "columbia": re.compile(
@@ -30,11 +33,12 @@ _NAMES: dict[Layout, re.Pattern[str]] = {
     ),
     "oxford": re.compile(r"(?P<material>\d{2})-(?P<image>\d{1,3})\.(png|bmp|jpe?g|tiff?)", re.I | re.A),
     "kth-tips": re.compile(
-        r"(?P<material>\d{2})[a-d]?-scale_(?P<scale>\d{1,2})_im_(?P<image>\d{1,2})"
+        r"(?P<material>\d{2})(?P<sample>[a-d])?-scale_(?P<scale>\d{1,2})_im_(?P<image>\d{1,2})"
         r"(_(grey|gray|col|color|colour))?\.(png|bmp|jpe?g|tiff?)",
         re.I | re.A,
     ),
 }
+_OBJECT_FOLDER = re.compile(r"sample_?([a-d])", re.I | re.A)
 _SAMPLE_FOLDER = re.compile(r"sample_?(\d{2})", re.I | re.A)
 
 
@@ -49,6 +53,7 @@ class TextureImage:
         condition: Viewing and lighting, such as "12-45" (Columbia), "002" (Oxford) or "7" (KTH-TIPS: pose and
             light, the same at every scale).
         scale: KTH-TIPS' scale; 0 elsewhere.
+        sample: KTH-TIPS2's object of the material, a to d; empty elsewhere.
         path: Below the source, with forward slashes; a zip counts as a folder.
         location: The file, or the zip that holds it.
         member: Name in the zip, or None.
@@ -61,6 +66,7 @@ class TextureImage:
     material: int
     condition: str
     scale: int
+    sample: str
     path: str
     location: str
     member: str | None
@@ -71,7 +77,7 @@ class TextureImage:
     def name(self) -> str:
         """What a message calls it."""
         scale = f"scale {self.scale}, " if self.scale else ""
-        return f"{self.label} (sample {self.material:02d}), {scale}condition {self.condition}"
+        return f"{self.label} (sample {self.material:02d}{self.sample}), {scale}condition {self.condition}"
 
 
 def list_textures(source: Path, faults: Faults) -> list[TextureImage]:
@@ -100,6 +106,13 @@ def list_textures(source: Path, faults: Faults) -> list[TextureImage]:
             _list_zip(path, entry, what, images, faults)
         else:
             _add(path, entry, None, (status.st_size, status.st_mtime_ns), what, images, faults)
+    named = [problem for problem in faults.problems if KNOWN in problem.why]
+    if named and not images and len(named) == len(faults.problems):
+        raise RelayError(
+            f"none of its {counted(len(named), 'image file')} has a name of a known layout ({KNOWN}). Other "
+            "sets need no preparing: give the folder that holds their class folders to training, as "
+            "{kind: folder, root: FOLDER}, or write a manifest of paths and classes (docs/real-data.md)."
+        )
     return _without_repeats(images, faults)
 
 
@@ -170,8 +183,10 @@ def _add(
         if found is None:
             continue
         parts = found.groupdict()
-        material = int(parts["material"])
+        material, sample = int(parts["material"]), (parts.get("sample") or "").lower()
         if layout == "kth-tips":
+            if inside := _OBJECT_FOLDER.fullmatch(folder.rpartition("/")[2]):
+                folder, sample = folder.rpartition("/")[0], inside[1].lower()
             label = folder.rpartition("/")[2].removesuffix(".zip")
             if not label:
                 faults.add(what, "it lies in no class folder; put it into one")
@@ -188,9 +203,9 @@ def _add(
         condition = f"{parts['view']}-{parts['light']}" if layout == "columbia" else parts["image"]
         scale = int(parts.get("scale") or 0)
         place = (path, location, member, *origin)
-        images.append(TextureImage(layout, label, material, condition, scale, *place))
+        images.append(TextureImage(layout, label, material, condition, scale, sample, *place))
         return
-    faults.add(what, "its name is of no known layout (CUReT, its Oxford crops or KTH-TIPS)")
+    faults.add(what, f"its name is of no known layout ({KNOWN})")
 
 
 def _called(path: str, number: int) -> str:
@@ -201,10 +216,10 @@ def _called(path: str, number: int) -> str:
 
 
 def _without_repeats(images: list[TextureImage], faults: Faults) -> list[TextureImage]:
-    """One image per class, scale and condition, sorted; the first path is kept."""
-    first: dict[tuple[str, str, int, str], TextureImage] = {}
+    """One image per class, object, scale and condition, sorted; the first path is kept."""
+    first: dict[tuple[str, str, str, int, str], TextureImage] = {}
     for image in sorted(images, key=lambda image: image.path):
-        key = (image.layout, image.label, image.scale, image.condition)
+        key = (image.layout, image.label, image.sample, image.scale, image.condition)
         if key in first:
             faults.add(image.name, "it is there twice; keep one file")
         else:

@@ -24,8 +24,9 @@ from stages.parameters import Says, group, recipe
 _VERSION = 2  # raise it when pixels, names or groups change
 _FILES_A_UNIT = 200
 _CONDITIONS = {"columbia": 205, "oxford": 92, "kth-tips": 81}  # images per class, as published
+_CONDITIONS_OF_KTH_TIPS2 = 432  # 4 objects, 9 scales, 12 poses and lights
 
-Together = Literal["condition", "scale", "none"]
+Together = Literal["condition", "scale", "sample", "none"]
 Materials = Annotated[
     tuple[Annotated[int, Ge(1), Le(len(CURET_MATERIALS))], ...],
     Strict(False),
@@ -44,11 +45,12 @@ class TextureOptions:
         default=224,
     )
     color: bool = recipe("Whether samples have three channels; grey is ITU-R 601-2 luma.", default=False)
-    together: Together = recipe(
+    together: Together | None = recipe(
         "What the split keeps on one side: condition, all images of one viewing and lighting condition, of "
         "every material (KTH-TIPS: pose and light, at every scale); scale, all images of one of KTH-TIPS' "
-        "scales; none, each image on its own.",
-        default="condition",
+        "scales; sample, all images of one of KTH-TIPS2's objects; none, each image on its own. null: sample "
+        "for KTH-TIPS2, else condition.",
+        default=None,
     )
     least: Annotated[int, Ge(1)] = recipe(
         "Least side of the material's square in the full release; 200 leaves 92 of the 205 conditions in the "
@@ -157,6 +159,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
     faults = Faults(on_error)
     images = list_textures(source, faults)
     _check_one_database(images, options, faults)
+    together = options.together or ("sample" if any(image.sample for image in images) else "condition")
     chosen = [image for image in images if not options.materials or image.material in options.materials]
     _check_classes(chosen, options, faults)
     faults.settle()
@@ -173,7 +176,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
                 tuple(chosen[start : start + _FILES_A_UNIT]),
                 options.size,
                 options.color,
-                options.together,
+                together,
                 options.least,
             )
             for number, start in enumerate(starts)
@@ -185,7 +188,7 @@ def survey(source: Path, options: TextureOptions, on_error: OnError = "raise") -
             "layout": chosen[0].layout,
             "size": options.size,
             "color": options.color,
-            "together": options.together,
+            "together": together,
             "least": options.least if chosen[0].layout == "columbia" else None,
             "materials": sorted(set(options.materials)),
         },
@@ -200,10 +203,16 @@ def _check_one_database(images: list[TextureImage], options: TextureOptions, fau
         raise RelayError(f"the source holds several databases ({found}); give one folder for each.")
     if not images and not faults.problems:
         raise RelayError(
-            "the source holds no images of CUReT (BMP, .bmp.Z, zips), its Oxford crops or KTH-TIPS."
+            "the source holds no images of CUReT (BMP, .bmp.Z, zips), its Oxford crops or KTH-TIPS. Other "
+            "sets need no preparing: give them to training as class folders or with a manifest "
+            "(docs/real-data.md)."
         )
     if layouts and "kth-tips" not in layouts and options.together == "scale":
         raise RelayError("together=scale is for KTH-TIPS: CUReT has no scales; choose condition or none.")
+    if options.together == "sample" and not all(image.sample for image in images):
+        raise RelayError(
+            "together=sample is for KTH-TIPS2, whose folders are CLASS/sample_a; choose another."
+        )
 
 
 def _check_classes(images: list[TextureImage], options: TextureOptions, faults: Faults) -> None:
@@ -230,6 +239,8 @@ def _check_classes(images: list[TextureImage], options: TextureOptions, faults: 
 def _notes(images: list[TextureImage]) -> list[str]:
     """Which classes have other counts than the published ones."""
     expected = _CONDITIONS[images[0].layout]
+    if any(image.sample for image in images):
+        expected = _CONDITIONS_OF_KTH_TIPS2
     counts = Counter(image.label for image in images)
     by_count: defaultdict[int, list[str]] = defaultdict(list)
     for label, count in sorted(counts.items()):
@@ -239,6 +250,10 @@ def _notes(images: list[TextureImage]) -> list[str]:
         f"{count} images instead of the published {expected} in class {first_and_more(labels, 3)}"
         for count, labels in sorted(by_count.items())
     ]
+    if any(image.sample for image in images):
+        notes.append(
+            "KTH-TIPS2: classes are the upper folders, and each holds several objects, sample a to d"
+        )
     if images[0].layout == "columbia":
         notes.append("images that show too little of the material are left out and listed; see `least`")
     return notes
@@ -247,12 +262,14 @@ def _notes(images: list[TextureImage]) -> list[str]:
 def _group(image: TextureImage, together: Together) -> str:
     if together == "none":
         return _name(image)
+    if together == "sample":
+        return f"{image.label}, sample {image.sample}"
     return f"scale {image.scale}" if together == "scale" else f"condition {image.condition}"
 
 
 def _name(image: TextureImage) -> str:
     scale = f"scale-{image.scale}-" if image.scale else ""
-    return f"{image.label}/{image.material:02d}-{scale}{image.condition}"
+    return f"{image.label}/{image.material:02d}{image.sample}-{scale}{image.condition}"
 
 
 READER = Reader(

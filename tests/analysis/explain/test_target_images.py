@@ -218,12 +218,14 @@ MODES: Sequence[tuple[str, Image.Image, tuple[int, int, int]]] = (
 
 
 def test_own_images_of_any_kind_come_in_the_order_of_their_names(
-    colour: TargetImages, tmp_path: Path
+    colour: TargetImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = _own(tmp_path / "own", *((name, image) for name, image, _ in reversed(MODES)))
     (folder / "notes.txt").write_text("not an image")
     (folder / "z.png.bak").write_text("nor this")
+    (folder / "._a.png").write_text("what macOS leaves on a stick")
     prepared, eye = colour.own_images(folder)
+    assert "passed over as litter: 1 of macOS" in capsys.readouterr().out
     assert prepared.shape == (len(MODES), 3, SIDE, SIDE) and prepared.dtype == torch.float32
     assert eye.shape == (len(MODES), SIDE, SIDE, 3)
     values = torch.tensor([expected for _, _, expected in MODES]) / 255

@@ -18,6 +18,7 @@ from datamodules.readers.texture.names import CURET_MATERIALS, KTH_TIPS_MATERIAL
 from datamodules.readers.texture.reader import TextureOptions, survey
 from datamodules.readers.texture.region import textured_square
 from datamodules.splits import split_by_group
+from stages.errors import RelayError
 from tests.helpers.fake_textures import (
     CONDITIONS,
     as_bmp,
@@ -278,3 +279,45 @@ def test_a_zip_of_kth_tips_names_its_class(tmp_path: Path) -> None:
             archive.write(file, file.name)
     shutil.rmtree(root / "linen")
     assert survey(root, TextureOptions()).classes == tuple(sorted(KTH_TIPS_MATERIALS))
+
+
+@pytest.mark.parametrize("folders", [True, False])
+def test_kth_tips2_has_the_upper_folder_as_class_and_the_sample_as_group(
+    tmp_path: Path, folders: bool
+) -> None:
+    """`wool/sample_a/22a-scale_2_im_1_col.png`, also with the folders of samples taken away."""
+    for place, (name, number) in enumerate({"wool": 22, "linen": 44}.items()):
+        for letter in "abcd":
+            for image in (1, 2):
+                pixels = np.full((9, 12), 50 * place + 10 * ord(letter) % 40 + image, np.uint8)
+                below = f"sample_{letter}/" if folders else ""
+                save(tmp_path / name / f"{below}{number}{letter}-scale_2_im_{image}_col.png", pixels)
+    found = survey(tmp_path, TextureOptions(size=8))
+    samples, problems = read_all(found)
+    assert problems == []
+    assert found.classes == ("linen", "wool")
+    assert len({sample.name for sample in samples}) == len(samples) == 16
+    assert {(sample.label, sample.group) for sample in samples} == {
+        (name, f"{name}, sample {letter}") for name in ("wool", "linen") for letter in "abcd"
+    }
+    assert found.settings["together"] == "sample"
+    assert any("classes are the upper folders" in note for note in found.notes)
+    by_condition, _ = read_all(survey(tmp_path, TextureOptions(size=8, together="condition")))
+    assert {sample.group for sample in by_condition} == {"condition 1", "condition 2"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["images/banded/banded_0002.jpg", "images/dotted/dotted_0161.jpg"],  # DTD
+        ["images/000000.bmp", "images/000001.bmp"],  # Outex
+        ["blanket1/blanket1-a-p001.png", "canvas1/canvas1-a-p001.png"],  # Kylberg
+    ],
+)
+def test_other_texture_sets_are_pointed_to_class_folders_and_manifests(
+    tmp_path: Path, names: list[str]
+) -> None:
+    for name in names:
+        save(tmp_path / name, np.zeros((9, 9), np.uint8))
+    with pytest.raises(RelayError, match=r"none of its 2 image files has .*\{kind: folder, root: .*manifest"):
+        survey(tmp_path, TextureOptions(), "skip")
