@@ -25,6 +25,11 @@ from tests.helpers.fake_hrct import PATIENT_NAME, SERIES_UID, SPACING, STUDY_UID
 FRAME_UID = "1.2.826.0.1.3680043.8.498.4713"
 STEP = 2.5
 Loop = Sequence[tuple[float, float]]
+TAGS: Mapping[str, Any] = {
+    "FrameOfReferenceUID": FRAME_UID, "StudyTime": "", "StudyID": "", "SeriesNumber": 1,
+    "PositionReferenceIndicator": "", "SliceThickness": STEP,
+}  # fmt: skip
+"""What segmentations ask of the slices that they are made from."""
 
 
 def _turned(degrees: float) -> tuple[float, ...]:
@@ -59,6 +64,17 @@ class Scan:
         """Pixels (row, column) of a slice, from 0, in mm, (N, 3)."""
         return np.array([(self.affine @ (column, row, place, 1))[:3] for row, column in loop])
 
+    @classmethod
+    def of(cls, files: Sequence[Path]) -> "Scan":
+        """A series that is there, and has the tags that segmentations need."""
+        first, second = (pydicom.dcmread(file) for file in files[:2])
+        affine = np.eye(4)
+        affine[:3, 0] = np.array(first.ImageOrientationPatient[:3]) * first.PixelSpacing[1]
+        affine[:3, 1] = np.array(first.ImageOrientationPatient[3:]) * first.PixelSpacing[0]
+        affine[:3, 3] = first.ImagePositionPatient
+        affine[:3, 2] = np.array(second.ImagePositionPatient) - affine[:3, 3]
+        return cls(tuple(files), affine)
+
     @property
     def headers(self) -> list[Dataset]:
         return [pydicom.dcmread(file) for file in self.files]
@@ -87,10 +103,8 @@ def write_scan(
             place: {
                 "ImageOrientationPatient": [float(value) for value in orientation],
                 "ImagePositionPatient": [round(float(value), 6) for value in position],
-                "FrameOfReferenceUID": FRAME_UID,
                 "SOPInstanceUID": f"{series}.{place + 1}",
-                "StudyTime": "", "StudyID": "", "SeriesNumber": 1, "PositionReferenceIndicator": "",
-                "SliceThickness": STEP,
+                **TAGS,
             }
             for place, position in enumerate(positions)
         },
@@ -196,6 +210,7 @@ def write_segments(
         )
         for number, name in enumerate(names, start=1)
     ]
+    place.parent.mkdir(parents=True, exist_ok=True)
     Segmentation(
         source_images=scan.headers,
         pixel_array=mask if volume is None else volume,
