@@ -1,9 +1,8 @@
 """Finds the folders of a source that hold slices, and the contours, boxes and masks beside them.
 
-Accepted are `PATIENT/[FOLDER/...]` (also in a disc's `DICOM`) with DICOM files or image slices, contours
-(`*.txt`), boxes (`*.csv`) and masks (in a folder `masks`) beside them; slices in a folder `Imgs` with masks
-of equal names in a folder `GT` beside it; and both below `train` and `val`, `train` and `test`, or all three,
-the provider's split.
+Accepted are `PATIENT/[FOLDER/...]` (also in a disc's `DICOM`) with DICOM files, image slices or NIfTI files,
+contours (`*.txt`) and boxes (`*.csv`) beside them, and masks where `beside` finds them; and all of these
+below `train` and `val`, `train` and `test`, or all three, the provider's split.
 """
 
 import os

@@ -80,7 +80,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
     if not usable:
         raise RelayError(
             f"source has {len(series)} series that can be read, and no region of a class on any of them; see "
-            "the layouts of contours, boxes and masks."
+            "docs/preparing.md for the regions that are read."
             + (f" Passed over: {listed_kinds(passed_over)}." if passed_over else "")
         )
     _check_depths(usable)
@@ -216,7 +216,7 @@ def _settings(options: HrctOptions, class_map: dict[str, str | None], eight_bit:
 
 READER = Reader(
     domain="dld",
-    title="HRCT slices (DICOM, TIFF, PNG) with outlined regions, cut into patches",
+    title="HRCT slices (DICOM, NIfTI, TIFF, PNG) with outlined regions, cut into patches",
     options=HrctOptions,
     survey=survey,
     usual=True,
