@@ -47,12 +47,13 @@ class Table:
         what: What messages call the file. They hold none of its values, which may name a patient.
         notes: What a person should know of how it was read, and of its rows once these have been read. They
             name neither the file nor a value.
+        separator: What separates values.
     """
 
     what: str
     notes: list[str]
+    separator: str
     _text: str = field(repr=False)
-    _separator: str
     _places: Mapping[str, int]
     _width: int
     _begin: int
@@ -69,7 +70,7 @@ class Table:
                 what Excel leaves of another.
         """
         dates = 0
-        lines = _lines(self._text, self._separator, self._begin, self.what)
+        lines = _lines(self._text, self.separator, self._begin, self.what)
         next(lines)  # the header
         for line, cells in lines:
             if any(cells[self._width :]):
@@ -140,28 +141,30 @@ def read_table(
         if other:
             notes.append(f"its column {other[0]} is not read; where it means {name}, call it so.")
     names = tuple(name for name in places if name not in numbers)
-    return Table(what, notes, text, separator, places, len(header), begin, names)
+    return Table(what, notes, separator, text, places, len(header), begin, names)
 
 
-def decimal_mark(numbers: Sequence[str]) -> str:
+def decimal_mark(numbers: Sequence[str], separator: str = ",") -> str:
     """The sign before the decimals of a column of numbers: a point, or the comma of many languages.
 
     Args:
         numbers: Texts.
+        separator: Of the table. Beside semicolons, 1.234 may be a thousand and more, as 1,234 may anywhere.
 
     Raises:
-        ValueError: There are both, or 1,234 may be a thousand and more as well; says so.
+        ValueError: There are both signs, or every number may have one between thousands; says so.
     """
-    with_comma = [text for text in numbers if "," in text]
-    if not with_comma:
-        return "."
-    if any("." in text for text in numbers):
+    marked = [text for text in numbers if "," in text or "." in text]
+    marks = {mark for text in marked for mark in ",." if mark in text}
+    if len(marks) > 1:
         raise ValueError("its numbers have commas and points; write them without thousands separators")
-    if all(re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text) for text in with_comma):
+    may_be_thousands = all(re.fullmatch(r"[+-]?[1-9]\d{0,2}([,.]\d{3})+", text) for text in marked)
+    if marked and may_be_thousands and (marks == {","} or separator == ";"):
         raise ValueError(
-            "its commas may mark thousands or decimals; write numbers without thousands separators"
+            "its numbers may have marks of thousands or of decimals, as 1,234 and 1.234; write them without "
+            "thousands separators, and with another number of decimals than three"
         )
-    return ","
+    return marks.pop() if marks else "."
 
 
 def _header(text: str, separator: str, begin: int, what: str) -> list[str]:

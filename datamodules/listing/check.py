@@ -1,6 +1,7 @@
 """Checks of listed files, without opening one, and the listing made of them."""
 
 import os
+import re
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -118,7 +119,19 @@ def checked_listing(
 
 
 def check_names(root: str, classes: Sequence[str]) -> None:
-    """Refuse names that are one class's, spelled in two ways; letters alone, such as A and a, may be two."""
+    """Refuse names that are one class's, spelled in two ways; letters alone, such as A and a, may be two.
+
+    Raises:
+        RelayError: Names the classes.
+    """
+    values: dict[float, str] = {}
+    for name in classes:
+        if re.fullmatch(r"[+-]?\d+([.,]\d+)?", name):
+            first = values.setdefault(float(name.replace(",", ".")), name)
+            if first != name:
+                raise RelayError(
+                    f"{root}: the classes {first!r} and {name!r} are one number; write it in one way."
+                )
     for spelled in alike(name for name in classes if len(name) > 1):
         if len({one_spelling(name) for name in spelled}) == 1:
             names = " and ".join(map(repr, spelled))

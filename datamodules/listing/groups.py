@@ -31,10 +31,13 @@ def with_groups(
     known = {file.path for file in files}
     times = Counter(map(one_spelling, known))
     by_spelling = {spelled: path for path in known if times[spelled := one_spelling(path)] == 1}
+    stems = Counter(os.path.splitext(path)[0] for path in known)
+    by_stem = {stem: path for path in known if stems[stem := os.path.splitext(path)[0]] == 1}
     groups: dict[str, str] = {}
     twice, unknown, respelled = [], [], 0
     for written, group in given.of.items():
         path = _below(root, written)
+        path = path if path in known else by_stem.get(path, path)
         if path not in known and one_spelling(path) in by_spelling:
             path = by_spelling[one_spelling(path)]
             respelled += 1

@@ -140,7 +140,7 @@ def read_boxes(location: str) -> tuple[Region, ...]:
     try:
         table = read_table(location, BOX_COLUMNS, what="it", numbers=BOX_COLUMNS[:5])
         rows = list(table.rows())
-        mark = decimal_mark([row[name] for _, row in rows for name in BOX_COLUMNS[:5]])
+        mark = decimal_mark([row[name] for _, row in rows for name in BOX_COLUMNS[:5]], table.separator)
     except (RelayError, ValueError) as error:
         raise UnusableError(str(error).rstrip(".")) from None
     regions = []

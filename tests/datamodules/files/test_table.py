@@ -161,3 +161,9 @@ def test_decimal_mark(numbers: list[str], mark: str) -> None:
 def test_marks_that_may_mean_two_things_are_refused(numbers: list[str]) -> None:
     with pytest.raises(ValueError, match="thousands"):
         decimal_mark(numbers)
+
+
+def test_a_point_may_mark_thousands_where_semicolons_separate() -> None:
+    with pytest.raises(ValueError, match="thousands"):
+        decimal_mark(["1.234", "7"], ";")
+    assert decimal_mark(["1.234", "2.5"], ";") == "."

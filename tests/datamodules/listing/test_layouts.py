@@ -87,6 +87,8 @@ def test_sides_under_other_names_are_never_classes(tmp_path: Path, train: str, v
         (["NOR/{}.png", "nor/{}.png"], "'NOR' and 'nor' differ in capitals"),
         (["ground glass/{}.png", "ground_glass/{}.png"], "differ in capitals, blanks"),
         (["con/{}.png", "con./{}.png"], "differ in capitals, blanks, dots"),
+        (["1/{}.png", "1.0/{}.png"], "'1' and '1.0' are one number"),
+        (["01/{}.png", "1/{}.png"], "'01' and '1' are one number"),
     ],
 )
 def test_what_cannot_be_told_is_refused(tmp_path: Path, paths: Sequence[str], message: str) -> None:
@@ -129,6 +131,13 @@ def test_the_upper_folder_is_the_class_and_the_lower_its_group(tmp_path: Path) -
         "classes are the upper folders; 2 folders below them, with 8 images, count as groups"
     )
     assert "sample_a" not in note, "a folder may be called as a patient"
+
+
+def test_groups_files_may_leave_suffixes_away(tmp_path: Path) -> None:
+    laid_out(tmp_path, "a/{}.png", "b/{}.png")
+    (tmp_path / "groups.csv").write_text("path,group\na/0,p\na/1,q\nb/0.png,p\nb/1.png,q\n")
+    listing = listed(tmp_path, groups="groups.csv", val_fraction=0.5)
+    assert {file.path: file.group for file in listing.files}["a/1.png"] == "q"
 
 
 @pytest.mark.parametrize("inner", ["images", "x/{class_name}_photos", "images/part"])

@@ -131,7 +131,7 @@ def test_boxes_become_outlines_that_hold_height_times_width_pixels(tmp_path: Pat
         ("", "it is empty"),
         ("slice,top,left,height,width,label\n", "it holds no box"),
         ("slice;top;left;height;width;label\n1;1.000;2,5;3;4;x\n", "commas and points"),
-        ("slice;top;left;height;width;label\n1;1,000;2;3;4;x\n", "thousands or decimals"),
+        ("slice;top;left;height;width;label\n1;1,000;2;3;4;x\n", "marks of thousands or of decimals"),
         ("slice,top,left,label\n1,2,3,healthy\n", "the column height, width is missing"),
         ("slice,top,left,height,width,label\n1,2,3,4,5,healthy\n1,2,DOE,4,5,healthy\n", "line 3: a number"),
         ("slice,top,left,height,width,label\n1,2,3\n", "line 2: a number"),
