@@ -21,6 +21,7 @@ from datamodules.native_size import size_notes
 from datamodules.splits import Division, Names, divided_sides
 from stages.balance import check_classes
 from stages.config import Config, source_of
+from stages.console.words import counted
 from stages.errors import RelayError
 from stages.plan import StageRun
 from stages.recipe import Recipe
@@ -227,8 +228,13 @@ def load_run(listing: Listing, config: Config, division: Division) -> Domain:
         domain = replace(domain, crossing_pictures=0, copies=equal_in_memory(domain))
     divided = divide(domain, listing.source, division)
     side_of = {sample: name for name, side in divided.named_sides for sample in side.samples}
-    pictures = max(divided.crossing_pictures, len(across_sides(domain.copies, side_of)))
-    return replace(divided, crossing_pictures=pictures)
+    equal = len(across_sides(domain.copies, side_of))
+    notes = [f"{counted(equal, 'picture')} on several sides of the split (equal images)"] if equal else []
+    return replace(
+        divided,
+        crossing_pictures=max(divided.crossing_pictures, equal),
+        notes=(*divided.notes, *notes),
+    )
 
 
 def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":

@@ -32,7 +32,10 @@ def planned(source: Source, folds: int | None = None) -> Plan:
 
 def crossing(source: Source, division: Division = Division()) -> int:  # noqa: B008 - frozen
     (run,) = planned(source, division.folds).runs.values()
-    return load_run(list_source(source), run.config, division).crossing_pictures
+    domain = load_run(list_source(source), run.config, division)
+    said = [note for note in domain.notes if "on several sides of the split (equal images)" in note]
+    assert len(said) == (domain.crossing_pictures > 0)
+    return domain.crossing_pictures
 
 
 def test_equal_pixels() -> None:
