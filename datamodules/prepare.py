@@ -77,19 +77,26 @@ def prepare_set(config: PrepareConfig, options: Any, readers: Readers) -> Packed
         raise RelayError(f"there is no {source}; give the provider's files as source=FOLDER")
     with bar() as progress:
         task = progress.add_task("listing", total=None)
+        notes: tuple[str, ...] = ()
         try:
             survey = readers[config.reader].survey(source, options, config.on_error)
+            notes = survey.notes
+            progress.update(task, description="reading", total=len(survey.units))
+            return pack(
+                replace(survey, reader=config.reader),
+                Path(config.out).expanduser(),
+                config,
+                on_error=config.on_error,
+                workers=config.workers or available_cores(),
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        except CompleteError:
+            raise
         except RelayError as error:
-            raise RelayError(f"{config.source}: {error}") from None
-        progress.update(task, description="reading", total=len(survey.units))
-        return pack(
-            replace(survey, reader=config.reader),
-            Path(config.out).expanduser(),
-            config,
-            on_error=config.on_error,
-            workers=config.workers or available_cores(),
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+            # What is odd about a source is often why it cannot be used.
+            raise RelayError(
+                "\n".join([f"{config.source}: {error}", *(f"note: {note}" for note in notes)])
+            ) from None
 
 
 def main(arguments: Sequence[str]) -> None:

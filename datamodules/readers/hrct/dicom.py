@@ -16,18 +16,20 @@ from datamodules.faults import UnusableError
 
 DICOM_MARK_END = 132  # bytes: a preamble of 128, then DICM
 _LOGGERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "highdicom", "nibabel")
+_BARE = b"\x02\0\0\0UL"  # the first element of a file that was saved without preamble and mark
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, the DICOMDIR of a disc
 
 
 def is_dicom(location: str) -> bool:
-    """Whether the file has DICOM's mark behind its preamble (PS3.10, 7.1).
+    """Whether the file has DICOM's mark behind its preamble (PS3.10, 7.1), or begins with what follows it.
 
     Raises:
         UnusableError: It cannot be read.
     """
     try:
         with open(location, "rb") as file:
-            return file.read(DICOM_MARK_END)[128:] == b"DICM"
+            head = file.read(DICOM_MARK_END)
+            return head[128:] == b"DICM" or head.startswith(_BARE)
     except OSError as error:
         raise UnusableError(f"it cannot be read: {error.strerror}") from None
 
@@ -43,9 +45,14 @@ def read_dicom(location: str, tags: Sequence[str | tuple[int, int]], stop_before
     from pydicom.tag import Tag
 
     try:
-        with silent():
+        with silent(), open(location, "rb") as file:
+            bare = file.read(len(_BARE)) == _BARE
+            file.seek(0)
             return dcmread(
-                location, specific_tags=[Tag(tag) for tag in tags], stop_before_pixels=stop_before_pixels
+                file,
+                force=bare,
+                specific_tags=[Tag(tag) for tag in tags],
+                stop_before_pixels=stop_before_pixels,
             )
     except InvalidDicomError:
         raise UnusableError(

@@ -8,7 +8,7 @@ from datamodules.faults import UnusableError
 from datamodules.readers.hrct.dicom import is_directory, numbers, read_dicom, silent
 from datamodules.readers.hrct.geometry import Plane
 
-Mark = Literal["burned in", "overlay", "projection", "unit", "capture"]
+Mark = Literal["burned in", "overlay", "projection", "unit", "capture", "lossy"]
 """What is odd about a slice that can be used; `datamodules.readers.hrct.notes` says it."""
 
 Regions = Literal["structure set", "segmentation"]
@@ -58,13 +58,16 @@ OVERLAY_ROWS = tuple((group, 0x0010) for group in range(0x6000, 0x6020, 2))
 OVERLAY_BITS = tuple((group, 0x0102) for group in range(0x6000, 0x6020, 2))
 STORAGE_TAGS: tuple[str | tuple[int, int], ...] = (
     "SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "BitsAllocated", "BitsStored", "HighBit", "RescaleSlope", "RescaleIntercept", "RescaleType",
-    *OVERLAY_BITS,
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
+    "RescaleType", *OVERLAY_BITS,
+)  # fmt: skip
+_NEEDED = (
+    "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
 )  # fmt: skip
 _TAGS: tuple[str | tuple[int, int], ...] = (
     *STORAGE_TAGS, *OVERLAY_ROWS, "SOPInstanceUID", "FrameOfReferenceUID", "ImageType", "Modality",
     "SeriesInstanceUID", "PatientID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "ConvolutionKernel", "BurnedInAnnotation",
+    "PixelSpacing", "ConvolutionKernel", "BurnedInAnnotation", "LossyImageCompression",
 )  # fmt: skip
 
 
@@ -220,6 +223,8 @@ def _marks(data: Any) -> Iterator[Mark]:
         yield "unit"
     if str(data.SOPClassUID).startswith(_SCREENSHOT):
         yield "capture"
+    if str(data.get("LossyImageCompression") or "").strip() == "01":
+        yield "lossy"
 
 
 def storage_faults(data: Any) -> list[str]:
@@ -236,6 +241,9 @@ def storage_faults(data: Any) -> list[str]:
         faults.append("it is a colour image, such as a screenshot, without Hounsfield units")
     if not str(data.get("PhotometricInterpretation") or "MONOCHROME2").startswith("MONOCHROME"):
         faults.append("its values are colours, such as those of a screenshot, and no Hounsfield units")
+    missing = [tag for tag in _NEEDED if data.get(tag) is None]
+    if missing:
+        faults.append(f"its header lacks {', '.join(missing)}, without which its pixels cannot be decoded")
     return [*faults, *_bit_faults(data), *_rescale_faults(data)]
 
 

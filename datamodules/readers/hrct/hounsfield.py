@@ -7,7 +7,8 @@ from datamodules.faults import UnusableError
 
 AIR = -1000  # what padding becomes
 LOWEST = -1100  # below it is padding, or noise in few pixels
-_LUNG, _HIGHEST = -200, 2000  # lung and air are below the first; above the second is metal, in few pixels
+_LUNG, _TISSUE, _HIGHEST = -500, -200, 2000  # each slice has values below, and above; metal is in few pixels
+_AIR_SEEN = -900
 _ENOUGH = 1024  # pixels; fewer show too little of a slice
 _PADDING = 50  # HU around the value outside the reconstruction, which lossy compression spreads
 _FEW, _MANY = 0.01, 0.1  # of a slice's pixels
@@ -34,9 +35,9 @@ def check_hounsfield(values: npt.NDArray[np.int16]) -> None:
     )
     if inside.min() >= _LUNG:
         raise UnusableError(
-            f"{never}: the lowest is {inside.min()}, where air and lung are -1000 to -500; {cure}"
+            f"{never}: the lowest is {inside.min()}, where air and lung are -1000 to {_LUNG}; {cure}"
         )
-    if inside.max() < _LUNG:
+    if inside.max() < _TISSUE:
         raise UnusableError(f"{never}: the highest is {inside.max()}, where tissue is about 0; {cure}")
     below = inside[inside < LOWEST].astype(np.int64)
     if below.size:
@@ -47,3 +48,8 @@ def check_hounsfield(values: npt.NDArray[np.int16]) -> None:
     share = float((inside > _HIGHEST).mean())
     if share > _MANY:
         raise UnusableError(f"{never}: {share:.0%} of them are above {_HIGHEST}, higher than bone; {cure}")
+
+
+def shows_air(slice_: npt.NDArray[np.int16]) -> bool:
+    """Whether a slice has air that is not padding; without it, its offset and slope cannot be believed."""
+    return bool(((slice_ < _AIR_SEEN) & (slice_ != AIR)).any())

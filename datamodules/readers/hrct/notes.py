@@ -19,6 +19,7 @@ _MARKS: Mapping[Mark, str] = {
     "overlay": "slices have overlays (groups 60xx), which are not drawn into their pixels",
     "projection": "slices are projections or averages of several (ImageType)",
     "unit": "slices leave the unit of their values open (RescaleType US); they are taken as Hounsfield units",
+    "lossy": "slices were compressed with loss, which changes noise and fine texture",
     "capture": "slices are secondary captures with all the tags of CT, and are taken as CT",
 }
 
@@ -70,6 +71,13 @@ def listed_kinds(kinds: Mapping[str, int]) -> str:
 
 
 def _on_patients(grouped: Sequence[Grouped], options: HrctOptions) -> Iterator[str]:
+    tops = {one.folder.patient for one, _, _ in grouped}
+    paths = {one.folder.path for one, _, _ in grouped}
+    if len(paths) > len(tops) == 1 and tops == {group for _, _, group in grouped}:
+        yield (
+            "All series are taken as one patient's, since all are below one folder and no file names a "
+            "patient; if that folder holds patients, set source to it."
+        )
     folders: dict[str, set[str]] = {one.folder.patient: set() for one, _, _ in grouped}
     for one, _, group in grouped:
         folders[one.folder.patient].add(group)

@@ -11,7 +11,7 @@ from datamodules.readers.hrct.header import OVERLAY_BITS, STORAGE_TAGS, storage_
 from datamodules.readers.hrct.hounsfield import AIR, LOWEST, check_hounsfield
 
 _TAGS = (
-    *STORAGE_TAGS, "PixelRepresentation", "PlanarConfiguration", "PixelPaddingValue",
+    *STORAGE_TAGS, "PlanarConfiguration", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
 _TISSUE = (-900, 3071)  # HU; padding in between cannot be told from values by its number

@@ -10,12 +10,14 @@ from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
 from datamodules.readers.hrct.carriers import SliceRegions
 from datamodules.readers.hrct.drawing import Drawing, Labels, Numbers
-from datamodules.readers.hrct.hounsfield import check_hounsfield
+from datamodules.readers.hrct.hounsfield import check_hounsfield, shows_air
 from datamodules.readers.hrct.images import Slice, read_slice_image, resample, resample_labels
 from datamodules.readers.hrct.nifti import VolumePlane
 from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.patches import cut_patches, find_patches
 from datamodules.readers.hrct.slices import read_hounsfield
+
+_NO_AIR = "of slices without air (no value is below -900 HU): see whether the offset is right"
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ class SeriesUnit:
                 continue
             disputed += drawing.disputed
             if image is not None:
+                no_air = image.dtype == np.int16 and not shows_air(image.astype(np.int16))
                 labels, numbers, image = self._resampled(labels, numbers, image)
-                cut, touched = self._patches(one, labels, numbers, image)
+                cut, touched = self._patches(one, labels, numbers, image, (_NO_AIR,) if no_air else ())
                 samples += cut
                 used |= {(one.number, number) for number in touched}
         faults.settle()
@@ -161,7 +164,7 @@ class SeriesUnit:
         )
 
     def _patches(
-        self, one: DrawnSlice, labels: Labels, numbers: Numbers, image: Slice
+        self, one: DrawnSlice, labels: Labels, numbers: Numbers, image: Slice, remarks: tuple[str, ...]
     ) -> tuple[list[Sample], set[int]]:
         size = self.options.size
         positions, winners, shares = find_patches(labels, size, self.options.stride, self.options.coverage)
@@ -182,6 +185,7 @@ class SeriesUnit:
                     group=self.group,
                     name=f"{{group}}/{self.slice_name(one)}-{row:04d}-{column:04d}",
                     split=self.side,
+                    remarks=remarks,
                     columns={
                         "slice": one.number,
                         "roi": int(inside.argmax()),

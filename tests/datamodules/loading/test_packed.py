@@ -72,6 +72,12 @@ def test_in_memory_and_by_memory_map_the_images_are_the_same(hounsfield: Path, t
     assert set(held.train.groups).isdisjoint(held.val.groups)
 
 
+def test_the_notes_of_its_preparation_go_on_to_the_records(hounsfield: Path, tmp_path: Path) -> None:
+    assert load(list_source(packed_source(hounsfield)), tmp_path, memory_limit_bytes=10**9).notes == (
+        "a note",
+    )
+
+
 def test_batches_of_both_are_equal(hounsfield: Path, tmp_path: Path) -> None:
     def first_batch(limit: int) -> list[object]:
         data = StageData(

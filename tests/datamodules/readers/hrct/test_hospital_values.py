@@ -1,5 +1,6 @@
 """Values of CT slices as hospitals have them: right, or refused with the reason; never other values."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, RLELossless
 
+from datamodules.prepare import main
 from datamodules.readers.hrct.reader import HrctOptions, survey
 from stages.errors import RelayError
 from tests.helpers.fake_units import read_all
-from tests.helpers.lung_series import LABELS, TRUE, Change, pixels, read_means, write_patients
+from tests.helpers.lung_series import LABELS, TRUE, Change, pixels, read_means, write_patient, write_patients
 
 RIGHT: dict[str, Change] = {}
 REFUSED: dict[str, tuple[Change, str]] = {}
@@ -170,6 +172,21 @@ def the_same_with_metal(data: Dataset, index: int) -> None:
     pixels(data, values, RescaleIntercept=-1024)
 
 
+@refused("lowest is .* air and lung are -1000")
+def half_of_an_offset_that_no_intercept_takes_back(data: Dataset, index: int) -> None:
+    pixels(data, units(data) + 512)
+
+
+@refused("lowest is .* air and lung are -1000")
+def half_of_the_slope(data: Dataset, index: int) -> None:
+    data.RescaleSlope = 0.5
+
+
+@refused("header lacks BitsStored, PixelRepresentation, without which")
+def no_bits(data: Dataset, index: int) -> None:
+    del data.BitsStored, data.PixelRepresentation
+
+
 @refused("above 2000, higher than bone")
 def a_slope_of_ten(data: Dataset, index: int) -> None:
     pixels(data, np.where(units(data) > 0, 400, units(data) // 10).astype(np.int16), RescaleSlope=10)
@@ -282,3 +299,36 @@ def test_padding_is_air_where_a_tag_names_it_and_never_hides_lung(
     for name, mean in TRUE.items():
         lower = [sample.image for sample in samples if sample.columns["row"] and sample.label == name]
         assert np.mean(lower) == pytest.approx(mean, abs=15)
+
+
+def test_slices_without_air_are_noted(tmp_path: Path) -> None:
+    write_patients(tmp_path / "in", lambda data, index: pixels(data, np.maximum(units(data), -880)))
+    arguments = [
+        "domain=dld",
+        f"source={tmp_path / 'in'}",
+        f"out={tmp_path / 'out'}",
+        "fraction=0.5",
+        "workers=1",
+    ]
+    main([*arguments, "labels={1: NOR, 2: GGO}"])
+    (note,) = json.loads((tmp_path / "out" / "set.json").read_text())["notes"]
+    assert "images: of slices without air (no value is below -900 HU)" in note
+
+
+def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
+    write_patients(tmp_path)
+    for place in tmp_path.rglob("*.dcm"):
+        place.write_bytes(place.read_bytes()[132:])
+    assert read_means(tmp_path)[0] == pytest.approx(TRUE, abs=15)
+
+
+def test_a_refusal_of_prepare_has_the_source_as_it_was_typed_and_the_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        write_patient(tmp_path / f"in/export/P{number}", number, patient="")
+    with pytest.raises(SystemExit):
+        main(["domain=dld", "source=./in", "out=out", "workers=1", "labels={1: NOR, 2: GGO}"])
+    said = " ".join("".join(capfd.readouterr()).split())
+    assert "./in: each of the 1 groups" in said and "if that folder holds patients, set source to it" in said
