@@ -1,14 +1,18 @@
 """Hydra launchers for several stage runs at once: joblib, submitit (processes or Slurm), Ray.
 
 The published plugins stop waiting for a batch as soon as one of its jobs is lost, and give no job an
-accelerator of its own. These wait for every job, and report what became of a lost one.
+accelerator of its own. These wait for every job, and report what became of a lost one. What comes back
+through a file is text: a pickle in a folder that others may write to would run what they put into it.
 """
 
+import json
 import logging
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,8 +28,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stages.console.output import refuse
 from stages.errors import RelayError
+from stages.machine.atomic import write_text
+from stages.machine.private import private_folder, writable_by_others
 from stages.machine.resources import claim_accelerator, jobs_at_once
 from stages.machine.slurm import wait_for_jobs
+from stages.outcome import Outcome
+from stages.sweep import job_outcome
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +57,10 @@ class OwnLauncherConfigs(SearchPathPlugin):
 
 @dataclass
 class RemoteJob:
-    """One stage run, pickled and called in another process."""
+    """One stage run, pickled and called in another process.
+
+    Where `answers` is a folder, `NUMBER.json` there gets the outcome, and nothing is returned.
+    """
 
     hydra_context: HydraContext
     config: DictConfig
@@ -57,9 +68,20 @@ class RemoteJob:
     singletons: dict[Any, Any]
     overrides: list[str]
     number: int
+    answers: Path | None = None
 
-    def __call__(self) -> JobReturn:
+    def __call__(self) -> JobReturn | None:
         """Compose the stage run's configuration and train it."""
+        if self.answers is None:
+            return self._train()
+        try:
+            outcome = job_outcome(self._train(), "")
+        except Exception as error:  # its configuration cannot be composed
+            outcome = Outcome("", "failed", f"{type(error).__name__}: {error}")
+        write_text(self.answers / f"{self.number}.json", json.dumps(asdict(outcome)))
+        return None
+
+    def _train(self) -> JobReturn:
         Singleton.set_state(self.singletons)
         setup_globals()
         config = self.hydra_context.config_loader.load_sweep_config(self.config, self.overrides)
@@ -137,42 +159,82 @@ class JoblibLauncher(ParallelLauncher):
     def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
         from joblib import Parallel, delayed
 
-        returned: list[JobReturn] = Parallel(n_jobs=self._n_jobs, backend="loky", batch_size=1)(
-            delayed(job)() for job in jobs
-        )
+        # Nothing through files in a shared folder: large arrays would be mapped from one.
+        returned: list[JobReturn] = Parallel(
+            n_jobs=self._n_jobs, backend="loky", batch_size=1, max_nbytes=None
+        )(delayed(job)() for job in jobs)
         return returned
 
 
 class SubmititLocalLauncher(ParallelLauncher):
-    """One process per stage run, `n_jobs` of them at once on this machine."""
+    """One process per stage run, `n_jobs` of them at once on this machine.
 
-    needs, extra = "submitit", "slurm"
+    Ctrl-C in a terminal reaches every process of the sweep's group; the jobs have groups of their own, and
+    are ended by the sweep.
+    """
 
-    def __init__(self, n_jobs: int, submitit_folder: str, timeout_min: int) -> None:
-        self._n_jobs, self._folder, self._timeout = n_jobs, submitit_folder, timeout_min
+    needs, extra = "cloudpickle", "slurm"
+
+    def __init__(self, n_jobs: int, folder: str) -> None:
+        self._n_jobs, self._folder = n_jobs, Path(folder)
 
     def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
-        import submitit
-
-        executor = submitit.AutoExecutor(folder=self._folder, cluster="local")
-        executor.update_parameters(timeout_min=self._timeout)
-        waiting = list(enumerate(jobs))[::-1]
-        running: dict[int, Any] = {}
-        returned: dict[int, JobReturn] = {}
+        folder = private_folder(self._folder)
+        waiting = list(jobs)[::-1]
+        running: dict[int, subprocess.Popen[bytes]] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < max(1, self._n_jobs):
-                    place, job = waiting.pop()
-                    running[place] = executor.submit(job)
-                for place, process in list(running.items()):
-                    if process.done():
-                        returned[place] = _submitit_return(running.pop(place), "process")
+                    job = replace(waiting.pop(), answers=folder)
+                    running[job.number] = _start(job, folder / f"{job.number}.log")
+                running = {number: process for number, process in running.items() if process.poll() is None}
                 time.sleep(0.1)
         except BaseException:  # Ctrl-C: each stage run ends as after its own Ctrl-C
-            for process in running.values():
-                process.cancel()
+            _end(running.values())
             raise
-        return [returned[place] for place in range(len(jobs))]
+        return [_answer(folder, job.number, "process", folder / f"{job.number}.log") for job in jobs]
+
+
+_JOB = """
+import pickle, sys
+end_as_after_ctrl_c()
+pickle.load(sys.stdin.buffer)()
+"""
+
+
+def _start(job: RemoteJob, log_file: Path) -> subprocess.Popen[bytes]:
+    """A process that is given the job through a pipe, which nobody else can write to."""
+    import cloudpickle
+
+    with log_file.open("xb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _JOB],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    assert process.stdin is not None, "a pipe"
+    try:
+        with process.stdin as pipe:
+            pipe.write(cloudpickle.dumps(job))
+    except BrokenPipeError:  # it is gone; its log says why
+        pass
+    return process
+
+
+def _end(processes: Collection[subprocess.Popen[bytes]], seconds: float = 60) -> None:
+    """Ask processes to end, and after some time make them."""
+    for process in processes:
+        process.terminate()
+    end = time.monotonic() + seconds
+    for process in processes:
+        try:
+            process.wait(max(0.0, end - time.monotonic()))
+        except BaseException:  # they take too long, or a second Ctrl-C
+            for each in processes:
+                each.kill()
+            raise
 
 
 class SubmititSlurmLauncher(ParallelLauncher):
@@ -181,7 +243,7 @@ class SubmititSlurmLauncher(ParallelLauncher):
     needs, extra = "submitit", "slurm"
 
     def __init__(self, submitit_folder: str, max_num_timeout: int, **parameters: Any) -> None:
-        self._folder, self._max_num_timeout = submitit_folder, max_num_timeout
+        self._folder, self._max_num_timeout = Path(submitit_folder), max_num_timeout
         self._parameters = parameters
 
     def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
@@ -189,16 +251,27 @@ class SubmititSlurmLauncher(ParallelLauncher):
 
         if shutil.which("sbatch") is None:
             raise RelayError("hydra/launcher=submitit_slurm: no sbatch here; start it on a login node")
-        executor = submitit.SlurmExecutor(folder=self._folder, max_num_timeout=self._max_num_timeout)
+        folder = private_folder(self._folder)  # submitit hands jobs over as pickles in files
+        if (above := writable_by_others(folder)) is not None:
+            log.warning(
+                "Other users can write to %s, put other files in place of this sweep's Slurm jobs, and so "
+                "run programs as you. If you do not trust them: hydra.launcher.submitit_folder=FOLDER, one "
+                "of your own that the nodes see",
+                above,
+            )
+        executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=self._max_num_timeout)
         executor.update_parameters(**_plain(self._parameters))
-        submitted = executor.submit_array(list(jobs))
+        submitted = executor.submit_array([replace(job, answers=folder) for job in jobs])
         try:
             wait_for_jobs({job.job_id: job.paths.result_pickle for job in submitted})
         except KeyboardInterrupt:
             array = submitted[0].job_id.split("_")[0]
             log.warning("Slurm job %s continues without this sweep; to end it: scancel %s", array, array)
             raise
-        return [_submitit_return(job, "Slurm job") for job in submitted]
+        return [
+            _answer(folder, job.number, f"Slurm job {sent.job_id}", sent.paths.stderr)
+            for job, sent in zip(jobs, submitted, strict=True)
+        ]
 
 
 class RayLauncher(ParallelLauncher):
@@ -213,7 +286,9 @@ class RayLauncher(ParallelLauncher):
         import ray
 
         if not ray.is_initialized():
-            ray.init(**self._init)
+            # Ray runs what anybody sends to its ports: a cluster of this machine listens to it alone.
+            alone = {} if self._init.get("address") else {"_node_ip_address": "127.0.0.1"}
+            ray.init(**{**alone, **self._init})
         call = ray.remote(**self._remote)(_call)
         shared = ray.put(jobs[0])  # the configuration once, not once per job: there may be thousands
         tasks = [call.remote(shared, job.overrides, job.number) for job in jobs]
@@ -237,19 +312,13 @@ def _ray_return(ray: Any, task: Any) -> JobReturn:
         return _lost(f"Ray lost the task: {str(error).strip().splitlines()[0]}")
 
 
-def _submitit_return(job: Any, what: str) -> JobReturn:
-    """What a job returned. If there is no result, submitit is not asked: it would wait for `sacct`."""
-    from submitit.core.utils import FailedJobError, UncompletedJobError
-
+def _answer(folder: Path, number: int, what: str, log_file: Path) -> JobReturn:
+    """The outcome that a job left as text. A job that was killed leaves no file."""
     try:
-        if job.paths.result_pickle.exists():
-            returned: JobReturn = job.result()
-            return returned
-    except FailedJobError as error:
-        return _lost(str(error).strip().splitlines()[-1])
-    except UncompletedJobError:
-        pass
-    return _lost(f"{what} {job.job_id} ended without a result: cancelled or killed ({job.paths.stderr})")
+        outcome = Outcome(**json.loads((folder / f"{number}.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return _lost(f"{what} ended without a result: cancelled or killed ({log_file})")
+    return JobReturn(status=JobStatus.COMPLETED, _return_value=outcome)
 
 
 def _lost(message: str) -> JobReturn:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stages.errors import RelayError
 from stages.machine.lock import LockKind
-from stages.parameters import Number, execution, group, part_of, recipe, reporting, tuples
+from stages.parameters import Name, Number, execution, group, part_of, recipe, reporting, tuples
 from stages.plateau import PlateauRule
 from stages.processes import Process
 from stages.recipe import (
@@ -43,8 +43,8 @@ WandbMode = Literal["auto", "online", "offline", "disabled"]
 class StageConfig:
     """Training on one domain: `conf/stage/NAME.yaml`."""
 
-    name: str = recipe("The file's name.")
-    domain: str | None = execution(
+    name: Name = recipe("The file's name.")
+    domain: Name | None = execution(
         "The images' name in `data.domains`: one stage serves the embedded, the real and the paper's data.",
         default=None,
     )
@@ -55,7 +55,7 @@ class StageConfig:
 class Domains:
     """The images of each domain, apart: see `stages.recipe.Rate`."""
 
-    name: str = reporting("The file's name.")
+    name: Name = reporting("The file's name.")
     domains: dict[str, Source]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from stages.errors import RelayError
-from stages.parameters import execution, group, reporting, tuples
+from stages.parameters import Name, execution, group, reporting, tuples
 from stages.record import Record
 
 PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
@@ -23,9 +23,9 @@ BETWEEN = "+between="
 class Process:
     """A learning process: a named chain with transfer rules (paper, section 6); `conf/process/NAME.yaml`."""
 
-    name: str = reporting("The file's name.")
+    name: Name = reporting("The file's name.")
     title: str = reporting("Stands before the name in tables and figures.", default="")
-    chain: tuple[str, ...] = execution("Stages, the sources first, the target last.")
+    chain: tuple[Name, ...] = execution("Stages, the sources first, the target last.")
     transfer: str | None = execution(
         "The target's transfer rule; null: `transfer=` decides, or else the usual rule.", default=None
     )

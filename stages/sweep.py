@@ -76,7 +76,7 @@ def run_plan(
             with watch(ready, outcomes):
                 returned = _launched(launch, jobs, launched - len(jobs))
         for run, job in zip_longest(ready, returned[: len(ready)]):
-            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run, _returned(run, job))
+            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run, job_outcome(job, run.id))
             if outcomes[run.id].status == "failed":
                 log.error("Failed: %s: %s", describe(run), outcomes[run.id].message)
     return outcomes
@@ -100,17 +100,17 @@ def _parent_is_complete(plan: Plan, store: Store, run: StageRun) -> bool:
     return store.folder(parent.stage, parent.id).is_complete()
 
 
-def _returned(run: StageRun, job: Any) -> Outcome:
+def job_outcome(job: Any, run_id: str) -> Outcome:
     """What a job says of itself, by Hydra's JobReturn; None stands for a job that did not return."""
     if job is None:
-        return Outcome(run.id, "failed")
+        return Outcome(run_id, "failed")
     try:
         value = job.return_value
     except RelayError as error:
-        return Outcome(run.id, "failed", str(error))
+        return Outcome(run_id, "failed", str(error))
     except Exception as error:  # what ended the job is raised here
-        return Outcome(run.id, "failed", f"{type(error).__name__}: {error}")
-    return value if isinstance(value, Outcome) else Outcome(run.id, "failed")
+        return Outcome(run_id, "failed", f"{type(error).__name__}: {error}")
+    return value if isinstance(value, Outcome) else Outcome(run_id, "failed")
 
 
 def _outcome(folder: RunFolder, run: StageRun, returned: Outcome) -> Outcome:

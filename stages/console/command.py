@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from stages.console.arguments import for_hydra
 from stages.console.hydra_words import is_composing, refusal
 from stages.console.output import refuse
 from stages.errors import RelayError
+from stages.machine.signals import end_as_after_ctrl_c, ending_signal
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +22,11 @@ def run_command(main: Callable[[], object]) -> None:
 
     Raises:
         SystemExit: with code 2 and one message where nothing was done: the command, the configuration, the
-            data or a file cannot be used; 1 if a stage run failed; 130 after Ctrl-C.
+            data or a file cannot be used; 1 if a stage run failed; 130 after Ctrl-C, 143 after SIGTERM.
         Exception: any other, with its traceback; Hydra's own too, if the user has set HYDRA_FULL_ERROR.
     """
     before = os.environ.get(_RAISES)
+    end_as_after_ctrl_c()
     try:
         sys.argv[1:] = for_hydra(sys.argv[1:])
         os.environ[_RAISES] = "1"
@@ -31,8 +34,10 @@ def run_command(main: Callable[[], object]) -> None:
     except RelayError as error:
         refuse(error)
     except KeyboardInterrupt:
-        log.warning("Interrupted. The same command goes on from the last checkpoint.")
-        sys.exit(130)
+        ended_by = ending_signal()
+        how = "Interrupted" if ended_by == signal.SIGINT else f"Ended by {ended_by.name}"
+        log.warning("%s. The same command goes on from the last checkpoint.", how)
+        sys.exit(128 + ended_by)
     except Exception as error:
         if before == "1" or not is_composing(error):
             raise

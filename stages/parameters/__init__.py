@@ -11,11 +11,13 @@ from stages.parameters.declare import (
     reporting,
     tuples,
 )
+from stages.parameters.names import Name
 from stages.parameters.schema import schema
 from stages.parameters.typed import typed
 from stages.parameters.words import Says, inner_group, shown
 
 __all__ = [
+    "Name",
     "Number",
     "Parameter",
     "Says",

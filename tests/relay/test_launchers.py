@@ -1,9 +1,11 @@
 """The same sweep under each of Hydra's launchers gives the same runs, from another folder too."""
 
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +106,8 @@ def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: P
     assert {record.read_record().cost.attempts for record in Store(tmp_path).complete_runs()} == {1, 2}
 
 
-def test_ctrl_c_ends_the_jobs_too(cache_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_ends_the_sweep_ends_its_jobs(number: signal.Signals, cache_dir: Path, tmp_path: Path) -> None:
     slow = ("callbacks.plateau.max_epochs=2000", "callbacks.plateau.length=2000")
     sweep = start(
         "-m", "process=scratch", "hydra/launcher=submitit_local", runs_dir=tmp_path, cache_dir=cache_dir,
@@ -112,13 +115,46 @@ def test_ctrl_c_ends_the_jobs_too(cache_dir: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     _wait_for(tmp_path / "dld", ".holder.json")
     worker = int(holder(tmp_path / "dld")["pid"])
-    sweep.send_signal(signal.SIGINT)
+    sweep.send_signal(number)
     said, _ = sweep.communicate(timeout=60)
-    assert sweep.returncode == 130, said
+    assert sweep.returncode == 128 + number, said
+    assert "Traceback" not in said
+    assert said.count("The same command goes on") == 1, said
+    assert number == signal.SIGINT or "Ended by SIGTERM" in said
     deadline = time.monotonic() + 30
     while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
         assert time.monotonic() < deadline, "the job goes on"
         time.sleep(0.05)
+
+
+def test_a_planted_pickle_is_not_opened(cache_dir: Path, tmp_path: Path) -> None:
+    """Files under every name that submitit gives, in the folder of old and of new, do nothing."""
+    proof = tmp_path / "proof"
+    planted = pickle.dumps(_Opened(str(proof)))
+    for place in (".hydra/submitit", ".hydra/submitit/%j", ".hydra/jobs"):
+        (tmp_path / "runs" / place).mkdir(parents=True, exist_ok=True)
+        for number in (0, 1, *range(os.getpid(), os.getpid() + 300)):
+            for name in (f"{number}_0_result.pkl", f"{number}_submitted.pkl", f"{number}.json"):
+                (tmp_path / "runs" / place / name).write_bytes(planted)
+    done = run(
+        "-m", "process=scratch", "hydra/launcher=submitit_local", runs_dir=tmp_path / "runs",
+        cache_dir=cache_dir,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not proof.exists()
+    (private,) = (path for path in (tmp_path / "runs/.hydra/jobs").iterdir() if path.is_dir())
+    assert private.stat().st_mode & 0o777 == 0o700
+    assert {path.suffix for path in private.iterdir()} == {".log", ".json"}
+
+
+class _Opened:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (self.path,)
 
 
 def _wait_for(stage: Path, name: str) -> None:
