@@ -64,7 +64,7 @@ class SweepProgress(Callback):
         """Show the bar."""
         self._began, self._images = time.perf_counter(), 0
         progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[status]}"),

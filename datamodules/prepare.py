@@ -107,14 +107,14 @@ def main(arguments: Sequence[str]) -> None:
     """
     readers = find_readers()
     if {"-h", "--help"} & set(arguments):
-        output().print(_help(arguments, readers), markup=False)
+        output().print(_help(arguments, readers))
         return
     try:
         config, options = parse_arguments(arguments, readers)
         packed = prepare_set(config, options, readers)
         print_summary(packed, readers[config.reader].notes_on_counts)
     except CompleteError as error:
-        output().print(f"Nothing to do: {error}.", soft_wrap=True, markup=False)
+        output().print(f"Nothing to do: {error}.", soft_wrap=True)
     except (RelayError, OSError) as error:
         refuse(error)
     except KeyboardInterrupt:

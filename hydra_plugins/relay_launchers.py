@@ -197,6 +197,7 @@ class SubmititLocalLauncher(ParallelLauncher):
 
 _JOB = """
 import pickle, sys
+from stages.machine.signals import end_as_after_ctrl_c
 end_as_after_ctrl_c()
 pickle.load(sys.stdin.buffer)()
 """

@@ -55,6 +55,8 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
+    "text.parse_math": False,  # names are the user's: a $ in one is a $
+    "text.usetex": False,  # whatever the user's own matplotlib is set to
     "svg.fonttype": "path",  # so that the reader's machine does not need the font
     "svg.hashsalt": "relay",  # equal figures are equal files
     "figure.facecolor": "white",

@@ -31,15 +31,16 @@ def print_summary(packed: PackedSet, notes_on_counts: Callable[[Counts], tuple[s
     crossing = description["crossing"]
     if crossing["groups"] or crossing["duplicates"]:
         console.print(
-            f"[bold red]crossing the split, as allowed:[/] {crossing['groups']} groups, "
-            f"{crossing['duplicates']} pictures, equal or nearly so"
+            f"crossing the split, as allowed: {crossing['groups']} groups, "
+            f"{crossing['duplicates']} pictures, equal or nearly so",
+            style="red",
         )
     for note in (*description["notes"], *notes_on_counts(_counts(packed))):
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     if packed.problems:
         console.print(f"left out: {len(packed.problems)}; all of them are in {SKIPPED}")
         for line in _causes(packed.problems):
-            console.print(f"  {line}", markup=False, soft_wrap=True)
+            console.print(f"  {line}", soft_wrap=True)
     console.print(f"set: {packed.folder}", soft_wrap=True)
     console.print(f"look at: {packed.folder / SHEET}", soft_wrap=True)
 

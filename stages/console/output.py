@@ -19,17 +19,19 @@ _WIDTH_WITHOUT_TERMINAL = 150
 def output() -> Console:
     """The one console of the process, on standard output; wide enough for the tables without a terminal.
 
-    Log messages, bars and the status line share it, so that a message is printed above a bar and not into it.
+    What it prints is literal: a name such as `[red]` or `:smile:` is no markup. Log messages, bars and the
+    status line share it, so that a message is printed above a bar and not into it.
     """
-    terminal = Console(highlight=False)
-    return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, highlight=False)
+    literal = {"highlight": False, "markup": False, "emoji": False}
+    terminal = Console(**literal)
+    return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, **literal)
 
 
 def bar() -> Progress:
     """A bar with its count and the time left, for a `with` block; nothing without a terminal."""
     console = output()
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed} of {task.total}"),
         TimeRemainingColumn(),

@@ -70,7 +70,7 @@ def arithmetic_lines(runs: Iterable[StageRun]) -> list[str]:
 def show_notes(notes: Sequence[str]) -> None:
     """Print what a person should know before anything is trained, each once."""
     for note in dict.fromkeys(notes):
-        output().print(f"note: {note}", markup=False, soft_wrap=True)
+        output().print(f"note: {note}", soft_wrap=True)
 
 
 def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> RenderableType:
@@ -119,7 +119,7 @@ def show_results(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> N
     output().print(result_table(plan, store, outcomes))
     failures = failure_lines(plan, store, outcomes)
     for line in failures:
-        output().print(line, style="red", markup=False, soft_wrap=True)
+        output().print(line, style="red", soft_wrap=True)
     if failures:
         raise SystemExit(1)
 
