@@ -35,6 +35,13 @@ class Arguments(StudyArguments):
     cache_dir: Annotated[
         Path | None, Key("where decoded images are kept, if not where training kept them", "FOLDER")
     ] = None
+    root: Annotated[
+        str | None,
+        Key(
+            "where the target's images are now, if not where training read them; an address must be typed",
+            "FOLDER or ADDRESS",
+        ),
+    ] = None
     wandb: Annotated[
         Literal["disabled", "offline", "online"],
         Key("disabled, offline or online: log the figures, which show images of the evaluation set"),
@@ -77,7 +84,7 @@ def explain(arguments: Arguments, settings: dict[str, Any]) -> tuple[Study, Expl
     configured = [folder.path for folder in folders if folder.config.is_file()]
     if not configured:
         raise RelayError(f"no run of study {study.id} has a config.yaml, which says where its images are")
-    targets = target_images(configured[0], arguments.cache_dir)
+    targets = target_images(configured[0], arguments.cache_dir, arguments.root)
     with bar() as progress:
         task = progress.add_task("reading", total=None)
         described = ""

@@ -1,23 +1,29 @@
 """Weights & Biases: one W&B run per stage run, with the same id whenever it is resumed.
 
-Offline unless logged in. Nothing that names a patient is sent: neither samples nor groups are.
+Offline unless logged in, and where W&B cannot be reached: no training fails for want of its log. Nothing that
+names a patient is sent: neither samples nor groups are.
 `docs/wandb.md` lists what is sent; `analysis.wandb_dashboard` builds panels of these keys.
 """
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stages.config import LoggerConfig
 from stages.epochs import Row
-from stages.machine.wandb_login import logged_in, private_settings
+from stages.machine.wandb_login import fitting, logged_in, private_settings, reachable
 from stages.metrics import metric_of
 from stages.recipe import Recipe, short_id
 from stages.record import NOT_LEARNING, Record
 
+log = logging.getLogger(__name__)
+
 PLATEAU_NOT_REACHED = "plateau not reached"
+
+_LONGEST_NAME, _LONGEST_TAG = 128, 64  # that W&B takes
 
 
 def wandb_mode(setting: str) -> Any:
@@ -27,6 +33,23 @@ def wandb_mode(setting: str) -> Any:
     if "WANDB_MODE" in os.environ:
         return os.environ["WANDB_MODE"]
     return "online" if logged_in() else "offline"
+
+
+def _say(what: str, error: Exception) -> None:
+    log.warning("W&B failed (%s): %s: %s. The training goes on", what, type(error).__name__, error)
+
+
+def _say_offline(why: str) -> None:
+    log.warning("W&B cannot be used now (%s). This run is logged offline; send it later: wandb sync", why)
+
+
+@contextmanager
+def _warned(what: str) -> Iterator[None]:
+    """An error of W&B's is said, and stops nothing."""
+    try:
+        yield
+    except Exception as error:
+        _say(what, error)
 
 
 class Tracking:
@@ -61,38 +84,63 @@ class Tracking:
         import wandb
 
         logging.getLogger("wandb").setLevel(logging.ERROR)
+        if mode == "online" and not reachable():
+            _say_offline("its server takes no connection")
+            mode = "offline"
+        try:
+            self._run = self._start(mode)
+        except Exception as error:  # W&B's own, its service's, or those of its checks
+            if mode == "offline":
+                _say("starting", error)
+                return self
+            _say_offline(f"{type(error).__name__}: {error}")
+            with _warned("starting"):
+                wandb.teardown()  # else it takes the run's id for one that is in use
+                self._run = self._start("offline")
+        return self
+
+    def _start(self, mode: Any) -> Any:
+        import wandb
+
         recipe = self._recipe
-        self._run = wandb.init(
+        return wandb.init(
             project=self._settings.project,
             entity=self._settings.entity,
             dir=str(self._folder),
             mode=mode,
             id=short_id(recipe.id),
             resume="allow",  # offline too: `wandb sync` appends a resumed run's files in order
-            name=f"{'-'.join(self._chain)}-seed{recipe.seed}-{recipe.data.ratio:g}{self._fold('-fold{}of{}')}",
-            group=f"{self._settings.study}/{self._process or 'sources'}",
+            name=fitting(
+                f"{'-'.join(self._chain)}-seed{recipe.seed}-{recipe.data.ratio:g}{self._fold('-fold{}of{}')}",
+                _LONGEST_NAME,
+            ),
+            group=fitting(f"{self._settings.study}/{self._process or 'sources'}", _LONGEST_NAME),
             job_type=recipe.stage,
             tags=[
-                recipe.stage,
-                "source" if self._process is None else f"process {self._process}",
-                f"seed {recipe.seed}",
-                f"ratio {recipe.data.ratio:g}",
-                f"rule {recipe.transfer or 'none'}",
-                *filter(None, [self._fold("fold {} of {}")]),
+                fitting(tag, _LONGEST_TAG)
+                for tag in (
+                    recipe.stage,
+                    "source" if self._process is None else f"process {self._process}",
+                    f"seed {recipe.seed}",
+                    f"ratio {recipe.data.ratio:g}",
+                    f"rule {recipe.transfer or 'none'}",
+                    *filter(None, [self._fold("fold {} of {}")]),
+                )
             ],
             config=self._config(),
             settings=private_settings(),
         )
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._run is not None:
-            self._run.finish(exit_code=0 if kind is None else 1)
+            with _warned("ending"):
+                self._run.finish(exit_code=0 if kind is None else 1)
 
     def log_epoch(self, row: Row) -> None:
         """Log an epoch's losses and metrics."""
         if self._run is not None:
-            self._run.log(dict(row), step=int(row["epoch"]))
+            with _warned("an epoch"):
+                self._run.log(dict(row), step=int(row["epoch"]))
 
     def log_record(self, record: Record) -> None:
         """Log the results of the finished run.
@@ -102,8 +150,11 @@ class Tracking:
         `confusion_matrix_table`. A run that did not reach its plateau, or never learned, is
         tagged.
         """
-        if self._run is None:
-            return
+        if self._run is not None:
+            with _warned("the results"):
+                self._log_record(record)
+
+    def _log_record(self, record: Record) -> None:
         import wandb
 
         values = {metric_of(name).column: metric.p75 for name, metric in record.metrics.items()}

@@ -301,7 +301,7 @@ class RayLauncher(ParallelLauncher):
             raise
 
 
-def _call(shared: RemoteJob, overrides: list[str], number: int) -> JobReturn:
+def _call(shared: RemoteJob, overrides: list[str], number: int) -> JobReturn | None:
     return replace(shared, overrides=overrides, number=number)()
 
 

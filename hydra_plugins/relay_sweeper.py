@@ -10,7 +10,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 
@@ -20,6 +20,7 @@ from stages.console.output import output
 from stages.console.summary import arithmetic_lines, plan_table, show_notes, show_results
 from stages.cost import recorded_speeds
 from stages.errors import RelayError, unknown_name
+from stages.job_overrides import quoted
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import check_accelerator, note_of_cores, workers_environment
 from stages.outcome import Outcome
@@ -122,8 +123,8 @@ class RelaySweeper(BasicSweeper):
         if typed and "process" not in given:
             raise RelayError(f"{typed[0].get_key_element()} is a rule of a process: type process=NAME too")
         others = [_settings(override) for key, override in given.items() if key not in _PLANNED]
-        chain = _values(given["stage"]) if "stage" in given else None
-        processes = _values(given["process"]) if "process" in given else [None]
+        chain = _names(given["stage"]) if "stage" in given else None
+        processes = _names(given["process"]) if "process" in given else [None]
         requests = [
             request
             for combination in itertools.product(*others)
@@ -140,7 +141,7 @@ class RelaySweeper(BasicSweeper):
         process: str | None,
         given: dict[str, Override],
     ) -> Iterable[Request]:
-        config = self._compose([*overrides, *([] if process is None else [f"process={process}"])])
+        config = self._compose([*overrides, *([] if process is None else [f"process={_as_typed(process)}"])])
         seeds = _numbers(given, "seed", int) or [config.seed]
         source_seeds = _numbers(given, "source_seed", int) or [config.source_seed]
         ratios = _numbers(given, "data_ratio", float) or [config.data_ratio]
@@ -173,7 +174,7 @@ class RelaySweeper(BasicSweeper):
                 raise unknown_name(named, rule, error.options or ()) from None
 
     def _compose_stage(self, stage: str, overrides: tuple[str, ...]) -> Config:
-        return self._compose([*overrides, f"+stage={stage}"])
+        return self._compose([*overrides, f"+stage={_as_typed(stage)}"])
 
     def _compose(self, overrides: Sequence[str]) -> Config:
         """Compose as a job will."""
@@ -199,6 +200,22 @@ def _values(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         raise RelayError(f"{override.input_line}: an interval has no end; list the values instead")
     return list(override.sweep_string_iterator())
+
+
+def _names(override: Override) -> list[str]:
+    """The values of a group's override as they are, without quotes or backslashes."""
+    swept = override.is_discrete_sweep()
+    values = [
+        value.text if isinstance(value, QuotedString) else value
+        for value in (override.sweep_iterator() if swept else [override.value()])
+    ]
+    texts = _values(override)  # of what is no name, such as a list
+    return [value if isinstance(value, str) else text for value, text in zip(values, texts, strict=True)]
+
+
+def _as_typed(name: str) -> str:
+    """A name for an override of a group: in quotes, if it is no list."""
+    return name if name.startswith("[") else quoted(name)
 
 
 def _folds(

@@ -14,19 +14,20 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import pickletools
 import re
 import shlex
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from stages.errors import RelayError
+from stages.machine.pickles import check_archive, makes_room, pickled_names
+from stages.machine.stored import open_file
 from stages.record import REMEDY
 from stages.store import RunFolder
 
@@ -37,6 +38,9 @@ DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64,
     {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 )
 """What a weight or a buffer may be stored as. Complex, quantised and 8-bit floating numbers are refused."""
+
+# Names may share a tensor, and a tensor its numbers; but not beyond what reading them may take.
+_MOST_SHARED, _SMALL = 16, 64 * 1024**2
 
 _HARMLESS = frozenset({"collections.OrderedDict", "_codecs.encode"})
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
@@ -95,7 +99,7 @@ def _check_file(file: Path) -> bool:
             )
             advice = f"it holds {_listed(inside)}" if inside else "there is no .ckpt, .pt or .pth in it"
             raise RelayError(f"checkpoint {file} is a folder; give the file inside it ({advice})")
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             start = stream.read(len(_ZIP))
     except FileNotFoundError as error:
         raise RelayError(f"checkpoint {file} does not exist; check the path (from {Path.cwd()})") from error
@@ -131,10 +135,12 @@ def _check_archive(file: Path) -> None:
                 )
             if "data.pkl" not in names:
                 raise RelayError(f"{file} is a zip archive without weights, not a PyTorch checkpoint")
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            try:
+                check_archive(file, archive)
+            except ValueError as error:
                 raise RelayError(
-                    f"checkpoint {file} was compressed after torch.save wrote it; give the original file"
-                )
+                    f"checkpoint {file}: {error}; torch.save writes no such file: give the original one"
+                ) from None
             damaged = archive.testzip()
     except RelayError:
         raise
@@ -149,6 +155,11 @@ def _check_archive(file: Path) -> None:
 
 def _load(file: Path, *, zipped: bool) -> object:
     """`torch.load` with `weights_only=True` and nothing allowed that another library registered as safe."""
+    if names := makes_room(pickled_names(file, zipped=zipped)):
+        raise RelayError(
+            f"checkpoint {file} is not trusted: besides tensors it asks for {_listed(sorted(names))}, which "
+            "takes as much memory as the file says. Nothing of it was run"
+        )
     registered = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:
@@ -171,7 +182,7 @@ def _unreadable(file: Path, error: Exception, *, zipped: bool) -> RelayError:
     """Say why `torch.load` refused a file: it asks to run code, is damaged, or is not a checkpoint."""
     # Of PyTorch's own names many are allowed; the one that was not is in the message of the error.
     refused = set(re.findall(r"GLOBAL ([\w.]+)", str(error)))
-    found = _pickled_names(file, zipped=zipped) - _HARMLESS
+    found = pickled_names(file, zipped=zipped) - _HARMLESS
     names = {name for name in found if name in refused or not name.startswith("torch.")}
     if names or (zipped and isinstance(error, pickle.UnpicklingError)):
         asked = _listed(sorted(names)) if names else "operations that torch.save does not write by default"
@@ -205,45 +216,6 @@ def _damaged(file: Path, cause: str) -> RelayError:
         f"checkpoint {file} is cut short or damaged ({file.stat().st_size} bytes; {cause}); copy or download "
         "it again"
     )
-
-
-def _pickled_names(file: Path, *, zipped: bool) -> set[str]:
-    """Every `module.name` that the pickles at the start of a file refer to, read without unpickling."""
-    names: set[str] = set()
-    try:
-        if zipped:
-            with zipfile.ZipFile(file) as archive:
-                for entry in archive.namelist():
-                    if entry.endswith("data.pkl"):
-                        with archive.open(entry) as stream:
-                            names.update(_globals(pickletools.genops(stream)))
-        else:
-            with file.open("rb") as stream:
-                for _ in range(5):  # the old format: a magic number, a version, the machine, the object, keys
-                    names.update(_globals(pickletools.genops(stream)))
-    except Exception:  # past the end of what is a pickle; what was found until there stands
-        return names
-    return names
-
-
-def _globals(operations: Iterable[tuple[pickletools.OpcodeInfo, object, int | None]]) -> Iterator[str]:
-    """The globals among a pickle's operations; STACK_GLOBAL takes the two strings pushed last."""
-    strings, memo = ["?", "?"], dict[object, str]()
-    for operation, argument, _ in operations:
-        match operation.name:
-            case "GLOBAL" | "INST":
-                if re.fullmatch(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*", str(argument)):
-                    yield str(argument).replace(" ", ".")
-            case "STACK_GLOBAL":
-                yield ".".join(strings)
-            case "MEMOIZE":
-                memo[len(memo)] = strings[1]
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[argument] = strings[1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                strings = [strings[1], memo.get(argument, "?")]
-            case _ if isinstance(argument, str):
-                strings = [strings[1], argument]
 
 
 def _state_dict(file: Path, payload: object) -> dict[str, object]:
@@ -301,6 +273,15 @@ def _check_entries(file: Path, entries: Mapping[str, object]) -> None:
         raise RelayError(
             f"checkpoint {file} has tensors that cannot be weights: {_listed(sorted(unusable))}; save them "
             f"dense, with their data, as one of {known}"
+        )
+    size = file.stat().st_size
+    claimed = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}
+    if sum(claimed.values()) > _MOST_SHARED * size + _SMALL:
+        largest = max(claimed, key=lambda name: claimed[name])
+        raise RelayError(
+            f"checkpoint {file} has {size:,} bytes, but its tensors claim {sum(claimed.values()):,}, "
+            f"{largest} alone {claimed[largest]:,}: they are views of few numbers, as expand() makes. Save "
+            "them with .contiguous()"
         )
     broken = [
         f"{name} ({int((~torch.isfinite(tensor)).sum())} of {tensor.numel()})"

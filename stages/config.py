@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import StringConstraints
 
 from stages.errors import RelayError
 from stages.machine.lock import LockKind
-from stages.parameters import Name, Number, execution, group, part_of, recipe, reporting, tuples
+from stages.parameters import Name, Number, Says, execution, group, part_of, recipe, reporting, tuples
 from stages.plateau import PlateauRule
 from stages.processes import Process
 from stages.recipe import (
@@ -37,6 +38,14 @@ from stages.source import Source
 
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 WandbMode = Literal["auto", "online", "offline", "disabled"]
+
+
+# What W&B takes: else it would refuse when the training begins.
+Project = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^/\\#?%:]+$", max_length=128),
+    Says("a name of at most 128 characters, without / \\ # ? % :"),
+]
 
 
 @group
@@ -135,7 +144,7 @@ class LoggerConfig:
     """Weights & Biases."""
 
     wandb: WandbMode = reporting("Whether runs are sent; auto is online if logged in, else offline.")
-    project: str = reporting("W&B's project.")
+    project: Project = reporting("W&B's project.")
     entity: str | None = reporting("W&B's user or team; null: the user's default.")
     study: str = reporting("First half of W&B's group, STUDY/PROCESS.")
 

@@ -34,7 +34,7 @@ def job_overrides(
     config, recipe = run.config, run.recipe
     return [
         *run.overrides,
-        f"+stage={run.stage}",
+        f"+stage={quoted(run.stage)}",
         *_rule(recipe),
         f"seed={config.seed}",
         "source_seed=null",
@@ -50,7 +50,7 @@ def job_overrides(
         f"paths.runs_dir={quoted(str(store.runs_dir))}",
         f"paths.data_dir={quoted(config.paths.data_dir)}",
         f"paths.cache_dir={quoted(config.paths.cache_dir)}",
-        f"job.chain=[{','.join(run.chain)}]",
+        f"job.chain=[{','.join(map(quoted, run.chain))}]",
         f"job.parent={recipe.parent or 'null'}",
         f"job.id={run.id}",
         f"job.index={index}",

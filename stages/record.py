@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stages.errors import RelayError
+from stages.machine.stored import read_stored_bytes
 
 RECORD_SCHEMA = 3
 
@@ -177,7 +178,7 @@ def read_record(path: Path) -> Record:
             the file, the first fault and what to do.
     """
     try:
-        text = path.read_bytes()
+        text = read_stored_bytes(path)
         content: Any = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error

@@ -15,11 +15,9 @@ from stages.errors import RelayError
 from stages.machine.atomic import remove_partial_files, write_text
 from stages.machine.digest import file_digest
 from stages.machine.lock import RunLock
+from stages.machine.stored import read_yaml
 from stages.recipe import Recipe, short_id
 from stages.record import REMEDY, Record, read_record
-
-# libyaml where PyYAML was built with it: ten times as fast, and as safe.
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class RunFolder:
@@ -110,8 +108,8 @@ class RunFolder:
             RelayError: if it cannot be read.
         """
         try:
-            return yaml.load(self.recipe.read_bytes(), Loader=_SafeLoader)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            return read_yaml(self.recipe)
+        except (OSError, ValueError) as error:
             raise RelayError(f"{self.recipe} cannot be read ({error}); {REMEDY}") from None
 
     def open_for(self, recipe: Recipe) -> None:

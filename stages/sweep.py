@@ -8,6 +8,7 @@ from typing import Any
 
 from stages.errors import RelayError
 from stages.job_overrides import job_overrides
+from stages.machine.stored import read_stored
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun, describe
 from stages.store import RunFolder, Store
@@ -119,8 +120,8 @@ def _outcome(folder: RunFolder, run: StageRun, returned: Outcome) -> Outcome:
     if returned.message:
         return Outcome(run.id, "failed", returned.message)
     try:
-        lines = folder.failure.read_text().strip().splitlines()
-    except OSError:
+        lines = read_stored(folder.failure, follow=False).strip().splitlines()
+    except (OSError, ValueError):  # a link may lead to any file of this machine
         lines = []
     message = lines[-1] if lines else "ended without a record: killed, or its machine went away"
     return Outcome(run.id, "failed", message)

@@ -4,16 +4,14 @@ The only module of `analysis` that imports `datamodules`: maps need pixels, whic
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import Tensor
 
@@ -27,14 +25,16 @@ from datamodules.files.litter import Dropped, is_litter, listed
 from datamodules.files.names import IMAGE_SUFFIXES, is_image
 from datamodules.from_config import load_run
 from datamodules.listing import FileListing, Listing, PackedListing, list_source
+from datamodules.packing.read import is_remote
 from datamodules.pixels.decode import Decoded, Reading, decode, read_header
 from datamodules.pixels.image_file import quiet_pillow
 from datamodules.pixels.seen import Seen
 from datamodules.splits import Division
-from stages.config import Config, source_of
+from stages.config import Config, StageConfig, source_of
 from stages.console.summary import show_notes
 from stages.errors import RelayError
-from stages.parameters import schema
+from stages.machine.stored import read_yaml
+from stages.parameters import tuples
 from stages.source import Source
 from stages.store import RunFolder
 
@@ -120,21 +120,31 @@ class TargetImages:
         return prepared, torch.from_numpy(np.stack(shown)) / 255
 
 
-def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
+def target_images(folder: Path, cache_dir: Path | None = None, root: str | None = None) -> TargetImages:
     """The evaluation set that a stage run was evaluated on.
 
     Args:
         folder: The stage run's; its `config.yaml` says where the images are.
         cache_dir: Where decoded images are kept; the configuration's if None.
+        root: The folder or the address of the images; the configuration's if None, which must be a folder.
 
     Raises:
-        RelayError: If the configuration or the images cannot be read, or they are not those of the recipe.
+        RelayError: If the configuration or the images cannot be read, or they are not those of the recipe; if
+            the configuration names an address: a store may be somebody else's, and nothing is fetched that
+            this user did not type.
     """
     run = RunFolder(folder)
     config = _read_config(run.config)
     if cache_dir is not None:
-        OmegaConf.update(cast(DictConfig, config), "paths.cache_dir", str(cache_dir))
-    source = Source(**cast(Any, OmegaConf.to_container(cast(Any, source_of(config)))))
+        config.paths.cache_dir = str(cache_dir)  # type: ignore[misc]  # a namespace, see there
+    source = source_of(config)
+    if root is not None:
+        source = replace(source, root=root)
+    elif source.root is not None and is_remote(source.root):
+        raise RelayError(
+            f"{run.config} says that the images are at {source.root}. A store may come from somebody else: "
+            f"nothing is fetched unasked. If you know the address, type it, root={source.root}"
+        )
     listing = list_source(source)
     recipe = run.read_recipe()
     division = Division(*(recipe[name] for name in ("test_fraction", "folds", "fold", "seed")))
@@ -164,19 +174,27 @@ def target_images(folder: Path, cache_dir: Path | None = None) -> TargetImages:
 
 
 def _read_config(path: Path) -> Config:
+    """What a stored configuration says of images, with the names of a `Config`.
+
+    The rest is left out: an earlier version's may lack a setting, or have others. Nothing is resolved: what
+    was resolved when the run was trained is text, and `${oc.env:NAME}` in it is somebody's attempt.
+    """
     try:
-        # Not made an object, and without the rest: an earlier version's may lack a setting, or have others.
-        loaded = OmegaConf.masked_copy(
-            cast(DictConfig, OmegaConf.load(path)), ["stage", "data", "paths", "folds"]
+        loaded = tuples(read_yaml(path))
+        data, memory = loaded["data"], loaded["data"]["memory_limit_gb"]
+        domains = {name: Source(**source) for name, source in data["domains"].items()}
+        config = SimpleNamespace(
+            stage=StageConfig(**loaded["stage"]),
+            data=SimpleNamespace(name=data["name"], domains=domains, memory_limit_gb=float(memory)),
+            paths=SimpleNamespace(cache_dir=str(loaded["paths"]["cache_dir"])),
+            folds=loaded["folds"],
         )
-        config = cast(Config, OmegaConf.merge(OmegaConf.structured(schema(Config)), loaded))
-        if config.stage is None or not config.data.domains:
-            raise ValueError("it names no stage or no domain")
-        return config
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise RelayError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); it says where images are"
-        ) from None
+        return cast(Config, config)
+    except KeyError as error:
+        reason = f"it has no {error}"
+    except (OSError, ValueError, TypeError, AttributeError, RelayError) as error:
+        reason = str(error).partition("\n")[0]
+    raise RelayError(f"{path} cannot be read ({reason}); it says where images are")
 
 
 def _deep_types(listing: Listing) -> frozenset[str]:

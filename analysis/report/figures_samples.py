@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.report.figures import Picture, house_style, new_figure, save, show_image, wrapped
+from stages.machine.stored import open_file
 
 _WIDTH = 3.6  # inches: at 360 px of a telephone the labels keep their size
 _LETTER, _MARGIN = 0.075, 0.15  # inches: of a class's name beside the images
@@ -25,7 +26,7 @@ def sample_images(stage: str, sheet: Path, classes: list[str]) -> Picture | None
         classes: names of the classes; the sheet has the first of them.
     """
     try:
-        with Image.open(sheet, formats=("JPEG",)) as opened:
+        with open_file(sheet) as file, Image.open(file, formats=("JPEG",)) as opened:
             pixels = np.asarray(opened.convert("RGB"))
     except (OSError, Image.DecompressionBombError):
         return None

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from stages.machine.cells import to_csv
+
 MISSING = "\N{EN DASH}"
 
 Row = dict[str, Any]
@@ -79,8 +81,8 @@ class Table:
         return [[column.cell(row) for column in self.columns] for row in records]
 
     def to_csv(self) -> str:
-        """All rows, numbers in full precision, an empty field for a missing value."""
-        return self.data.to_csv(index=False, lineterminator="\n")
+        """All rows, as `stages.machine.cells.to_csv`."""
+        return to_csv(self.data)
 
     def to_latex(self) -> str:
         """The table as on the page; a document that includes it must load the package booktabs."""

@@ -4,6 +4,7 @@ No name of a group or sample is read: of the predictions, only labels and logits
 """
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import pandas as pd
 from analysis.runs.baseline import baseline_levels
 from analysis.runs.folds import complete_seeds
 from stages.errors import RelayError
+from stages.machine.stored import read_stored
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
 from stages.record import DataRecord, OriginRecord, Record
@@ -230,10 +232,9 @@ def _origin(origin: OriginRecord) -> dict[str, str]:
 
 
 def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
-    with open(path, newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        columns = list(zip(*rows, strict=True))
+    rows = csv.reader(io.StringIO(read_stored(path), newline=""))
+    header = next(rows, [])
+    columns = list(zip(*rows, strict=True))
     if not columns:
         raise ValueError(f"{path} has no epochs")
     return {

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
+from stages.machine.stored import read_stored
 from stages.predictions import Predictions, read_predictions
 from stages.store import RunFolder
 
@@ -65,7 +66,7 @@ def read_openings(runs_dir: Path) -> list[Opening]:
     if not path.is_file():
         return []
     found: list[Opening] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_stored(path).splitlines(), start=1):
         try:
             opening = Opening(**json.loads(line))
             datetime.fromisoformat(opening.time)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import RelayError
+from stages.machine.stored import read_stored
 from stages.recipe import RECIPE_VERSION
 from stages.store import RunFolder, Store
 
@@ -73,7 +74,7 @@ def _place(recipe: dict[str, Any]) -> tuple[int | None, float | None, str]:
 
 def _kind_of_failure(path: Path) -> str | None:
     try:
-        lines = path.read_text().strip().splitlines()
+        lines = read_stored(path, follow=False).strip().splitlines()
     except (OSError, ValueError):
         return None
     name = re.match(r"([A-Za-z_][\w.]*)(?::|$)", lines[-1]) if lines else None

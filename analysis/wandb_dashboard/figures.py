@@ -5,14 +5,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 from analysis.report.page import Section
 from analysis.runs.study import Study
 from stages.errors import RelayError
+from stages.machine.stored import read_yaml
 from stages.machine.wandb_login import private_settings
 from stages.store import RunFolder
 
@@ -74,9 +72,9 @@ def _logger_settings(study: Study) -> dict[str, str | None]:
         config = RunFolder(Path(folder)).config
         if config.is_file():
             try:
-                logger = OmegaConf.select(OmegaConf.load(config), "logger", throw_on_missing=True)
+                logger = read_yaml(config)["logger"]
                 return {key: logger[key] for key in ("project", "entity", "study")}
-            except (OSError, KeyError, TypeError, yaml.YAMLError, OmegaConfBaseException) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 raise RelayError(f"{config} cannot be read ({reason}); it names the W&B project") from None
     raise RelayError(f"no run of study {study.id} has a config.yaml, which names its W&B project")

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis.runs.load import load_runs
 from analysis.runs.openings import Opening, metrics_of_test, open_test_sets, ordinal, with_test
 from stages.console.words import counted
 from stages.errors import RelayError
+from stages.machine.stored import read_yaml
 from stages.metrics import Metric
 from stages.recipe import short_id
 from stages.store import RunFolder
@@ -106,6 +105,6 @@ def open_test_set(runs_dir: Path, studies: Sequence[str], command: str) -> Opene
 def _study(config: Path) -> str | None:
     """`logger.study` of a run; None if its configuration cannot be read."""
     try:
-        return str(yaml.safe_load(config.read_text())["logger"]["study"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return str(read_yaml(config)["logger"]["study"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None

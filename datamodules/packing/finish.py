@@ -32,6 +32,7 @@ from datamodules.pixels.seen import remark_notes
 from datamodules.splits import check_split, split_by_group, split_report
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, write_text
+from stages.machine.cells import to_csv
 from stages.machine.digest import sealed
 from stages.parameters import Number, group, recipe
 
@@ -124,10 +125,10 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
         is_test=sides == "test" if (sides == "test").any() else None,
     )
     manifest = manifest[[*COLUMNS, *(name for name in manifest if name not in COLUMNS)]]
-    write_text(folder / MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / SPLIT, reached.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / MANIFEST, to_csv(manifest))
+    write_text(folder / SPLIT, to_csv(reached))
     skipped = pd.DataFrame([(problem.what, problem.why) for problem in problems], columns=["what", "why"])
-    write_text(folder / SKIPPED, skipped.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / SKIPPED, to_csv(skipped))
     sheet = sheet_of_set(folder, manifest, survey.window)
     with atomic_file(folder / SHEET) as file:
         sheet.save(file, format="PNG")

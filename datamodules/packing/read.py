@@ -146,11 +146,16 @@ def read_manifest(root: str) -> "pd.DataFrame":
     """
     import pandas as pd  # half a second that a plan does without
 
+    from stages.machine.cells import original
+
     columns: dict[str, Any] = dict.fromkeys(("sample", "class", "group", "split"), "str")
     columns |= dict.fromkeys(("part", "place"), "int32")
     try:
-        return pd.read_csv(
+        manifest = pd.read_csv(
             local_file(root, MANIFEST), usecols=list(columns), dtype=columns, keep_default_na=False
+        )
+        return manifest.assign(
+            **{name: manifest[name].map(original) for name in ("sample", "class", "group")}
         )
     except (OSError, ValueError) as error:
         raise RelayError(

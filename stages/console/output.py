@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from functools import cache
+from functools import cache, partial
 from typing import NoReturn
 
 from rich.console import Console
@@ -22,9 +22,9 @@ def output() -> Console:
     What it prints is literal: a name such as `[red]` or `:smile:` is no markup. Log messages, bars and the
     status line share it, so that a message is printed above a bar and not into it.
     """
-    literal = {"highlight": False, "markup": False, "emoji": False}
-    terminal = Console(**literal)
-    return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL, **literal)
+    literal = partial(Console, highlight=False, markup=False, emoji=False)
+    terminal = literal()
+    return terminal if terminal.is_terminal else literal(width=_WIDTH_WITHOUT_TERMINAL)
 
 
 def bar() -> Progress:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from stages.machine.stored import open_file
+
 SEAL = "seal"
 """The key of a sealed document's own digest."""
 
@@ -18,9 +20,9 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, 64 hex digits.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if it cannot be read, or is no file but a pipe, for instance.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -14,6 +14,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from stages.errors import RelayError, unknown_name
 from stages.machine.atomic import write_text
+from stages.machine.stored import read_stored
 
 LockKind = Literal["flock", "soft"]
 
@@ -135,7 +136,7 @@ def is_held(folder: Path) -> bool:
 
 def _read_holder(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_stored(path))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

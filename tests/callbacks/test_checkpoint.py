@@ -255,3 +255,22 @@ def test_a_damaged_checkpoint_is_not_kept(tmp_path: Path) -> None:
     assert checkpoints.kept == {}
     assert checkpoints.fault(previous) is None
     assert checkpoints.kept["epoch"] == 6
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["compressed", "memory by a number", "pipe"])
+def test_a_resume_checkpoint_that_takes_more_than_it_has_is_passed_over(tmp_path: Path, kind: str) -> None:
+    file, whole = tmp_path / "last.ckpt", tmp_path / "whole.ckpt"
+    torch.save({"state_dict": {"w": torch.zeros(1_000_000)}}, whole)
+    if kind == "compressed":
+        with zipfile.ZipFile(whole) as one, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as other:
+            for name in one.namelist():
+                other.writestr(name, one.read(name))
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.write_bytes(
+            b"\x80\x02c__builtin__\nbytearray\n\x8a\x07" + (10**15).to_bytes(7, "little") + b"\x85R."
+        )
+    assert AtomicCheckpointIO().loads(whole)
+    assert not AtomicCheckpointIO().loads(file)

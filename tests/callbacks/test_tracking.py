@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ import wandb
 from callbacks import Tracking
 from callbacks.tracking import wandb_mode
 from stages.config import LoggerConfig
+from stages.machine import wandb_login
+from stages.machine.wandb_login import fitting
 from stages.record import Record
 from tests.helpers.stage_helpers import PROJECT, recipe, record_content
 from tests.helpers.wandb_files import Tracked, away, read_tracked
@@ -244,3 +249,68 @@ def test_a_login_file_that_is_not_one_is_no_login(tmp_path: Path, monkeypatch: p
     login_file.write_text("nonsense of some kind")
     monkeypatch.setenv("NETRC", str(login_file))
     assert wandb_mode("auto") == "offline"
+
+
+@contextmanager
+def _server(answer: int) -> Iterator[str]:
+    """A server that answers every question with a code."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(answer)
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answers", [None, 500, 401])
+def test_a_server_that_fails_fails_no_training(
+    answers: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None: nobody listens there."""
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(wandb_login, "SECONDS_TO_START", 4.0)
+    with _server(answers or 500) as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address if answers else "http://127.0.0.1:9")
+        with Tracking(_settings("online"), recipe(), CHAIN, "natural", tmp_path) as tracking:
+            tracking.log_epoch({"epoch": 0, "train_loss": 1.0})
+    assert "This run is logged offline" in caplog.text
+    assert read_tracked(tmp_path).history[0]["train_loss"] == 1.0
+
+
+def test_names_longer_than_it_takes_are_cut_and_stay_apart(tmp_path: Path) -> None:
+    long = [f"{'s' * 63}{number}" for number in range(4)]
+    of = recipe(stage="t" * 64)
+    with Tracking(_settings(), of, long, f"{'p' * 200}+between=feature", tmp_path):
+        pass
+    run = read_tracked(tmp_path).run
+    assert len(run.display_name) == len(run.run_group) == 128
+    assert all(len(tag) <= 64 for tag in run.tags)
+    assert fitting("a" * 129, 128) != fitting("a" * 130, 128)
+
+
+def test_an_error_while_logging_is_said_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing:
+        def __getattr__(self, name: str) -> object:
+            raise wandb.Error("the disk is full")
+
+    monkeypatch.setattr(wandb, "init", lambda **_: Failing())
+    of = recipe()
+    with Tracking(_settings(), of, CHAIN, "natural", tmp_path) as tracking:
+        tracking.log_epoch({"epoch": 0, "train_loss": 1.0})
+        tracking.log_record(Record.model_validate(record_content(of)))
+    assert caplog.text.count("W&B failed") == 3

@@ -3,6 +3,7 @@ runs."""
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import pickle
@@ -397,3 +398,63 @@ def test_environment_cannot_switch_the_safety_off(tmp_path: Path, monkeypatch: p
 )
 def test_refused_content(tmp_path: Path, payload: object, parts: list[str]) -> None:
     _refusal(_save(tmp_path / "x.pt", payload), *parts)
+
+
+class _Room:
+    """Takes memory by a number: 40 bytes in a file."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return bytearray, (self.size,)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_tensors_larger_than_their_file_are_refused(tmp_path: Path, zipped: bool) -> None:
+    """800 GB in 1.6 KB: views of one number."""
+    file = tmp_path / "expanded.pt"
+    torch.save(
+        {"fc6.weight": torch.zeros(1).expand(200_000_000_000)}, file, _use_new_zipfile_serialization=zipped
+    )
+    _refusal(file, "fc6.weight alone 800,000,000,000", ".contiguous()")
+
+
+def test_a_small_view_is_what_it_shows(tmp_path: Path) -> None:
+    file = _save(tmp_path / "small.pt", {"a": torch.ones(1).expand(1000), "b": torch.arange(9)[3:5]})
+    assert read_weights(file)["a"].tolist() == [1.0] * 1000
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_memory_by_a_number_is_refused_before_it_is_taken(tmp_path: Path, zipped: bool) -> None:
+    file = _save(tmp_path / "room.pt", {"w": torch.ones(2)})
+    content = pickle.dumps({"w": _Room(10**13)}, protocol=2)
+    if zipped:
+        with zipfile.ZipFile(file) as whole:
+            entries = {name: whole.read(name) for name in whole.namelist()}
+        with zipfile.ZipFile(file, "w") as made:
+            for name, stored in entries.items():
+                made.writestr(name, content if name.endswith("data.pkl") else stored)
+    else:
+        file.write_bytes(content)
+    _refusal(file, "bytearray", "Nothing of it was run")
+
+
+def test_entries_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    """An archive whose directory names the same megabyte a hundred times."""
+    file = tmp_path / "overlapping.pt"
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("a/data.pkl", pickle.dumps({}, protocol=2))
+        made.writestr("a/data/0", bytes(1_000_000))
+        shared = made.infolist()[-1]
+        for number in range(1, 100):
+            another = copy.copy(shared)
+            another.filename = f"a/data/{number}"
+            made.filelist.append(another)
+    _refusal(file, "claim more bytes than the file has")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.ckpt")
+    _refusal(tmp_path / "model.ckpt", "not a file")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -185,6 +188,40 @@ def test_a_setting_that_came_later_is_not_missed(tmp_path: Path) -> None:
     content["transfer"] = {"layers": "a setting that is no more"}
     (run / "config.yaml").write_text(yaml.safe_dump(content))
     assert len(target_images(run).samples) == 4
+
+
+def test_nothing_of_a_stored_configuration_is_resolved_or_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another's store names a server and a key of this machine: not a byte is sent."""
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    asked: list[bytes] = []
+    server = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=_listen, args=(server, asked), daemon=True).start()
+    address = f"http://127.0.0.1:{server.getsockname()[1]}/${{oc.env:WANDB_API_KEY}}"
+    run = _run(tmp_path / "run", _set(tmp_path / "ward", 1))
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    (domain,) = [content["stage"]["domain"]]
+    content["data"]["domains"][domain] = {"kind": "packed", "root": address}
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(RelayError, match=r"nothing is fetched unasked.* root=http") as refused:
+        target_images(run)
+    assert "secret" not in str(refused.value)
+    server.close()
+    assert asked == []
+
+
+def _listen(server: socket.socket, asked: list[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            asked.append(connection.recv(1000))
+
+
+def test_images_that_lie_elsewhere_now_are_found_by_a_typed_root(tmp_path: Path) -> None:
+    run = _run(tmp_path / "run", _set(tmp_path / "ward", 1))
+    (tmp_path / "ward").rename(tmp_path / "moved")
+    assert len(target_images(run, root=str(tmp_path / "moved")).samples) == 4
 
 
 def _own(folder: Path, *images: tuple[str, Image.Image]) -> Path:
