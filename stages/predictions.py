@@ -33,6 +33,9 @@ SAMPLE, GROUP, LABEL, PREDICTED, LOGIT, HISTOGRAM = (
     "histogram",
 )
 
+# Equal numbers take next to no room in the file, so that a few bytes may claim a memory full of them.
+_MOST_NUMBERS, _NUMBERS_A_BYTE = 10_000_000, 20
+
 Integers = npt.NDArray[np.integer[Any]]
 
 
@@ -144,6 +147,9 @@ def read_predictions(
         if not path.is_file():
             raise ValueError("there is no such file")
         with pq.ParquetFile(path) as file:
+            numbers = file.metadata.num_rows * file.metadata.num_columns
+            if numbers > _MOST_NUMBERS + _NUMBERS_A_BYTE * path.stat().st_size:
+                raise ValueError(f"it claims {numbers:,} numbers, which so small a file has not")
             found = tuple(file.schema_arrow.names)
             of_class = tuple(name for name in found if name.startswith(LOGIT))
             names = [name for name, wanted in ((SAMPLE, samples), (GROUP, groups)) if wanted]

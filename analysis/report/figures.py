@@ -6,9 +6,11 @@ style, so that a black-and-white print can also be read.
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -17,12 +19,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, MaxNLocator
+
+from stages.console.printable import printable
 
 PAGE_WIDTH = 7.2
 """Width of the text on an A4 page, in inches."""
 
 PNG_DPI = 200
+
+# Of a line in a figure; a longer one is cut.
+_MOST_LETTERS, _MOST_LETTERS_AT_TICKS = 120, 32
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++")
@@ -132,13 +140,37 @@ def house_style() -> Iterator[None]:
 def save(figure: Figure, name: str, title: str, caption: str, description: str) -> Picture:
     """Draw a figure as SVG and PNG, the same bytes each time. Call it within `house_style`."""
     svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
-    figure.set_layout_engine(None)  # done; a second layout would take as long as the drawing
-    figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None, "Title": title})
+    _shorten_names(figure)
+    title, description = printable(title), printable(description)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as a box
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+        figure.set_layout_engine(None)  # done; a second layout would take as long as the drawing
+        figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None, "Title": title})
     width, height = figure.get_size_inches() * 96
     return Picture(
         name, title, caption, description, svg.getvalue(), png.getvalue(), round(width), round(height)
     )
+
+
+def _shorten_names(figure: Figure) -> None:
+    """Cut lines of labels that would leave no room for what is drawn; tables have them whole."""
+    for text in figure.findobj(Text):
+        text.set_text(_short(text.get_text(), _MOST_LETTERS))
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            named = axis.get_major_formatter()  # it makes the labels of ticks when the figure is drawn
+            if isinstance(named, FixedFormatter | FuncFormatter):
+                axis.set_major_formatter(FuncFormatter(partial(_short_label, named)))
+
+
+def _short_label(named: Formatter, value: float, place: int | None) -> str:
+    return _short(named(value, place), _MOST_LETTERS_AT_TICKS)
+
+
+def _short(label: str, most: int) -> str:
+    lines = printable(label).split("\n")
+    return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in lines)
 
 
 def new_figure(width: float, height: float, *, constrained: bool = True) -> Figure:

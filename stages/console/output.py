@@ -11,6 +11,8 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stages.console.printable import Printable, printable
+
 # Without a terminal rich assumes 80 columns; a file has more room.
 _WIDTH_WITHOUT_TERMINAL = 150
 
@@ -24,7 +26,9 @@ def output() -> Console:
     """
     literal = partial(Console, highlight=False, markup=False, emoji=False)
     terminal = literal()
-    return terminal if terminal.is_terminal else literal(width=_WIDTH_WITHOUT_TERMINAL)
+    console = terminal if terminal.is_terminal else literal(width=_WIDTH_WITHOUT_TERMINAL)
+    console.push_render_hook(Printable())
+    return console
 
 
 def bar() -> Progress:
@@ -54,7 +58,9 @@ def refuse(error: Exception) -> NoReturn:
     Raises:
         SystemExit: with code 2, as for any command that cannot be used as it was typed.
     """
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"[bold red]error:[/] {escape(printable(str(error)))}"
+    )
     sys.exit(2)
 
 

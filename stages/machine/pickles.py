@@ -6,24 +6,29 @@ import zipfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from stages.machine.archive import archive_fault
 from stages.machine.stored import open_file
 
 
-def check_checkpoint(path: Path) -> None:
-    """Refuse a checkpoint that would take more memory than its file has, before it is loaded.
+def checkpoint_fault(path: Path) -> str | None:
+    """Why a file that `torch.save` should have written is not to be loaded; None if it may.
 
-    Raises:
-        OSError: if it is no file, or cannot be read.
-        ValueError: if it is compressed, or asks for memory by number.
-        zipfile.BadZipFile: if it is a damaged archive.
+    It would take more memory than it has, or it is a zip archive that is not as it was written; an old
+    format without checksums counts as damaged.
     """
-    with open_file(path) as file:
-        zipped = zipfile.is_zipfile(file)
-    if zipped:
-        with zipfile.ZipFile(path) as archive:
-            check_archive(path, archive)
-    if names := makes_room(pickled_names(path, zipped=zipped)):
-        raise ValueError(f"it asks for {', '.join(sorted(names))}")
+    try:
+        with open_file(path) as file:
+            zipped = zipfile.is_zipfile(file)
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                check_archive(path, archive)
+        if names := makes_room(pickled_names(path, zipped=zipped)):
+            return f"it asks for {', '.join(sorted(names))}"
+    except ValueError as error:
+        return str(error)
+    except (OSError, zipfile.BadZipFile) as error:
+        return f"it is cut short or damaged ({error})"
+    return archive_fault(path)
 
 
 def check_archive(path: Path, archive: zipfile.ZipFile) -> None:

@@ -159,6 +159,11 @@ def claim_accelerator(folder: Path | None = None) -> str | None:
         user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
         folder = Path(tempfile.gettempdir()) / f"relay-accelerators-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid():
+        raise RelayError(
+            f"{folder} belongs to another user, who could block accelerators with it; remove it, or set "
+            "TMPDIR to a folder of yours"
+        )
     share = 0
     while True:
         for name in visible:

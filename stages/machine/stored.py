@@ -3,6 +3,7 @@
 A pipe in place of a file would wait for ever, and a device would never end.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -32,9 +33,11 @@ def open_file(path: str | os.PathLike[str], *, follow: bool = True) -> BufferedR
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{path} is a folder, a pipe or a device, not a file")
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
@@ -57,7 +60,7 @@ def read_stored_bytes(path: Path, most: int = MOST_BYTES, *, follow: bool = True
     with open_file(path, follow=follow) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise OSError(f"{path} has more than {most:,} bytes, which no such file has")
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes, which no such file has", str(path))
     return content
 
 

@@ -156,3 +156,15 @@ def test_a_file_that_cannot_be_used_is_named_with_the_fault_and_what_to_do(
     assert said in str(refusal.value)
     assert str(refusal.value).endswith("Remove its folder and train the run again, or leave it out.")
     assert "p1" not in str(refusal.value)
+
+
+def test_a_small_file_that_claims_a_memory_full_of_rows_is_refused(tmp_path: Path) -> None:
+    """Eighty million equal numbers in 0.3 MB."""
+    path, rows = tmp_path / "predictions.parquet", 40_000_000
+    schema = pa.schema([("label", pa.int8()), ("logit_A", pa.int8())])
+    zeros = pa.array(np.zeros(rows, np.int8))
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        writer.write_table(pa.table([zeros, zeros], schema=schema), row_group_size=rows)
+    assert path.stat().st_size < 400_000
+    with pytest.raises(RelayError, match=r"cannot be read: it claims 80,000,000 numbers"):
+        read_predictions(path)
