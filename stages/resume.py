@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.machine.archive import seal_fault
+from stages.machine.pickles import room_fault
 
 IDENTITY = "relay"
 """The key under which a checkpoint says of which training it is."""
@@ -25,7 +26,7 @@ def read_checkpoint(
     """
     import torch  # seconds, where no checkpoint is read
 
-    if damage := seal_fault(path):
+    if damage := room_fault(path) or seal_fault(path):
         return {}, damage
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

@@ -38,9 +38,11 @@ def _at_home(text: str) -> str:
 @cache
 def _texts() -> tuple[re.Pattern[str], ...]:
     found = parameters(Config)
-    names = [name for name, of in found.items() if of is not None and re.match("text|a path", of.allowed)]
+    names = [
+        name for name, of in found.items() if of is not None and re.match("text|a path|a name", of.allowed)
+    ]
     return tuple(re.compile(re.escape(name).replace(r"\*", "[^.]+")) for name in names)
 
 
 def _is_text(key: str) -> bool:
-    return any(pattern.fullmatch(key) for pattern in _texts())
+    return key in ("stage", "process") or any(pattern.fullmatch(key) for pattern in _texts())

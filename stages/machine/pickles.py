@@ -6,29 +6,21 @@ import zipfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from stages.machine.archive import archive_fault
 from stages.machine.stored import open_file
 
 
-def checkpoint_fault(path: Path) -> str | None:
-    """Why a file that `torch.save` should have written is not to be loaded; None if it may.
-
-    It would take more memory than it has, or it is a zip archive that is not as it was written; an old
-    format without checksums counts as damaged.
-    """
+def room_fault(path: Path) -> str | None:
+    """Why a checkpoint would take more memory than its file has; None if it would not."""
     try:
         with open_file(path) as file:
             zipped = zipfile.is_zipfile(file)
         if zipped:
             with zipfile.ZipFile(path) as archive:
                 check_archive(path, archive)
-        if names := makes_room(pickled_names(path, zipped=zipped)):
-            return f"it asks for {', '.join(sorted(names))}"
-    except ValueError as error:
-        return str(error)
-    except (OSError, zipfile.BadZipFile) as error:
-        return f"it is cut short or damaged ({error})"
-    return archive_fault(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return getattr(error, "strerror", None) or str(error)
+    names = makes_room(pickled_names(path, zipped=zipped))
+    return f"it asks for {', '.join(sorted(names))}" if names else None
 
 
 def check_archive(path: Path, archive: zipfile.ZipFile) -> None:
