@@ -27,9 +27,9 @@ from torch import Tensor
 
 from stages.errors import RelayError
 from stages.machine.pickles import check_archive, makes_room, pickled_names
-from stages.machine.stored import open_file
 from stages.record import REMEDY
 from stages.store import RunFolder
+from stages.stored import open_file
 
 WRAPPERS = ("network.", "model.", "net.", "module.", "_orig_mod.")
 """Prefixes that a LightningModule, DataParallel or torch.compile puts before every name of a network."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stages.errors import RelayError
-from stages.machine.stored import read_stored_bytes
+from stages.stored import read_stored_bytes
 
 RECORD_SCHEMA = 3
 

@@ -15,9 +15,9 @@ from stages.errors import RelayError
 from stages.machine.atomic import remove_partial_files, write_text
 from stages.machine.digest import file_digest
 from stages.machine.lock import RunLock
-from stages.machine.stored import read_yaml
 from stages.recipe import Recipe, short_id
 from stages.record import REMEDY, Record, read_record
+from stages.stored import read_yaml
 
 
 class RunFolder:

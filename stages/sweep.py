@@ -8,10 +8,10 @@ from typing import Any
 
 from stages.errors import RelayError
 from stages.job_overrides import job_overrides
-from stages.machine.stored import read_stored
 from stages.outcome import Outcome
 from stages.plan import Plan, StageRun, describe
 from stages.store import RunFolder, Store
+from stages.stored import read_stored
 
 log = logging.getLogger(__name__)
 

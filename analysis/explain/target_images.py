@@ -33,10 +33,10 @@ from datamodules.splits import Division
 from stages.config import Config, StageConfig, source_of
 from stages.console.summary import show_notes
 from stages.errors import RelayError
-from stages.machine.stored import read_yaml
 from stages.parameters import tuples
 from stages.source import Source
 from stages.store import RunFolder
+from stages.stored import read_yaml
 
 DEEP_TYPES = frozenset({"int8", "uint16", "int16", "uint32", "int32", "float32"})
 """Types of an image's values beyond bytes."""

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.report.figures import Picture, house_style, new_figure, save, show_image, wrapped
-from stages.machine.stored import open_file
+from stages.stored import open_file
 
 _WIDTH = 3.6  # inches: at 360 px of a telephone the labels keep their size
 _LETTER, _MARGIN = 0.075, 0.15  # inches: of a class's name beside the images

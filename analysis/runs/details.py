@@ -17,11 +17,11 @@ import pandas as pd
 from analysis.runs.baseline import baseline_levels
 from analysis.runs.folds import complete_seeds
 from stages.errors import RelayError
-from stages.machine.stored import read_stored
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
 from stages.record import DataRecord, OriginRecord, Record
 from stages.store import RunFolder
+from stages.stored import read_stored
 
 Cell = tuple[str, float]
 """A process and a data ratio."""

@@ -16,9 +16,9 @@ from filelock import FileLock
 
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
-from stages.machine.stored import read_stored
 from stages.predictions import Predictions, read_predictions
 from stages.store import RunFolder
+from stages.stored import read_stored
 
 OPENINGS = "test_openings.jsonl"
 

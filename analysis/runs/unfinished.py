@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import RelayError
-from stages.machine.stored import read_stored
 from stages.recipe import RECIPE_VERSION
 from stages.store import RunFolder, Store
+from stages.stored import read_stored
 
 
 @dataclass(frozen=True)

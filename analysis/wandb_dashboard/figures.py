@@ -10,9 +10,9 @@ from PIL import Image
 from analysis.report.page import Section
 from analysis.runs.study import Study
 from stages.errors import RelayError
-from stages.machine.stored import read_yaml
 from stages.machine.wandb_login import private_settings
 from stages.store import RunFolder
+from stages.stored import read_yaml
 
 
 def log_figures(sections: Sequence[Section], study: Study, runs_dir: Path, mode: str) -> None:

@@ -9,10 +9,10 @@ from analysis.runs.load import load_runs
 from analysis.runs.openings import Opening, metrics_of_test, open_test_sets, ordinal, with_test
 from stages.console.words import counted
 from stages.errors import RelayError
-from stages.machine.stored import read_yaml
 from stages.metrics import Metric
 from stages.recipe import short_id
 from stages.store import RunFolder
+from stages.stored import read_yaml
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Text that is typed for `train.py`, made literal for Hydra's grammar."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from stages.job_overrides import quoted
 from stages.parameters import parameters
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.\-]*")  # what the grammar takes for itself
+_GROUPS = ("stage", "process")  # whose files people name
 _HYDRAS = re.compile(r"""['"\[{].*|\w+\(.*\)|.*\$\{.*""", re.DOTALL)  # quoted, lists, functions, references
 
 
@@ -26,8 +28,13 @@ def literal(argument: str, *, sweep: bool) -> str:
         return argument
     if value == "null" or (_HYDRAS.fullmatch(value) and not Path(value).exists()):
         return argument
-    values = value.split(",") if sweep else [value]
-    return f"{key}={','.join(each if _PLAIN.fullmatch(each) else quoted(_at_home(each)) for each in values)}"
+    if key.lstrip("+~") in _GROUPS and "," in value and not sweep:  # several, which need -m
+        return argument
+    return f"{key}={_quoted_each(value.split(',') if sweep else [value])}"
+
+
+def _quoted_each(values: Iterable[str]) -> str:
+    return ",".join(each if _PLAIN.fullmatch(each) else quoted(_at_home(each)) for each in values)
 
 
 def _at_home(text: str) -> str:
@@ -45,4 +52,4 @@ def _texts() -> tuple[re.Pattern[str], ...]:
 
 
 def _is_text(key: str) -> bool:
-    return key in ("stage", "process") or any(pattern.fullmatch(key) for pattern in _texts())
+    return key in _GROUPS or any(pattern.fullmatch(key) for pattern in _texts())

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from stages.machine.stored import open_file
+from stages.stored import open_file
 
 SEAL = "seal"
 """The key of a sealed document's own digest."""

@@ -14,7 +14,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from stages.errors import RelayError, unknown_name
 from stages.machine.atomic import write_text
-from stages.machine.stored import read_stored
+from stages.stored import read_stored
 
 LockKind = Literal["flock", "soft"]
 

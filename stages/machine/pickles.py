@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from stages.machine.stored import open_file
+from stages.stored import open_file
 
 
 def room_fault(path: Path) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.machine.digest import file_digest
-from stages.machine.stored import open_file, read_stored, read_yaml
+from stages.stored import open_file, read_stored, read_yaml
 
 
 def test_interpolations_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
