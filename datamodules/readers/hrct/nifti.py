@@ -85,7 +85,7 @@ class VolumePlane:
         """
         stored, slope, intercept = _voxels(self.location, self.modified)
         try:
-            plane = np.asarray(np.take(stored, self.place, axis=self.axis), dtype=np.float64)
+            plane = np.moveaxis(stored, self.axis, 0)[self.place].astype(np.float64)  # take copies it all
         except (OSError, ValueError):  # of a memory map
             raise UnusableError("it ends early; copy it again") from None
         values = self.turn.apply(plane) * slope + intercept

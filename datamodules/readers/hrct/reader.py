@@ -144,6 +144,8 @@ def _with_regions(
             bare += 1
         elif not (drawn.kind or one.folder.independent):  # otherwise what is wrong is said already
             beside = "".join(f"; not read: {found}" for found in not_read)
+            if one.volume:
+                beside += "; a NIfTI mask says what it is in its name, such as ct_mask.nii.gz for ct.nii.gz"
             faults.add(one.title, f"its patient has no region, and so no class{beside}")
     if bare:
         notes.append(

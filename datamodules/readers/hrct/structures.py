@@ -3,12 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from datamodules.faults import UnusableError
 from datamodules.readers.hrct.dicom import read_dicom, silent
+from datamodules.readers.hrct.drawing import fill_outline
 from datamodules.readers.hrct.geometry import Planes, Points
 from datamodules.readers.hrct.references import References
 from datamodules.readers.hrct.rois import Region
@@ -96,6 +98,7 @@ def structure_regions(found: StructureSet, series: Series) -> tuple[tuple[Region
         loop = [(float(row), float(column)) for row, column in pixels]
         if loop not in loops[contour.roi, index]:  # some systems write a contour twice, which would be a hole
             loops[contour.roi, index].append(loop)
+    crossing = sum(_cross(outlines, series.shape) for outlines in loops.values())
     regions = tuple(
         Region(roi, found.names.get(roi, ""), index + 1, tuple(_joined(outlines)))
         for (roi, index), outlines in sorted(loops.items())
@@ -107,6 +110,7 @@ def structure_regions(found: StructureSet, series: Series) -> tuple[tuple[Region
     notes = Counter(
         {f"contours {what} enclose no area and are left out": n for what, n in found.others.items()}
     )
+    notes["regions have contours that cross on a slice: pixels in two of them are outside"] += crossing
     notes["contours lie on no slice of their series and are left out"] += off
     return regions, +notes
 
@@ -165,6 +169,15 @@ def _slice_of(contour: Contour, planes: Planes, places: Mapping[str, int]) -> in
             "export the structure set again"
         )
     return index
+
+
+def _cross(loops: Sequence[Sequence[tuple[float, float]]], shape: tuple[int, int]) -> bool:
+    """Whether two outlines of a region overlap, and neither lies in the other."""
+    areas = [fill_outline(loop, shape) for loop in loops] if len(loops) > 1 else []
+    return any(
+        (both := one & other).any() and (both != one).any() and (both != other).any()
+        for one, other in combinations(areas, 2)
+    )
 
 
 def _joined(loops: Sequence[Sequence[tuple[float, float]]]) -> Iterator[tuple[float, float]]:

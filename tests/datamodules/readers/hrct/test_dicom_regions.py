@@ -82,6 +82,22 @@ def test_a_keyhole_is_a_hole(tmp_path: Path) -> None:
     assert np.array_equal(drawn_masks(survey(tmp_path, SMALL, "raise"))[1], inside(LESION, HOLE))
 
 
+def test_names_may_be_in_any_alphabet_and_contours_that_cross_are_noted(tmp_path: Path) -> None:
+    drawn = scan(tmp_path)
+    crossing = [(row + 5, column + 5) for row, column in LESION]
+    place = tmp_path / FOLDER / "rt.dcm"
+    write_structures(place, drawn, [("GGO", 1, LESION), ("GGO", 1, crossing)])
+    data = pydicom.dcmread(place)
+    data.SpecificCharacterSet = "ISO_IR 192"
+    data.StructureSetROISequence[0].ROIName = "\u3059\u308a\u30ac\u30e9\u30b9 "
+    data.save_as(place)
+    found = survey(tmp_path, replace(SMALL, labels={"\u3059\u308a\u30ac\u30e9\u30b9": "GGO"}), "raise")
+    assert np.array_equal(drawn_masks(found)[2], inside(LESION, crossing))
+    assert found.notes == (
+        "1 regions have contours that cross on a slice: pixels in two of them are outside.",
+    )
+
+
 def test_what_encloses_nothing_lies_on_no_slice_or_has_no_class_is_counted(tmp_path: Path) -> None:
     drawn = scan(tmp_path)
     regions = [
