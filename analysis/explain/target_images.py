@@ -108,7 +108,8 @@ class TargetImages:
             read_own(file, number, self._reading, self._deep) for number, file in enumerate(files, start=1)
         ]
         seen = Seen()
-        seen.add(decoded)
+        for each in decoded:
+            seen.add(each.pixels[None], [(each.ends, each.white, each.remarks)])
         notes = [f"passed over as litter: {listed(litter)}"] if litter else []
         show_notes([f"{folder}: {note}" for note in (*notes, *seen.notes(self._reading.window))])
         read = [np.require(each.pixels, requirements=["C", "W"]) for each in decoded]  # for torch

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
-from datamodules.pixels.decode import Decoded, Header, Reading, decode, read_header
+from datamodules.pixels.decode import Header, Reading, decode, read_header
 from datamodules.pixels.image_file import quiet_pillow
-from datamodules.pixels.seen import Seen
+from datamodules.pixels.seen import Known, Seen
 from stages.errors import RelayError
 from stages.machine.digest import file_digest
 
@@ -56,16 +56,16 @@ class ImageFiles:
         images = np.empty((len(indices), *self.shape), dtype=np.uint8)
         locations = [self.locations[index] for index in indices]
 
-        def read(position: int) -> Decoded:
+        def read(position: int) -> Known:
             decoded = decode(locations[position], self.reading)
             if decoded.pixels.shape != self.shape:
                 raise UnusableError(f"it has shape {decoded.pixels.shape}, the first image {self.shape}")
             images[position] = decoded.pixels
-            return replace(decoded, pixels=images[position])  # so that what was decoded is not kept
+            return decoded.ends, decoded.white, decoded.remarks
 
-        decoded = _for_each(locations, read, threads)
+        known = _for_each(locations, read, threads)
         if seen is not None:
-            seen.add(decoded)
+            seen.add(images, known)
         return images
 
 

@@ -55,15 +55,13 @@ class Decoded:
 
     Attributes:
         pixels: uint8, (H, W) or (H, W, 3).
-        low: The least value: that its file stores, or of `pixels` where the file is of 8 bits.
-        high: The greatest, likewise.
+        ends: The least and the greatest value that its file stores, where these are of more than 8 bits.
         white: The value that is white without a window; None where a window must say it.
         remarks: What was passed over.
     """
 
     pixels: npt.NDArray[np.uint8]
-    low: float
-    high: float
+    ends: tuple[float, float] | None
     white: float | None
     remarks: tuple[Remark, ...]
 
@@ -137,8 +135,9 @@ def decode(file: str | bytes, reading: Reading) -> Decoded:
 
 def decoded(image: Stored, pixels: npt.NDArray[np.uint8]) -> Decoded:
     """What was made of an image's stored values, with what is to be known of them."""
-    measured = pixels if image.kind.dtype == np.uint8 else image.values
-    return Decoded(pixels, float(measured.min()), float(measured.max()), image.kind.white, image.remarks)
+    deep = image.kind.dtype != np.uint8
+    ends = (float(image.values.min()), float(image.values.max())) if deep else None
+    return Decoded(pixels, ends, image.kind.white, image.remarks)
 
 
 def in_channels(pixels: npt.NDArray[np.uint8], *, color: bool) -> npt.NDArray[np.uint8]:

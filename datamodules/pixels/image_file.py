@@ -36,37 +36,52 @@ def read_bytes(location: str, most_bytes: int | None = None) -> bytes:
     """The content of an image file.
 
     Raises:
-        UnusableError: It is not an ordinary file with at most `most_bytes` (`MOST_BYTES` if None), or cannot
-            be read. The text names no file.
+        UnusableError: As `open_file`.
     """
-    with open_file(location, most_bytes) as stream:
-        return stream.read()
+    try:
+        with _opened_file(location, most_bytes) as stream:
+            return stream.read()
+    except OSError as error:
+        raise UnusableError(_said(error)) from None
 
 
 @contextmanager
 def open_file(location: str, most_bytes: int | None = None) -> Iterator[BinaryIO]:
     """Open an ordinary file; its size is checked before it is read, and a pipe is not waited for.
 
+    Args:
+        location: Where it lies.
+        most_bytes: Its largest size; `MOST_BYTES` if None.
+
     Raises:
-        UnusableError: As `read_bytes`, also for errors of the system in the block.
+        UnusableError: It is not an ordinary file of that size, or cannot be read, also in the block. The text
+            names no file.
     """
-    most = MOST_BYTES if most_bytes is None else most_bytes
     try:
-        status = os.stat(location)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnusableError("it is not an ordinary file, but a folder, pipe, socket or device; remove it")
-        if status.st_size == 0:
-            raise UnusableError("it has zero bytes; copy it again or remove it")
-        if status.st_size > most:
-            raise UnusableError(f"it has {status.st_size:,} bytes; {most:,} are the most")
-        with open(location, "rb") as stream:
+        with _opened_file(location, most_bytes) as stream:
             yield stream
-    except FileNotFoundError:
-        raise UnusableError("it is a link that leads nowhere, or was removed since it was listed") from None
-    except PermissionError:
-        raise UnusableError("it may not be read; change its permissions") from None
     except OSError as error:
-        raise UnusableError(f"it cannot be read: {error.strerror or type(error).__name__}") from None
+        raise UnusableError(_said(error)) from None
+
+
+def _opened_file(location: str, most_bytes: int | None) -> BinaryIO:
+    most = MOST_BYTES if most_bytes is None else most_bytes
+    status = os.stat(location)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnusableError("it is not an ordinary file, but a folder, pipe, socket or device; remove it")
+    if status.st_size == 0:
+        raise UnusableError("it has zero bytes; copy it again or remove it")
+    if status.st_size > most:
+        raise UnusableError(f"it has {status.st_size:,} bytes; {most:,} are the most")
+    return open(location, "rb")
+
+
+def _said(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is a link that leads nowhere, or was removed since it was listed"
+    if isinstance(error, PermissionError):
+        return "it may not be read; change its permissions"
+    return f"it cannot be read: {error.strerror or type(error).__name__}"
 
 
 @contextmanager

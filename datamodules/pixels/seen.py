@@ -1,14 +1,17 @@
 """What was seen of a set's images while they were decoded, as notes for a person."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.pixels.decode import Decoded
+from datamodules.pixels.stored import Remark
 from datamodules.pixels.window import Window
+
+Known = tuple[tuple[float, float] | None, float | None, tuple[Remark, ...]]
+"""Of a decoded image: `ends`, `white` and `remarks` of `pixels.decode.Decoded`."""
 
 _LITTLE = 0.25  # share of the range at which a note says so: 14-bit values in 16 bits, and 12-bit ones
 _REST = 0.01  # share of the images that may reach further, such as those with a mark burnt in
@@ -27,11 +30,19 @@ class Seen:
     remarks: Counter[str] = field(default_factory=Counter)
     ends: list[tuple[float, float, float | None]] = field(default_factory=list)
 
-    def add(self, images: Iterable[Decoded]) -> None:
-        """Take images into account."""
-        for image in images:
-            self.remarks.update(image.remarks)
-            self.ends.append((image.low, image.high, image.white))
+    def add(self, images: npt.NDArray[np.uint8], known: Sequence[Known]) -> None:
+        """Take images into account.
+
+        Args:
+            images: (N, H, W) or (N, H, W, 3).
+            known: What else is known of each.
+        """
+        axes = tuple(range(1, images.ndim))
+        for (ends, white, remarks), low, high in zip(
+            known, images.min(axes).tolist(), images.max(axes).tolist(), strict=True
+        ):
+            self.remarks.update(remarks)
+            self.ends.append((*(ends or (low, high)), white))
 
     def notes(self, window: Window | None) -> list[str]:
         """A line each: what was passed over, and whether only a small part of the range is used.
@@ -66,8 +77,7 @@ def level_notes(of: Iterable[npt.NDArray[np.uint8]]) -> list[str]:
     """
     seen = Seen()
     for images in of:
-        low, high = (end(images, axis=tuple(range(1, images.ndim))) for end in (np.min, np.max))
-        seen.ends += [(float(a), float(b), 255.0) for a, b in zip(low, high, strict=True)]
+        seen.add(images, [(None, 255.0, ())] * len(images))
     return seen.notes(None)
 
 

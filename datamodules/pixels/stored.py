@@ -1,5 +1,6 @@
 """The values that an image file stores: of any number type, grey or in colour, and what was passed over."""
 
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,18 +15,19 @@ from datamodules.pixels import tiff
 from datamodules.pixels.image_file import COLOR, COPIES, GREY_8_BIT, GREY_16_BIT
 from datamodules.pixels.window import Window, window_to_uint8
 
-_ORIENTATION = 0x0112  # of EXIF
+_EXIF = b"Exif\0\0"
+_ORIENTATION = 0x0112
 
 
 class Remark(StrEnum):
-    """What a person should know of how some images were read; continues "3 images ..."."""
+    """What a person should know of how some images were read; stands behind "3 images:"."""
 
-    BRIDGED = "are damaged JPEG files, decoded as far as they can be; look at them or copy them again"
-    TURNED = "ask to be turned or mirrored (orientation in EXIF); the pixels are taken as they are stored"
-    TRANSPARENT = "are transparent in places; the colours that lie below are taken"
-    PROFILE = "have a colour profile other than sRGB, which is not applied"
-    DEEP_COLOR = "have 16 bits in each channel; the upper 8 are taken"
-    COPIES = "hold smaller copies or masks behind the first page, which is taken"
+    BRIDGED = "errors in the JPEG data, which the decoder bridged; look at them, or copy them again"
+    TURNED = "to be turned or mirrored by their EXIF; the pixels are taken as they are stored"
+    TRANSPARENT = "transparent in places; the colours that lie below are taken"
+    PROFILE = "a colour profile other than sRGB, which is not applied"
+    DEEP_COLOR = "16 bits in each channel of colour, of which the upper 8 are taken"
+    COPIES = "smaller copies or masks behind the first page, which is taken"
 
 
 @dataclass(frozen=True)
@@ -165,13 +167,23 @@ def _remarks(image: Image.Image, kind: Kind) -> list[Remark]:
 
 
 def is_turned(metadata: bytes) -> bool:
-    """Whether metadata (EXIF) says that the picture is to be turned or mirrored."""
-    exif = Image.Exif()
-    try:
-        exif.load(metadata)
-        return exif.get(_ORIENTATION, 1) not in (0, 1)
-    except Exception:  # damaged metadata does not make a picture unusable
+    """Whether EXIF's orientation says that the picture is to be turned or mirrored; not if it is damaged.
+
+    Pillow's reader of EXIF takes a twentieth of the time of an image; this is the one entry of it.
+    """
+    start = len(_EXIF) if metadata.startswith(_EXIF) else 0
+    order = {b"II": "<", b"MM": ">"}.get(metadata[start : start + 2])
+    if order is None:
         return False
+    try:
+        directory = start + struct.unpack_from(order + "I", metadata, start + 4)[0]
+        for entry in range(struct.unpack_from(order + "H", metadata, directory)[0]):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", metadata, directory + 2 + 12 * entry)
+            if tag == _ORIENTATION:
+                return value not in (0, 1)
+    except struct.error:
+        return False
+    return False
 
 
 def is_foreign(profile: bytes) -> bool:

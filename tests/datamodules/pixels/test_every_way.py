@@ -25,6 +25,8 @@ from datamodules.listing import list_source
 from datamodules.loading import load
 from datamodules.pixels.decode import Reading
 from datamodules.pixels.stored import Remark
+from datamodules.pixels.window import window_to_uint8
+from datamodules.readers.hrct.images import read_image_header, read_slice_image
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions
 from datamodules.readers.ilsvrc.reader import survey as survey_ilsvrc
 from datamodules.readers.texture.reader import TextureOptions
@@ -350,6 +352,16 @@ def own(root: Path, case: Case) -> tuple[Pixels, str]:
     return read.pixels, "; ".join(read.remarks)
 
 
+def series(root: Path, case: Case) -> Pixels:
+    """As a slice of a series, seen through the window of the other ways."""
+    (root / "s.png").write_bytes(case.data)
+    header = read_image_header(str(root / "s.png"))
+    slice_: Pixels = read_slice_image(str(root / "s.png"), -32768)
+    if header.depth == "16-bit unsigned":
+        slice_ = (slice_.astype(np.int32) + 32768).astype(np.uint16)
+    return window_to_uint8(slice_, case.window)
+
+
 WITH_A_WINDOW: dict[str, Way] = {"folder": folder, "manifest": manifest, "own": own}
 WAYS: dict[str, Way] = WITH_A_WINDOW | {
     "ilsvrc": ilsvrc, "ilsvrc archive": ilsvrc_archive, "texture": texture, "texture zip": texture_zip,
@@ -379,3 +391,19 @@ def test_values_that_need_a_window_are_refused_where_none_can_be_given(name: str
         if case.window is not None and name.startswith("tiff"):
             with pytest.raises(RelayError, match=r"no window says which are black and white|not finite"):
                 WAYS[way](tmp_path / way, case)
+
+
+NO_SLICES = ("alpha", "tiff f4", "tiff i4", "tiff u4", "tiff i1", "16-bit white")
+"""In names of grey cases that a slice refuses: they have no Hounsfield units, or are transparent."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_slice_has_the_same_pixels_or_is_refused(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    if name == "tiff without a window":  # a slice of Hounsfield units needs none
+        assert series(tmp_path, case).shape == SIGNED.shape
+    elif case.pixels is None or case.pixels.ndim == 3 or any(part in name for part in NO_SLICES):
+        with pytest.raises(UnusableError):
+            series(tmp_path, case)
+    else:
+        np.testing.assert_array_equal(series(tmp_path, case), case.pixels)

@@ -19,10 +19,14 @@ from datamodules.faults import UnusableError
 from datamodules.from_config import Listings
 from datamodules.listing import list_source
 from datamodules.loading import load
+from datamodules.packing.finish import SplitRule
+from datamodules.packing.pack import pack
 from datamodules.pixels.image_file import read_bytes
 from datamodules.readers.ilsvrc import devkit
 from datamodules.readers.ilsvrc.devkit import DEVKIT_ARCHIVE, read_class_names
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
+from datamodules.readers.texture.reader import TextureOptions
+from datamodules.readers.texture.reader import survey as survey_texture
 from stages.errors import RelayError
 from stages.source import Source
 from tests.helpers.fake_ilsvrc import write_devkit, write_folders
@@ -170,3 +174,19 @@ def test_a_missing_window_is_said_when_a_run_is_planned(tmp_path: Path, dtype: s
     with pytest.raises(RelayError, match=rf"image train/brick/000\.png has {why}; set the source's `window`"):
         Listings().of(source)
     Listings().of(Source(kind="folder", root=str(tmp_path), window=(0, 10)))
+
+
+def test_what_was_passed_over_stands_in_a_prepared_sets_notes_and_its_domains(tmp_path: Path) -> None:
+    transparent = png(np.dstack([np.full((8, 8), 200, np.uint8), np.zeros((8, 8), np.uint8)]), 4)
+    for material in (1, 2):
+        for image in (2, 7):
+            file = tmp_path / "crops" / f"sample0{material}" / f"0{material}-00{image}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(transparent if material == 1 else png(np.full((8, 8), image, np.uint8), 0))
+    found = survey_texture(tmp_path / "crops", TextureOptions(size=8, materials=[1, 2]))
+    rule = SplitRule(fraction=0.5, duplicates=False)
+    packed = pack(found, tmp_path / "set", rule, on_error="raise", workers=1)
+    note = "2 images: transparent in places; the colours that lie below are taken"
+    assert note in packed.description["notes"]
+    listing = list_source(Source(kind="packed", root=str(tmp_path / "set")))
+    assert note in load(listing, tmp_path / "cache", memory_limit_bytes=10**6).notes
