@@ -81,6 +81,11 @@ def prepare_set(config: PrepareConfig, options: Any, readers: Readers) -> Packed
         try:
             survey = readers[config.reader].survey(source, options, config.on_error)
             notes = survey.notes
+            if survey.problems:
+                first = survey.problems[0]
+                notes += (
+                    f"{len(survey.problems)} left out while listing, the first: {first.what}: {first.why}",
+                )
             progress.update(task, description="reading", total=len(survey.units))
             return pack(
                 replace(survey, reader=config.reader),

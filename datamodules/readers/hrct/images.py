@@ -13,11 +13,13 @@ from datamodules.faults import UnusableError
 from datamodules.pixels.image_file import GREY_16_BIT, open_image, quiet_pillow
 from datamodules.pixels.stored import kind_of, stored
 
-Depth = Literal["8-bit", "16-bit signed", "16-bit unsigned"]
+Depth = Literal["8-bit", "16-bit signed", "16-bit unsigned", "32-bit", "fractions"]
 Spacing = tuple[float, float]
 Slice = npt.NDArray[np.int16] | npt.NDArray[np.uint8]
 
-_DEPTHS: dict[str, Depth] = {"int16": "16-bit signed", "uint16": "16-bit unsigned"}
+_DEPTHS: dict[str, Depth] = {
+    "int16": "16-bit signed", "uint16": "16-bit unsigned", "int32": "32-bit", "float32": "fractions",
+}  # fmt: skip
 _ROUNDING = 8  # grey levels between the channels of a grey picture that was saved as a JPEG in colour
 
 
@@ -59,7 +61,7 @@ def read_slice_image(location: str, unsigned_offset: int | None) -> Slice:
         depth = _depth(image)
         if depth == "8-bit":
             return _grey(image)
-        values = stored(image).values.astype(np.int64)
+        values: npt.NDArray[np.int64] = np.rint(stored(image).values).astype(np.int64)
     if depth == "16-bit unsigned":
         if unsigned_offset is None:
             raise UnusableError(
@@ -165,7 +167,10 @@ def _depth(image: Image.Image) -> Depth:
     if kind.dtype.name in _DEPTHS:
         return _DEPTHS[kind.dtype.name]
     if kind.dtype != np.uint8:
-        raise UnusableError(f"its values are {kind.dtype}; a slice has 8 bits, or 16 with or without a sign")
+        raise UnusableError(
+            f"its values are {kind.dtype}; a slice has 8 bits, 16 with or without a sign, or Hounsfield "
+            "units as int32 or float32"
+        )
     if image.mode in ("1", "L", "LA", "RGB", "RGBA") or (
         image.mode == "P" and _is_grey(image.convert("RGB"))
     ):

@@ -88,6 +88,11 @@ def _on_patients(grouped: Sequence[Grouped], options: HrctOptions) -> Iterator[s
             f"All files name the same patient, in {len(folders)} folders; where this is a placeholder, set "
             "patient=folder."
         )
+    untagged = sum(
+        one.dicom and not one.tagged and group in (one.folder.patient, "source") for one, _, group in grouped
+    )
+    if untagged:
+        yield f"{untagged} series have no PatientID: the folder that they are in counts as their patient."
     mixed = sum(len(of) > 1 for folder, of in folders.items() if folder)
     if mixed and len(folders) > 1:
         yield (

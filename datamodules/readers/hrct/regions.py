@@ -1,5 +1,6 @@
 """The regions that were drawn on the series of a source: of all carriers, checked."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from datamodules.faults import Faults, UnusableError
@@ -165,7 +166,13 @@ def _masks(folder: SliceFolder, series: Sequence[Series], faults: Faults) -> lis
         {index: folder.masks[file.stem] for index, file in enumerate(one.slices) if file.stem in folder.masks}
         for one in series
     ]
-    slices = {file.stem for file in (*folder.dicom, *folder.images)}
+    slices = Counter(file.stem for file in (*folder.dicom, *folder.images))
+    shared = sum(slices[stem] > 1 for stem in folder.masks)
+    if shared:
+        faults.add(
+            f"folder {folder.number}",
+            f"{shared} masks have a name that several of its slices have; rename them",
+        )
     for number, stem in enumerate(folder.masks, start=1):
         if stem not in slices:
             faults.add(f"mask {number} of folder {folder.number}", "there is no slice of its name")

@@ -33,6 +33,7 @@ class Series:
         first: Number of its first slice: 1, or its place in the folder where each slice is a series.
         uid: SeriesInstanceUID; not printed.
         patient: Who it shows, as the source names them; not printed.
+        tagged: Whether its files name a patient.
         holes: Why no number of a slice can be believed, whatever `slice_order` is; empty where one can.
         marks: How many of its slices have which oddity.
         kernels: Its reconstruction kernels, where its files name them; not printed.
@@ -53,6 +54,7 @@ class Series:
     first: int
     uid: str = field(repr=False)
     patient: str = field(repr=False)
+    tagged: bool = False
     holes: str = ""
     marks: Mapping[Mark, int] = field(default_factory=dict)
     kernels: frozenset[str] = field(default=frozenset(), repr=False)
@@ -184,6 +186,7 @@ def _series(
         first=1,
         uid=first.series,
         patient=(first.patient if options.patient == "tag" else "") or folder.patient,
+        tagged=bool(first.patient),
         holes=ordered.holes,
         marks=Counter(mark for header in headers for mark in header.marks),
         kernels=frozenset(header.kernel for header in headers if header.kernel),

@@ -137,8 +137,12 @@ def _as_stored(value: int, data: Any) -> int:
 
 def _undecodable(data: Any, error: Exception) -> str:
     syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is None:
+        return (
+            "its header does not say how its pixels are encoded (TransferSyntaxUID); export the series again"
+        )
     # A syntax that the standard does not list has no name, and may be any text.
-    name = "unknown" if syntax is None or syntax.name == str(syntax) else syntax.name
+    name = "unknown" if syntax.name == str(syntax) else syntax.name
     return (
         f"its pixels (transfer syntax {name}) cannot be decoded ({type(error).__name__}): they end early, or "
         "no plugin of pydicom for this compression is installed"

@@ -27,5 +27,8 @@ class SourceFile:
 
     @property
     def bare(self) -> str:
-        """Its path without the suffix; `.nii.gz` is one."""
-        return self.path[:-7] if self.path.lower().endswith(".nii.gz") else os.path.splitext(self.path)[0]
+        """Its path without the suffix; `.nii.gz` is one, a number, as UIDs end in, is none."""
+        if self.path.lower().endswith(".nii.gz"):
+            return self.path[:-7]
+        bare, suffix = os.path.splitext(self.path)
+        return self.path if suffix[1:].isdigit() else bare

@@ -284,3 +284,27 @@ def test_a_text_is_no_region(tmp_path: Path) -> None:
     (tmp_path / "P3/notes.txt").write_text("look at this one again")
     with pytest.raises(RelayError, match="series 1 of folder 3: its patient has no region"):
         read_means(tmp_path)
+
+
+def test_names_that_end_in_a_number_are_whole_names(tmp_path: Path) -> None:
+    write_patients(tmp_path)
+    for place in tmp_path.glob("*/*.dcm"):
+        name = f"1.2.840.{place.stem[1:]}"
+        (place.parent / f"masks/{place.stem}.png").rename(place.parent / f"masks/{name}.png")
+        place.rename(place.parent / name)
+    assert read_means(tmp_path)[0] == pytest.approx(TRUE, abs=15)
+
+
+def test_a_mask_that_two_slices_could_have_is_refused(tmp_path: Path) -> None:
+    write_patients(tmp_path)
+    shutil.copy(tmp_path / "P1/s01.dcm", tmp_path / "P1/s01.ima")
+    with pytest.raises(RelayError, match="folder 1: 1 masks have a name that several of its slices have"):
+        read_means(tmp_path)
+
+
+@pytest.mark.parametrize("folders", [("P1", "P2"), ("DICOM/0000A1/AA", "DICOM/0000A2/AA")])
+def test_folders_that_count_as_patients_are_noted(tmp_path: Path, folders: tuple[str, str]) -> None:
+    for number, folder in enumerate(folders):
+        write_patient(tmp_path / folder, number, patient="")
+    _, notes, groups = read_means(tmp_path)
+    assert len(groups) == 2 and any(note.startswith("2 series have no PatientID") for note in notes)

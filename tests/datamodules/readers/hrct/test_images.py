@@ -29,6 +29,17 @@ def test_signed_tiff_slices_keep_their_hounsfield_units(tmp_path: Path) -> None:
     assert found.dtype == np.int16 and np.array_equal(found, values)
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_wide_slices_are_rounded_to_hounsfield_units(tmp_path: Path, kind: type) -> None:
+    values = hounsfield(1)[0]
+    Image.fromarray((values + (0.25 if kind is np.float32 else 0)).astype(kind)).save(tmp_path / "a.tif")
+    found = read_slice_image(str(tmp_path / "a.tif"), None)
+    assert found.dtype == np.int16 and np.array_equal(found, values)
+    Image.fromarray((values.astype(kind) + 40_000).astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(UnusableError, match="beyond 16 bits"):
+        read_slice_image(str(tmp_path / "a.tif"), None)
+
+
 def test_unsigned_16_bit_slices_need_an_offset(tmp_path: Path) -> None:
     values = hounsfield(1)[0]
     place = str(tmp_path / "a.png")
@@ -92,7 +103,7 @@ def _bomb(place: Path) -> None:
     (_bomb, "it says that it has more than 89478485 pixels"),
     (_animated, "2 pages or frames"),
     (lambda place: place.write_bytes(tiff(np.zeros((8, 8), "u2"), photometric=0)), "white at zero"),
-    (lambda place: place.write_bytes(tiff(np.zeros((8, 8), "f4"))), "its values are float32"),
+    (lambda place: place.write_bytes(tiff(np.zeros((8, 8), "u4"))), "its values are uint32"),
     (lambda place: place.write_bytes(tiff(np.zeros((8, 8), "i1"))), "its values are int8"),
     (os.mkfifo, "not an ordinary file"),
     (lambda place: Image.new("RGB", (8, 8), (9, 20, 9)).save(place), "in colour, and a slice is grey"),
