@@ -1,6 +1,5 @@
 """The record of a finished stage run: all that the analyses read."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Self
@@ -8,6 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stages.errors import RelayError
+from stages.machine.digest import SEAL, check_seal, sealed
 from stages.stored import read_stored_bytes
 
 RECORD_SCHEMA = 3
@@ -15,8 +15,6 @@ RECORD_SCHEMA = 3
 
 REMEDY = "remove its folder and run the same command again: it trains the run again"
 """What to do about a run of which a file is damaged."""
-
-_CHECKSUM, _END = "checksum", "\n}"
 
 NOT_LEARNING = "not learning"
 """What tables, pages and tags say of a run whose `plateau.learning` is false."""
@@ -164,9 +162,8 @@ class Record(_Part):
         return self
 
     def to_json(self) -> str:
-        """The record as indented JSON; its last value is the SHA-256 of the text without it."""
-        text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False)
-        return text.removesuffix(_END) + _seal(hashlib.sha256(text.encode()).hexdigest())
+        """The record as indented JSON, sealed."""
+        return json.dumps(sealed(self.model_dump(mode="json")), indent=1, allow_nan=False) + "\n"
 
 
 def read_record(path: Path) -> Record:
@@ -178,8 +175,7 @@ def read_record(path: Path) -> Record:
             the file, the first fault and what to do.
     """
     try:
-        text = read_stored_bytes(path)
-        content: Any = json.loads(text)
+        content: Any = json.loads(read_stored_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
         raise RelayError(f"{path} cannot be read as JSON: {why}; {REMEDY}") from None
@@ -189,21 +185,14 @@ def read_record(path: Path) -> Record:
         if type(found) is int and 0 < found < RECORD_SCHEMA:
             raise OlderRecordError(f"{message}: the run was trained with an older version. Train it again")
         raise RelayError(f"{message}; {REMEDY}")
-    checksum = content.pop(_CHECKSUM, None)
     try:
-        record = Record.model_validate(content)
+        record = Record.model_validate({name: value for name, value in content.items() if name != SEAL})
+        check_seal(content)
+        return record
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}." for part in first["loc"])[:-1]
         fault = first["msg"] if not where else f"{where}: {first['msg']}"
         raise RelayError(f"{path} is not a valid record: {fault}; {REMEDY}") from None
-    seal = _seal(checksum).encode()
-    sealed = text.removesuffix(seal) + _END.encode()
-    if not text.endswith(seal) or hashlib.sha256(sealed).hexdigest() != checksum:
-        raise RelayError(f"{path} was changed since its run wrote it: its checksum is wrong; {REMEDY}")
-    return record
-
-
-def _seal(checksum: object) -> str:
-    """The end of a record's text."""
-    return f',\n "{_CHECKSUM}": {json.dumps(checksum)}\n}}\n'
+    except ValueError:
+        raise RelayError(f"{path} was changed since its run wrote it: its seal is wrong; {REMEDY}") from None

@@ -77,6 +77,9 @@ def _complete(run: RunFolder, store: Store, recipe: Mapping[str, Any]) -> list[F
     except RelayError as error:
         return [Finding.of(run, run.record, str(error))]
     found = list(_files(run, record))
+    if run.record.read_bytes() != record.to_json().encode():
+        remedy = "its values are sound: no result depends on it"
+        found.append(Finding.of(run, run.record, "was written again by another program", remedy))
     changed = {finding.file.rpartition("/")[2] for finding in found}
     if recipe:
         found += [Finding.of(run, run.record, problem) for problem in _against_recipe(record, recipe)]
@@ -125,10 +128,12 @@ def _against_recipe(record: Record, recipe: Mapping[str, Any]) -> Iterator[str]:
         "data_ratio": data["ratio"],
         "ratio_unit": data["ratio_unit"],
         "data.digest": data["digest"],
+        "data.image_size": data["image_size"],
         "transfer.rule": recipe["transfer"] or "none",
     }
     stored = record.model_dump()
-    stored |= {"data.digest": record.data.digest, "transfer.rule": record.transfer.rule}
+    stored |= {f"data.{name}": value for name, value in stored["data"].items()}
+    stored["transfer.rule"] = record.transfer.rule
     for name, value in expected.items():
         if stored[name] != value:
             yield f"says {name} {stored[name]}, and recipe.yaml {value}"

@@ -163,6 +163,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "histogram_accuracy": None,
             "crossing_groups": 0,
             "crossing_pictures": 0,
+            "notes": [],
         },
         "parameters": 10,
         "epochs": 7,
@@ -191,7 +192,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
 def seal(folder: RunFolder, content: dict[str, Any] | None = None) -> None:
     """Write a run's record, as it is or with other content, with the digests of its files as they are now."""
     content = dict(json.loads(folder.record.read_text()) if content is None else content)
-    content.pop("checksum", None)
+    content.pop("seal", None)
     folder.record.write_text(Record.model_validate(content | {"files": folder.digests({})}).to_json())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -28,27 +27,26 @@ def test_round_trip(tmp_path: Path) -> None:
     record = Record.model_validate(content)
     assert record.model_dump() == content
     written = json.loads(record.to_json())
-    assert len(written.pop("checksum")) == 64 and written == content
+    assert len(written.pop("seal")) == 64 and written == content
     assert read_record(write(tmp_path / "record.json", record.to_json())) == record
     assert record.to_json().endswith("}\n")
 
 
-def test_the_checksum_is_of_the_text_before_it(tmp_path: Path) -> None:
-    text = Record.model_validate(record_content(recipe())).to_json()
-    before, _, after = text.partition(',\n "checksum": ')
-    expected = hashlib.sha256(before.encode() + b"\n}").hexdigest()
-    assert after == f'"{expected}"\n}}\n'
-
-
 @given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
 def test_no_byte_of_a_record_can_be_changed(place: float, change: int) -> None:
-    content = bytearray(Record.model_validate(record_content(recipe())).to_json().encode())
+    """Other white space is the same record."""
+    record = Record.model_validate(record_content(recipe()))
+    content = bytearray(record.to_json().encode())
     content[int(place * len(content))] ^= change
     with TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
         path.write_bytes(content)
-        with pytest.raises(RelayError, match=r"record\.json"):
-            read_record(path)
+        try:
+            assert read_record(path) == record
+        except RelayError as refusal:
+            assert str(path) in str(refusal)  # noqa: PT017  # either of both
+        else:
+            assert json.loads(content) == json.loads(record.to_json())
 
 
 def test_a_record_with_nan_is_not_written() -> None:

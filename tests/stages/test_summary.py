@@ -101,9 +101,7 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path, capsys: pytest
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "natural unreadable" in lines and "dld unreadable" in lines
     assert "texture 2 7 7 4-7 75.0% 75.0% 10 100" in lines
-    said = (
-        "unreadable: natural: {} was changed since its run wrote it: its checksum is wrong; remove its folder"
-    )
+    said = "unreadable: natural: {} was changed since its run wrote it: its seal is wrong; remove its folder"
     assert any(line.startswith(said.format(changed)) for line in lines)
     assert any(line.startswith(f"unreadable: dld: {folder} cannot be read") for line in lines)
 

@@ -226,8 +226,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "null": (_replaced('"epochs": 7', '"epochs": null'), "epochs"),
     "another accuracy": (_replaced('"p75": 0.75', '"p75": 17.0'), "was changed since its run wrote it"),
     "another seed": (_replaced('"seed": 3', '"seed": 4'), "was changed since its run wrote it"),
-    "a space": (_replaced('"seed": 3', '"seed":  3'), "was changed since its run wrote it"),
-    "no checksum": (_replaced('"checksum"', '"check"'), "check: Extra inputs are not permitted"),
+    "another seal": (_replaced('"seal": "', '"seal": "0'), "was changed since its run wrote it"),
+    "no seal": (_replaced('"seal"', '"check"'), "check: Extra inputs are not permitted"),
     "counts": (_replaced('"val_counts": [\n   1,', '"val_counts": [\n   2,'), "the evaluation images"),
 }
 
