@@ -103,7 +103,9 @@ def _on_patients(grouped: Sequence[Grouped], options: HrctOptions) -> Iterator[s
 
 def notes_on_drawn(usable: Sequence[Grouped]) -> Iterator[str]:
     """Sentences on the series that patches are cut from."""
-    broken = [one for one, drawn, _ in usable if drawn.slices and (one.holes or one.unnumbered)]
+    broken = [
+        one for one, drawn, _ in usable if drawn.slices and not one.volume and (one.holes or one.unnumbered)
+    ]
     if broken:
         yield (
             f"{len(broken)} series lack slices or have no known order (the first is {broken[0].title}: "

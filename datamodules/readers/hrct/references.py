@@ -49,7 +49,11 @@ def referenced_series(
     found = drawn or found  # a structure set often names the series that it was copied from, too
     beside = [index for index in found if series[index].folder.number == folder]
     found = beside or found
-    if len(found) != 1:
+    if not found:
+        raise UnusableError(
+            "it names no series, and there is none in its folder; keep it in one folder with its own"
+        )
+    if len(found) > 1:
         raise UnusableError(
             f"it may have been drawn on {len(found)} series of the source; keep it in one folder with its own"
         )

@@ -54,7 +54,7 @@ def _single(series: Series, drawn: Sequence[Drawn], useless: bool, faults: Fault
     if len(drawn) < 2:
         return drawn[0] if drawn else Drawn("files that cannot be used" if useless else "")
     kinds = ", ".join(sorted({one.kind for one in drawn}))
-    faults.add(series.title, f"its regions are given {len(drawn)} times ({kinds}); keep one of them")
+    faults.add(series.title, f"its regions are given {len(drawn)} times ({kinds}); keep one, or merge them")
     return Drawn(kinds)
 
 

@@ -113,7 +113,10 @@ def volume_masks(
         except UnusableError as error:
             faults.add(f"NIfTI mask {number} of the source", error)
         else:
-            found[index].append((mask.file, planes, off))
+            if planes:
+                found[index].append((mask.file, planes, off))
+            else:
+                faults.left_out(f"NIfTI mask {number} of the source", "all its values on its series are 0")
     for index, parts in found.items():
         places = Counter(place for _, planes, _ in parts for place in planes)
         together = [parts] if max(places.values()) == 1 else [[part] for part in parts]

@@ -173,6 +173,15 @@ def test_slices_that_were_left_out_of_the_series_are_counted(tmp_path: Path) -> 
     assert "1 planes of NIfTI masks lie on no slice of their series and are left out." in found.notes
 
 
+def test_a_mask_without_a_region_is_left_out_and_listed(tmp_path: Path) -> None:
+    for patient, mask in (("P1", labelled()), ("P2", labelled() * 0)):
+        scan = write_scan(tmp_path / patient, VOLUME, series=f"1.2.{patient[1]}", patient=patient)
+        write_nifti(tmp_path / patient / "mask.nii.gz", mask, scan.affine)
+    found = survey(tmp_path, OPTIONS, "skip")
+    assert len(found.units) == 1
+    assert any(one.why == "all its values on its series are 0" for one in found.problems)
+
+
 def _over_time(image: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
     return nibabel.Nifti1Image(np.stack([image.get_fdata()] * 3, axis=-1), image.affine)
 
