@@ -132,7 +132,7 @@ def train(job: Job, listing: "Listing") -> None:
             trainer.test(module, data, verbose=False)
         if job.writes:
             before_writing()
-            images = data_record(domain, data)
+            images = data_record(listing, config, domain, data)
             machine = environment(config.trainer.threads, str(trainer.strategy.root_device))
             record = watch.write_results(job, start.kind, module, history, data, images, machine)
             tracking.log_record(record)

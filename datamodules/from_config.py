@@ -15,7 +15,7 @@ from datamodules.domain import Domain
 from datamodules.leaks import leaks
 from datamodules.listing import FileListing, Listing, PackedListing, list_source
 from datamodules.listing.names import listed_names
-from datamodules.loading import known_content, load
+from datamodules.loading import check_unchanged, known_content, load
 from datamodules.loading.survey import check_headers
 from datamodules.native_size import size_notes
 from datamodules.splits import Division, Names, divided_sides
@@ -277,8 +277,13 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
     return data
 
 
-def data_record(domain: Domain, data: "StageData") -> DataRecord:
-    """What the record says of a stage run's images."""
+def data_record(listing: Listing, config: Config, domain: Domain, data: "StageData") -> DataRecord:
+    """What the record says of a stage run's images, when it has been trained.
+
+    Raises:
+        RelayError: The images were replaced meanwhile.
+    """
+    check_unchanged(listing, domain, _cache_dir(config))
     histogram = data.val_histogram
     return DataRecord(
         digest=domain.digest,

@@ -10,9 +10,9 @@ import numpy as np
 from datamodules.domain import SIDES, Domain, Side
 from datamodules.listing import FileListing, Listing, PackedListing
 from datamodules.loading.cache import DomainCache, checksum
-from datamodules.loading.files import known_content_of_files, load_files
+from datamodules.loading.files import check_files_unchanged, known_content_of_files, load_files
 from datamodules.loading.packed import load_packed
-from datamodules.packing.verify import set_content
+from datamodules.packing.verify import set_content, verified_manifest
 from datamodules.pixels.window import Window, window_to_uint8
 from stages.source import Source
 
@@ -40,6 +40,25 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
         return load_files(listing, Path(cache_dir), memory_limit_bytes)
     cache = DomainCache(Path(cache_dir), listing.digest)
     return cache.find_or_build(lambda _: True, lambda _: _generate(listing.source))
+
+
+def check_unchanged(listing: Listing, domain: Domain, cache_dir: str | Path) -> None:
+    """Refuse images that were replaced while they were read batch by batch. Two seconds per million files.
+
+    Args:
+        listing: The source.
+        domain: What was loaded of it. Images in memory are those that were loaded, whatever became of files.
+        cache_dir: Folder of the caches.
+
+    Raises:
+        RelayError: They were.
+    """
+    if domain.in_memory:
+        return
+    if isinstance(listing, PackedListing):
+        verified_manifest(str(listing.source.root), listing.description, Path(cache_dir))
+    if isinstance(listing, FileListing):
+        check_files_unchanged(listing, domain.content)
 
 
 def known_content(listing: Listing, cache_dir: str | Path) -> str | None:

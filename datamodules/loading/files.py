@@ -54,7 +54,7 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
         if surveyed.size > memory_limit_bytes:
             return replace(surveyed, notes=_notes_on_some(listing, surveyed.shape, threads))
         decoded = _decoded(listing, surveyed, threads)
-        _check_unchanged(listing, surveyed.content, threads)
+        check_files_unchanged(listing, surveyed.content)
         return decoded
 
     cache = DomainCache(cache_dir, listing.digest, _fingerprint(listing), listed, memory_limit_bytes)
@@ -104,18 +104,25 @@ def _content(hashes: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def _check_unchanged(listing: FileListing, content: str, threads: int) -> None:
-    """Refuse files of another content than when they were surveyed; touched ones are read again.
+def check_files_unchanged(listing: FileListing, content: str) -> None:
+    """Refuse files of another content than when they were surveyed; those that were touched are read again.
 
     Raises:
         RelayError: Names the first file that was written to.
     """
-    touched = [file for file in listing.files if change_of(os.stat(file.location)) != file.modified]
-    if touched and _content(_hashes(listing, threads)) != content:
+    touched = [file for file in listing.files if _is_touched(file)]
+    if touched and _content(_hashes(listing, available_cores())) != content:
         raise RelayError(
-            f"image {touched[0].path} of {listing.source.root} was changed while it was read; let whatever "
+            f"image {touched[0].path} of {listing.source.root} was changed while it was in use; let whatever "
             "writes there finish, and type the same command again."
         )
+
+
+def _is_touched(file: ImageFile) -> bool:
+    try:
+        return change_of(os.stat(file.location)) != file.modified
+    except OSError:  # why, is said when it is read
+        return True
 
 
 def _side(listing: FileListing, name: SideName, shape: tuple[int, ...]) -> Side:

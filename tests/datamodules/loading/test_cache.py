@@ -12,7 +12,7 @@ import pytest
 from datamodules.domain import Domain
 from datamodules.listing import list_source
 from datamodules.loading import cache as cache_module
-from datamodules.loading import known_content, load
+from datamodules.loading import check_unchanged, known_content, load
 from datamodules.loading.image_files import ImageFiles
 from datamodules.pixels.window import window_to_uint8
 from stages.errors import RelayError
@@ -231,6 +231,19 @@ def test_the_content_is_known_without_decoding(tmp_path: Path, monkeypatch: pyte
     assert known_content(list_source(embedded()), cache) == made.content
 
 
+def test_files_that_change_while_a_training_streams_are_refused(tmp_path: Path) -> None:
+    listing = list_source(folder(split_folders(tmp_path / "data")))
+    held = load(listing, tmp_path / "c", memory_limit_bytes=LIMIT)
+    streamed = load(listing, tmp_path / "c2", memory_limit_bytes=0)
+    file = tmp_path / "data" / "val" / "brick" / "001.png"
+    file.touch()
+    check_unchanged(listing, streamed, tmp_path / "c2")
+    flip_a_byte(file)
+    check_unchanged(listing, held, tmp_path / "c")  # what was loaded stays as it was
+    with pytest.raises(RelayError, match=r"image val/brick/001.png of .* was changed while it was in use"):
+        check_unchanged(listing, streamed, tmp_path / "c2")
+
+
 def test_files_that_change_while_they_are_read_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +257,7 @@ def test_files_that_change_while_they_are_read_are_refused(
         return gather(self, *arguments)
 
     monkeypatch.setattr(ImageFiles, "gather", meanwhile)
-    with pytest.raises(RelayError, match=r"image train/brick/000.png of .* was changed while it was read"):
+    with pytest.raises(RelayError, match=r"image train/brick/000.png of .* was changed while it was in use"):
         load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     load(list_source(source), tmp_path / "c2", memory_limit_bytes=LIMIT)
 

@@ -13,7 +13,7 @@ import pytest
 
 from datamodules.domain import Domain
 from datamodules.listing import list_source
-from datamodules.loading import load
+from datamodules.loading import check_unchanged, load
 from datamodules.packing import verify
 from datamodules.packing.finish import SplitRule
 from datamodules.packing.pack import pack
@@ -191,6 +191,15 @@ def test_what_is_no_damage(copied: Path, tmp_path: Path) -> None:
     for name in ("contact_sheet.png", "skipped.csv", "split.csv"):  # for people
         (copied / name).unlink()
     assert same(start(copied), expected)
+
+
+def test_a_set_that_changes_while_it_is_read_by_memory_map_is_refused(copied: Path) -> None:
+    listing = list_source(Source(kind="packed", root=str(copied)))
+    mapped, cache = start(copied, 0), copied.parent / "cache"
+    check_unchanged(listing, mapped, cache)
+    flip(copied / "part-00001.npy")
+    with pytest.raises(RelayError, match=r"part-00001\.npy"):
+        check_unchanged(listing, mapped, cache)
 
 
 def test_a_part_too_many_is_noted(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
