@@ -54,7 +54,7 @@ def load_processes(folder: Path = PROCESS_FOLDER) -> Mapping[str, Process]:
     """
     processes: dict[str, Process] = {}
     files: dict[object, Path] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.glob("[!.]*.yaml")):
         process = _read_process(path)
         for what, key in (("name", process.name), ("chain and transfer rules", process.definition)):
             if key in files:

@@ -11,8 +11,8 @@ from datamodules.files.names import one_spelling
 from stages.errors import RelayError
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # C:\... or \\server\...
-SPELLING = "differ from the disk in capitals, blanks or forms of letters"
-ENCODED = "are written as in an address (%20)"
+SPELLING = "found under another spelling (capitals, blanks, forms of letters)"
+ENCODED = "found as written in an address (%20)"
 
 
 class OutsideError(RelayError):

@@ -18,10 +18,11 @@ from stages.errors import RelayError
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE | re.DOTALL)  # Excel's own first line
-_BLANKS = re.compile(r"[ \u00a0\u2007\u202f]+")
+_BLANKS = re.compile(r"[\u00a0\u2007\u202f]")
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
 # What Excel makes of an id of twelve digits, and what it writes for a formula that failed.
 _SHORTENED = re.compile(r"[+-]?\d([.,]\d+)?E\+\d{2,3}", re.IGNORECASE)
+_LONGEST_DAMAGE = 16  # characters; paths are mostly longer
 _FAILED = re.compile(r"#(NAME\?|REF!|N/A|VALUE!|DIV/0!|NUM!|NULL!|#+)")
 _MONTH = r"(jan|feb|mar|m\u00e4r|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|dec|dez)"
 _DATE = re.compile(rf"\d{{1,2}}[-. ]+{_MONTH}\.?|{_MONTH}\.?[- ]\d{{2}}", re.IGNORECASE)
@@ -82,6 +83,8 @@ class Table:
             values = {name: filled[place] for name, place in self._places.items()}
             for name in self._names:
                 value = values[name]
+                if len(value) > _LONGEST_DAMAGE:
+                    continue
                 if _SHORTENED.fullmatch(value) or _FAILED.fullmatch(value):
                     raise RelayError(
                         f"{self.what}: {name} of line {line} is what Excel leaves of a long number or a "
@@ -194,6 +197,8 @@ def _lines(
 
 
 def _plain(cell: str) -> str:
+    if cell.isascii():
+        return cell.strip()
     return normalised(_BLANKS.sub(" ", _INVISIBLE.sub("", cell)).strip())
 
 

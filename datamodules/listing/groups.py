@@ -55,7 +55,7 @@ def with_groups(
             raise RelayError(f"{location}: {first_and_more(paths)} {what}.")
     notes = list(given.notes)
     if respelled:
-        notes.append(f"the groups file: {counted(respelled, 'path')} {SPELLING}; found.")
+        notes.append(f"the groups file: {counted(respelled, 'path')} {SPELLING}.")
     return tuple(replace(file, group=groups[file.path]) for file in files), tuple(notes)
 
 

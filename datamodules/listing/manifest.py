@@ -59,11 +59,11 @@ def list_manifest(source: Source) -> FileListing:
             )
     notes = [
         *table.notes,
-        *(f"{counted(count, 'path')} {way}; found." for way, count in finder.noted.items()),
+        *(f"{counted(count, 'path')} {way}." for way, count in finder.noted.items()),
         *notes_on_spelling(row.group for row in rows if row.group != row.path),
     ]
     if len(found) < len(rows):
-        notes.append(f"{counted(len(rows) - len(found), 'row')} repeat others, and are left out.")
+        notes.append(f"{counted(len(rows) - len(found), 'repeated row')} left out.")
     check_files(manifest, (file for _, file in found.values()))
     classes = sorted({row.class_name for row in rows})
     label_of = {name: label for label, name in enumerate(classes)}

@@ -26,6 +26,7 @@ _MASKS = frozenset(
     | {"segmentations", "roi", "rois", "contour", "contours"}
 )
 _SUFFIX = re.compile(r"(.+?)[ _-]+(mask|gt|seg|segmentation|label|annotation)s?([ _-]*\d+)?", re.IGNORECASE)
+_WORD = re.compile(r"mask|gt|seg|label|annotation", re.IGNORECASE)
 
 
 def is_mask_folder(name: str) -> bool:
@@ -57,14 +58,15 @@ def mask_paths(paths: Iterable[str]) -> set[str]:
     with_images = {
         above for above, names in below.items() if not CONTAINERS.isdisjoint(map(str.lower, names))
     }
+    mask_folders = {folder for folder in stems if is_mask_folder(folder.rpartition("/")[2])}
     masks = set()
     for path, folder, stem in split:
-        above, _, name = folder.rpartition("/")
-        of = _SUFFIX.fullmatch(stem)
-        if (
-            (of is not None and of[1] in stems[folder])
-            or (name and is_mask_folder(name) and above in with_images)
-            or (name and is_mask_folder(name) and (stem in stems[above] or (of and of[1] in stems[above])))
-        ):
+        of = _SUFFIX.fullmatch(stem) if _WORD.search(stem) else None
+        if of is not None and of[1] in stems[folder]:
             masks.add(path)
+        elif folder in mask_folders:
+            above = folder.rpartition("/")[0]
+            called = {stem} if of is None else {stem, str(of[1])}
+            if above in with_images or (above in stems and not called.isdisjoint(stems[above])):
+                masks.add(path)
     return masks

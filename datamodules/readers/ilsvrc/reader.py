@@ -144,7 +144,8 @@ def _entries(side: SideName, listed: _Listed, classes: tuple[str, ...], faults: 
             faults.settle()
             raise RelayError(
                 f"ILSVRC2012: class {wnid} has no images in {side}; fill it, or name the classes to read in "
-                "`classes`."
+                "`classes`. A set whose images lie deeper, such as Tiny ImageNet, is given to training "
+                "itself, as class folders (docs/real-data.md)."
             )
         packer.add(label, usable)
     return packer.packed()

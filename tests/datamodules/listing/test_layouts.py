@@ -158,7 +158,7 @@ def test_a_groups_file_goes_before_the_folders(tmp_path: Path) -> None:
     listing = listed(tmp_path, groups="groups.csv", val_fraction=0.5)
     assert {file.group for file in listing.files} == {"p0", "p1"}
     assert listing.notes == (
-        "the groups file: 6 paths differ from the disk in capitals, blanks or forms of letters; found.",
+        "the groups file: 6 paths found under another spelling (capitals, blanks, forms of letters).",
     )
 
 

@@ -113,3 +113,43 @@ def test_manifest_of_one_class_and_empty_image(tmp_path: Path) -> None:
     (tmp_path / "b" / "4.png").write_bytes(b"")
     with pytest.raises(RelayError, match=re.escape("b/4.png has zero bytes")):
         list_manifest(csv_source(tmp_path))
+
+
+def test_what_is_said_of_a_manifest(tmp_path: Path) -> None:
+    """Repeated rows, paths as Windows writes them, absolute ones, sides under other names."""
+    manifest(tmp_path)
+    rows = [
+        "a\\1.png;con;p1;Train",
+        f"{tmp_path}/a/2.png;ggo;p1;TRAINING",
+        "./b/3.png;con;P2;training",
+        "B/4.PNG;con;p3;Validation",
+        "b/5.png;ggo;p3;dev",
+        "a/1.png;con;p1;train",
+    ]
+    (tmp_path / "manifest.csv").write_text("\n".join(["Path;Class;Group;SPLIT", *rows]), "utf-16")
+    listing = list_manifest(csv_source(tmp_path))
+    assert [(file.path, file.side) for file in listing.files] == [
+        ("B/4.PNG", "val"),
+        ("a/1.png", "train"),
+        ("a/2.png", "train"),
+        ("b/3.png", "train"),
+        ("b/5.png", "val"),
+    ]
+    assert listing.notes == (
+        "the manifest: 1 path found under another spelling (capitals, blanks, forms of letters).",
+        "the manifest: 1 repeated row left out.",
+    )
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,class,group,split", *map(",".join, [*ROWS, (
+        "a/1.png", "ggo", "p1", "train")])]))  # fmt: skip
+    with pytest.raises(RelayError, match=r"a/1\.png is listed twice, in lines 2 and 7, with another class"):
+        list_manifest(csv_source(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["/elsewhere/1.png", "C:\\\\data\\\\1.png", "../1.png"])
+def test_paths_outside_the_root_are_refused_with_the_way_out(tmp_path: Path, path: str) -> None:
+    manifest(tmp_path)
+    (tmp_path / "manifest.csv").write_text(f"path,class,group\n{path},con,p\n")
+    with pytest.raises(
+        RelayError, match=r"line 2: .* is not below the root .*; give paths relative to it, or set root"
+    ):
+        list_manifest(csv_source(tmp_path))
