@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.report.page import Caveat
 from analysis.runs.contents import replaced_images
 from analysis.runs.load import DamagedRun
-from analysis.runs.study import Study
+from analysis.runs.study import Study, described
 from analysis.runs.unfinished import UnfinishedRun
 from stages.console.words import counted
 
@@ -21,10 +21,9 @@ def other_studies_caveats(studies: Sequence[Study], chosen: Study) -> list[Cavea
         Caveat(
             f"This store holds {len(studies)} studies; this page is of {chosen.id}",
             "Their configurations differ, so their runs are not compared with each other. Provenance lists "
-            "what differs; study=ID reports another one.",
+            "what differs; study=ID or study=TARGET reports another one.",
             tuple(
-                f"{study.id}: target {study.target}, {len(study.runs)} runs"
-                + (" (this page)" if study is chosen else "")
+                f"{study.id}: {described(study, studies)}" + (" (this page)" if study is chosen else "")
                 for study in studies
             ),
         )

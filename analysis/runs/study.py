@@ -17,6 +17,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.runs.selection import metric_column, metrics_of
+from stages.console.output import output
+from stages.console.words import counted
 from stages.errors import RelayError
 from stages.store import RunFolder
 
@@ -80,21 +82,47 @@ def find_studies(runs: pd.DataFrame) -> list[Study]:
     return sorted(studies, key=lambda study: (-len(study.runs), study.id))
 
 
-def select_study(studies: Sequence[Study], prefix: str | None) -> Study:
-    """The study with the most runs, or the one whose id begins with `prefix`.
+def select_study(studies: Sequence[Study], name: str | None) -> Study:
+    """The study with the most runs, or the one of a target, or whose id begins so.
+
+    Where it is one of several and none was named, the console says which, and how to choose another.
+
+    Args:
+        studies: of a store.
+        name: a target, or the beginning of an id.
 
     Raises:
         RelayError: if there is no such study, or more than one.
     """
-    if prefix is None:
+    if name is None:
+        if len(studies) > 1:
+            others = "\n".join(f"  study={study.id}  {described(study, studies)}" for study in studies)
+            said = (
+                f"{len(studies)} studies in this store; this is {studies[0].id}, with the most runs. Choose:"
+            )
+            output().print(f"{said}\n{others}", markup=False, highlight=False, soft_wrap=True)
         return studies[0]
-    found = [study for study in studies if study.id.startswith(prefix)]
+    found = [study for study in studies if name == study.target]
+    found = found or [study for study in studies if study.id.startswith(name)]
     if len(found) != 1:
-        known = ", ".join(f"{study.id} ({study.target}, {len(study.runs)} runs)" for study in studies)
+        known = "; ".join(f"{study.id}: {described(study, studies)}" for study in studies)
         raise RelayError(
-            f"study={prefix} names {len(found) or 'none'} of the store's studies: {known or 'there are none'}"
+            f"study={name} names {len(found) or 'none'} of the store's studies. {known or 'There are none'}"
         )
     return found[0]
+
+
+def described(study: Study, studies: Sequence[Study]) -> str:
+    """A study's target and size, and the first settings in which it differs from others of its target."""
+    own = [other for other in studies if other.target == study.target]
+    differing = {key: json.loads(values[study.id] or "null") for key, values in differences(own).items()}
+    shown = ", ".join(f"{key}={_short(value)}" for key, value in list(differing.items())[:3])
+    return f"{study.target}, {counted(len(study.runs), 'run')}{f', {shown}' if shown else ''}"
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:8]}..."
 
 
 def differences(studies: Sequence[Study]) -> dict[str, dict[str, str | None]]:

@@ -1,6 +1,7 @@
 """What Hydra refuses, in Relay's words: its exceptions as a `RelayError` with the key and similar names."""
 
 import re
+import sys
 from traceback import walk_tb
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -29,13 +30,27 @@ _ANSWERS = (
 
 def is_composing(error: BaseException) -> bool:
     """Whether an exception says that Hydra cannot compose what was typed; not one of the training's."""
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if isinstance(error, HydraException | OmegaConfBaseException) or _is_hydras_folder(error):
         return True
     return any(frame.f_globals.get("__name__") == _LOADER for frame, _ in walk_tb(error.__traceback__))
 
 
+def _is_hydras_folder(error: BaseException) -> bool:
+    """Whether Hydra could not write its own files into the store."""
+    if not isinstance(error, OSError):
+        return False
+    frames = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    own = [name for name in frames if name not in ("pathlib", "os", "io")]
+    return bool(own) and own[-1].startswith("hydra.")
+
+
 def refusal(error: Exception) -> RelayError:
     """An exception of `is_composing` in Relay's words."""
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        return RelayError(
+            f"the folder {error.filename} cannot be written: {error.strerror}. Choose another, e.g. "
+            "paths.runs_dir=..."
+        )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return unknown_name(group, name, error.options)
@@ -50,6 +65,20 @@ def refusal(error: Exception) -> RelayError:
             return RelayError(answer.format(*found.groups()))
     if found := re.search(r"full_key: (\S+)", text):
         return _of_key(found[1], text)
+    return _of_no_source(text)
+
+
+def _of_no_source(text: str) -> RelayError:
+    """A key of `stage.source` was typed where a domain gives the stage's images; or anything else."""
+    typed = [argument.lstrip("+") for argument in sys.argv[1:] if "stage.source." in argument]
+    if "Unexpected type for root" in text and typed:
+        key, _, value = typed[0].partition("=")
+        own = key.removeprefix("stage.source.")
+        return RelayError(
+            f"{typed[0]}: the stage has no source of its own, its images are those of a domain. Type "
+            f"data.domains.DOMAIN.{own}={value}, or write a stage file with a source: "
+            "docs/your-own-domains.md"
+        )
     said = text.strip().splitlines()[0].rstrip(".")
     return RelayError(
         f"this command cannot be composed: {said}. HYDRA_FULL_ERROR=1 in the environment shows where"

@@ -13,6 +13,14 @@ import psutil
 from stages.record import OriginRecord
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "hydra-core", "pillow")
+# What is trained by: stages, processes and other files of conf/ are in the recipe.
+_CODE = (
+    "train.py",
+    *(
+        f":(glob){room}/**/*.py"
+        for room in ("callbacks", "datamodules", "hydra_plugins", "lightning_modules", "stages")
+    ),
+)
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -26,7 +34,7 @@ def environment(threads: int, device: str) -> OriginRecord:
     return OriginRecord(
         versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         git_commit=_git("rev-parse", "HEAD"),
-        git_dirty=None if (status := _git("status", "--porcelain")) is None else bool(status),
+        git_dirty=None if (status := _git("status", "--porcelain", "--", *_CODE)) is None else bool(status),
         machine={
             "host": platform.node(),
             "system": f"{platform.system()} {platform.release()}",

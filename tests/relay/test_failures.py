@@ -56,6 +56,7 @@ def test_other_chains_go_on_when_one_fails(cache_dir: Path, tmp_path: Path) -> N
     [
         # tests/hydra_plugins/test_sweeper.py has many more, without starting a process for each
         (("+stage=nature", "-m"), "nature"),
+        (("+stage=dld", "-m", "stage.source.root=/x"), "the stage has no source of its own"),
         (("+stage=dld", "data_ratio=0"), "data_ratio is 0.0"),
         (("+stage=dld", "-m", "transfer.rule=finetune"), "transfer.rule has gone; type transfer=finetune"),
         (("process=two_stage",), "add -m"),
@@ -147,10 +148,11 @@ def test_init_from_a_file_of_the_users(cache_dir: Path, tmp_path: Path) -> None:
     assert "conv1.weight" in record["transfer"]["kept"]
 
 
-def test_a_folder_that_cannot_be_written(cache_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [(), ("-m",)])
+def test_a_folder_that_cannot_be_written(cache_dir: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     blocked = tmp_path / "a file"
     blocked.touch()
-    done = run("+stage=dld", "-m", runs_dir=blocked / "runs", cache_dir=cache_dir)
+    done = run("+stage=dld", *flags, runs_dir=blocked / "runs", cache_dir=cache_dir)
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr

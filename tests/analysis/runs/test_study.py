@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,30 @@ def test_a_study_does_not_depend_on_the_order_of_keys_in_a_recipe(tmp_path: Path
     content = yaml.safe_load(folders[0].recipe.read_text())
     folders[0].recipe.write_text(yaml.safe_dump(dict(reversed(content.items())), sort_keys=False))
     assert [study.id for study in find_studies(load_runs(tmp_path))] == before
+
+
+def test_a_study_is_chosen_by_its_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_study().write(tmp_path)
+    small_study(image_size=96).write(tmp_path)
+    first, second = find_studies(load_runs(tmp_path))
+    studies = [first, replace(second, target="skin")]
+    assert select_study(studies, "skin").target == "skin" and capsys.readouterr().out == ""
+    assert select_study(studies, None) is studies[0]
+    said = capsys.readouterr().out
+    assert f"2 studies in this store; this is {studies[0].id}, with the most runs" in said
+    assert all(f"study={study.id}  {study.target}, {len(study.runs)} runs" in said for study in studies)
+
+
+def test_what_tells_two_studies_of_a_target_apart_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_study().write(tmp_path)
+    small_study(image_size=96).write(tmp_path)
+    studies = find_studies(load_runs(tmp_path))
+    select_study(studies, None)
+    assert "data.image_size=96" in capsys.readouterr().out
+    with pytest.raises(RelayError, match="study=dld names 2 of"):
+        select_study(studies, "dld")
 
 
 def test_an_ambiguous_study_is_refused(tmp_path: Path) -> None:
