@@ -26,7 +26,7 @@ def read_checkpoint(
     """
     import torch  # seconds, where no checkpoint is read
 
-    if damage := room_fault(path) or seal_fault(path):
+    if damage := seal_fault(path) or room_fault(path):
         return {}, damage
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

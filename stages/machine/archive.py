@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+from stages.stored import open_file
+
 _DIGITS = 64
 _NO_COMMENT = bytes(2)  # the length of the comment, the last bytes of an archive without one
 _COMMENT = _DIGITS.to_bytes(2, "little")
@@ -41,7 +43,7 @@ def seal_fault(path: Path) -> str | None:
     sha256 = hashlib.sha256()
     try:
         left = path.stat().st_size - len(_COMMENT) - _DIGITS
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             while left > 0 and (block := file.read(min(left, 1 << 20))):
                 sha256.update(block)
                 left -= len(block)
