@@ -103,7 +103,9 @@ def desk(
 
     def load(listing: Listing, _: Any) -> Any:
         prepared.append(listing.source)
-        return SimpleNamespace(classes=("a", "b"), test=NO_IMAGES, side=lambda _: NO_IMAGES)
+        return SimpleNamespace(
+            classes=("a", "b"), test=NO_IMAGES, side=lambda _: NO_IMAGES, notes=(), copies=()
+        )
 
     monkeypatch.setattr(datamodules.from_config, "load_source", load)
     yield Desk(tmp_path, train, jobs, prepared)
