@@ -34,7 +34,7 @@ def job_overrides(
     config, recipe = run.config, run.recipe
     return [
         *run.overrides,
-        f"+stage={quoted(run.stage)}",
+        f"+stage={_name(run.stage)}",
         *_rule(recipe),
         f"seed={config.seed}",
         "source_seed=null",
@@ -50,7 +50,7 @@ def job_overrides(
         f"paths.runs_dir={quoted(str(store.runs_dir))}",
         f"paths.data_dir={quoted(config.paths.data_dir)}",
         f"paths.cache_dir={quoted(config.paths.cache_dir)}",
-        f"job.chain=[{','.join(map(quoted, run.chain))}]",
+        f"job.chain=[{','.join(map(_name, run.chain))}]",
         f"job.parent={recipe.parent or 'null'}",
         f"job.id={run.id}",
         f"job.index={index}",
@@ -71,6 +71,11 @@ def _rule(recipe: Recipe) -> list[str]:
             for key, layers in asdict(recipe.transfer_layers).items()
         ),
     ]
+
+
+def _name(name: str) -> str:
+    """A name, in quotes if the grammar needs them: for blanks and umlauts."""
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quoted(name)
 
 
 def quoted(text: str | None) -> str:
