@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from analysis.explain.arrays import keep
+from analysis.explain.cached_network import FOLDER
 from analysis.explain.study_networks import rows_to_explain
 from analysis.report.explained_sections import explained_sections, optional_files
 from analysis.report.explained_study import ExplainedStudy, all_explanations, explain_study, save_explained
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str]) -> None:
         given, settings = parse_arguments(arguments)
         keep_freed_memory()
         study, explained = explain(given, settings)
-        save_explained(explained, given.runs_dir)
+        keep(lambda: save_explained(explained, given.runs_dir), given.runs_dir / FOLDER / "study")
         labels = process_labels(explained.facts.processes)
         sections = explained_sections(explained, labels, styles_of(labels), given.runs_dir, keep=True)
         out = given.out or given.runs_dir / "explanations"

@@ -87,8 +87,9 @@ class RelaySweeper(BasicSweeper):
                 f"trainer.devices={first.trainer.devices} in a sweep: each of DDP's processes would start "
                 "the sweep again. Train one stage run on one device, or a single stage without -m"
             )
-        make_folder(store.runs_dir)
         missing = plan.missing(store)
+        if missing:  # a complete store may be one that is only read
+            make_folder(store.runs_dir)
         show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings))
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store)

@@ -115,8 +115,8 @@ class Job:
         """Hold the lock on the folder, and leave `failure.txt` there if the block fails.
 
         Yields:
-            Whether the run is complete already; looked up when the lock is held, since another sweep may
-            have trained it meanwhile.
+            Whether the run is complete already; looked up before, since a complete run may be in a store that
+            is only read, and when the lock is held, since another sweep may have trained it meanwhile.
 
         Raises:
             RelayError: if the folder cannot be written or belongs to another recipe.
@@ -125,6 +125,10 @@ class Job:
             yield False
             return
         folder = self.folder
+        if folder.is_complete():
+            folder.check(self.recipe)
+            yield True
+            return
         with folder.lock(self.config.paths.lock, on_wait=log.info) as self._lock:
             if folder.is_complete():
                 folder.check(self.recipe)

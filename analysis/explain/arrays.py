@@ -3,10 +3,12 @@
 import hashlib
 import io
 import json
+import logging
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.errors import RelayError
 from stages.machine.atomic import write_bytes
 from stages.store import make_folder
+
+log = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -84,6 +89,24 @@ def write_arrays(file: Path, arrays: Arrays, *, compressed: bool = False) -> Non
     (np.savez_compressed if compressed else np.savez)(content, **named)
     make_folder(file.parent)
     write_bytes(file, content.getvalue())
+
+
+def keep(write: Callable[[], object], file: Path) -> None:
+    """Write what can be made again; a store that is only read is no error, and is warned of once.
+
+    Args:
+        write: writes the file.
+        file: which.
+    """
+    try:
+        write()
+    except (RelayError, OSError) as error:
+        _warn_not_kept(file.parent.parent, str(getattr(error, "strerror", None) or error).partition(". ")[0])
+
+
+@cache
+def _warn_not_kept(folder: Path, why: str) -> None:
+    log.warning("What is computed is not kept in %s, and will be computed again: %s", folder, why)
 
 
 def write_tree(file: Path, tree: Mapping[str, Any]) -> None:

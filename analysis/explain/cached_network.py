@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.explain.arrays import DAMAGED, Arrays, read_arrays, write_arrays
+from analysis.explain.arrays import DAMAGED, Arrays, keep, read_arrays, write_arrays
 from analysis.explain.choices import Precision
 from stages.recipe import Model, short_id
 from stages.store import RunFolder
@@ -122,7 +122,7 @@ class CachedNetwork:
             if names == arrays.keys():
                 return arrays
         arrays = compute()
-        write_arrays(file, arrays)
+        keep(lambda: write_arrays(file, arrays), file)
         return arrays
 
     def first_layer(self) -> Arrays:

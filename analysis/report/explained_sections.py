@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib as mpl
 
 from analysis.explain.arrays import DAMAGED, read_tree, tree_digest, write_tree
+from analysis.explain.arrays import keep as keep_if_possible
 from analysis.explain.cached_network import FOLDER
 from analysis.report.explained_study import ExplainedStudy, all_explanations
 from analysis.report.explanation import Context
@@ -74,7 +75,7 @@ def explained_sections(
             figures = [Picture(**figure) for figure in found["figures"]]
         sections.append(analysis.section(summary, context, figures))
     if drawn and keep:
-        write_tree(file, kept)
+        keep_if_possible(lambda: write_tree(file, kept), file)
     first = sections[0]
     return [replace(first, text=[*first.text, *_about_runs(explained, runs, of_a_fold)]), *sections[1:]]
 

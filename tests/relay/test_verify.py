@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,6 +96,7 @@ def damages(path: Path, sibling: Path) -> Iterator[tuple[str, Callable[[], objec
     yield "a sibling's", lambda: shutil.copyfile(sibling, path)
     yield "a folder", lambda: (path.unlink(), path.mkdir())
     yield "gone", path.unlink
+    yield "a pipe", lambda: (path.unlink(), os.mkfifo(path))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -120,6 +122,7 @@ def test_whatever_is_done_to_a_file_is_noticed(store: Path, name: str) -> None:
             assert damaged == [] and len(runs) == 4
         if path.is_dir():
             path.rmdir()
+        path.unlink(missing_ok=True)
         path.write_bytes(content)
         assert found_in(store, run) == [] and len(read_runs(store)[0]) == 4
 

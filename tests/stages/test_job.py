@@ -10,7 +10,7 @@ import pytest
 
 from stages.errors import RelayError
 from stages.job import Job, failure
-from stages.store import Store
+from stages.store import RunFolder, Store
 from tests.helpers.stage_helpers import by_chain, composed, plan_of, record_content, request, seal, with_value
 
 CHAIN = ("natural", "texture", "dld")
@@ -68,6 +68,16 @@ def test_a_job_is_done_once(tmp_path: Path) -> None:
         assert first.folder.recipe.exists() and first.folder.config.exists()
         first.folder.record.write_text("complete")
     with second.locked() as complete:
+        assert complete
+
+
+def test_a_complete_run_is_not_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its store may be one that is only read."""
+    done = job(tmp_path, "natural")
+    with done.locked():
+        done.folder.record.write_text("complete")
+    monkeypatch.setattr(RunFolder, "lock", lambda *_, **__: pytest.fail("it was locked"))
+    with job(tmp_path, "natural").locked() as complete:
         assert complete
 
 

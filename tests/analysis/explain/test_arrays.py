@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.explain.arrays import DAMAGED, read_arrays, read_tree, tree_digest, write_arrays, write_tree
+from analysis.explain.arrays import (
+    DAMAGED,
+    keep,
+    read_arrays,
+    read_tree,
+    tree_digest,
+    write_arrays,
+    write_tree,
+)
 
 TREE: dict[str, Any] = {
     "text": "pool5",
@@ -130,3 +138,14 @@ def test_arrays_of_something_else_are_damage(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", gain=np.array([3.0]))
     with pytest.raises(ValueError, match="it was changed"):
         read_arrays(tmp_path / "a.npz")
+
+
+def test_a_store_that_is_only_read_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "runs").write_text("no folder, so that nothing can be made in it")
+    for name in ("one", "two"):
+        file = tmp_path / "runs" / ".explanations" / "0123" / f"{name}.npz"
+        keep(lambda file=file: write_arrays(file, {"x": np.zeros(3)}), file)
+    (message,) = caplog.messages
+    assert "What is computed is not kept in" in message and "cannot be written: Not a directory" in message
