@@ -15,9 +15,9 @@ from stages.config import Config, source_of, to_config
 from stages.console.command import run_command
 from stages.console.output import output, refuse
 from stages.console.summary import arithmetic_lines, plan_table, show_notes, show_results
+from stages.environment import environment
 from stages.errors import RelayError
 from stages.job import Job, failure
-from stages.machine.environment import environment
 from stages.machine.memory import keep_freed_memory
 from stages.outcome import Outcome
 from stages.plan import build_plan

@@ -11,10 +11,10 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from stages.balance import seen_counts
+from stages.environment import peak_memory_bytes
 from stages.epochs import Row, to_csv
 from stages.job import Job
 from stages.machine.atomic import write_text
-from stages.machine.environment import peak_memory_bytes
 from stages.metrics import TRAIN_LOSS
 from stages.plateau import Plateau, PlateauRule, chance_loss, find_plateau, should_stop
 from stages.predictions import predicted_classes

@@ -21,7 +21,7 @@ _CODE = (
         for room in ("callbacks", "datamodules", "hydra_plugins", "lightning_modules", "stages")
     ),
 )
-_PROJECT = Path(__file__).resolve().parent.parent.parent
+_PROJECT = Path(__file__).resolve().parent.parent
 
 
 def environment(threads: int, device: str) -> OriginRecord:
