@@ -19,6 +19,7 @@ from stages.environment import environment
 from stages.errors import RelayError
 from stages.job import Job, failure
 from stages.machine.memory import keep_freed_memory
+from stages.machine.threads import ignore_limits_of_threads, set_threads
 from stages.outcome import Outcome
 from stages.plan import build_plan
 from stages.request import alone, with_absolute_paths
@@ -72,6 +73,7 @@ def run_alone(config: Config) -> Outcome | None:
 def run_job(config: Config, listing: "Listing | None" = None) -> Outcome:
     """Lock the folder of the stage run, check again whether it is complete, and train it if not."""
     keep_freed_memory()
+    ignore_limits_of_threads()
     from datamodules.listing import list_source
 
     try:
@@ -97,15 +99,13 @@ def train(job: Job, listing: "Listing") -> None:
         KeyboardInterrupt: if the user stopped it; the next start continues from `last.ckpt`.
     """
     # Loaded here: a start that finds nothing to train, or a mistake, does not need these.
-    import torch
-
     import callbacks as watch
     from datamodules.from_config import data_record, load_run, stage_data
     from datamodules.splits import Division
     from lightning_modules.start import build_module
 
     config, recipe, folder = job.config, job.recipe, job.folder
-    torch.set_num_threads(config.trainer.threads)
+    set_threads(config.trainer.threads)
     seeds = Seeds.of(recipe.seed)
     domain = load_run(listing, config, Division.of(recipe))
     data = stage_data(domain, recipe, seeds, config.data.workers)
@@ -119,10 +119,11 @@ def train(job: Job, listing: "Listing") -> None:
         module.check_finite()
         job.check_lock()
 
+    attempt = job.begin()
     with watch.Tracking(job.logger, recipe, job.chain, job.process, folder.path) as tracking:
         history = watch.History.of(job, data.train_counts, tracking.log_epoch)
         seconds = config.trainer.checkpoint_seconds
-        saving = watch.ResumeCheckpoint(last, previous, seconds, before_writing, start.resume)
+        saving = watch.ResumeCheckpoint(last, previous, seconds, before_writing, start.resume, attempt.saved)
         watchers = [history, saving, *watch.progress_of(config, data.epoch_images)]
         trainer = watch.build_trainer(job, watchers, checkpoints)
         watch.fit(trainer, module, data, start.resume)
@@ -133,7 +134,7 @@ def train(job: Job, listing: "Listing") -> None:
         if job.writes:
             before_writing()
             images = data_record(listing, config, domain, data)
-            machine = environment(config.trainer.threads, str(trainer.strategy.root_device))
+            machine = environment(str(trainer.strategy.root_device))
             record = watch.write_results(job, start.kind, module, history, data, images, machine)
             tracking.log_record(record)
             if not config.trainer.keep_last:

@@ -79,21 +79,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class _Remembering(io.RawIOBase):
-    """A file that keeps its write error: torch reports a full disk as an "unexpected pos".
+    """A file that keeps what stopped its writing: torch reports a full disk or Ctrl-C as "unexpected pos".
 
     It also keeps the SHA-256 of what was written: torch writes from the beginning to the end.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
         self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:
         try:
             self.sha256.update(data)
             return self._file.write(data)
-        except OSError as error:
+        except BaseException as error:
             self.error = error
             raise
 
@@ -139,6 +139,7 @@ class ResumeCheckpoint(Checkpoint):
         before_writing: called after each epoch; raises if the run must not write any more or has diverged.
         resumed: the checkpoint that the training goes on from, or None. A newest one that could not be used
             is written over, and takes no sound one's place.
+        written: called when a checkpoint has been written.
     """
 
     def __init__(
@@ -148,12 +149,14 @@ class ResumeCheckpoint(Checkpoint):
         seconds: float,
         before_writing: Callable[[], None],
         resumed: Path | None = None,
+        written: Callable[[], None] = lambda: None,
     ) -> None:
         self._last = last
         self._previous = previous
         self._seconds = seconds
         self._before_writing = before_writing
         self._sound = resumed == last
+        self._after_writing = written
         self._written = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -162,6 +165,19 @@ class ResumeCheckpoint(Checkpoint):
         if trainer.should_stop or time.monotonic() - self._written >= self._seconds:
             if trainer.is_global_zero and self._sound and self._last.exists():
                 os.replace(self._last, self._previous)
-            trainer.save_checkpoint(self._last)
-            self._sound = True
+            before = _file(self._last)
+            try:
+                trainer.save_checkpoint(self._last)
+            finally:  # Ctrl-C may come when it is there already
+                if _file(self._last) != before:
+                    self._sound = True
+                    self._after_writing()
             self._written = time.monotonic()
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now, and when it was written; None without one."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns

@@ -1,5 +1,6 @@
 """The epochs of a run: the losses and metrics of each, and when the plateau ends the training."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,15 +11,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from stages.attempts import Attempt
 from stages.balance import seen_counts
-from stages.environment import peak_memory_bytes
 from stages.epochs import Row, to_csv
 from stages.job import Job
 from stages.machine.atomic import write_text
 from stages.metrics import TRAIN_LOSS
 from stages.plateau import Plateau, PlateauRule, chance_loss, find_plateau, should_stop
 from stages.predictions import predicted_classes
-from stages.record import CostRecord
+from stages.record import AttemptRecord, CostRecord
 
 
 class _Evaluation(Protocol):
@@ -48,23 +49,27 @@ class History(Callback):
         rule: when the training loss counts as flat.
         chance: training loss of predicting the class frequencies; `stages.plateau.chance_loss`.
         on_row: called with each new row.
+        attempt: told how far the training is.
     """
 
     def __init__(
-        self, path: Path, rule: PlateauRule, chance: float, on_row: Callable[[Row], None] = lambda row: None
+        self,
+        path: Path,
+        rule: PlateauRule,
+        chance: float,
+        on_row: Callable[[Row], None] = lambda row: None,
+        attempt: Attempt | None = None,
     ) -> None:
         self._path = path
         self._rule = rule
         self._chance = chance
         self._on_row = on_row
+        self._attempt = attempt
         self.rows: list[Row] = []
         self.predicted: deque[torch.Tensor] = deque(maxlen=rule.length)
         self.train_seconds = 0.0
         self.train_images = 0
-        self.seconds_before = 0.0
-        self.attempts = 1
-        self._attempt_began = time.perf_counter()
-        self._epoch_began = 0.0
+        self._epoch_began: float | None = None
         self._images_in_epoch = 0
 
     @classmethod
@@ -77,7 +82,7 @@ class History(Callback):
             on_row: called with each new row.
         """
         chance = chance_loss(seen_counts(job.recipe.optim, train_counts))
-        return cls(job.folder.history, job.recipe.plateau, chance, on_row)
+        return cls(job.folder.history, job.recipe.plateau, chance, on_row, job.attempt)
 
     @property
     def losses(self) -> list[float]:
@@ -89,19 +94,13 @@ class History(Callback):
         """The plateau, if the training is finished."""
         return find_plateau(self.losses, self._rule, chance=self._chance)
 
-    @property
-    def seconds(self) -> float:
-        """Time over all attempts so far, in seconds; of an interrupted one, up to its last checkpoint."""
-        return self.seconds_before + time.perf_counter() - self._attempt_began
-
-    def cost(self) -> CostRecord:
-        """What the training took so far."""
+    def cost(self, attempts: Sequence[AttemptRecord]) -> CostRecord:
+        """What the training took, in all attempts."""
         return CostRecord(
-            seconds=self.seconds,
+            seconds=math.fsum(attempt.seconds for attempt in attempts),
             train_seconds=self.train_seconds,
             images_per_second=self.train_images / max(self.train_seconds, 1e-9),
-            peak_memory_bytes=peak_memory_bytes(),
-            attempts=self.attempts,
+            peak_memory_bytes=max(attempt.peak_memory_bytes for attempt in attempts),
         )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -120,9 +119,14 @@ class History(Callback):
         self._images_in_epoch += len(batch.labels) * trainer.world_size
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the training clock: evaluation does not count as training speed."""
-        self.train_seconds += time.perf_counter() - self._epoch_began
-        self.train_images += self._images_in_epoch
+        """Stop the training clock: evaluation does not count as training speed.
+
+        It does not run where a run is evaluated that was killed after its last epoch.
+        """
+        if self._epoch_began is not None:
+            self.train_seconds += time.perf_counter() - self._epoch_began
+            self.train_images += self._images_in_epoch
+            self._epoch_began = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the row of the epoch and decide whether to continue."""
@@ -132,6 +136,9 @@ class History(Callback):
         self.rows.append(
             {"epoch": trainer.current_epoch, TRAIN_LOSS: module.train_loss, **module.evaluation.metrics}
         )
+        if self._attempt is not None:
+            assert torch.get_num_threads() == self._attempt.threads, "nothing else sets the threads"
+            self._attempt.epoch_done()
         if trainer.is_global_zero:
             write_text(self._path, to_csv(self.rows))
             self._on_row(self.rows[-1])
@@ -144,8 +151,6 @@ class History(Callback):
             "predicted": list(self.predicted),
             "train_seconds": self.train_seconds,
             "train_images": self.train_images,
-            "seconds": self.seconds,
-            "attempts": self.attempts,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -154,5 +159,5 @@ class History(Callback):
         self.predicted = deque(state_dict["predicted"], maxlen=self._rule.length)
         self.train_seconds = state_dict["train_seconds"]
         self.train_images = state_dict["train_images"]
-        self.seconds_before = state_dict["seconds"]
-        self.attempts = state_dict["attempts"] + 1
+        if self._attempt is not None:
+            self._attempt.goes_on_at(len(self.rows))

@@ -96,7 +96,7 @@ def write_results(
     if module.test_predictions is not None:
         locked = module.test_predictions, evaluated.test_samples, evaluated.test_groups
         _write(folder.test_predictions, images.classes, *locked)
-    plateau = history.plateau
+    plateau, attempts = history.plateau, job.attempt.completed()
     record = Record(
         schema_version=RECORD_SCHEMA,
         id=recipe.id,
@@ -117,12 +117,14 @@ def write_results(
         plateau=PlateauRecord(**asdict(plateau)),
         metrics=summarise(history.rows, plateau),
         confusion_matrix=module.evaluation.confusion_matrix,
-        cost=history.cost(),
+        cost=history.cost(attempts),
+        attempts=attempts,
         origin=environment,
         files=folder.digests(written),
     )
     folder.previous_checkpoint.unlink(missing_ok=True)
     write_text(folder.record, record.to_json())
+    folder.attempts.unlink(missing_ok=True)
     return record
 
 

@@ -22,7 +22,7 @@ def build_trainer(job: Job, callbacks: Sequence[pl.Callback], checkpoints: Atomi
     """
     silence_known_warnings()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # banners and tips
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=job.config.trainer.accelerator,
         devices=job.config.trainer.devices,
         precision=job.recipe.arithmetic.precision,  # type: ignore[arg-type]  # never auto
@@ -38,6 +38,10 @@ def build_trainer(job: Job, callbacks: Sequence[pl.Callback], checkpoints: Atomi
         use_distributed_sampler=False,
         default_root_dir=job.folder.path,
     )
+    # Its handler of SIGTERM talks to the other processes in the middle of a step, and says nothing.
+    # `stages.machine.signals` has Relay's, which ends like Ctrl-C; Lightning then ends the other processes.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def fit(

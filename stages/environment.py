@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -21,14 +22,14 @@ _CODE = (
         for room in ("callbacks", "datamodules", "hydra_plugins", "lightning_modules", "stages")
     ),
 )
+_PROCESSOR = Path("/proc/cpuinfo")
 _PROJECT = Path(__file__).resolve().parent.parent
 
 
-def environment(threads: int, device: str) -> OriginRecord:
+def environment(device: str) -> OriginRecord:
     """Versions, commit and machine of this process.
 
     Args:
-        threads: CPU threads that the run used.
         device: name of the device that it ran on.
     """
     return OriginRecord(
@@ -38,14 +39,31 @@ def environment(threads: int, device: str) -> OriginRecord:
         machine={
             "host": platform.node(),
             "system": f"{platform.system()} {platform.release()}",
-            "processor": platform.processor() or platform.machine(),
+            "processor": processor_name(),
             "device": device,
             "cores": str(os.cpu_count()),
             "memory_gib": f"{psutil.virtual_memory().total / 1024**3:.0f}",
         },
-        threads=threads,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def device_name(accelerator: str) -> str:
+    """The name of what computes: the GPU's, or the processor's."""
+    if accelerator in ("gpu", "cuda"):
+        import torch
+
+        return torch.cuda.get_device_name()
+    return processor_name()
+
+
+def processor_name() -> str:
+    """The processor's name, as its maker writes it where Linux says it."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", _PROCESSOR.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def peak_memory_bytes() -> int:

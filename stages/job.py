@@ -2,22 +2,27 @@
 
 import logging
 import os
+import signal
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from stages.attempts import Attempt
 from stages.build import build_recipe
 from stages.config import Config, LoggerConfig, config_document
+from stages.environment import device_name
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
 from stages.machine.lock import RunLock
+from stages.machine.signals import end_with_parent, ending_signal
 from stages.outcome import Outcome
 from stages.plan import parent_folder
 from stages.processes import chain_rules, load_processes, process_name
 from stages.recipe import Recipe, short_id
+from stages.record import Ended
 from stages.store import RunFolder, Store
 
 log = logging.getLogger(__name__)
@@ -37,6 +42,7 @@ class Job:
     recipe: Recipe
     writes: bool = True
     _lock: RunLock | None = field(default=None, repr=False)
+    _attempt: Attempt | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, config: Config, data_digest: str) -> "Job":
@@ -110,6 +116,19 @@ class Job:
         """Weights & Biases' settings: disabled in a process that writes nothing."""
         return self.config.logger if self.writes else replace(self.config.logger, wandb="disabled")
 
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt that `begin` began."""
+        assert self._attempt is not None, "it was begun"
+        return self._attempt
+
+    def begin(self) -> Attempt:
+        """Begin an attempt: its time counts from now on."""
+        settings, path = self.config.trainer, self.folder.attempts
+        device = device_name(settings.accelerator)
+        self._attempt = Attempt(path, device=device, threads=settings.threads, writes=self.writes)
+        return self._attempt
+
     @contextmanager
     def locked(self) -> Iterator[bool]:
         """Hold the lock on the folder, and leave `failure.txt` there if the block fails.
@@ -122,6 +141,7 @@ class Job:
             RelayError: if the folder cannot be written or belongs to another recipe.
         """
         if not self.writes:
+            end_with_parent()
             yield False
             return
         folder = self.folder
@@ -139,9 +159,22 @@ class Job:
             try:
                 write_text(folder.config, config_document(self.config))
                 yield False
-            except Exception:
-                write_text(folder.failure, traceback.format_exc())
+            except BaseException as error:
+                self._ended_by(error)
                 raise
+
+    def _ended_by(self, error: BaseException) -> None:
+        """Leave the traceback of a failure; say what is left after an interrupt."""
+        if isinstance(error, Exception):
+            write_text(self.folder.failure, traceback.format_exc())
+        if self._attempt is None:
+            return
+        why: Ended = "failed" if isinstance(error, Exception) else "stopped"
+        if isinstance(error, KeyboardInterrupt):
+            why = "interrupted" if ending_signal() == signal.SIGINT else "terminated"
+            log.warning("%s %s.", self.recipe.stage, self._attempt.what_is_left())
+        with suppress(OSError):  # a full disk, which may be why it failed
+            self._attempt.end(why)
 
     def check_lock(self) -> None:
         """Refuse to write after the lock was lost.

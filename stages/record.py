@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -100,23 +100,50 @@ class DataRecord(_Part):
 
 
 class CostRecord(_Part):
-    """Time in seconds over all attempts, training images per second of the training epochs, peak memory."""
+    """Time in seconds and peak memory.
+
+    `seconds` is of all attempts, what they trained in vain included; `train_seconds` of the training of the
+    epochs that count, and `images_per_second` their training images per second.
+    """
 
     seconds: float
     train_seconds: float
     images_per_second: float
     peak_memory_bytes: int
-    attempts: int
+
+
+Ended = Literal["complete", "interrupted", "terminated", "failed", "stopped", "killed"]
+"""Why an attempt ended: with a result, Ctrl-C, SIGTERM or SIGHUP, an error, its launcher, without a word."""
+
+
+class AttemptRecord(_Part):
+    """One start of a run: where, with what, for how long, and why it ended.
+
+    `device` is the name of the processor or GPU, `cores` those that the process might use. `first_epoch`,
+    from 0, is where it began, and `epochs` how many it trained. `seconds` of a killed one is the time until
+    its last epoch's end.
+    """
+
+    started: str
+    host: str
+    device: str
+    threads: int
+    cores: int
+    torch: str
+    first_epoch: int
+    epochs: int
+    seconds: float
+    peak_memory_bytes: int
+    ended: Ended
 
 
 class OriginRecord(_Part):
-    """Where and with what the run was trained; not part of its identity."""
+    """Where and with what the run was finished; not part of its identity."""
 
     versions: dict[str, str]
     git_commit: str | None
     git_dirty: bool | None
     machine: dict[str, str]
-    threads: int
     finished: str
 
 
@@ -124,7 +151,8 @@ class Record(_Part):
     """A finished stage run. Its learning process is not stored: chain and transfer rule say it.
 
     `files`: SHA-256 of each file that the run left beside the record, by name. `parent_weights`: SHA-256 of
-    the parent's `model.ckpt` that the run started from; None without a parent.
+    the parent's `model.ckpt` that the run started from; None without a parent. `attempts`: the last one
+    completed the run.
     """
 
     schema_version: int
@@ -147,6 +175,7 @@ class Record(_Part):
     metrics: dict[str, MetricRecord]
     confusion_matrix: list[list[int]]
     cost: CostRecord
+    attempts: list[AttemptRecord]
     origin: OriginRecord
     files: dict[str, str]
 

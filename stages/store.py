@@ -36,6 +36,7 @@ class RunFolder:
         self.test_predictions = path / "test_predictions.parquet"
         self.record = path / "record.json"
         self.failure = path / "failure.txt"
+        self.attempts = path / "attempts.json"
 
     def is_complete(self) -> bool:
         """Whether the run is finished: its record, the last file written, is there, readable or not."""

@@ -183,11 +183,12 @@ def _origin_caveats(details: RunDetails, runs: int) -> list[Caveat]:
     """Mixed versions, commits and machines; code that was not committed."""
     found = []
     mixed = {what: counts for what, counts in details.origins.items() if len(counts) > 1}
-    versions = [what for what in mixed if what not in ("commit", "machine", "threads")]
+    machines = ("machine", "processor or GPU", "threads")
+    versions = [what for what in mixed if what not in ("commit", *machines)]
     for title, names, serious in (
         ("Mixed versions", versions, True),
         ("Mixed commits", ["commit"], True),
-        ("Mixed machines", ["machine", "threads"], False),
+        ("Mixed machines", machines, False),
     ):
         items = [
             f"{what}: "

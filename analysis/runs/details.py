@@ -6,7 +6,7 @@ No name of a group or sample is read: of the predictions, only labels and logits
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from analysis.runs.folds import complete_seeds
 from stages.errors import RelayError
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
-from stages.record import DataRecord, OriginRecord, Record
+from stages.record import DataRecord, Record
 from stages.store import RunFolder
 from stages.stored import read_stored
 
@@ -157,7 +157,7 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
     evaluated: dict[tuple[str, float, int], list[DataRecord]] = {}
     for path in [] if sources is None else sources["folder"]:
         record = RunFolder(Path(path)).read_record()
-        _add_origin(details, record.origin)
+        _add_origin(details, record)
         of_source = [f"{record.stage}: {note}" for note in record.data.notes]
         details.image_notes += [note for note in of_source if note not in details.image_notes]
     whole_seeds = set(complete_seeds(runs)["folder"])
@@ -210,25 +210,36 @@ def _add_record(details: RunDetails, record: Record) -> None:
     details.groups_known |= data.grouped
     details.test_set |= data.test_counts is not None
     details.finished.append(record.origin.finished)
-    _add_origin(details, record.origin)
+    _add_origin(details, record)
 
 
-def _add_origin(details: RunDetails, origin: OriginRecord) -> None:
-    details.uncommitted += origin.git_dirty is True
-    for what, value in _origin(origin).items():
+def _add_origin(details: RunDetails, record: Record) -> None:
+    details.uncommitted += record.origin.git_dirty is True
+    for what, value in _origin(record).items():
         details.origins.setdefault(what, Counter())[value] += 1
 
 
-def _origin(origin: OriginRecord) -> dict[str, str]:
+def _origin(record: Record) -> dict[str, str]:
+    """Where and with what a run was trained; what its attempts do not share is joined."""
+    origin, attempts = record.origin, record.attempts
     commit = "unknown" if origin.git_commit is None else origin.git_commit[:12]
     dirty = {True: " with uncommitted changes", False: "", None: ""}[origin.git_dirty]
     machine = ", ".join(f"{name} {value}" for name, value in origin.machine.items())
     return {
         **origin.versions,
+        **({"torch": _joined(attempt.torch for attempt in attempts)} if len(attempts) > 1 else {}),
         "commit": commit + dirty,
         "machine": machine,
-        "threads": str(origin.threads),
+        "processor or GPU": _joined(attempt.device for attempt in attempts),
+        "threads": _joined(
+            f"{attempt.threads}{f' on {attempt.cores} cores' if attempt.cores < attempt.threads else ''}"
+            for attempt in attempts
+        ),
     }
+
+
+def _joined(values: Iterable[str]) -> str:
+    return ", then ".join(dict.fromkeys(values))
 
 
 def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:

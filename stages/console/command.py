@@ -11,6 +11,7 @@ from stages.console.hydra_words import is_composing, refusal
 from stages.console.output import refuse
 from stages.errors import RelayError
 from stages.machine.signals import end_as_after_ctrl_c, ending_signal
+from stages.machine.threads import ignore_limits_of_threads
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def run_command(main: Callable[[], object]) -> None:
     """
     before = os.environ.get(_RAISES)
     end_as_after_ctrl_c()
+    ignore_limits_of_threads()
     try:
         sys.argv[1:] = for_hydra(sys.argv[1:])
         os.environ[_RAISES] = "1"
@@ -36,7 +38,9 @@ def run_command(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         ended_by = ending_signal()
         how = "Interrupted" if ended_by == signal.SIGINT else f"Ended by {ended_by.name}"
-        log.warning("%s. The same command goes on from the last checkpoint.", how)
+        log.warning(
+            "%s. The same command trains what is missing, from the last checkpoint where there is one.", how
+        )
         sys.exit(128 + ended_by)
     except Exception as error:
         if before == "1" or not is_composing(error):

@@ -1,7 +1,9 @@
 """A polite request to end (SIGTERM, or the terminal was closed) ends a program as Ctrl-C does."""
 
+import os
 import signal
 import threading
+import time
 from types import FrameType
 
 _ENDING = tuple(
@@ -20,6 +22,18 @@ def end_as_after_ctrl_c() -> None:
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+
+
+def end_with_parent() -> None:
+    """End this process soon after the one that started it has gone, such as one of DDP's that was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def ending_signal() -> signal.Signals:

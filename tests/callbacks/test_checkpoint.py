@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,24 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) 
         save_whole({"state_dict": {"layer": torch.zeros(9), "function": lambda: None}}, path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_stops_the_writing_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    """torch calls `write` from C++, and says of whatever it raises that a position is unexpected."""
+
+    class Stopped(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 1000:
+                raise stop
+            return super().write(data)
+
+    monkeypatch.setattr(callbacks.checkpoint, "atomic_file", lambda path: nullcontext(Stopped()))
+    with pytest.raises(type(stop)) as raised:
+        save_whole({"state_dict": {"weight": torch.zeros(10_000)}}, tmp_path / "last.ckpt")
+    assert raised.value is stop
 
 
 MINE = {"stage run": "a" * 64, "parent's weights": None}

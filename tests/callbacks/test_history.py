@@ -14,6 +14,7 @@ import torch
 import callbacks.history
 from callbacks import History, save_whole
 from stages.plateau import PlateauRule
+from stages.record import AttemptRecord
 from tests.helpers.fake_training import (
     CHANCE,
     LOSSES,
@@ -25,6 +26,7 @@ from tests.helpers.fake_training import (
     fake_module,
     fake_trainer,
 )
+from tests.helpers.store_files import attempt
 
 
 def test_history_keeps_a_row_an_epoch_and_stops_when_the_plateau_is_over(tmp_path: Path) -> None:
@@ -92,22 +94,15 @@ def test_only_the_first_process_writes_and_all_decide_alike(tmp_path: Path) -> N
     assert told == [] and not (tmp_path / "history.csv").exists()
 
 
-def test_history_goes_on_from_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(callbacks.history.time, "perf_counter", clock)
+def test_history_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     first = History(tmp_path / "history.csv", RULE, CHANCE)
     end_epochs(first, LOSSES[:2])
-    clock.now += 60.0
     save_whole({"state_dict": {}, "history": first.state_dict()}, tmp_path / "last.ckpt")
     end_epochs(first, [7.0], begin=2)  # written to history.csv, but not into the checkpoint
 
-    clock.now += 500.0  # between two attempts
     second = History(tmp_path / "history.csv", RULE, CHANCE)
     second.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["history"])
     assert second.losses == LOSSES[:2]
-    assert second.attempts == 2
-    clock.now += 5.0
-    assert second.seconds == 65.0
     assert end_epochs(second, LOSSES[2:], begin=2) == [False, False, True]
     uninterrupted = History(tmp_path / "other.csv", RULE, CHANCE)
     end_epochs(uninterrupted, LOSSES)
@@ -151,4 +146,18 @@ def test_evaluation_does_not_count_as_training_speed(tmp_path: Path, monkeypatch
         clock.now += 50.0
     assert history.train_seconds == 12.0
     assert history.train_images == 2 * 2 * 19
-    assert history.seconds == 112.0
+
+
+def test_evaluating_a_run_killed_after_its_last_epoch_is_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock counts from the start of the machine, 5,000 s ago."""
+    clock = Clock()
+    clock.now = 5000.0
+    monkeypatch.setattr(callbacks.history.time, "perf_counter", clock)
+    history = History(tmp_path / "history.csv", RULE, CHANCE)
+    history.load_state_dict(history.state_dict() | {"train_seconds": 7.2, "train_images": 36})
+    for _ in range(2):  # the evaluation set, the test set
+        history.on_validation_start(fake_trainer(), fake_module(1.0))
+    cost = history.cost([AttemptRecord(**attempt(seconds=seconds)) for seconds in (9.0, 1.5)])
+    assert (cost.seconds, cost.train_seconds, cost.images_per_second) == (10.5, 7.2, 5.0)

@@ -101,7 +101,7 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
         crossing_pictures=0,
     )
     environment = OriginRecord(
-        versions={"torch": "0"}, git_commit=None, git_dirty=None, machine={}, threads=1, finished="today"
+        versions={"torch": "0"}, git_commit=None, git_dirty=None, machine={}, finished="today"
     )
     transfer = {
         "rule": "feature",
@@ -149,6 +149,10 @@ def test_results_of_a_finished_run(tmp_path: Path) -> None:
     assert record.metrics["train_loss"].best == 0.25
     assert record.metrics["accuracy"].p75 == pytest.approx(0.3 + 0.75 * 0.1)
     assert record.cost.images_per_second == 125.0
+    (attempt,) = record.attempts
+    assert (attempt.device, attempt.ended) == ("a processor", "complete")
+    assert record.cost.seconds == attempt.seconds > 0.0
+    assert not run.attempts.exists(), "the record has them"
     assert record.cost.peak_memory_bytes > 10_000_000
     weights = torch.load(run.weights, weights_only=True)
     assert torch.equal(weights["conv.weight"], torch.tensor([[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]))
@@ -210,7 +214,14 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="no space"):
         finish()
     assert present == [
-        {"model.ckpt", "predictions.parquet", "samples.jpg", "test_predictions.parquet", "history.csv"}
+        {
+            "model.ckpt",
+            "predictions.parquet",
+            "samples.jpg",
+            "test_predictions.parquet",
+            "history.csv",
+            "attempts.json",
+        }
     ]
     assert not run.is_complete()
 

@@ -31,6 +31,7 @@ from stages.recipe import RECIPE_VERSION, Arithmetic, ClassWeights, Data, Model,
 from stages.record import RECORD_SCHEMA, Record
 from stages.store import RunFolder, Store, recipe_document
 from tests.helpers.fake_outcomes import Floats, Ints, Outcomes, SharedEffects, Spread
+from tests.helpers.store_files import attempt
 
 EvaluationSet = tuple[Ints, list[str], list[str]]
 """Labels, groups and samples."""
@@ -280,14 +281,13 @@ class FakeStudy:
                 "train_seconds": 100.0,
                 "images_per_second": 66.0,
                 "peak_memory_bytes": 2_236_698_624,
-                "attempts": 1,
             },
+            "attempts": [attempt(seconds=120.0, epochs=epochs)],
             "origin": {
                 "versions": {"python": "3.11.7", "torch": "2.14.1", "numpy": "2.4.6"},
                 "git_commit": "c" * 40,
                 "git_dirty": False,
                 "machine": {"host": "node1", "system": "Linux 6.18", "device": "cpu", "cores": "2"},
-                "threads": 2,
                 "finished": "2026-11-23T08:59:00+00:00",
             },
             "files": {},

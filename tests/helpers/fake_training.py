@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from callbacks import History
+from stages.attempts import Attempt
 from stages.job import Job
 from stages.plateau import PlateauRule
 from tests.helpers.stage_helpers import composed, recipe
@@ -42,6 +43,7 @@ def fake_job(runs_dir: Path) -> Job:
     )
     job = Job(config, recipe(plateau=RULE))
     job.folder.path.mkdir(parents=True, exist_ok=True)
+    job._attempt = Attempt(job.folder.attempts, device="a processor", threads=torch.get_num_threads())
     return job
 
 

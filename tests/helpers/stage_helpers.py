@@ -24,6 +24,7 @@ from stages.record import RECORD_SCHEMA, Record
 from stages.request import Request
 from stages.source import Source
 from stages.store import RunFolder, Store
+from tests.helpers.store_files import attempt
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
@@ -175,14 +176,13 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "train_seconds": 8.0,
             "images_per_second": 100.0,
             "peak_memory_bytes": 1024,
-            "attempts": 1,
         },
+        "attempts": [attempt()],
         "origin": {
             "versions": {"python": "3.11"},
             "git_commit": None,
             "git_dirty": None,
             "machine": {"host": "somewhere"},
-            "threads": 1,
             "finished": "2025-01-01T00:00:00+00:00",
         },
         "files": {},

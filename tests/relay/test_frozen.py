@@ -31,7 +31,7 @@ def test_frozen_layers_keep_their_parents_bits(tmp_path: Path) -> None:
     assert record["transfer"]["frozen"] == [
         f"{layer}.{kind}" for layer in FROZEN for kind in ("weight", "bias")
     ]
-    assert record["cost"]["attempts"] == 2
+    assert len(record["attempts"]) == 2
     child, parent = (
         torch.load(only_folder(killed, stage) / "model.ckpt", weights_only=True)
         for stage in ("dld", "texture")

@@ -81,7 +81,7 @@ def test_a_launcher_does_not_change_the_threads(basic: Path, cache_dir: Path, tm
     assert done.returncode == 0, done.stderr + done.stdout
     (folder,) = Store(tmp_path).complete_runs()
     record = folder.read_record()
-    assert record.origin.threads == folder.read_recipe()["arithmetic"]["threads"] == 3
+    assert record.attempts[0].threads == folder.read_recipe()["arithmetic"]["threads"] == 3
     assert record.id not in set(load_runs(basic)["id"])
     assert "fewer cores than trainer.threads=3: the same results, slower" in done.stdout
 
@@ -103,7 +103,7 @@ def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: P
     assert "ended without a result: cancelled or killed" in said
     again = run(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
     assert "3 stage runs: 2 trained, 1 were complete" in again.stdout, again.stdout + again.stderr
-    assert {record.read_record().cost.attempts for record in Store(tmp_path).complete_runs()} == {1, 2}
+    assert {len(record.read_record().attempts) for record in Store(tmp_path).complete_runs()} == {1, 2}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

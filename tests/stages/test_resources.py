@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from lightning_fabric.utilities.distributed import _set_num_threads_if_needed
 
 import stages.machine.resources
 from stages.errors import RelayError
@@ -20,6 +22,7 @@ from stages.machine.resources import (
     note_of_cores,
     visible_accelerators,
 )
+from stages.machine.threads import ignore_limits_of_threads, set_threads
 from tests.helpers.stage_helpers import PROJECT
 
 
@@ -93,6 +96,25 @@ def test_an_accelerator_for_runs_of_the_processor_is_refused(launcher: Mapping[s
         check_accelerator(launcher, "cpu")
     check_accelerator(launcher, "gpu")
     check_accelerator({"gpus_per_node": None, "remote": {"num_gpus": None}}, "cpu")
+
+
+def test_the_threads_are_those_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the environment says; Lightning, which divides cores among DDP's processes, leaves them."""
+    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC"):
+        monkeypatch.setenv(name, "1")
+    ignore_limits_of_threads()
+    try:
+        set_threads(9)
+        _set_num_threads_if_needed(num_processes=4)
+        assert torch.get_num_threads() == 9
+    finally:
+        torch.set_num_threads(before)
+    assert "trainer.threads=9 on fewer cores (8): the same results, slower" in caplog.text
+    assert os.environ["OMP_NUM_THREADS"] == "9"
+    assert not {"OMP_THREAD_LIMIT", "OMP_DYNAMIC"} & set(os.environ)
 
 
 @pytest.mark.parametrize(
