@@ -56,6 +56,6 @@ def test_the_plan_says_the_size(
 
 
 def test_an_image_that_cannot_be_read_is_left_to_the_decoder(tmp_path: Path) -> None:
-    source = folder(tmp_path, 8, 8)
+    listing = Listings().of(folder(tmp_path, 8, 8))
     (tmp_path / "a" / "0.png").write_bytes(b"no image")
-    assert native_size(Listings().of(source)) is None
+    assert native_size(listing) is None
