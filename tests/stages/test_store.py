@@ -51,7 +51,8 @@ def test_layout(tmp_path: Path) -> None:
     assert folder.path == tmp_path / "dld" / "0123456789abcdef"
     assert {path.name for name, path in vars(folder).items() if name != "path"} == {
         "recipe.yaml", "config.yaml", "last.ckpt", "previous.ckpt", "model.ckpt", "history.csv",
-        "predictions.parquet", "test_predictions.parquet", "samples.jpg", "record.json", "failure.txt", "attempts.json",
+        "predictions.parquet", "test_predictions.parquet", "samples.jpg", "record.json", "failure.txt",
+        "attempts.json",
     }  # fmt: skip
 
 
