@@ -5,6 +5,7 @@ python train.py -m process=two_stage seed='range(10)'    learning processes, see
 python train.py +stage=dld init_from=alexnet.pth model.width=1   one stage from your own checkpoint
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def run_alone(config: Config) -> Outcome | None:
         SystemExit: with code 1 if the run failed.
     """
     from datamodules.from_config import Listings, load_sources, survey
+    from datamodules.listing import revealed
     from lightning_modules.resolve import resolve
 
     if config.process is not None:
@@ -65,7 +67,9 @@ def run_alone(config: Config) -> Outcome | None:
         return None
     missing = plan.missing(store)
     show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings))
-    outcome = run_job(run.job_config, listings.of(source_of(run.config)))
+    source = source_of(run.config)
+    outcome = run_job(run.job_config, listings.of(source))
+    outcome = replace(outcome, message=revealed(outcome.message, source))
     show_results(plan, store, {run.id: outcome})
     return outcome
 
@@ -74,17 +78,18 @@ def run_job(config: Config, listing: "Listing | None" = None) -> Outcome:
     """Lock the folder of the stage run, check again whether it is complete, and train it if not."""
     keep_freed_memory()
     ignore_limits_of_threads()
-    from datamodules.listing import list_source
+    from datamodules.listing import Hiding, list_source
 
+    names = Hiding(source_of(config), listing)
     try:
-        listing = listing or list_source(source_of(config))
+        listing = names.listing = listing or list_source(names.source)
         job = Job.of(config, listing.digest)
-        with job.locked() as complete:
+        with job.locked(names.hide) as complete:
             if not complete:
                 train(job, listing)
         return Outcome(job.recipe.id, "complete" if complete else "trained")
     except Exception as error:
-        return failure(config, error)
+        return failure(config, error, names.hide)
 
 
 def train(job: Job, listing: "Listing") -> None:

@@ -14,6 +14,7 @@ from datamodules.division import divide, names_of
 from datamodules.domain import Domain
 from datamodules.leaks import leaks
 from datamodules.listing import FileListing, Listing, PackedListing, list_source
+from datamodules.listing.hidden import with_hidden_names
 from datamodules.listing.names import listed_names
 from datamodules.loading import check_unchanged, known_content, load
 from datamodules.loading.survey import check_headers
@@ -215,6 +216,8 @@ def _last_records(store: Store, stage: str) -> Iterator[Record]:
 def load_run(listing: Listing, config: Config, division: Division) -> Domain:
     """The images of a stage run, on the sides that it uses; see `datamodules.division`.
 
+    Samples and groups are as they are written: digests, where they are a person's own names.
+
     Args:
         listing: Of its source.
         config: Says where decoded images are kept.
@@ -231,7 +234,7 @@ def load_run(listing: Listing, config: Config, division: Division) -> Domain:
     equal = len(across_sides(domain.copies, side_of))
     notes = [f"{counted(equal, 'picture')} on several sides of the split (equal images)"] if equal else []
     return replace(
-        divided,
+        with_hidden_names(divided, listing),
         crossing_pictures=max(divided.crossing_pictures, equal),
         notes=(*divided.notes, *notes),
     )

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 
-from stages.config import Config, to_config
+from stages.config import Config, source_of, to_config
 from stages.console.live import LiveLine
 from stages.console.output import output
 from stages.console.summary import arithmetic_lines, plan_table, show_notes, show_results
@@ -25,7 +25,7 @@ from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import check_accelerator, note_of_cores, workers_environment
 from stages.outcome import Outcome
 from stages.parameters import schema
-from stages.plan import Plan, build_plan, with_rule
+from stages.plan import Plan, StageRun, build_plan, with_rule
 from stages.processes import Process
 from stages.request import Request, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder
@@ -101,7 +101,7 @@ class RelaySweeper(BasicSweeper):
         assert self.config is not None and self.launcher is not None
         settings = self.config.hydra.launcher
         if settings._target_.endswith(".BasicLauncher"):  # jobs in this process, which show their own bar
-            return run_plan(plan, store, self.launcher.launch)
+            return run_plan(plan, store, self.launcher.launch, reveal=_revealed)
         # The bars of several jobs on one terminal would overwrite each other.
         shared_terminal = getattr(self.launcher, "shares_terminal", False)
         execution = ["callbacks.progress=false"] if shared_terminal else []
@@ -111,7 +111,9 @@ class RelaySweeper(BasicSweeper):
             log.warning(note)
         live = LiveLine(plan, missing, store, recorded_speeds(plan, store))
         with workers_environment():
-            return run_plan(plan, store, self.launcher.launch, execution=execution, watch=live.during)
+            return run_plan(
+                plan, store, self.launcher.launch, execution=execution, watch=live.during, reveal=_revealed
+            )
 
     def _requests(self, overrides: Iterable[Override]) -> list[Request]:
         """Every combination of what was typed, as chains. The last of equal keys wins, as in BasicSweeper."""
@@ -181,6 +183,12 @@ class RelaySweeper(BasicSweeper):
         """Compose as a job will."""
         assert isinstance(self.config, DictConfig)
         return to_config(with_absolute_paths(self._loader.load_sweep_config(self.config, list(overrides))))
+
+
+def _revealed(run: StageRun, message: str) -> str:
+    from datamodules.listing import revealed
+
+    return revealed(message, source_of(run.config))
 
 
 def _without_process(overrides: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -130,8 +130,11 @@ class Job:
         return self._attempt
 
     @contextmanager
-    def locked(self) -> Iterator[bool]:
+    def locked(self, hide: Callable[[str], str] = str) -> Iterator[bool]:
         """Hold the lock on the folder, and leave `failure.txt` there if the block fails.
+
+        Args:
+            hide: takes patients' names out of a text.
 
         Yields:
             Whether the run is complete already; looked up before, since a complete run may be in a store that
@@ -160,13 +163,13 @@ class Job:
                 write_text(folder.config, config_document(self.config))
                 yield False
             except BaseException as error:
-                self._ended_by(error)
+                self._ended_by(error, hide)
                 raise
 
-    def _ended_by(self, error: BaseException) -> None:
+    def _ended_by(self, error: BaseException, hide: Callable[[str], str]) -> None:
         """Leave the traceback of a failure; say what is left after an interrupt."""
         if isinstance(error, Exception):
-            write_text(self.folder.failure, traceback.format_exc())
+            write_text(self.folder.failure, hide(traceback.format_exc()))
         if self._attempt is None:
             return
         why: Ended = "failed" if isinstance(error, Exception) else "stopped"
@@ -186,8 +189,14 @@ class Job:
             self._lock.check()
 
 
-def failure(config: Config, error: Exception) -> Outcome:
-    """The outcome of a job that failed: one line on why, and what to do where that is known."""
+def failure(config: Config, error: Exception, hide: Callable[[str], str] = str) -> Outcome:
+    """The outcome of a job that failed: one line on why, and what to do where that is known.
+
+    Args:
+        config: the job's.
+        error: what ended it.
+        hide: takes patients' names out of a text: launchers write it to files.
+    """
     assert config.stage is not None and config.job.id is not None, "a job has a stage and an id"
     if isinstance(error, RelayError):
         message = str(error)
@@ -199,4 +208,4 @@ def failure(config: Config, error: Exception) -> Outcome:
         )
     else:
         message = f"{type(error).__name__}: {error}"
-    return Outcome(config.job.id, "failed", message)
+    return Outcome(config.job.id, "failed", hide(message))

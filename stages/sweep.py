@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -23,8 +24,18 @@ def _unwatched(_: Sequence[StageRun], __: Mapping[str, Outcome]) -> AbstractCont
     return nullcontext()
 
 
+def _as_said(_: StageRun, message: str) -> str:
+    return message
+
+
 def run_plan(
-    plan: Plan, store: Store, launch: Launch, *, execution: Sequence[str] = (), watch: Watch = _unwatched
+    plan: Plan,
+    store: Store,
+    launch: Launch,
+    *,
+    execution: Sequence[str] = (),
+    watch: Watch = _unwatched,
+    reveal: Callable[[StageRun, str], str] = _as_said,
 ) -> dict[str, Outcome]:
     """Train what is missing. A failed run stops only its descendants.
 
@@ -37,6 +48,7 @@ def run_plan(
         launch: runs jobs, each a list of Hydra overrides, given the number of the first.
         execution: Hydra overrides for every job; see `stages.job_overrides`.
         watch: a context around the wait for a batch, made from its runs and the outcomes so far.
+        reveal: what a job says, with the names that it hides from files put back for this terminal.
 
     Returns:
         Every stage run's outcome by id, in the plan's order.
@@ -77,7 +89,8 @@ def run_plan(
             with watch(ready, outcomes):
                 returned = _launched(launch, jobs, launched - len(jobs))
         for run, job in zip_longest(ready, returned[: len(ready)]):
-            outcomes[run.id] = _outcome(store.folder(run.stage, run.id), run, job_outcome(job, run.id))
+            outcome = _outcome(store.folder(run.stage, run.id), run, job_outcome(job, run.id))
+            outcomes[run.id] = replace(outcome, message=reveal(run, outcome.message))
             if outcomes[run.id].status == "failed":
                 log.error("Failed: %s: %s", describe(run), outcomes[run.id].message)
     return outcomes

@@ -4,10 +4,8 @@ The only module of `analysis` that imports `datamodules`: maps need pixels, whic
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +22,15 @@ from datamodules.faults import UnusableError
 from datamodules.files.litter import Dropped, is_litter, listed
 from datamodules.files.names import IMAGE_SUFFIXES, is_image
 from datamodules.from_config import load_run
-from datamodules.listing import FileListing, Listing, PackedListing, list_source
-from datamodules.packing.read import is_remote
+from datamodules.listing import FileListing, Listing, PackedListing
+from datamodules.of_run import listing_of_run
 from datamodules.pixels.decode import Decoded, Reading, decode, read_header
 from datamodules.pixels.image_file import quiet_pillow
 from datamodules.pixels.seen import Seen
 from datamodules.splits import Division
-from stages.config import Config, StageConfig, source_of
 from stages.console.summary import show_notes
 from stages.errors import RelayError
-from stages.parameters import tuples
-from stages.source import Source
 from stages.store import RunFolder
-from stages.stored import read_yaml
 
 DEEP_TYPES = frozenset({"int8", "uint16", "int16", "uint32", "int32", "float32"})
 """Types of an image's values beyond bytes."""
@@ -134,27 +128,12 @@ def target_images(folder: Path, cache_dir: Path | None = None, root: str | None 
             the configuration names an address: a store may be somebody else's, and nothing is fetched that
             this user did not type.
     """
-    run = RunFolder(folder)
-    config = _read_config(run.config)
+    config, listing = listing_of_run(RunFolder(folder), root)
     if cache_dir is not None:
         config.paths.cache_dir = str(cache_dir)  # type: ignore[misc]  # a namespace, see there
-    source = source_of(config)
-    if root is not None:
-        source = replace(source, root=root)
-    elif source.root is not None and is_remote(source.root):
-        raise RelayError(
-            f"{run.config} says that the images are at {source.root}. A store may come from somebody else: "
-            f"nothing is fetched unasked. If you know the address, type it, root={source.root}"
-        )
-    listing = list_source(source)
-    recipe = run.read_recipe()
+    source, recipe = listing.source, RunFolder(folder).read_recipe()
     division = Division(*(recipe[name] for name in ("test_fraction", "folds", "fold", "seed")))
     data = recipe["data"]
-    if listing.digest != data["digest"]:
-        raise RelayError(
-            f"the images that {run.config} names are not those the run was trained on: files were added, "
-            "removed or renamed since"
-        )
     domain = load_run(listing, config, division)
     window = listing.window if isinstance(listing, PackedListing) else source.window
     mean, std = data["mean"], data["std"]
@@ -172,30 +151,6 @@ def target_images(folder: Path, cache_dir: Path | None = None, root: str | None 
         _reading=Reading(source.decode_size, window, color=len(domain.shape) == 3),
         _deep=_deep_types(listing),
     )
-
-
-def _read_config(path: Path) -> Config:
-    """What a stored configuration says of images, with the names of a `Config`.
-
-    The rest is left out: an earlier version's may lack a setting, or have others. Nothing is resolved: what
-    was resolved when the run was trained is text, and `${oc.env:NAME}` in it is somebody's attempt.
-    """
-    try:
-        loaded = tuples(read_yaml(path))
-        data, memory = loaded["data"], loaded["data"]["memory_limit_gb"]
-        domains = {name: Source(**source) for name, source in data["domains"].items()}
-        config = SimpleNamespace(
-            stage=StageConfig(**loaded["stage"]),
-            data=SimpleNamespace(name=data["name"], domains=domains, memory_limit_gb=float(memory)),
-            paths=SimpleNamespace(cache_dir=str(loaded["paths"]["cache_dir"])),
-            folds=loaded["folds"],
-        )
-        return cast(Config, config)
-    except KeyError as error:
-        reason = f"it has no {error}"
-    except (OSError, ValueError, TypeError, AttributeError, RelayError) as error:
-        reason = str(error).partition("\n")[0]
-    raise RelayError(f"{path} cannot be read ({reason}); it says where images are")
 
 
 def _deep_types(listing: Listing) -> frozenset[str]:

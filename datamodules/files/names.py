@@ -1,11 +1,13 @@
 """Names of image files: which suffixes are known, one form for all machines, and short lists for messages."""
 
+import hmac
 import os
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+_DIGITS = 16
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -42,3 +44,8 @@ def first_and_more(names: Sequence[str], limit: int = 1) -> str:
     """The first names, and how many there are besides: `a.png and 3 more`."""
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def name_hash(name: str, key: bytes) -> str:
+    """What is written in place of a patient's name: HMAC-SHA256 under a key that is not kept."""
+    return hmac.digest(key, name.encode("utf-8", "surrogateescape"), "sha256").hex()[:_DIGITS]

@@ -2,8 +2,8 @@
 
 `cache_dir/DIGEST/` holds `meta.json`, and an array such as `train.npy` for each side that has images; a
 domain that streams has `meta.json` only. Labels, groups and names are there for a generator's images only:
-those of files are listed anew. A folder is written under another name, synced to disk and renamed, so that it
-is there whole or not at all.
+those of files, which may be patients', are listed anew. A folder is written under another name, synced to
+disk and renamed, so that it is there whole or not at all.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from stages.machine.atomic import sync_folder
 from stages.machine.digest import check_seal, sealed
 
 _logger = logging.getLogger(__name__)
-_FORMAT = 3  # of the folder; raise it when its layout changes
+_FORMAT = 4  # of the folder; raise it when its layout changes
 
 
 Listed = Callable[[SideName, tuple[int, ...]], Side]
@@ -113,15 +113,16 @@ class DomainCache:
             sides = {side: self._side(side, meta) for side in SIDES}
             size = math.prod(meta["shape"]) * sum(map(len, sides.values()))
             fits = self._memory_limit is None or size <= self._memory_limit
+            samples = [sample for side in SIDES for sample in sides[side].samples]
             stored = Domain(
                 tuple(meta["classes"]),
                 *(self._with_pixels(name, sides[name], meta, fits=fits) for name in SIDES),
                 digest=self._digest,
                 content=meta["content"],
-                copies=tuple(map(tuple, meta["copies"])),
+                copies=tuple(tuple(samples[place] for place in places) for places in meta["copies"]),
                 notes=tuple(meta["notes"]),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
             return None, error
         return stored, None
 
@@ -185,6 +186,8 @@ class DomainCache:
         return images
 
     def _write_files(self, folder: Path, domain: Domain) -> None:
+        samples = [sample for _, side in domain.named_sides for sample in side.samples]
+        place_of = {sample: place for place, sample in enumerate(samples)} if domain.copies else {}
         meta: dict[str, Any] = {
             "format": _FORMAT,
             "digest": self._digest,
@@ -192,7 +195,7 @@ class DomainCache:
             "content": domain.content,
             "classes": domain.classes,
             "shape": domain.shape,
-            "copies": domain.copies,
+            "copies": [[place_of[sample] for sample in names] for names in domain.copies],
             "notes": domain.notes,
         }
         for name in SIDES:

@@ -5,7 +5,6 @@ all of it once more would need the same space on the disk again.
 """
 
 import hashlib
-import hmac
 import json
 import math
 import os
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import OnError, Problem
+from datamodules.files.names import name_hash
 from datamodules.packing.layout import part_name
 from datamodules.packing.units import Sample, Survey, Unit
 from stages.errors import RelayError
@@ -30,8 +30,6 @@ WORK = ".preparing"
 
 ONE_FILE_BYTES = 1 << 30
 """A set of so many bytes of pixels or fewer is one array file."""
-
-_GROUP_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -221,11 +219,6 @@ def _lies(folder: Path, number: int) -> Path:
     return waiting if waiting.is_file() else folder / part_name(number)
 
 
-def group_hash(group: str, salt: bytes) -> str:
-    """A group's name on disk: HMAC-SHA256 with the set's salt, which is not kept."""
-    return hmac.new(salt, group.encode(), hashlib.sha256).hexdigest()[:_GROUP_DIGITS]
-
-
 def _stacked(samples: Sequence[Sample], number: int) -> npt.NDArray[Any]:
     first = samples[0].image
     for place, sample in enumerate(samples):
@@ -245,7 +238,7 @@ def _described(
     dtype: str | None,
     digest: str | None,
 ) -> Part:
-    groups = [group_hash(sample.group, task.salt) for sample in samples]
+    groups = [name_hash(sample.group, task.salt) for sample in samples]
     names: Mapping[str, None] = dict.fromkeys(key for sample in samples for key in sample.columns)
     return Part(
         key=task.unit.key,

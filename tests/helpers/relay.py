@@ -96,10 +96,12 @@ def run_until(
     runs_dir: Path,
     cache_dir: Path,
     how: int = signal.SIGKILL,
+    tiny: Sequence[str] = TINY,
     last: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Start `train.py` and send a signal as soon as a condition holds (or let it end before)."""
-    program = Program(command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last)[1:])
+    line = command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, tiny=tiny, last=last)
+    program = Program(line[1:])
     deadline = time.monotonic() + 120
     while program.poll() is None and not condition():
         assert time.monotonic() < deadline, "the condition never held"

@@ -20,10 +20,12 @@ from torch.nn import functional
 
 from analysis.explain.target_images import TargetImages, target_images
 from datamodules.listing import list_source
+from datamodules.names import names
+from datamodules.of_run import listing_of_run
 from stages.config import config_document, source_of
 from stages.errors import RelayError
 from stages.recipe import Data
-from stages.store import recipe_document
+from stages.store import RunFolder, recipe_document
 from tests.helpers.fake_images import write_image
 from tests.helpers.stage_helpers import manifest_config, recipe
 
@@ -83,6 +85,13 @@ def _files(root: Path) -> list[Path]:
     return [root / f"{name}/val-{place}.png" for place, name in enumerate(NAMES)]
 
 
+def _shown(tmp_path: Path, targets: TargetImages) -> list[Path]:
+    """The files behind the samples, as `python -m datamodules.names` says."""
+    _, listing = listing_of_run(RunFolder(tmp_path / "run"))
+    path_of = names(listing).set_index("sample")["path"]
+    return [tmp_path / "ward" / path_of[sample] for sample in targets.samples]
+
+
 def _enlarged(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """Pixels of an image, (3, SIDE, SIDE), in units of 0..1: torch's own bicubic, nothing else."""
     planes = torch.from_numpy(pixels.copy() if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1))
@@ -93,7 +102,7 @@ def _enlarged(pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 def test_the_evaluation_set_is_the_manifest_s(grey: TargetImages, tmp_path: Path) -> None:
     assert grey.classes == ("CON", "GGO")
-    files = [tmp_path / "ward" / sample for sample in grey.samples]
+    files = _shown(tmp_path, grey)
     assert sorted(files) == sorted(_files(tmp_path / "ward"))
     labels = {file: place % 2 for place, file in enumerate(_files(tmp_path / "ward"))}
     assert grey.labels.tolist() == [labels[file] for file in files]
@@ -106,8 +115,9 @@ def test_images_are_enlarged_and_standardised_for_the_networks(tmp_path: Path, c
     assert targets.grey == (channels == 1)
     rows = [3, 0]
     images, eye = targets.images(rows), targets.for_the_eye(rows)
+    files = _shown(tmp_path, targets)
     for row, image, shown in zip(rows, images, eye, strict=True):
-        expected = _enlarged(np.asarray(Image.open(tmp_path / "ward" / targets.samples[row])))
+        expected = _enlarged(np.asarray(Image.open(files[row])))
         torch.testing.assert_close(image, (expected - 0.5) / 0.25, atol=1e-5, rtol=0)
         looked_at = expected.clamp(0, 1)
         one = looked_at[0] if channels == 1 else looked_at.permute(1, 2, 0)
@@ -118,7 +128,7 @@ def test_without_a_given_mean_it_is_that_of_the_training_images(tmp_path: Path) 
     targets = target_images(_run(tmp_path / "run", _set(tmp_path / "ward", 1), mean=None, std=None))
     files = [tmp_path / "ward" / f"{name}/train-{place}.png" for place, name in enumerate(NAMES)]
     training = np.stack([np.asarray(Image.open(file)) for file in files]) / 255
-    expected = _enlarged(np.asarray(Image.open(tmp_path / "ward" / targets.samples[0])))
+    expected = _enlarged(np.asarray(Image.open(_shown(tmp_path, targets)[0])))
     standardised = (expected - training.mean()) / training.std()
     torch.testing.assert_close(targets.images([0])[0], standardised.float(), atol=1e-4, rtol=0)
 
@@ -285,7 +295,7 @@ def test_own_images_are_grey_where_the_target_s_are(grey: TargetImages, tmp_path
 
 def test_an_own_image_is_resized_as_the_target_s_are(grey: TargetImages, tmp_path: Path) -> None:
     """The same file in both places gives the same input, to the bit."""
-    source = tmp_path / "ward" / grey.samples[2]
+    source = _shown(tmp_path, grey)[2]
     folder = _own(tmp_path / "own", ("x.png", Image.open(source)))
     prepared, eye = grey.own_images(folder)
     assert torch.equal(prepared, grey.images([2]))

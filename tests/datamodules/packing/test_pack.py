@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from datamodules.faults import OnError, Problem
+from datamodules.files.names import name_hash
 from datamodules.listing import list_source
 from datamodules.loading import load
 from datamodules.packing.finish import PackedSet, SplitRule
 from datamodules.packing.pack import CompleteError, pack
-from datamodules.packing.parts import WORK, finished_part, group_hash, tasks
+from datamodules.packing.parts import WORK, finished_part, tasks
 from datamodules.packing.read import PackedImages, read_description, read_manifest
 from datamodules.packing.units import Sample
 from stages.errors import RelayError
@@ -116,7 +117,7 @@ def test_a_groups_hash_depends_on_the_secret_of_its_source(tmp_path: Path) -> No
 
     assert groups("one", "a") == groups("one", "b")
     assert groups("one", "c").isdisjoint(groups("two", "d"))
-    assert group_hash("x", b"one") != group_hash("x", b"two")
+    assert name_hash("x", b"one") != name_hash("x", b"two")
 
 
 def test_a_bad_file_stops_the_preparation_or_is_listed(tmp_path: Path) -> None:
