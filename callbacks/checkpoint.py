@@ -17,6 +17,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from stages.errors import RelayError
 from stages.machine.archive import seal
 from stages.machine.atomic import atomic_file
+from stages.machine.signals import held_back
 from stages.resume import IDENTITY, read_checkpoint
 
 _CONTENT = "content"
@@ -115,7 +116,8 @@ def save_whole(content: Any, path: Path, *, sealed: bool = False) -> str:
     with atomic_file(path) as file:
         remembering = _Remembering(file)
         try:
-            torch.save(content, cast(BinaryIO, remembering))
+            with held_back():
+                torch.save(content, cast(BinaryIO, remembering))
         except RuntimeError:
             if remembering.error is None:
                 raise

@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _ENDING = tuple(
@@ -22,6 +24,30 @@ def end_as_after_ctrl_c() -> None:
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hold back Ctrl-C and a request to end until the block is left: a native library would mistake them.
+
+    A KeyboardInterrupt inside of `torch.save` comes out as an error of its archive, or not at all.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {}
+    for number in (signal.SIGINT, *_ENDING):
+        if callable(handler := signal.getsignal(number)):
+            before[number] = handler
+            signal.signal(number, lambda *received: came.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number, frame in came[:1]:
+            before[signal.Signals(number)](number, frame)
 
 
 def end_with_parent() -> None:

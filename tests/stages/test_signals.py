@@ -1,0 +1,63 @@
+"""Ctrl-C and requests to end come out as what they are, in the middle of a native library's work too."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from callbacks import checkpoint
+from callbacks.checkpoint import save_whole
+from stages.machine.signals import end_as_after_ctrl_c, ending_signal, held_back
+
+
+def test_a_signal_waits_for_the_end_of_the_block() -> None:
+    before, done = signal.getsignal(signal.SIGINT), list[str]()
+
+    def work() -> None:
+        with held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["all of it"] and signal.getsignal(signal.SIGINT) is before
+    with held_back():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_request_to_end_is_held_back_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr("stages.machine.signals._received", signal.SIGINT)
+
+    def work() -> None:
+        with held_back():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert ending_signal() is signal.SIGINT, "not yet"
+
+    try:
+        end_as_after_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert ending_signal() is signal.SIGTERM
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_ctrl_c_while_torch_writes_is_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, path = checkpoint._Remembering.write, tmp_path / "last.ckpt"
+
+    def interrupted(file: checkpoint._Remembering, data: object) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return write(file, data)
+
+    monkeypatch.setattr(checkpoint._Remembering, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_whole({"weights": torch.zeros(1000)}, path)
+    assert list(tmp_path.iterdir()) == [], "whole or not at all"
