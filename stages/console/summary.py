@@ -37,6 +37,8 @@ def plan_table(plan: Plan, store: Store, notes: Sequence[str] = ()) -> Renderabl
     """
     to_train = plan.missing(store)
     missing = {run.id for run in to_train}
+    done = [run for run in plan.runs.values() if run.id not in missing]
+    damaged = {run.id: f"unreadable: {fault}" for run in done if (fault := _fault(run, store))}
     title = Text(_plan_title(plan, len(missing)), style="bold")
     cost = [Text(line) for line in cost_lines(plan_cost(plan, to_train, recorded_speeds(plan, store)))]
     table = _table()
@@ -47,12 +49,13 @@ def plan_table(plan: Plan, store: Store, notes: Sequence[str] = ()) -> Renderabl
     table.add_column("images\nat most", justify="right")
     table.add_column("state", no_wrap=True)
     for run in _shown(plan):
-        state = "to train" if run.id in missing else "done"
+        state = "to train" if run.id in missing else "unreadable" if run.id in damaged else "done"
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         cells = [*_place(run, in_folds), *(values[run.id] for values in settings.values())]
         table.add_row(_chain(run), *cells, run.recipe.transfer or "-", images, state)
     notes = [*arithmetic_lines(plan.runs.values()), *notes]
     said = [*_folds(plan), *_test_sets(plan), *(Text(f"note: {note}") for note in notes)]
+    said += [Text(fault, style="red") for fault in damaged.values()]
     return Group(title, *said, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
 
 
@@ -134,11 +137,18 @@ def failure_lines(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> 
             where = f" (traceback: {folder.failure})" if folder.failure.exists() else ""
             lines.append(f"{outcome.status}: {' -> '.join(run.chain)}: {outcome.message}{where}")
             continue
-        try:
-            folder.read_record()
-        except RelayError as error:
-            lines.append(f"unreadable: {' -> '.join(run.chain)}: {error}")
+        if fault := _fault(run, store):
+            lines.append(f"unreadable: {fault}")
     return lines
+
+
+def _fault(run: StageRun, store: Store) -> str | None:
+    """Why the record of a run that is done cannot be read, and what to do; None where it can."""
+    try:
+        store.folder(run.stage, run.id).read_record()
+    except RelayError as error:
+        return f"{' -> '.join(run.chain)}: {error}"
+    return None
 
 
 def _table() -> Table:

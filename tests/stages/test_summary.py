@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from stages.console.output import output
 from stages.console.summary import plan_table, result_table, show_results
 from stages.console.varied import varied_settings
 from stages.outcome import Outcome, Status
@@ -104,6 +105,10 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path, capsys: pytest
     said = "unreadable: natural: {} was changed since its run wrote it: its seal is wrong; remove its folder"
     assert any(line.startswith(said.format(changed)) for line in lines)
     assert any(line.startswith(f"unreadable: dld: {folder} cannot be read") for line in lines)
+    output().print(plan_table(plan, store))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"natural 0 100% - unreadable", "texture 0 100% - done"} <= set(lines)
+    assert any(line.startswith(said.format(changed)) for line in lines)
 
 
 def test_a_long_plan_is_cut(tmp_path: Path) -> None:
