@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from stages.values import Values
+
 SideName = Literal["train", "val", "test"]
 SIDES: tuple[SideName, SideName, SideName] = ("train", "val", "test")
 
@@ -93,6 +95,7 @@ class Domain:
         copies: Names of the samples that are equal, a tuple for each picture that several show; see
             `datamodules.copies`.
         notes: What a person should know of how the images were read, a line each.
+        values: What the images' values are; None for a domain fresh from a generator.
     """
 
     classes: tuple[str, ...]
@@ -106,6 +109,7 @@ class Domain:
     crossing_pictures: int = 0
     copies: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    values: Values | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from datamodules.loading import check_unchanged, known_content, load
 from datamodules.loading.survey import check_headers
 from datamodules.native_size import size_notes
 from datamodules.splits import Division, Names, divided_sides
+from datamodules.values.notes import check_values, value_notes
 from stages.balance import check_classes
 from stages.config import Config, source_of
 from stages.console.words import counted
@@ -72,7 +73,11 @@ def load_source(listing: Listing, config: Config) -> Domain:
         memory_limit_bytes=round(config.data.memory_limit_gb * _GIB),
     )
     crossing = listing.crossing_groups if isinstance(listing, FileListing) else domain.crossing_groups
-    notes = (*listing.notes, *domain.notes, *note_on_classes(domain))
+    source = listing.source
+    assert domain.values is not None
+    check_values(domain.values, str(source.root or source.generator))
+    on_values = value_notes(domain.values, domain.classes, source.window)
+    notes = (*listing.notes, *domain.notes, *on_values, *note_on_classes(domain))
     return replace(domain, crossing_groups=crossing, notes=notes)
 
 
@@ -103,7 +108,12 @@ def load_sources(runs: Iterable[StageRun], listings: Listings) -> list[str]:
         }
         found = [leaks(domain, divided_sides(names_of(domain), source, each)) for each in tested.values()]
         crossing = _crossing(domain, source, Division.of(its[0].recipe))
-        told = [*domain.notes, *note_on_sides(crossing), *(note for note in found if note)]
+        told = [
+            f"values: {domain.values}",
+            *domain.notes,
+            *note_on_sides(crossing),
+            *(note for note in found if note),
+        ]
         leaking += [f"{source.root or source.generator}: {note}" for note in told]
     return notes + leaking
 
@@ -308,4 +318,5 @@ def data_record(listing: Listing, config: Config, domain: Domain, data: "StageDa
         crossing_groups=domain.crossing_groups,
         crossing_pictures=domain.crossing_pictures,
         notes=list(domain.notes),
+        values=domain.values,
     )

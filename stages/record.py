@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from stages.errors import RelayError
 from stages.machine.digest import SEAL, check_seal, sealed
 from stages.stored import read_stored_bytes
+from stages.values import Values
 
 RECORD_SCHEMA = 3
 
@@ -75,6 +76,7 @@ class DataRecord(_Part):
     `notes`: what a person should know of how the images were read, a line each.
     `content`: SHA-256 of what the pixels come from, the bytes of all files, whatever the data ratio and the
     fold (`datamodules.domain.Domain`). Runs of one digest and several contents had other images.
+    `values`: what the images' values are, of all sides and before any data ratio.
     `height`, `width`: of the images in pixels, which the network takes at `image_size` squared.
     """
 
@@ -97,6 +99,7 @@ class DataRecord(_Part):
     crossing_groups: int
     crossing_pictures: int
     notes: list[str] = []
+    values: Values | None = None
 
 
 class CostRecord(_Part):

@@ -3,6 +3,7 @@
 The only module of `analysis` that imports `datamodules`: maps need pixels, which no record has.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,18 @@ from datamodules.listing import FileListing, Listing, PackedListing
 from datamodules.of_run import listing_of_run
 from datamodules.pixels.decode import Decoded, Reading, decode, read_header
 from datamodules.pixels.image_file import quiet_pillow
-from datamodules.pixels.seen import Seen
+from datamodules.pixels.stored import remark_notes
 from datamodules.splits import Division
+from datamodules.values.measure import summarise
+from datamodules.values.notes import value_notes
 from stages.console.summary import show_notes
 from stages.errors import RelayError
 from stages.store import RunFolder
 
 DEEP_TYPES = frozenset({"int8", "uint16", "int16", "uint32", "int32", "float32"})
 """Types of an image's values beyond bytes."""
+
+_GRID = 128  # rows and columns of pixels that are looked at for notes
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,9 @@ class TargetImages:
         decoded = [
             read_own(file, number, self._reading, self._deep) for number, file in enumerate(files, start=1)
         ]
-        seen = Seen()
-        for each in decoded:
-            seen.add(each.pixels[None], [(each.ends, each.white, each.remarks)])
         notes = [f"passed over as litter: {listed(litter)}"] if litter else []
-        show_notes([f"{folder}: {note}" for note in (*notes, *seen.notes(self._reading.window))])
+        notes += remark_notes(Counter[str](remark for each in decoded for remark in each.remarks))
+        show_notes([f"{folder}: {note}" for note in notes + _on_values(decoded, self._reading.window)])
         read = [np.require(each.pixels, requirements=["C", "W"]) for each in decoded]  # for torch
         prepared = torch.cat([self._preprocess(torch.from_numpy(pixels)[None]) for pixels in read])
         side = (self.size, self.size)
@@ -151,6 +154,19 @@ def target_images(folder: Path, cache_dir: Path | None = None, root: str | None 
         _reading=Reading(source.decode_size, window, color=len(domain.shape) == 3),
         _deep=_deep_types(listing),
     )
+
+
+def _on_values(decoded: Sequence[Decoded], window: tuple[float, float] | None) -> list[str]:
+    """What is odd about the values of pictures; they may have several sizes, and some pixels are looked at."""
+    some = [
+        each.pixels[
+            np.ix_(*(np.linspace(0, length - 1, _GRID).astype(int) for length in each.pixels.shape[:2]))
+        ]
+        for each in decoded
+    ]
+    none = np.zeros(len(some), np.int64)
+    values = summarise(np.stack(some), [each.known for each in decoded], none, none, len(some))
+    return value_notes(values, (), window)
 
 
 def _deep_types(listing: Listing) -> frozenset[str]:

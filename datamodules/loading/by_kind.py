@@ -13,8 +13,10 @@ from datamodules.loading.cache import DomainCache, checksum
 from datamodules.loading.files import check_files_unchanged, known_content_of_files, load_files
 from datamodules.loading.packed import load_packed
 from datamodules.packing.verify import set_content, verified_manifest
-from datamodules.pixels.window import Window, window_to_uint8
+from datamodules.pixels.window import Window, default_window, window_to_uint8
+from datamodules.values.measure import Known, stored_values, summarise
 from stages.source import Source
+from stages.values import Values
 
 
 def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) -> Domain:
@@ -91,9 +93,22 @@ def _generate(source: Source) -> Domain:
         seed=source.seed,
     )
     train, val = (_as_bytes(side, source.window) for side in (domain.train, domain.val))
-    made = Domain(domain.classes, train, val)
+    made = Domain(domain.classes, train, val, values=_values(domain, train, val, source.window))
     pixels = [checksum(np.asarray(made.side(name).images)) for name in SIDES]
     return replace(made, content=hashlib.sha256(" ".join(pixels).encode()).hexdigest())
+
+
+def _values(domain: Domain, train: Side, val: Side, window: Window | None) -> Values:
+    stored = np.concatenate([np.asarray(side.images) for side in (domain.train, domain.val)])
+    known: list[Known] = [(None, False)] * len(stored)
+    if stored.dtype != np.uint8:
+        measured = stored_values(
+            stored, default_window(stored.dtype, window), hounsfield=stored.dtype.kind == "i"
+        )
+        known = [(each, False) for each in measured]
+    pixels = np.concatenate([np.asarray(side.images) for side in (train, val)])
+    labels = np.concatenate([train.labels, val.labels])
+    return summarise(pixels, known, labels, np.repeat([0, 1], [len(train), len(val)]), len(stored))
 
 
 def _as_bytes(side: Side, window: Window | None) -> Side:

@@ -27,6 +27,7 @@ from datamodules.domain import NO_IMAGES, SIDES, Domain, Side, SideName
 from stages.errors import RelayError
 from stages.machine.atomic import sync_folder
 from stages.machine.digest import check_seal, sealed
+from stages.values import Values
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 4  # of the folder; raise it when its layout changes
@@ -121,6 +122,7 @@ class DomainCache:
                 content=meta["content"],
                 copies=tuple(tuple(samples[place] for place in places) for places in meta["copies"]),
                 notes=tuple(meta["notes"]),
+                values=Values.model_validate(meta["values"]),
             )
         except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
             return None, error
@@ -197,6 +199,7 @@ class DomainCache:
             "shape": domain.shape,
             "copies": [[place_of[sample] for sample in names] for names in domain.copies],
             "notes": domain.notes,
+            "values": None if domain.values is None else domain.values.model_dump(),
         }
         for name in SIDES:
             side = domain.side(name)

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from datamodules.copies import equal_pixels, equal_values
 from datamodules.domain import SIDES, Domain, Side, SideName
@@ -16,11 +18,12 @@ from datamodules.loading.cache import DomainCache
 from datamodules.loading.image_files import ImageFiles, read_hashes
 from datamodules.loading.survey import evenly_spread, survey
 from datamodules.pixels.decode import Reading
-from datamodules.pixels.seen import Seen
+from datamodules.pixels.stored import remark_notes
+from datamodules.values.measure import summarise
 from stages.errors import RelayError
 from stages.machine.resources import available_cores
 
-_LOOKED_AT = 64  # images of a set that streams, for its notes
+_LOOKED_AT = 256  # images of a set that streams, for its values and notes
 
 _SOON_READ = 1 << 30  # bytes
 
@@ -52,7 +55,7 @@ def load_files(listing: FileListing, cache_dir: Path, memory_limit_bytes: int) -
                 copies=equal_values([file.path for file in listing.files], hashes),
             )
         if surveyed.size > memory_limit_bytes:
-            return replace(surveyed, notes=_notes_on_some(listing, surveyed.shape, threads))
+            return _looked_at(listing, surveyed, threads)
         decoded = _decoded(listing, surveyed, threads)
         check_files_unchanged(listing, surveyed.content)
         return decoded
@@ -72,20 +75,32 @@ def known_content_of_files(listing: FileListing, cache_dir: Path) -> str | None:
 def _decoded(listing: FileListing, listed: Domain, threads: int) -> Domain:
     # All sides in one go, so that an error counts the unreadable files of all.
     ordered = [file for name in SIDES for file in listing.side(name)]
-    files, seen = _image_files(listing, ordered, listed.shape), Seen()
     ends = np.cumsum([len(listed.side(name)) for name in SIDES])
-    pixels = files.gather(range(len(files)), threads, seen)
+    pixels, described = _read(listing, ordered, listed, threads)
     copies = equal_pixels([file.path for file in ordered], list(pixels))
     images = np.split(pixels, ends[:-1])
     sides = [replace(listed.side(name), images=part) for name, part in zip(SIDES, images, strict=True)]
-    return replace(listed.with_sides(*sides), copies=copies, notes=tuple(seen.notes(listing.source.window)))
+    return replace(described.with_sides(*sides), copies=copies)
 
 
-def _notes_on_some(listing: FileListing, shape: tuple[int, ...], threads: int) -> tuple[str, ...]:
-    """Of images that are not all decoded: what some of them show."""
-    some, seen = evenly_spread(listing.files, _LOOKED_AT), Seen()
-    _image_files(listing, some, shape).gather(range(len(some)), threads, seen)
-    return tuple(f"of {len(some)} looked at, {note}" for note in seen.notes(listing.source.window))
+def _looked_at(listing: FileListing, listed: Domain, threads: int) -> Domain:
+    """A domain whose images are not all decoded, with what some of them show."""
+    some = evenly_spread(listing.files, _LOOKED_AT)
+    _, described = _read(listing, some, listed, threads)
+    looked = "" if len(some) == len(listing.files) else f"of {len(some)} images looked at, "
+    return replace(described, notes=tuple(looked + note for note in described.notes))
+
+
+def _read(
+    listing: FileListing, files: Sequence[ImageFile], listed: Domain, threads: int
+) -> tuple[npt.NDArray[np.uint8], Domain]:
+    """The pixels of some files, and the domain with their values and what was passed over in them."""
+    pixels, read = _image_files(listing, files, listed.shape).read(range(len(files)), threads)
+    labels = np.array([file.label for file in files], np.int64)
+    sides = np.array([SIDES.index(file.side) for file in files], np.int64)
+    values = summarise(pixels, [known for known, _ in read], labels, sides, len(listing.files))
+    remarks = Counter[str](remark for _, remarks in read for remark in remarks)
+    return pixels, replace(listed, values=values, notes=tuple(remark_notes(remarks)))
 
 
 def _fingerprint(listing: FileListing) -> str:

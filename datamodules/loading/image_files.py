@@ -11,7 +11,8 @@ import numpy.typing as npt
 from datamodules.faults import UnusableError
 from datamodules.pixels.decode import Header, Reading, decode, read_header
 from datamodules.pixels.image_file import quiet_pillow
-from datamodules.pixels.seen import Known, Seen
+from datamodules.pixels.stored import Remark
+from datamodules.values.measure import Known
 from stages.errors import RelayError
 from stages.machine.digest import file_digest
 
@@ -37,36 +38,34 @@ class ImageFiles:
         """Number of images."""
         return len(self.locations)
 
-    def gather(
-        self, indices: Sequence[int], threads: int = 1, seen: Seen | None = None
-    ) -> npt.NDArray[np.uint8]:
-        """Decode some images.
-
-        Args:
-            indices: Which ones.
-            threads: Decoders hold no GIL, so that threads help; workers of a loader take one.
-            seen: Takes what is to be known of them.
-
-        Returns:
-            uint8, (len(indices), *shape).
+    def gather(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Decode some images: uint8, (len(indices), *shape).
 
         Raises:
             RelayError: Files cannot be read; names the first, why, and how many more.
         """
+        return self.read(indices, 1)[0]
+
+    def read(
+        self, indices: Sequence[int], threads: int
+    ) -> tuple[npt.NDArray[np.uint8], list[tuple[Known, tuple[Remark, ...]]]]:
+        """Decode some images, as `gather`, and say of each what else is known of it.
+
+        Args:
+            indices: Which ones.
+            threads: Decoders hold no GIL, so that threads help.
+        """
         images = np.empty((len(indices), *self.shape), dtype=np.uint8)
         locations = [self.locations[index] for index in indices]
 
-        def read(position: int) -> Known:
+        def read(position: int) -> tuple[Known, tuple[Remark, ...]]:
             decoded = decode(locations[position], self.reading)
             if decoded.pixels.shape != self.shape:
                 raise UnusableError(f"it has shape {decoded.pixels.shape}, the first image {self.shape}")
             images[position] = decoded.pixels
-            return decoded.ends, decoded.white, decoded.remarks
+            return decoded.known, decoded.remarks
 
-        known = _for_each(locations, read, threads)
-        if seen is not None:
-            seen.add(images, known)
-        return images
+        return images, _for_each(locations, read, threads)
 
 
 def read_headers(locations: Sequence[str], threads: int) -> list[Header]:

@@ -8,8 +8,8 @@ import numpy as np
 from datamodules.domain import SIDES, Domain, Side, SideName
 from datamodules.listing import PackedListing
 from datamodules.packing.read import PackedImages
+from datamodules.packing.values import keep_values, kept_values, set_values
 from datamodules.packing.verify import set_content, verified_manifest
-from datamodules.pixels.seen import level_notes
 from stages.errors import RelayError
 
 _CHUNK = 4096  # images copied at a time
@@ -61,11 +61,15 @@ def load_packed(listing: PackedListing, cache_dir: Path, memory_limit_bytes: int
             f"{listing.source.root} has {len(mapped.train)} training and {len(mapped.val)} evaluation "
             "images; each side needs some"
         )
+    values = kept_values(cache_dir, listing.digest)
+    if values is None:
+        root, shape = str(listing.source.root), mapped.shape
+        values = set_values(root, manifest, listing.classes, shape, listing.window)
+        keep_values(cache_dir, listing.digest, values)
+    mapped = replace(mapped, values=values)
     if mapped.size > memory_limit_bytes:
         return mapped
-    read = mapped.with_sides(*(_in_memory(mapped.side(name)) for name in SIDES))
-    levels = [np.asarray(read.side(name).images) for name in SIDES if len(read.side(name))]
-    return replace(read, notes=(*read.notes, *level_notes(levels)))
+    return mapped.with_sides(*(_in_memory(mapped.side(name)) for name in SIDES))
 
 
 def _in_memory(side: Side) -> Side:

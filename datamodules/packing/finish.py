@@ -28,13 +28,16 @@ from datamodules.packing.layout import (
 from datamodules.packing.parts import Part, Placed, place_parts, settings_digest
 from datamodules.packing.sheet import sheet_of_set
 from datamodules.packing.units import Survey
-from datamodules.pixels.seen import remark_notes
+from datamodules.packing.values import set_values
+from datamodules.pixels.stored import remark_notes
 from datamodules.splits import check_split, split_by_group, split_report
+from datamodules.values.notes import check_values
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file, write_text
 from stages.machine.cells import to_csv
 from stages.machine.digest import sealed
 from stages.parameters import Number, group, recipe
+from stages.values import Values
 
 
 @group
@@ -64,12 +67,14 @@ class PackedSet:
         description: What `set.json` holds.
         manifest: One row per sample.
         problems: What was left out.
+        values: What the images' values are.
     """
 
     folder: Path
     description: dict[str, Any]
     manifest: pd.DataFrame
     problems: list[Problem]
+    values: Values
 
 
 def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitRule) -> PackedSet:
@@ -115,6 +120,8 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
         "fraction": rule.fraction if drawn else None,
         "seed": rule.seed if drawn else None,
     }
+    values = set_values(str(folder), manifest, survey.classes, shape, survey.window)
+    check_values(values, "the images")
     description = sealed(description | {"shape": list(shape), "dtype": dtype})
     sides = manifest["split"].to_numpy()
     reached = split_report(
@@ -133,7 +140,7 @@ def finish_set(survey: Survey, parts: Sequence[Part], folder: Path, rule: SplitR
     with atomic_file(folder / SHEET) as file:
         sheet.save(file, format="PNG")
     write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False) + "\n")
-    return PackedSet(folder, description, manifest, problems)
+    return PackedSet(folder, description, manifest, problems, values)
 
 
 def _manifest(parts: Sequence[Part]) -> pd.DataFrame:

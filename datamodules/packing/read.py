@@ -5,7 +5,7 @@ import json
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,14 +66,18 @@ class PackedImages:
         Raises:
             RelayError: A part is missing or damaged.
         """
+        images = np.empty((len(indices), *self.shape), dtype=np.uint8)
+        for here, stored in self.stored(indices):
+            images[here] = window_to_uint8(stored, self.window)
+        return images
+
+    def stored(self, indices: Sequence[int]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
+        """As `gather`, but values as they are stored: for each part, places in `indices`, and images."""
         chosen = np.asarray(indices, dtype=np.int64)
-        images = np.empty((len(chosen), *self.shape), dtype=np.uint8)
         parts = self.parts[chosen]
         for part in np.unique(parts):
             here = np.flatnonzero(parts == part)
-            pixels = self._part(int(part))[self.rows[chosen[here]]]
-            images[here] = window_to_uint8(pixels, self.window)
-        return images
+            yield here, self._part(int(part))[self.rows[chosen[here]]]
 
     def _part(self, number: int) -> npt.NDArray[Any]:
         if number not in self._mapped:

@@ -11,6 +11,7 @@ from datamodules.faults import Problem
 from datamodules.packing.finish import PackedSet
 from datamodules.packing.layout import SHEET, SKIPPED
 from datamodules.packing.reader import Counts
+from datamodules.values.notes import value_notes
 from stages.console.output import output
 
 _MOST_CLASSES = 40
@@ -35,7 +36,9 @@ def print_summary(packed: PackedSet, notes_on_counts: Callable[[Counts], tuple[s
             f"{crossing['duplicates']} pictures, equal or nearly so",
             style="red",
         )
-    for note in (*description["notes"], *notes_on_counts(_counts(packed))):
+    console.print(f"values: {packed.values}")
+    on_values = value_notes(packed.values, description["classes"])
+    for note in (*description["notes"], *on_values, *notes_on_counts(_counts(packed))):
         console.print(f"note: {note}")
     if packed.problems:
         console.print(f"left out: {len(packed.problems)}; all of them are in {SKIPPED}")

@@ -11,8 +11,11 @@ from datamodules.pixels.image_file import MOST_PIXELS, check_size, open_image, r
 from datamodules.pixels.jpeg import by_turbo, ordinary_frame
 from datamodules.pixels.stored import Kind, Remark, Stored, kind_of, stored, to_uint8
 from datamodules.pixels.window import Window
+from datamodules.values.measure import Known, shows_color, stored_values
 
 DECODE_VERSION = 2  # part of the data identity; raise it when the pixels change
+
+_STEP = 8  # of the pixels that are looked at for colours
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,12 @@ class Decoded:
 
     Attributes:
         pixels: uint8, (H, W) or (H, W, 3).
-        ends: The least and the greatest value that its file stores, where these are of more than 8 bits.
-        white: The value that is white without a window; None where a window must say it.
+        known: What is known of its file's values.
         remarks: What was passed over.
     """
 
     pixels: npt.NDArray[np.uint8]
-    ends: tuple[float, float] | None
-    white: float | None
+    known: Known
     remarks: tuple[Remark, ...]
 
 
@@ -130,14 +131,21 @@ def decode(file: str | bytes, reading: Reading) -> Decoded:
     pixels = in_channels(to_uint8(image, reading.window), color=reading.color)
     if reading.decode_size is not None:
         pixels = np.array(_resized_and_cropped(Image.fromarray(pixels), reading.decode_size))
-    return decoded(image, pixels)
+    return decoded(image, pixels, reading.window)
 
 
-def decoded(image: Stored, pixels: npt.NDArray[np.uint8]) -> Decoded:
-    """What was made of an image's stored values, with what is to be known of them."""
-    deep = image.kind.dtype != np.uint8
-    ends = (float(image.values.min()), float(image.values.max())) if deep else None
-    return Decoded(pixels, ends, image.kind.white, image.remarks)
+def decoded(image: Stored, pixels: npt.NDArray[np.uint8], window: Window | None) -> Decoded:
+    """What was made of an image's stored values, with what is to be known of them.
+
+    Values below 0 that a window is for are taken as Hounsfield units.
+    """
+    values, white = image.values[None], image.kind.white
+    if image.kind.dtype == np.uint8:
+        colored = image.kind.color and bool(shows_color(values[:, ::_STEP, ::_STEP])[0])
+        return Decoded(pixels, (None, colored), image.remarks)
+    ends = window or (0.0, float(white or 0))
+    (known,) = stored_values(values, ends, hounsfield=white is None and ends[0] < 0)
+    return Decoded(pixels, (known, False), image.remarks)
 
 
 def in_channels(pixels: npt.NDArray[np.uint8], *, color: bool) -> npt.NDArray[np.uint8]:

@@ -66,7 +66,7 @@ def decode_quickly(data: bytes, size: int) -> Decoded:
     else:
         height, width = frame.height, frame.width
     pixels = np.require(in_channels(to_uint8(image, None), color=True), requirements=["C", "W"])  # for torch
-    return decoded(image, _resized_and_cropped(pixels, width, height, size, factor))
+    return decoded(image, _resized_and_cropped(pixels, width, height, size, factor), None)
 
 
 def reduction(width: int, height: int, size: int) -> int:

@@ -1,6 +1,7 @@
 """The values that an image file stores: of any number type, grey or in colour, and what was passed over."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,6 +15,7 @@ from datamodules.faults import UnusableError
 from datamodules.pixels import tiff
 from datamodules.pixels.image_file import COLOR, COPIES, GREY_8_BIT, GREY_16_BIT
 from datamodules.pixels.window import Window, window_to_uint8
+from stages.console.words import counted
 
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
@@ -28,6 +30,11 @@ class Remark(StrEnum):
     PROFILE = "a colour profile other than sRGB, which is not applied"
     DEEP_COLOR = "16 bits in each channel of colour, of which the upper 8 are taken"
     COPIES = "smaller copies or masks behind the first page, which is taken"
+
+
+def remark_notes(remarks: Mapping[str, int]) -> list[str]:
+    """A line for each remark, with how many images it holds for."""
+    return [f"{counted(count, 'image')}: {remark}" for remark, count in sorted(remarks.items())]
 
 
 @dataclass(frozen=True)

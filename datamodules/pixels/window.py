@@ -1,5 +1,7 @@
 """Windowing: grey values of any type as bytes."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +10,11 @@ Window = tuple[float, float]
 
 HOUNSFIELD_WINDOW: Window = (-1000.0, 400.0)
 """Hounsfield units from air to dense soft tissue; the paper gives no window."""
+
+
+def default_window(dtype: np.dtype[Any], window: Window | None) -> Window:
+    """The values of a type that become 0 and 255: of the window, or as `window_to_uint8` says."""
+    return window or (HOUNSFIELD_WINDOW if dtype.kind == "i" else (0.0, 65535.0))
 
 
 def window_to_uint8(pixels: npt.NDArray[np.generic], window: Window | None) -> npt.NDArray[np.uint8]:
@@ -22,7 +29,7 @@ def window_to_uint8(pixels: npt.NDArray[np.generic], window: Window | None) -> n
     """
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, dtype=np.uint8)
-    low, high = window or (HOUNSFIELD_WINDOW if pixels.dtype.kind == "i" else (0.0, 65535.0))
+    low, high = default_window(pixels.dtype, window)
     scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
     levels: npt.NDArray[np.uint8] = np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
     return levels
