@@ -157,7 +157,7 @@ def target_images(folder: Path, cache_dir: Path | None = None, root: str | None 
 
 
 def _on_values(decoded: Sequence[Decoded], window: tuple[float, float] | None) -> list[str]:
-    """What is odd about the values of pictures; they may have several sizes, and some pixels are looked at."""
+    """What is odd about the values of pictures of any sizes; of each some pixels are looked at."""
     some = [
         each.pixels[
             np.ix_(*(np.linspace(0, length - 1, _GRID).astype(int) for length in each.pixels.shape[:2]))

@@ -29,10 +29,11 @@ def data_section(study: Study, sources: pd.DataFrame) -> Section:
     largest = max(each.ratio for each in images)
     whole = [each for each in images if each.ratio == largest]
     folded = any(each.fold is not None for each in images)
+    values = _values(study.target, whole, sources)
     return Section(
         "data",
         "Data",
-        [_text(whole, folded=folded, known=_groups_known(whole)), _balance(study)],
+        [_text(whole, folded=folded, known=_groups_known(whole)), *values, _balance(study)],
         grid=_samples(study.target, whole, sources),
         tables=[_sides(whole, folded=folded), _training(images)],
         folded=[_by_fold(images)] if folded else [],
@@ -64,6 +65,16 @@ def _text(images: Sequence[RunImages], *, folded: bool, known: bool) -> str:
         else " There is no test side that was kept back."
     )
     return f"{how} {patients}{test}"
+
+
+def _values(target: str, images: Sequence[RunImages], sources: pd.DataFrame) -> list[str]:
+    """What the values of the target's and the sources' images are, where their records say it."""
+    found = {target: images[0].data.values}
+    for stage, folder in zip(sources["stage"], sources["folder"], strict=True):
+        if stage not in found:
+            found[str(stage)] = RunFolder(Path(folder)).read_record().data.values
+    said = [f"{stage}: {values}." for stage, values in found.items() if values is not None]
+    return [f"Values of all images of a stage: {' '.join(said)}"] if said else []
 
 
 def _balance(study: Study) -> str:

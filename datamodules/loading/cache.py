@@ -30,7 +30,7 @@ from stages.machine.digest import check_seal, sealed
 from stages.values import Values
 
 _logger = logging.getLogger(__name__)
-_FORMAT = 4  # of the folder; raise it when its layout changes
+_FORMAT = 5  # of the folder; raise it when its layout changes
 
 
 Listed = Callable[[SideName, tuple[int, ...]], Side]

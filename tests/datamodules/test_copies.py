@@ -61,7 +61,7 @@ def test_an_evaluation_side_that_copies_the_training_side(tmp_path: Path, resave
             file.unlink()
     source = Source(kind="folder", root=str(tmp_path))
     assert crossing(source) == 6
-    (note,) = load_sources(planned(source).runs.values(), Listings())
+    _, note = load_sources(planned(source).runs.values(), Listings())  # behind the values
     assert note.startswith(f"{tmp_path}: 6 pictures on several sides of the split (equal images), such as ")
     assert "train/brick/000.png and val/brick/000." in note
 
@@ -69,7 +69,8 @@ def test_an_evaluation_side_that_copies_the_training_side(tmp_path: Path, resave
 def test_sets_without_copies_say_nothing_and_streams_are_looked_at_too(tmp_path: Path) -> None:
     source = Source(kind="folder", root=str(split_folders(tmp_path)))
     assert crossing(source) == 0
-    assert load_sources(planned(source).runs.values(), Listings()) == []
+    (values,) = load_sources(planned(source).runs.values(), Listings())
+    assert values.startswith(f"{tmp_path}: values: 0 to 255, 100% of the range from 0 to 255 used")
     shutil.copy(tmp_path / "train" / "brick" / "000.png", tmp_path / "val" / "cotton" / "copy.png")
     streamed = load(list_source(source), tmp_path / "cache", memory_limit_bytes=0)
     assert not streamed.in_memory

@@ -112,6 +112,15 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe(**values)
 
 
+VALUES: dict[str, Any] = {
+    "images": 10, "of": 10, "low": -1024.0, "high": 200.0, "black": -1000.0, "white": 400.0, "used": 0.857,
+    "below": 0.01, "above": 0.0, "air": 0.25, "dense": 0.0, "eight_bit": 0.0, "constant": 0.0,
+    "identical": False, "levels": 200, "grey": None, "grey_by_class": None, "reduced": 0.0,
+    "sides_overlap": 0.9, "class_overlap": 0.5, "class_apart": 0,
+}  # fmt: skip
+"""What a record says of the values of ten images of Hounsfield units."""
+
+
 def process(
     name: str, title: str, chain: tuple[str, ...], transfer: str | None = None, between: str | None = None
 ) -> Process:
@@ -165,6 +174,7 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "crossing_groups": 0,
             "crossing_pictures": 0,
             "notes": [],
+            "values": VALUES,
         },
         "parameters": 10,
         "epochs": 7,

@@ -25,6 +25,7 @@ from analysis.statistics.inference import infer
 from stages.metrics import METRICS
 from tests.helpers.fake_study import write_sample_sheet
 from tests.helpers.report_helpers import small_study
+from tests.helpers.stage_helpers import VALUES
 
 pytestmark = pytest.mark.slow  # most write a study
 
@@ -70,6 +71,15 @@ def test_classes_by_sides_and_patients(tmp_path: Path) -> None:
     assert "test side are in no training" in section.text[0]
     assert "fixed sides" in section.text[0]
     assert "nothing balances them" in section.text[1]
+
+
+def test_the_values_of_the_images_stand_there(tmp_path: Path) -> None:
+    section = section_of(tmp_path, change=lambda content: content["data"].update(values=VALUES))
+    assert section.text[1] == (
+        "Values of all images of a stage: dld: -1024 to 200 HU, 86% of the range from -1000 to 400 used; "
+        "1.0% of the pixels clipped to black and 0.0% to white; 25.0% below -900 HU (air) and 0.0% above "
+        "1000 HU."
+    )
 
 
 def test_without_a_test_side_there_is_no_such_column(tmp_path: Path) -> None:

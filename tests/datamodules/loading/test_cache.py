@@ -250,13 +250,13 @@ def test_files_that_change_while_they_are_read_are_refused(
     source = folder(split_folders(tmp_path / "data"))
     file = tmp_path / "data" / "train" / "brick" / "000.png"
     content = file.with_name("001.png").read_bytes()
-    gather = ImageFiles.gather
+    read = ImageFiles.read
 
     def meanwhile(self: ImageFiles, *arguments: Any) -> Any:
         file.write_bytes(content)
-        return gather(self, *arguments)
+        return read(self, *arguments)
 
-    monkeypatch.setattr(ImageFiles, "gather", meanwhile)
+    monkeypatch.setattr(ImageFiles, "read", meanwhile)
     with pytest.raises(RelayError, match=r"image train/brick/000.png of .* was changed while it was in use"):
         load(list_source(source), tmp_path / "c", memory_limit_bytes=LIMIT)
     load(list_source(source), tmp_path / "c2", memory_limit_bytes=LIMIT)

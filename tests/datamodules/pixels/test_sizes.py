@@ -27,10 +27,11 @@ from datamodules.readers.ilsvrc.devkit import DEVKIT_ARCHIVE, read_class_names
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions, survey
 from datamodules.readers.texture.reader import TextureOptions
 from datamodules.readers.texture.reader import survey as survey_texture
+from datamodules.values.notes import value_notes
 from stages.errors import RelayError
 from stages.source import Source
 from tests.helpers.fake_ilsvrc import write_devkit, write_folders
-from tests.helpers.fake_images import split_folders
+from tests.helpers.fake_images import pixels, split_folders
 from tests.helpers.image_bytes import png, tiff
 
 
@@ -144,14 +145,17 @@ def _twelve_bits(number: int) -> bytes:
 def test_a_small_part_of_the_range_is_noted_with_its_cure(tmp_path: Path, limit: int) -> None:
     source = _set(tmp_path / "data", _twelve_bits)
     domain = load(list_source(source), tmp_path / "cache", memory_limit_bytes=limit)
-    (note,) = domain.notes
-    assert note.endswith(
+    assert domain.values is not None
+    (note,) = value_notes(domain.values, domain.classes)
+    assert note == (
         "the images have values 0 to 4095, 6.25% of the range from black, 0, to white, 65535; set the "
         "source's window, such as [0, 4095]"
     )
-    assert load(list_source(source), tmp_path / "cache", memory_limit_bytes=limit).notes == domain.notes
+    assert load(list_source(source), tmp_path / "cache", memory_limit_bytes=limit).values == domain.values
     cured = Source(kind="folder", root=str(tmp_path / "data"), window=(0, 4095))
-    assert load(list_source(cured), tmp_path / "cache", memory_limit_bytes=limit).notes == ()
+    values = load(list_source(cured), tmp_path / "cache", memory_limit_bytes=limit).values
+    assert values is not None and values.used == 1
+    assert value_notes(values, domain.classes, (0, 4095)) == []
 
 
 def test_one_mark_does_not_hide_a_small_part_of_the_range(tmp_path: Path) -> None:
@@ -162,7 +166,9 @@ def test_one_mark_does_not_hide_a_small_part_of_the_range(tmp_path: Path) -> Non
     for number, file in enumerate(sorted((tmp_path / "data").rglob("*.png"))):
         file.write_bytes(dark(number))
     source = Source(kind="folder", root=str(tmp_path / "data"))
-    (note,) = load(list_source(source), tmp_path / "cache", memory_limit_bytes=10**6).notes
+    domain = load(list_source(source), tmp_path / "cache", memory_limit_bytes=10**6)
+    assert domain.values is not None and domain.values.constant == 1
+    (note, *_) = value_notes(domain.values, domain.classes)
     assert "the images have values 0 to 19, 7.45% of the range from black, 0, to white, 255" in note
 
 
@@ -182,7 +188,7 @@ def test_what_was_passed_over_stands_in_a_prepared_sets_notes_and_its_domains(tm
         for image in (2, 7):
             file = tmp_path / "crops" / f"sample0{material}" / f"0{material}-00{image}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(transparent if material == 1 else png(np.full((8, 8), image, np.uint8), 0))
+            file.write_bytes(transparent if material == 1 else png(pixels(image), 0))
     found = survey_texture(tmp_path / "crops", TextureOptions(size=8, materials=[1, 2]))
     rule = SplitRule(fraction=0.5, duplicates=False)
     packed = pack(found, tmp_path / "set", rule, on_error="raise", workers=1)
