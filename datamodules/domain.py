@@ -1,5 +1,6 @@
 """A domain: images with labels, groups and names, on a training, an evaluation and a test side."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, Protocol
@@ -22,6 +23,13 @@ _SIDE_OF: dict[str, SideName] = {
 def side_named(name: str) -> SideName | None:
     """The side that people and providers call so, in any case; None for any other name."""
     return _SIDE_OF.get(name.strip().lower())
+
+
+def side_within(name: str) -> SideName | None:
+    """The side whose word stands in a longer name, such as `seg_train` or `Test Data`; None of none or two."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    sides = {side for word in re.findall(r"[a-z]+", spaced.lower()) if (side := side_named(word)) is not None}
+    return sides.pop() if len(sides) == 1 else None
 
 
 class StoredImages(Protocol):

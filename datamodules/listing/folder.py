@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 
-from datamodules.domain import SIDES, SideName, side_named
+from datamodules.domain import SIDES, SideName, side_named, side_within
 from datamodules.files.access import existing_root
 from datamodules.files.names import IMAGE_SUFFIXES, first_and_more
 from datamodules.listing.annotations import annotated
@@ -159,6 +159,7 @@ def _of_classes(tree: Tree) -> list[Placed]:
         )
     found = _by_class(tree, "")
     tree.loose += len(found.pop("", []))
+    _check_sides(tree.root, list(found))
     if not found:
         raise RelayError(
             f"{tree.root}: no class folders found; expected {{train,val,test}}/class/* or class/*."
@@ -166,6 +167,18 @@ def _of_classes(tree: Tree) -> list[Placed]:
     return [
         Placed(image, name, "train", image.parts[1:-1]) for name, images in found.items() for image in images
     ]
+
+
+def _check_sides(root: str, classes: list[str]) -> None:
+    """Refuse sides under names such as `seg_train` and `seg_test`: they would be trained as classes."""
+    sides = {name: side for name in classes if (side := side_within(name)) is not None}
+    if "train" in sides.values() and len(set(sides.values())) > 1 and 2 * len(sides) >= len(classes):
+        listed = sorted(sides, key=lambda name: SIDES.index(sides[name]))
+        raise RelayError(
+            f"{root}: the folders {' and '.join(listed)} look like the sides of a split, and would be classes. "
+            "Call them train, val or test, and put class folders into each; if they are classes, name class "
+            "and side of each image in a manifest."
+        )
 
 
 def _by_class(tree: Tree, top: str) -> dict[str, list[Found]]:

@@ -60,6 +60,11 @@ def split_by_group(
     group_counts = np.diff(table.counts.tocsc().indptr)
     lonely = group_counts == 1
     pinned = np.asarray(table.counts[:, lonely].sum(axis=1)).ravel() > 0
+    if table.size == 1:
+        raise RelayError(
+            "all samples are of one group, such as one patient, so that a split by group leaves nothing to "
+            "evaluate; add other groups, or name finer ones."
+        )
     if pinned.all():
         raise RelayError(
             f"each of the {table.size} groups holds a class that no other group holds, so that a split by "

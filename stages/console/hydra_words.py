@@ -63,6 +63,12 @@ def refusal(error: Exception) -> RelayError:
     for pattern, answer in _ANSWERS:
         if found := re.search(pattern, text):
             return RelayError(answer.format(*found.groups()))
+    if re.search(r"full_key: stage\.source$", text, re.MULTILINE):
+        return RelayError(
+            "stage.source cannot be typed as a whole. Type data.domains.DOMAIN.KEY=VALUE where a domain gives "
+            "the stage's images, stage.source.KEY=VALUE where the stage's file has a source, or write a stage "
+            "file: docs/your-own-domains.md"
+        )
     if found := re.search(r"full_key: (\S+)", text):
         return _of_key(found[1], text)
     return _of_no_source(text)
@@ -71,7 +77,7 @@ def refusal(error: Exception) -> RelayError:
 def _of_no_source(text: str) -> RelayError:
     """A key of `stage.source` was typed where a domain gives the stage's images; or anything else."""
     typed = [argument.lstrip("+") for argument in sys.argv[1:] if "stage.source." in argument]
-    if "Unexpected type for root" in text and typed:
+    if "Unexpected type" in text and typed:
         key, _, value = typed[0].partition("=")
         own = key.removeprefix("stage.source.")
         return RelayError(

@@ -57,6 +57,8 @@ def test_other_chains_go_on_when_one_fails(cache_dir: Path, tmp_path: Path) -> N
         # tests/hydra_plugins/test_sweeper.py has many more, without starting a process for each
         (("+stage=nature", "-m"), "nature"),
         (("+stage=dld", "-m", "stage.source.root=/x"), "the stage has no source of its own"),
+        (("+stage=dld", "-m", "stage.source.kind=folder"), "the stage has no source of its own"),
+        (("+stage=dld", "stage.source={kind: folder, root: /x}"), "stage.source cannot be typed as a whole"),
         (("+stage=dld", "data_ratio=0"), "data_ratio is 0.0"),
         (("+stage=dld", "-m", "transfer.rule=finetune"), "transfer.rule has gone; type transfer=finetune"),
         (("process=two_stage",), "add -m"),

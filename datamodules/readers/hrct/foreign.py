@@ -9,7 +9,7 @@ _FIJI = (
     "empty 8-bit image (Edit > Fill), and save it as PNG in a folder masks"
 )
 _SIMPLE_ITK = "MetaImage: SimpleITK.WriteImage(SimpleITK.ReadImage('x.mhd'), 'x.nii.gz') makes NIfTI of it"
-_ARRAY = "of NumPy: save the labels as PNG, or by nibabel as NIfTI with the affine of their series"
+_ARRAY = "NumPy: save the labels as PNG, or by nibabel as NIfTI with the affine of their series"
 _KINDS: Mapping[str, str] = {
     ".json": "LabelMe, or another JSON: labelme_export_json makes label.png of each; put these in a folder "
     "masks, named as their slices",

@@ -13,17 +13,27 @@ from stages.errors import RelayError
 _Colours = dict[int, tuple[int, ...]]
 
 
-def check_palettes(usable: Sequence[Grouped]) -> None:
+def check_palettes(usable: Sequence[Grouped]) -> list[str]:
     """Refuse masks that draw one value in different colours: it does not mean the same in both.
 
     Only values that have a class, and that both masks hold, count: palettes are often filled up with others.
 
+    Returns:
+        A note where some masks have a palette and others none: these say nothing of what a value means.
+
     Raises:
         RelayError: Two masks differ; names their slices.
     """
-    masks = [found for found in _palettes(usable) if found[2]]
+    found = list(_palettes(usable))
+    masks = [one for one in found if one[2]]
+    notes = []
+    if 0 < len(masks) < len(found):
+        notes.append(
+            f"{len(masks)} of {len(found)} masks have a palette, the others are grey: see on the contact sheet "
+            "that their values mean the same classes."
+        )
     if len({tuple(sorted(colours.items())) for _, _, colours, _ in masks}) < 2:
-        return
+        return notes
     seen: dict[int, tuple[tuple[int, ...], str]] = {}
     for title, mask, colours, shape in masks:
         try:
@@ -39,6 +49,7 @@ def check_palettes(usable: Sequence[Grouped]) -> None:
                         f"{colour} and {colours[value]} (red, green, blue): it cannot mean the same class in "
                         "both. Save all masks with the same numbers, or as grey without a palette."
                     )
+    return notes
 
 
 def _palettes(usable: Sequence[Grouped]) -> Iterator[tuple[str, MaskImage, _Colours, tuple[int, int]]]:

@@ -27,6 +27,7 @@ from datamodules.readers.hrct.series import FolderSeries, Series, find_series
 from datamodules.readers.hrct.source_file import SourceFile
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
 from datamodules.readers.hrct.volumes import volume_series
+from stages.console.words import counted
 from stages.errors import RelayError
 
 READER_VERSION = 3  # part of the set's identity; raise it when the patches change
@@ -50,7 +51,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
     """
     faults = Faults(on_error)
     files = find_slice_folders(source.expanduser(), faults)
-    not_read = [f"{count} files of {kind}" for kind, count in files.foreign.items()]
+    not_read = [f"{counted(count, 'file')} of {kind}" for kind, count in files.foreign.items()]
     if not files.folders:
         faults.settle()
         raise RelayError(
@@ -84,7 +85,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
             + (f" Passed over: {listed_kinds(passed_over)}." if passed_over else "")
         )
     _check_depths(usable)
-    check_palettes(usable)
+    notes += check_palettes(usable)
     notes += notes_on_drawn(usable)
     classes = tuple(sorted(set[str]().union(*(drawn.classes for _, drawn, _ in usable))))
     units = tuple(

@@ -53,6 +53,29 @@ def test_sides_under_other_names_are_never_classes(tmp_path: Path, train: str, v
 
 
 @pytest.mark.parametrize(
+    "folders",
+    [
+        ("seg_train", "seg_test", "seg_pred"),
+        ("train_images", "test_images"),
+        ("1_train", "2_val"),
+        ("TrainingSet", "ValidationSet"),
+        ("Training Data", "Testing Data"),
+    ],
+)
+def test_sides_inside_longer_names_are_no_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    laid_out(tmp_path, *(f"{folder}/{name}/{{}}.png" for folder in folders for name in ("con", "nor")))
+    with pytest.raises(RelayError, match=f"{folders[0]} and {folders[1]} look like the sides of a split"):
+        listed(tmp_path, val_fraction=0.5)
+
+
+def test_classes_that_hold_a_word_for_a_side_stay_classes(tmp_path: Path) -> None:
+    folders = ("bullet_train", "crash_test", "cat", "dog", "bird")
+    assert listed(laid_out(tmp_path, *(f"{one}/{{}}.png" for one in folders)), val_fraction=0.5).classes == (
+        tuple(sorted(folders))
+    )
+
+
+@pytest.mark.parametrize(
     ("paths", "message"),
     [
         (

@@ -135,14 +135,14 @@ def test_files_of_other_programs_are_named_with_the_way_to_convert_them(tmp_path
             archive.writestr("0001.roi", b"Iout")
     else:
         place.write_bytes(b"{}" + bytes(200))
-    with pytest.raises(RelayError, match=f"no region, and so no class; not read: 1 files of {FOREIGN[name]}"):
+    with pytest.raises(RelayError, match=f"no region, and so no class; not read: 1 file of {FOREIGN[name]}"):
         read_means(tmp_path)
     for number in (1, 2):
         for file in (tmp_path / f"P{number}").glob("*.dcm"):
             write_mask(tmp_path / f"P{number}" / "masks" / f"{file.stem}.png")
     means, notes, _ = read_means(tmp_path)
     assert means == pytest.approx(TRUE, abs=6)
-    assert any(note.startswith(f"Not read: 1 files of {FOREIGN[name]}") for note in notes)
+    assert any(note.startswith(f"Not read: 1 file of {FOREIGN[name]}") for note in notes)
 
 
 def test_masks_in_two_places_and_words_for_masks_in_names_of_slices_are_no_guess(tmp_path: Path) -> None:

@@ -244,6 +244,15 @@ def test_masks_whose_palettes_give_a_value_two_colours_are_refused(tmp_path: Pat
     assert read_means(tmp_path)[0] == pytest.approx(TRUE, abs=15)
 
 
+def test_grey_masks_beside_ones_with_a_palette_are_noted(tmp_path: Path) -> None:
+    write_patients(tmp_path)
+    assert not any("palette" in note for note in read_means(tmp_path)[1])
+    coloured(tmp_path / "P1/masks", (0, 255, 0))
+    means, notes, _ = read_means(tmp_path)
+    assert means == pytest.approx(TRUE, abs=15)
+    assert any(note.startswith("4 of 8 masks have a palette, the others are grey") for note in notes)
+
+
 def test_a_tilted_gantry_and_two_series_in_a_folder_are_read(tmp_path: Path) -> None:
     def tilt(data: Dataset, index: int) -> None:
         data.ImagePositionPatient = [0, 0.5 * index, -2 * index]
