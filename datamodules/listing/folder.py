@@ -155,7 +155,8 @@ def _of_classes(tree: Tree) -> list[Placed]:
     if containers and masks:
         raise RelayError(
             f"{tree.root}: the folders {containers[0]} and {masks[0]} are no classes but images and what "
-            "belongs to them; put each image into a folder of its class, or name the classes in a manifest."
+            "belongs to them; put each image into a folder of its class, or name the classes in a manifest; "
+            f"if the folders in {containers[0]} are the classes, set root to it."
         )
     found = _by_class(tree, "")
     tree.loose += len(found.pop("", []))

@@ -47,8 +47,9 @@ def _is_hydras_folder(error: BaseException) -> bool:
 def refusal(error: Exception) -> RelayError:
     """An exception of `is_composing` in Relay's words."""
     if isinstance(error, OSError) and not isinstance(error, HydraException):
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
         return RelayError(
-            f"the folder {error.filename} cannot be written: {error.strerror}. Choose another, e.g. "
+            f"the folder {error.filename} cannot be written: {reason}. Choose another, e.g. "
             "paths.runs_dir=..."
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
@@ -65,9 +66,9 @@ def refusal(error: Exception) -> RelayError:
             return RelayError(answer.format(*found.groups()))
     if re.search(r"full_key: stage\.source$", text, re.MULTILINE):
         return RelayError(
-            "stage.source cannot be typed as a whole. Type data.domains.DOMAIN.KEY=VALUE where a domain gives "
-            "the stage's images, stage.source.KEY=VALUE where the stage's file has a source, or write a stage "
-            "file: docs/your-own-domains.md"
+            "stage.source cannot be typed as a whole. Type data.domains.DOMAIN.KEY=VALUE where a domain "
+            "gives the stage's images, stage.source.KEY=VALUE where the stage's file has a source, or write "
+            "a stage file: docs/your-own-domains.md"
         )
     if found := re.search(r"full_key: (\S+)", text):
         return _of_key(found[1], text)
