@@ -64,12 +64,6 @@ def refusal(error: Exception) -> RelayError:
     for pattern, answer in _ANSWERS:
         if found := re.search(pattern, text):
             return RelayError(answer.format(*found.groups()))
-    if re.search(r"full_key: stage\.source$", text, re.MULTILINE):
-        return RelayError(
-            "stage.source cannot be typed as a whole. Type data.domains.DOMAIN.KEY=VALUE where a domain "
-            "gives the stage's images, stage.source.KEY=VALUE where the stage's file has a source, or write "
-            "a stage file: docs/your-own-domains.md"
-        )
     if found := re.search(r"full_key: (\S+)", text):
         return _of_key(found[1], text)
     return _of_no_source(text)
@@ -94,6 +88,12 @@ def _of_no_source(text: str) -> RelayError:
 
 def _of_key(key: str, text: str) -> RelayError:
     """OmegaConf's refusal of a key, or of its value."""
+    if key == "stage.source":
+        return RelayError(
+            "stage.source cannot be typed as a whole. Type data.domains.DOMAIN.KEY=VALUE where a domain "
+            "gives the stage's images, stage.source.KEY=VALUE where the stage's file has a source, or write "
+            "a stage file: docs/your-own-domains.md"
+        )
     file = re.search(r"^In '(.+?)'", text)
     where = f"conf/{file[1]}.yaml: " if file else ""
     parts = re.sub(r"\[\d+\]", "", key).split(".")

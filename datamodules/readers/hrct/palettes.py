@@ -29,8 +29,8 @@ def check_palettes(usable: Sequence[Grouped]) -> list[str]:
     notes = []
     if 0 < len(masks) < len(found):
         notes.append(
-            f"{len(masks)} of {len(found)} masks have a palette, the others are grey: see on the contact sheet "
-            "that their values mean the same classes."
+            f"{len(masks)} of {len(found)} masks have a palette, the others are grey: see on the contact "
+            "sheet that their values mean the same classes."
         )
     if len({tuple(sorted(colours.items())) for _, _, colours, _ in masks}) < 2:
         return notes
