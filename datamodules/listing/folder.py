@@ -176,9 +176,9 @@ def _check_sides(root: str, classes: list[str]) -> None:
     if "train" in sides.values() and len(set(sides.values())) > 1 and 2 * len(sides) >= len(classes):
         listed = sorted(sides, key=lambda name: SIDES.index(sides[name]))
         raise RelayError(
-            f"{root}: the folders {' and '.join(listed)} look like the sides of a split, and would be classes. "
-            "Call them train, val or test, and put class folders into each; if they are classes, name class "
-            "and side of each image in a manifest."
+            f"{root}: the folders {' and '.join(listed)} look like the sides of a split, and would be "
+            "classes. Call them train, val or test, and put class folders into each; if they are classes, "
+            "name class and side of each image in a manifest."
         )
 
 
