@@ -26,7 +26,7 @@ def side_named(name: str) -> SideName | None:
 
 
 def side_within(name: str) -> SideName | None:
-    """The side whose word stands in a longer name, such as `seg_train` or `Test Data`; None of none or two."""
+    """The side whose word stands in a longer name, such as `seg_train` or `Test Data`, else None."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     sides = {side for word in re.findall(r"[a-z]+", spaced.lower()) if (side := side_named(word)) is not None}
     return sides.pop() if len(sides) == 1 else None
