@@ -1,6 +1,7 @@
 """Stage runs as a table. The analyses read records only, never logs or W&B."""
 
 import logging
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -156,7 +157,7 @@ def _records(runs: Iterable[RunFolder], store: Path) -> tuple[list[tuple[Record,
         why = "".join(f"\n  {run.why}" for run in damaged)
         if not found and not older:
             raise RelayError(f"{notice}, and there is no other:{why}")
-        all_of_it = f"All that is wrong: python -m stages.verify runs_dir={store}"
+        all_of_it = f"All that is wrong: python -m stages.verify {shlex.quote(f'runs_dir={store}')}"
         log.warning("%s and left out:%s\n%s", notice, why, all_of_it)
     if older:
         notice = (

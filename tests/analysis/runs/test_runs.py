@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,17 @@ def test_a_damaged_record_is_named_and_hides_no_other(
     sound.unlink()
     with pytest.raises(RelayError, match="1 finished stage run is damaged, and there is no other"):
         load_runs(tmp_path)
+
+
+def test_the_command_that_checks_a_store_can_be_pasted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "my runs (2)"
+    _write(store, _source())
+    _write(store, _target()).write_text("{")
+    read_runs(store)
+    command = caplog.messages[-1].rpartition("All that is wrong: ")[2]
+    assert shlex.split(command) == ["python", "-m", "stages.verify", f"runs_dir={store}"]
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "history.csv", "predictions.parquet"])
