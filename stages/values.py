@@ -2,8 +2,6 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from stages.console.words import counted
-
 
 class Values(BaseModel):
     """The values of a domain's images. Shares are from 0 to 1; None where something is not known or has none.
@@ -56,7 +54,7 @@ class Values(BaseModel):
 
     def __str__(self) -> str:
         """A sentence's part: the range, what of it is used, what is clipped, air."""
-        looked = "" if self.images == self.of else f"of {counted(self.images, 'image')} looked at, "
+        looked = "" if self.images == self.of else f"of {self.images} images looked at, "
         unit = "" if self.air is None else " HU"
         parts = [f"{self.used:.0%} of the range from black to white used"]
         if self.low is not None and self.black is not None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from datamodules.domain import Domain
 from datamodules.listing import list_source
@@ -17,12 +18,15 @@ from datamodules.packing.finish import PackedSet, SplitRule
 from datamodules.packing.pack import pack
 from datamodules.packing.summary import print_summary
 from datamodules.packing.units import Sample, Survey
+from datamodules.readers.hrct.reader import survey as survey_slices
 from datamodules.values.measure import stored_values, summarise
 from datamodules.values.notes import check_values, value_notes
 from stages.errors import RelayError
 from stages.source import Source
 from stages.values import Values
 from tests.helpers.fake_images import fake_generator, picture
+from tests.helpers.fake_units import read_all
+from tests.helpers.hrct_sets import PAIRS, pairs
 from tests.helpers.image_bytes import png, tiff
 from tests.helpers.stage_helpers import VALUES
 
@@ -357,6 +361,18 @@ def test_a_set_is_measured_once_for_each_window(tmp_path: Path, monkeypatch: pyt
     kept.write_text(kept.read_text().replace("-1000", "-1001"))
     with pytest.raises(AssertionError, match="measured again"):
         load(list_source(domain_source(tmp_path, "packed", {})), tmp_path / "cache", memory_limit_bytes=10**9)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_whole_slices_show_that_black_and_white_are_swapped(tmp_path: Path, swapped: bool) -> None:
+    for file in sorted(pairs(tmp_path).glob("Imgs/*")):
+        body = np.zeros((40, 48), np.uint8)
+        body[6:34, 6:42] = np.asarray(Image.open(file))[6:34, 6:42] // 3 + 120
+        Image.fromarray(255 - body if swapped else body).save(file)
+    samples, _ = read_all(survey_slices(tmp_path, PAIRS, "raise"))
+    remark = "of 8-bit slices with bright corners, where air is dark: see whether black and white are swapped"
+    assert [sample.remarks for sample in samples] == [(remark,) if swapped else ()] * len(samples)
+    assert samples
 
 
 def test_of_many_images_some_are_looked_at_and_the_note_says_so() -> None:

@@ -71,4 +71,4 @@ def test_replaced_while_a_run_was_stopped(own: Path, tmp_path: Path) -> None:
     done = run(*typed, **more)
     assert done.returncode == 0, done.stdout + done.stderr
     (record,) = runs.glob("dld/*/record.json")
-    assert json.loads(record.read_text())["cost"]["attempts"] == 2
+    assert len(json.loads(record.read_text())["attempts"]) == 2

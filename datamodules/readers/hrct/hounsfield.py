@@ -11,6 +11,8 @@ _LUNG, _TISSUE, _HIGHEST = -500, -200, 2000  # each slice has values below, and 
 _AIR_SEEN = -900
 _ENOUGH = 1024  # pixels; fewer show too little of a slice
 _PADDING = 50  # HU around the value outside the reconstruction, which lossy compression spreads
+_CORNER = 16  # of a slice's side
+_BRIGHT = 200  # of 255; tissue is darker in a window that shows lungs, and in one of soft tissue
 _FEW, _MANY = 0.01, 0.1  # of a slice's pixels
 
 
@@ -48,6 +50,17 @@ def check_hounsfield(values: npt.NDArray[np.int16]) -> None:
     share = float((inside > _HIGHEST).mean())
     if share > _MANY:
         raise UnusableError(f"{never}: {share:.0%} of them are above {_HIGHEST}, higher than bone; {cure}")
+
+
+def has_bright_corners(slice_: npt.NDArray[np.uint8]) -> bool:
+    """Whether the corners of a slice, where air is, are bright: black and white may be swapped."""
+    side = max(1, min(slice_.shape) // _CORNER)
+    corners = (slice_[rows, columns] for rows in _ends(side) for columns in _ends(side))
+    return all(bool(np.median(corner) > _BRIGHT) for corner in corners)
+
+
+def _ends(side: int) -> tuple[slice, slice]:
+    return slice(None, side), slice(-side, None)
 
 
 def shows_air(slice_: npt.NDArray[np.int16]) -> bool:

@@ -10,7 +10,7 @@ from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
 from datamodules.readers.hrct.carriers import SliceRegions
 from datamodules.readers.hrct.drawing import Drawing, Labels, Numbers
-from datamodules.readers.hrct.hounsfield import check_hounsfield, shows_air
+from datamodules.readers.hrct.hounsfield import check_hounsfield, has_bright_corners, shows_air
 from datamodules.readers.hrct.images import Slice, read_slice_image, resample, resample_labels
 from datamodules.readers.hrct.nifti import VolumePlane
 from datamodules.readers.hrct.options import HrctOptions
@@ -18,6 +18,18 @@ from datamodules.readers.hrct.patches import cut_patches, find_patches
 from datamodules.readers.hrct.slices import read_hounsfield
 
 _NO_AIR = "of slices without air (no value is below -900 HU): see whether the offset is right"
+
+
+_BRIGHT_CORNERS = (
+    "of 8-bit slices with bright corners, where air is dark: see whether black and white are swapped"
+)
+
+
+def _remarks(image: Slice) -> tuple[str, ...]:
+    """What is odd about a whole slice, of which its patches show too little."""
+    if image.dtype == np.uint8:
+        return (_BRIGHT_CORNERS,) if has_bright_corners(image.astype(np.uint8)) else ()
+    return () if shows_air(image.astype(np.int16)) else (_NO_AIR,)
 
 
 @dataclass(frozen=True)
@@ -98,9 +110,9 @@ class SeriesUnit:
                 continue
             disputed += drawing.disputed
             if image is not None:
-                no_air = image.dtype == np.int16 and not shows_air(image.astype(np.int16))
+                remarks = _remarks(image)
                 labels, numbers, image = self._resampled(labels, numbers, image)
-                cut, touched = self._patches(one, labels, numbers, image, (_NO_AIR,) if no_air else ())
+                cut, touched = self._patches(one, labels, numbers, image, remarks)
                 samples += cut
                 used |= {(one.number, number) for number in touched}
         faults.settle()
