@@ -57,6 +57,6 @@ def notes_on_spelling(groups: Iterable[str]) -> tuple[str, ...]:
     if not spelled:
         return ()
     return (
-        f"{spelled} groups differ from another in capitals, blanks or leading zeros alone, and count "
+        f"{spelled} groups differ from another in capitals, blanks, leading zeros or a `.0` alone, and count "
         "as different patients; give a patient one spelling.",
     )

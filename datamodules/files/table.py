@@ -31,7 +31,7 @@ _ALSO_CALLED = {
     "path": ("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "name"),
     "class": ("label", "labels", "class_name", "category", "target", "diagnosis"),
     "group": ("patient", "patient_id", "patientid", "subject", "subject_id", "case", "object"),
-    "split": ("set", "side", "subset", "partition", "fold", "phase", "dataset"),
+    "split": ("set", "side", "subset", "partition", "fold", "phase", "dataset", "is_valid"),
     "label": ("class", "category", "name"),
     "slice": ("slice_number", "z", "image"),
 }

@@ -72,10 +72,18 @@ def is_directory(data: Any) -> bool:
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """The numbers of a tag, None where they are missing, fewer or not finite."""
+    """The numbers of a tag, None where they are missing, fewer, not finite or no numbers.
+
+    A comma, which DICOM does not allow in a number, stands for the point; so fo-dicom reads it, too.
+    """
     if value is None or value == "":
         return None
-    values = tuple(float(part) for part in (value if count > 1 else [value]))
+    several = value.split("\\") if isinstance(value, str) else value  # of a tag that was written as a text
+    parts = several if count > 1 and isinstance(several, Sequence) else [value]
+    try:
+        values = tuple(float(str(part).replace(",", ".")) for part in parts)
+    except ValueError:
+        return None
     return values if len(values) == count and bool(np.isfinite(values).all()) else None
 
 

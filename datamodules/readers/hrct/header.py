@@ -269,8 +269,8 @@ def _rescale_faults(data: Any) -> Iterator[str]:
     slope, intercept = numbers(data.get("RescaleSlope"), 1), numbers(data.get("RescaleIntercept"), 1)
     if slope is None or intercept is None:
         yield (
-            "it has no rescale slope or intercept, so that its Hounsfield units are not known; export the "
-            "original series"
+            "it has no rescale slope or intercept that is a number, so that its Hounsfield units are not "
+            "known; export the original series"
         )
     elif slope[0] == 0:
         yield "its rescale slope is 0, which makes all its values one; export the original series"

@@ -27,18 +27,24 @@ def check_hounsfield(values: npt.NDArray[np.int16]) -> None:
             or higher than bone.
     """
     flat = values.ravel()
-    lowest = flat == flat.min() if flat.size else flat
-    inside = flat[~lowest] if lowest.sum() > _FEW * flat.size else flat  # padding that no tag names
-    if inside.size < _ENOUGH:
+    if flat.size < _ENOUGH:
         return
+    lowest = flat == flat.min()
+    inside = flat[~lowest] if lowest.sum() > _FEW * flat.size else flat  # padding that no tag names
     never = "its values cannot be Hounsfield units"
     cure = (
         "the offset, slope or sign that its header names is not that of its values; export the series again"
     )
-    if inside.min() >= _LUNG:
+    few = inside.size < _ENOUGH
+    least = int(
+        (flat if few else inside).min()
+    )  # of 0 and 1, such as values that were normalised, most are 0
+    if least >= _LUNG:
         raise UnusableError(
-            f"{never}: the lowest is {inside.min()}, where air and lung are -1000 to {_LUNG}; {cure}"
+            f"{never}: the lowest is {least}, where air and lung are -1000 to {_LUNG}; {cure}"
         )
+    if few:
+        return
     if inside.max() < _TISSUE:
         raise UnusableError(f"{never}: the highest is {inside.max()}, where tissue is about 0; {cure}")
     below = inside[inside < LOWEST].astype(np.int64)

@@ -86,21 +86,31 @@ def read_mask(location: str, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
         shape: (H, W) of its slice.
 
     Raises:
-        UnusableError: It is not an image, is damaged, is in colour, or has another size than its slice.
+        UnusableError: It is not an image, is damaged, is in colour (not grey saved as RGB), or has another
+            size than its slice.
     """
     with _opened(location) as image:
-        if image.mode not in GREY_16_BIT | {"1", "L", "P", "I"}:
+        if image.format == "JPEG":
+            raise UnusableError("its mask is a JPEG file, which blurs labels; save it as PNG or TIFF")
+        plain = _one_channel(image)
+        if plain.mode not in GREY_16_BIT | {"1", "L", "P", "I"}:
             raise UnusableError(
                 f"its mask has pixels of mode {image.mode}; save one whole number per pixel (grey or palette)"
             )
-        if image.format == "JPEG":
-            raise UnusableError("its mask is a JPEG file, which blurs labels; save it as PNG or TIFF")
         if (image.height, image.width) != shape:
             raise UnusableError(
                 f"its mask has {image.height} x {image.width} pixels, the slice {shape[0]} x {shape[1]}"
             )
-        values: npt.NDArray[np.int32] = np.array(image).astype(np.int32)
+        values: npt.NDArray[np.int32] = np.array(plain).astype(np.int32)
         return values
+
+
+def _one_channel(image: Image.Image) -> Image.Image:
+    """A channel of an image in colour whose channels are equal; any other image as it is."""
+    if image.mode != "RGB" or kind_of(image).deep:
+        return image
+    channels = np.asarray(image)
+    return image.getchannel(0) if (channels == channels[..., :1]).all() else image
 
 
 def mask_colours(location: str) -> dict[int, tuple[int, ...]] | None:

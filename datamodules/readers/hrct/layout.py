@@ -231,18 +231,28 @@ def _by_stem(
     if len(places) > 1:
         why = f"masks of its slices lie in {len(places)} places (folders, or beside them); keep one"
         faults.add(f"folder {number}", why)
-    stems = {file.stem for file in slices}
+    names = _names(slices)
     by_stem: dict[str, SourceFile] = {}
     twice = 0
     for file in places[0]:
-        after = slice_stem(file.stem)
-        stem = after if after in stems and file.stem not in stems else file.stem
-        twice += by_stem.setdefault(stem or "", file) is not file
+        tried = (file.stem, file.stem.casefold(), after := slice_stem(file.stem) or "", after.casefold())
+        stem = next((names[name] for name in tried if name in names), file.stem)
+        twice += by_stem.setdefault(stem, file) is not file
     if twice:
         faults.add(
             f"folder {number}", f"{twice} of its slices have two masks, which differ in suffix; keep one"
         )
     return by_stem
+
+
+def _names(slices: Sequence[SourceFile]) -> dict[str, str]:
+    """The stem of each slice by what its mask may be named after: `s01`, `s01.dcm`, in any case."""
+    loose: defaultdict[str, set[str]] = defaultdict(set)
+    for file in slices:
+        for name in (file.stem, file.path.rpartition("/")[2]):
+            loose[name.casefold()].add(file.stem)
+    stems = {file.stem: file.stem for file in slices}
+    return {name: min(several) for name, several in loose.items() if len(several) == 1} | stems
 
 
 def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:

@@ -59,8 +59,8 @@ def notes_on_source(
     alone = sum(is_alone(one, group) for one, _, group in grouped)
     if alone:
         notes.append(
-            f"{alone} slices do not name a patient: each is a group of its own, and nothing keeps slices of "
-            "one patient on one side of a split. Name patients in a file and set groups to it."
+            f"{alone} slices or volumes do not name a patient: each is a group of its own, and nothing keeps "
+            "those of one patient on one side of a split. Name patients in a file and set groups to it."
         )
     return [*notes, *_on_patients(grouped, options)]
 

@@ -111,6 +111,11 @@ class HrctOptions:
 
     def _class(self, key: int | str, name: str | None) -> str | None:
         known = self._known()
+        if name == "":
+            raise RelayError(
+                f"labels gives {key} no class; write a blank behind each colon, as in {{1: GGO}}, and null "
+                "for what is left out."
+            )
         if name is None or name in known.values():
             return name
         if plain_label(name) in known:

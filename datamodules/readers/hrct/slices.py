@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.dicom import read_dicom, silent
+from datamodules.readers.hrct.dicom import numbers, read_dicom, silent
 from datamodules.readers.hrct.header import OVERLAY_BITS, STORAGE_TAGS, storage_faults
 from datamodules.readers.hrct.hounsfield import AIR, LOWEST, check_hounsfield
 
@@ -48,7 +48,8 @@ def read_hounsfield(location: str) -> npt.NDArray[np.int16]:
             faults = storage_faults(data)
             if not faults:
                 stored: npt.NDArray[Any] = data.pixel_array
-                slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+                (slope,) = numbers(data.RescaleSlope, 1) or (0.0,)  # `storage_faults` refuses what is none
+                (intercept,) = numbers(data.RescaleIntercept, 1) or (0.0,)
                 padding = _padding(data)
     except Exception as error:
         raise UnusableError(_undecodable(data, error)) from None
@@ -92,12 +93,17 @@ def _check_unused_bits(
 
     They are 0, or copies of the sign, or a plane of an overlay that says so (retired in PS3.5 2004).
     """
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import RLELossless
+
     used, allocated = int(data.BitsStored), int(data.BitsAllocated)
     syntax = data.file_meta.TransferSyntaxUID
-    if syntax.is_compressed or allocated != 16 or used == 16:
+    if allocated != 16 or used == 16 or (syntax.is_compressed and syntax != RLELossless):
         return
     order = "<u2" if syntax.is_little_endian else ">u2"
-    words = np.frombuffer(data.PixelData, order, count=stored.size).reshape(stored.shape).astype(np.int64)
+    # Of the compressed ones, RLE alone keeps these bits.
+    content = get_decoder(syntax).as_buffer(data, index=0)[0] if syntax.is_compressed else data.PixelData
+    words = np.frombuffer(content, order, count=stored.size).reshape(stored.shape).astype(np.int64)
     for tag in OVERLAY_BITS:
         if tag in data and int(data[tag].value) >= used:
             words &= ~(1 << int(data[tag].value))

@@ -93,9 +93,11 @@ def test_values_stay_as_they_are_written(tmp_path: Path) -> None:
         (2, "007"), (3, "7"), (4, "1.0"), (5, 'two\nlines, "q"'), (7, "TRUE"), (9, "x"),
     ]  # fmt: skip
     assert read_groups(written(tmp_path / "h.csv", "path,group\na,007\nb,7\nc,8\n")).notes == (
-        "the groups file: 2 groups differ from another in capitals, blanks or leading zeros alone, and count "
-        "as different patients; give a patient one spelling.",
+        "the groups file: 2 groups differ from another in capitals, blanks, leading zeros or a `.0` alone, "
+        "and count as different patients; give a patient one spelling.",
     )
+    pandas = read_groups(written(tmp_path / "i.csv", "path,group\na,12.0\nb,12\nc,1.20\nd,1.2\n"))
+    assert [note.split(" differ")[0] for note in pandas.notes] == ["the groups file: 2 groups"]
 
 
 def test_windows_1252_is_read_and_noted(tmp_path: Path) -> None:
@@ -113,6 +115,12 @@ def test_what_looks_like_a_column_of_another_name_and_like_dates_is_noted(tmp_pa
     assert len(table.notes) == 2
     assert "its column set is not read; where it means split, call it so" in table.notes[0]
     assert table.notes[1].startswith("2 values look like days of a month")
+
+
+def test_fastais_column_of_the_split_is_noted(tmp_path: Path) -> None:
+    file = written(tmp_path / "g.csv", "path,group,is_valid\na,1,False\n")
+    (note,) = read_table(file, ["path", "group"], ["split"], what="it").notes
+    assert "its column is_valid is not read; where it means split, call it so" in note
 
 
 @pytest.mark.parametrize("value", ["1.23457E+11", "1,23457E+11", "1E+12", "#NAME?", "#REF!", "########"])

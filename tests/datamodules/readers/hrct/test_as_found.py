@@ -18,6 +18,7 @@ from stages.errors import RelayError
 from tests.helpers.fake_hrct import rectangle, write_contours, write_series, write_tiff
 from tests.helpers.fake_units import read_all
 from tests.helpers.hrct_sets import SMALL, VOLUME, med_gift, pairs
+from tests.helpers.lung_series import TRUE, read_means, write_patients
 
 FRAME = [("healthy", 1, rectangle(0, 0, 16, 16))]
 
@@ -161,6 +162,14 @@ def test_a_point_too_many_is_refused(tmp_path: Path) -> None:
     (folder / "DOE_JANE.txt").write_text(text.replace("on_contour: 4", "on_contour: 3"))
     with pytest.raises(RelayError, match=r"contour file 1 of folder 1: .*a point more than the 3"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["s{}.dcm.png", "s{}.dcm_mask.png", "S{}.PNG"])
+def test_masks_may_have_the_whole_names_of_slices_in_any_case(tmp_path: Path, name: str) -> None:
+    write_patients(tmp_path)
+    for mask in list(tmp_path.rglob("*.png")):
+        mask.rename(mask.with_name(name.format(mask.stem[1:])))
+    assert read_means(tmp_path)[0] == pytest.approx(TRUE, abs=15)
 
 
 def test_two_masks_for_one_slice_are_refused(tmp_path: Path) -> None:

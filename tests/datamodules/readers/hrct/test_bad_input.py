@@ -302,6 +302,7 @@ def test_a_source_that_cannot_be_followed_is_an_error(tmp_path: Path, case: str)
         ({"labels": {1: "GG0"}}, "labels gives 1 the class 'GG0'"),
         ({"labels": {0: "GGO"}}, "labels has the value 0"),
         ({"slice_order": "up"}, "slice_order is 'up'"),
+        ({"labels": {"1:GGO": ""}}, "labels gives 1:GGO no class; write a blank behind each colon"),
         ({"mm_per_pixel": 0.0}, "mm_per_pixel is 0.0"),
     ],
 )

@@ -161,4 +161,4 @@ def test_slices_of_pairs_are_a_patient_each_whatever_their_folders_are_called(tm
         write_mask(tmp_path / "labels" / f"a{place}.png")
     means, notes, groups = read_means(tmp_path)
     assert means == pytest.approx(TRUE, abs=6) and len(groups) == 3
-    assert any("3 slices do not name a patient" in note for note in notes)
+    assert any("3 slices or volumes do not name a patient" in note for note in notes)

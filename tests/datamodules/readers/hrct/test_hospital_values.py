@@ -98,6 +98,20 @@ def padding_that_tissue_has_too(data: Dataset, index: int) -> None:
 
 
 @right
+def numbers_with_commas_for_points(data: Dataset, index: int) -> None:
+    """fo-dicom 1296; in a tag that was written as a text, pydicom 828."""
+    pixels(data, units(data) + 1024)
+    data.add_new("RescaleIntercept", "UT", "-1024,0")
+    data.add_new("PixelSpacing", "UT", "0,7\\0,6")
+
+
+@right
+def a_spacing_that_is_no_number(data: Dataset, index: int) -> None:
+    """pydicom 173; masks of the slices' names need none."""
+    data.add_new("PixelSpacing", "UT", "0.7,0.6")
+
+
+@right
 def thirty_two_bits(data: Dataset, index: int) -> None:
     pixels(data, units(data).astype(np.int32), BitsAllocated=32, BitsStored=32, HighBit=31)
 
@@ -129,6 +143,20 @@ def unsigned_12_bits_said_to_be_signed(data: Dataset, index: int) -> None:
     values = units(data) + 1024
     values[::4, ::4] = 2500 + np.arange(256).reshape(16, 16)
     pixels(data, values.astype(np.uint16), RescaleIntercept=-1024, BitsStored=12, HighBit=11)
+
+
+@refused("sign that it says .* is not the one")
+def the_same_in_rle(data: Dataset, index: int) -> None:
+    """dcm4che 616; too few to be refused by their values."""
+    values = units(data) + 1024
+    values[::8, ::16] = 2500 + 9 * np.arange(32).reshape(8, 4)
+    pixels(data, values.astype(np.uint16), RescaleIntercept=-1024, BitsStored=12, HighBit=11)
+    data.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+
+
+@refused("the lowest is 0")
+def normalised_to_0_and_1(data: Dataset, index: int) -> None:
+    pixels(data, (units(data) > 30).astype(np.int16))
 
 
 @refused("others set that no overlay explains")

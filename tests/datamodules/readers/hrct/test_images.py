@@ -142,11 +142,18 @@ def test_masks_of_one_number_a_pixel_are_read(tmp_path: Path, mode: str, name: s
     assert np.array_equal(read_mask(str(tmp_path / name), (4, 6)), values)
 
 
+def test_a_mask_saved_as_grey_in_three_channels_is_read(tmp_path: Path) -> None:
+    """The nnU-Net reports 1678 and 2404."""
+    values = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    Image.fromarray(np.stack([values] * 3, -1)).save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(str(tmp_path / "a.png"), (4, 6)), values)
+
+
 def test_masks_of_another_size_or_in_colour_are_refused(tmp_path: Path) -> None:
     Image.new("L", (6, 4)).save(tmp_path / "a.png")
     with pytest.raises(UnusableError, match="its mask has 4 x 6 pixels, the slice 6 x 4"):
         read_mask(str(tmp_path / "a.png"), (6, 4))
-    Image.new("RGB", (6, 4)).save(tmp_path / "b.png")
+    Image.new("RGB", (6, 4), (1, 1, 2)).save(tmp_path / "b.png")
     with pytest.raises(UnusableError, match="mode RGB; save one whole number per pixel"):
         read_mask(str(tmp_path / "b.png"), (4, 6))
     Image.new("L", (6, 4)).save(tmp_path / "c.jpg")

@@ -265,7 +265,7 @@ def test_pairs_of_images_and_masks_keep_their_split_their_grey_values_and_a_grou
     assert np.array_equal(train[0].image, np.asarray(Image.open(tmp_path / "train/Imgs/2.png"))[:16, :16])
     assert len({sample.group for sample in samples}) == 4
     assert found.settings["window"] is None and found.settings["labels"] == {"1": "GGO", "2": "CON"}
-    assert any("22 slices do not name a patient" in note for note in found.notes)
+    assert any("22 slices or volumes do not name a patient" in note for note in found.notes)
     assert any("no Hounsfield units" in note for note in found.notes)
     assert Problem("slice 1 of folder 1", "its regions or masks hold no pixel") in problems
 
