@@ -359,4 +359,7 @@ def test_a_refusal_of_prepare_has_the_source_as_it_was_typed_and_the_notes(
     with pytest.raises(SystemExit):
         main(["domain=dld", "source=./in", "out=out", "workers=1", "labels={1: NOR, 2: GGO}"])
     said = " ".join("".join(capfd.readouterr()).split())
-    assert "./in: each of the 1 groups" in said and "if that folder holds patients, set source to it" in said
+    assert (
+        "./in: all samples are of one group" in said
+        and "if that folder holds patients, set source to it" in said
+    )
