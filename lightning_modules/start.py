@@ -1,6 +1,7 @@
 """A stage run's LightningModule: the network with its first weights, by the transfer rule."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,9 +11,9 @@ from torch import nn
 
 from lightning_modules.build import build_network
 from lightning_modules.classifier import REPORT_KEY, StageModule
-from lightning_modules.transfer import TransferReport, apply_transfer, freeze, scratch_report
+from lightning_modules.transfer import TransferReport, apply_transfer, freeze, kept_tensors, scratch_report
 from lightning_modules.transfer_rule import TransferRule
-from lightning_modules.weights import read_stored_weights, read_weights
+from lightning_modules.weights import find_weights, read_checkpoint, read_stored_weights
 from stages.balance import class_weights
 from stages.recipe import Recipe, short_id
 from stages.seeds import Seeds
@@ -66,14 +67,17 @@ def build_module(
 def _first_weights(network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Path | None) -> TransferReport:
     if weights is None:
         return scratch_report(network)
-    kind, source = ("parent", recipe.parent) if recipe.parent else ("init_from", recipe.init_from or "")
-    rule, layers = recipe.transfer, recipe.transfer_layers
-    assert rule is not None and layers is not None, "a run that starts from weights has a rule"
-    return apply_transfer(
-        network,
-        read_stored_weights(RunFolder(weights.parent)) if recipe.parent else read_weights(weights),
-        TransferRule(rule, layers.reinitialise, layers.freeze),
-        scheme=recipe.model.initialisation,
-        seed=seeds.initialisation,
-        source=f"{kind} {short_id(source)}",
-    )
+    layers = recipe.transfer_layers
+    assert recipe.transfer is not None and layers is not None, "a run that starts from weights has a rule"
+    rule = TransferRule(recipe.transfer, layers.reinitialise, layers.freeze)
+    scheme, seed = recipe.model.initialisation, seeds.initialisation
+    if recipe.parent:
+        tensors, source = read_stored_weights(RunFolder(weights.parent)), f"parent {short_id(recipe.parent)}"
+        return apply_transfer(
+            network, tensors, rule, scheme=scheme, seed=seed, source=source, file=str(weights)
+        )
+    wanted = kept_tensors(network, rule)
+    found = find_weights(read_checkpoint(weights), wanted, network)
+    source, file = f"init_from {short_id(recipe.init_from or '')}", f"init_from={weights}"
+    report = apply_transfer(network, found.tensors, rule, scheme=scheme, seed=seed, source=source, file=file)
+    return replace(report, names=found.names, dropped=found.dropped)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.build import specification
 from lightning_modules.initialisation import initialise_layers
 from lightning_modules.layers import layer_modules, layer_parameters
+from lightning_modules.misfit import hints
 from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
 
@@ -36,6 +38,8 @@ class TransferReport:
         reinitialised_buffers: Persistent buffers left as a new network has them.
         rounded: The part of `kept` and `kept_buffers` whose numbers the network's dtype cannot hold exactly
             (float64 read into float32). All others have the source's numbers exactly.
+        names: How the names of a user's checkpoint were read, by an example; "" if they are the network's.
+        dropped: What else such a checkpoint holds; see `lightning_modules.weights.Weights`.
     """
 
     rule: str
@@ -47,6 +51,8 @@ class TransferReport:
     kept_buffers: tuple[str, ...] = ()
     reinitialised_buffers: tuple[str, ...] = ()
     rounded: tuple[str, ...] = ()
+    names: str = ""
+    dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         ledger = self.kept + self.reinitialised + self.kept_buffers + self.reinitialised_buffers
@@ -76,6 +82,7 @@ def apply_transfer(
     scheme: str,
     seed: int,
     source: str,
+    file: str | None = None,
 ) -> TransferReport:
     """Start a network from a parent's weights.
 
@@ -86,11 +93,12 @@ def apply_transfer(
 
     Args:
         network: The network to start; its class count may differ from the parent's.
-        weights: Name -> tensor, as `weights.read_weights` returns.
+        weights: Name in the network -> tensor, as `lightning_modules.weights` returns.
         rule: See `transfer_rule.transfer_rule`.
         scheme: The initialisation of re-initialised layers, see `initialisation`.
         seed: The seed of that initialisation.
-        source: What the weights were read from: for error messages and the report.
+        source: What the weights were read from, for the report.
+        file: Their file, for error messages; `source` if None.
 
     Returns:
         Where every parameter came from.
@@ -107,21 +115,24 @@ def apply_transfer(
             f"{', '.join(dict.fromkeys(owners.values()))}; choose another rule or network"
         )
     state = network.state_dict(keep_vars=True)
-    kept = [key for key, layer in owners.items() if layer not in rule.reinitialised]
+    wanted = kept_tensors(network, rule)
+    kept = list(wanted)
     fresh = [key for key, layer in owners.items() if layer in rule.reinitialised]
     modules = layer_modules(network)
     renewed = {id(modules[layer]) for layer in rule.reinitialised}
     inside = tuple(f"{path}." for path, module in network.named_modules() if id(module) in renewed)
     ignored = {key for key in weights if key in fresh or (key not in state and key.startswith(inside))}
     used = {key: weights[key] for key in weights if key not in ignored}
-    wanted = {key: state[key] for key in kept}
     problems, rounded = _compare(used, wanted)
     if problems:
         listed = "\n  ".join(problems)
+        why = hints(specification(network), weights, wanted) or [
+            "Is it a checkpoint of another architecture (another `model`, other channels)? Does it hold more "
+            "than the network's state dict?"
+        ]
         raise RelayError(
-            f"{source} does not fit the network by transfer rule '{rule.name}', which re-initialises "
-            f"{', '.join(rule.reinitialised) or 'no layer'}:\n  {listed}\nIs it a checkpoint of another "
-            "architecture (another `model`, other channels)? Does it hold more than the network's state dict?"
+            f"{file or source} does not fit the network by transfer rule '{rule.name}', which re-initialises "
+            f"{', '.join(rule.reinitialised) or 'no layer'}:\n  {listed}\n" + "\n".join(why)
         )
     initialise_layers(network, rule.reinitialised, scheme, seed)  # first: it refuses an unknown scheme
     with torch.no_grad():
@@ -145,6 +156,13 @@ def apply_transfer(
         parameter.requires_grad_(True)
     freeze(network, report)
     return report
+
+
+def kept_tensors(network: nn.Module, rule: TransferRule) -> dict[str, Tensor]:
+    """Name -> parameter or persistent buffer of the layers that a rule keeps, in the state dict's order."""
+    owners = _owners(network)
+    state = network.state_dict(keep_vars=True)
+    return {key: state[key] for key, layer in owners.items() if layer not in rule.reinitialised}
 
 
 def scratch_report(network: nn.Module) -> TransferReport:

@@ -200,7 +200,7 @@ class Config:
         "seed, fold, data ratio and process; null: none but the source's own."
     )
     init_from: str | None = recipe(
-        "A checkpoint of the user's for the chain's first stage (Lightning's or a state dict)."
+        "A checkpoint of the user's for the chain's first stage (docs/networks.md says which are taken)."
     )
     plan: bool = execution("Whether to print what would be trained, and stop.")
 

@@ -41,6 +41,16 @@ class TransferRecord(_Part):
     kept_buffers: list[str]
     reinitialised_buffers: list[str]
     rounded: list[str]
+    names: str = ""
+    dropped: list[str] = []
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know of how a checkpoint of theirs was read, or None."""
+        more = f" and {len(self.dropped) - 10} more" if len(self.dropped) > 10 else ""
+        left = f"not taken: {', '.join(self.dropped[:10])}{more}" if self.dropped else ""
+        said = "; ".join(filter(None, (self.names, left)))
+        return f"of the checkpoint given with init_from, {said}" if said else None
 
 
 class PlateauRecord(_Part):
@@ -181,6 +191,11 @@ class Record(_Part):
     attempts: list[AttemptRecord]
     origin: OriginRecord
     files: dict[str, str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of how images and a checkpoint of theirs were read, a line each."""
+        return [*self.data.notes, *filter(None, [self.transfer.note])]
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:

@@ -158,7 +158,7 @@ def read_details(runs: pd.DataFrame, sources: pd.DataFrame | None = None) -> Run
     for path in [] if sources is None else sources["folder"]:
         record = RunFolder(Path(path)).read_record()
         _add_origin(details, record)
-        of_source = [f"{record.stage}: {note}" for note in record.data.notes]
+        of_source = [f"{record.stage}: {note}" for note in record.notes]
         details.image_notes += [note for note in of_source if note not in details.image_notes]
     whole_seeds = set(complete_seeds(runs)["folder"])
     for process, ratio, path in zip(runs["process"], runs["data_ratio"], runs["folder"], strict=True):
@@ -206,7 +206,7 @@ def _add_record(details: RunDetails, record: Record) -> None:
     details.sizes = (data.height, data.width, data.image_size)
     groups, pictures = details.crossing
     details.crossing = (max(groups, data.crossing_groups), max(pictures, data.crossing_pictures))
-    details.image_notes += [note for note in data.notes if note not in details.image_notes]
+    details.image_notes += [note for note in record.notes if note not in details.image_notes]
     details.groups_known |= data.grouped
     details.test_set |= data.test_counts is not None
     details.finished.append(record.origin.finished)

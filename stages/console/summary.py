@@ -105,8 +105,8 @@ def result_table(plan: Plan, store: Store, outcomes: Mapping[str, Outcome]) -> R
             except RelayError:
                 cells = ["unreadable"]  # why, see `failure_lines`
             else:
-                of_images = (f"note: {run.stage}: {note}" for note in record.data.notes)
-                notes |= dict.fromkeys([*_notes(record.plateau), *_sizes(record), *of_images])
+                read = (f"note: {run.stage}: {note}" for note in record.notes)
+                notes |= dict.fromkeys([*_notes(record.plateau), *_sizes(record), *read])
                 cells = _record_cells(record)
         place = _place(run, in_folds) if varied else ()
         table.add_row(_chain(run), *place, *(values[run.id] for values in settings.values()), *cells)

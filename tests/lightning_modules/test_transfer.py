@@ -28,7 +28,7 @@ from lightning_modules.transfer import (
     trainable_parameters,
 )
 from lightning_modules.transfer_rule import TransferRule, transfer_rule
-from lightning_modules.weights import read_weights
+from lightning_modules.weights import read_checkpoint
 from stages.errors import RelayError
 from stages.record import TransferRecord
 from tests.helpers.stage_helpers import CONF
@@ -468,7 +468,7 @@ def test_from_a_file_and_torchvision(tmp_path: Path) -> None:
         torch.manual_seed(0)
         source = torchvision_alexnet(num_classes=3).state_dict()
     torch.save(source, tmp_path / "alexnet.pth")
-    weights = read_weights(tmp_path / "alexnet.pth")
+    weights = read_checkpoint(tmp_path / "alexnet.pth").tensors
     child = build_network("torchvision_alexnet", 7, seed=2)
     report = _transfer(child, weights, "finetune")
     fresh = {f"classifier.{number}.{kind}" for number in (4, 6) for kind in ("weight", "bias")}

@@ -3,6 +3,7 @@
 import json
 import pickle
 import resource
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -141,13 +142,17 @@ def test_init_from_a_file_of_the_users(cache_dir: Path, tmp_path: Path) -> None:
     runs_dir = tmp_path / "runs"
     source = run("+stage=texture", runs_dir=runs_dir, cache_dir=cache_dir)
     assert source.returncode == 0, source.stderr
-    weights = only_folder(runs_dir, "texture") / "model.ckpt"
-    done = run("+stage=dld", f"init_from={weights}", runs_dir=runs_dir, cache_dir=cache_dir)
+    weights = torch.load(only_folder(runs_dir, "texture") / "model.ckpt")
+    wrapped = {"state_dict": {f"net.{name}": tensor for name, tensor in weights.items()}, "args": Namespace()}
+    torch.save(wrapped, tmp_path / "wrapped.ckpt")
+    done = run("+stage=dld", f"init_from={tmp_path / 'wrapped.ckpt'}", runs_dir=runs_dir, cache_dir=cache_dir)
     assert done.returncode == 0, done.stderr
+    assert "state_dict.net.conv1.weight is taken as conv1.weight; not taken: args" in done.stdout
     record = json.loads((only_folder(runs_dir, "dld") / "record.json").read_text())
     assert record["starting_point"] == "init_from"
     assert record["parent"] is None
     assert "conv1.weight" in record["transfer"]["kept"]
+    assert record["transfer"]["dropped"] == ["args"]
 
 
 @pytest.mark.parametrize("flags", [(), ("-m",)])

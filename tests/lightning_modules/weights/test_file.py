@@ -8,15 +8,12 @@ import io
 import os
 import pickle
 import shlex
-import sys
 import tarfile
-import tomllib
 import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,8 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lightning_modules import weights
-from lightning_modules.weights import read_weights
+from lightning_modules.build import build_network
+from lightning_modules.weights import find_weights, read_checkpoint
+from lightning_modules.weights.entries import DTYPES
 from stages.errors import RelayError
 
 
@@ -38,6 +36,17 @@ def _tensors() -> dict[str, Tensor]:
         "conv1.bias": torch.tensor([0.0, -0.0, 1e-42, 3.4e38]),
         "fc8.weight": torch.randn(2, 4, generator=generator),
     }
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """All tensors, by their names inside their part."""
+    checkpoint = read_checkpoint(path)
+    return checkpoint.checked({name: it for part in checkpoint.parts.values() for name, it in part.items()})
+
+
+def read_network(path: Path, like: dict[str, Tensor]) -> dict[str, Tensor]:
+    network = build_network("alexnet", 2, width=1 / 96)
+    return find_weights(read_checkpoint(path), like, network).tensors
 
 
 def _same(read: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -75,7 +84,7 @@ def test_reads_lightning_and_plain_files(tmp_path: Path, zipped: bool, prefix: s
         "optimizer_states": [{"state": {0: {"momentum_buffer": torch.full((2,), torch.nan)}}}],
     }
     file = _save(tmp_path / "x.ckpt", payload if lightning else state, _use_new_zipfile_serialization=zipped)
-    _same(read_weights(file), _tensors())
+    _same(read_network(file, _tensors()), _tensors())
 
 
 def test_reads_what_lightning_writes(tmp_path: Path) -> None:
@@ -89,17 +98,11 @@ def test_reads_what_lightning_writes(tmp_path: Path) -> None:
     trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", barebones=True)
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
-    _same(read_weights(tmp_path / "x.ckpt"), dict(module.network.state_dict()))
+    expected = dict(module.network.state_dict())
+    _same(read_network(tmp_path / "x.ckpt", expected), expected)
 
 
-def test_prefix_stays_unless_all_names_share_it(tmp_path: Path) -> None:
-    state = {"network.conv1.weight": torch.ones(1), "loss.weight": torch.ones(1)}
-    assert list(read_weights(_save(tmp_path / "x.pt", state))) == list(state)
-    alone = {"network.": torch.ones(1)}  # nothing would be left of the name
-    assert list(read_weights(_save(tmp_path / "y.pt", alone))) == list(alone)
-
-
-@pytest.mark.parametrize("dtype", sorted(weights.DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(DTYPES, key=str), ids=str)
 def test_dtype_is_the_files(tmp_path: Path, dtype: torch.dtype) -> None:
     state = {"w": torch.tensor([[0, 1, 1], [1, 0, 1]]).to(dtype)}
     _same(read_weights(_save(tmp_path / "x.pt", state)), state)
@@ -197,14 +200,6 @@ def test_other_archives(tmp_path: Path) -> None:
     _refusal(file, "tar archive")
 
 
-def test_safetensors(tmp_path: Path) -> None:
-    file = tmp_path / "x.safetensors"
-    file.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    _refusal(file, "does not read (safetensors is not one of its dependencies)", "load_file")
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert not any("safetensors" in each for each in project["dependencies"])
-
-
 ODD_NAMES = ["x", "it's mine", 'a "b" $HOME `c`']
 
 
@@ -213,19 +208,6 @@ def _advised(message: str) -> str:
     python, option, program = shlex.split(message.splitlines()[-1])
     assert (python, option) == ("python", "-c")
     return program
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_the_advice_for_safetensors_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / f"{name}.safetensors"
-    file.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    package = ModuleType("safetensors.torch")
-    package.load_file = lambda path: _tensors() if path == str(file) else {}  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "safetensors", ModuleType("safetensors"))
-    monkeypatch.setitem(sys.modules, "safetensors.torch", package)
-    exec(compile(_advised(_refusal(file)), "advice", "exec"), {})
-    _same(read_weights(tmp_path / "weights.pt"), _tensors())
 
 
 def _bytes(zipped: bool) -> bytes:
@@ -295,6 +277,9 @@ _WRITERS: dict[str, Callable[[object, Path], object]] = {
 }
 
 
+_RUNS_IT = dict.fromkeys(("zip", "zip,", "legacy"), ("weights_only=False",)) | {"pickle": ("pickle.loads(",)}
+
+
 @pytest.mark.parametrize("writer", _WRITERS)
 @pytest.mark.parametrize("inside", ["state_dict", "hyper_parameters"])
 def test_malicious_file_is_named_and_not_run(tmp_path: Path, writer: str, inside: str) -> None:
@@ -302,7 +287,7 @@ def test_malicious_file_is_named_and_not_run(tmp_path: Path, writer: str, inside
     payload: dict[str, Any] = {"state_dict": _tensors(), "hyper_parameters": {"seed": 1}}
     payload[inside] = {**payload[inside], "extra": _Malicious(marker)}
     _WRITERS[writer](payload, file)
-    message = _refusal(file, "not trusted", "posix.mkdir", "weights_only=False")
+    message = _refusal(file, "not trusted", "posix.mkdir", *_RUNS_IT[writer.split(maxsplit=1)[0]])
     assert "Nothing of it was run" in message
     assert not marker.exists()
     with warnings.catch_warnings():  # the file is what the test says it is: believed, it runs
@@ -320,11 +305,10 @@ class Settings:
 
 def test_all_refused_names_are_listed_and_harmless_ones_are_not(tmp_path: Path) -> None:
     payload = {"state_dict": OrderedDict(_tensors()), "a": Settings(), "b": _Malicious(tmp_path / "marker")}
-    message = _refusal(_save(tmp_path / "x.ckpt", payload), f"{__name__}.Settings", "posix.mkdir")
-    assert "OrderedDict," not in message
+    message = _refusal(_save(tmp_path / "x.ckpt", payload), "asks for posix.mkdir, which")
+    assert "OrderedDict" not in message
     assert "torch._utils" not in message
-    whole = _save(tmp_path / "y.pt", nn.Linear(2, 2))
-    _refusal(whole, "torch.nn.modules.linear.Linear", "c.state_dict()")
+    assert "Settings" not in message
 
 
 def test_names_whose_module_is_stored_once(tmp_path: Path) -> None:
@@ -344,18 +328,49 @@ def test_plain_pickle_of_protocol_four_without_strangers(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_the_advice_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("old", ["zip", "legacy", "pickle.dump"])
+def test_the_advice_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str) -> None:
     monkeypatch.chdir(tmp_path)
-    file = _save(tmp_path / f"{name}.ckpt", {"state_dict": _tensors(), "a": Settings()})
+    content = {"model": _tensors(), "args": Settings(), "b": _Malicious(tmp_path / "marker")}
+    if old == "pickle.dump":
+        file = tmp_path / f"{name}.pkl"
+        file.write_bytes(pickle.dumps(content))
+    else:
+        file = _save(tmp_path / f"{name}.ckpt", content, _use_new_zipfile_serialization=old == "zip")
     exec(compile(_advised(_refusal(file)), "advice", "exec"), {})
     _same(read_weights(tmp_path / "weights.pt"), _tensors())
 
 
-def test_classes_registered_by_others_are_not_allowed(tmp_path: Path) -> None:
+def test_the_advice_for_torchscript_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = nn.Linear(3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        torch.jit.trace(network, torch.ones(1, 3)).save(tmp_path / "script.pt")
+        exec(compile(_advised(_refusal(tmp_path / "script.pt", "TorchScript")), "advice", "exec"), {})
+    _same(read_weights(tmp_path / "weights.pt"), dict(network.state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\x1f\x8b\x08\x00", "gunzip"),
+    ],
+)
+def test_files_of_other_kinds_are_named(tmp_path: Path, start: bytes, said: str) -> None:
+    (tmp_path / "x.pth").write_bytes(start + bytes(100))
+    _refusal(tmp_path / "x.pth", "not a PyTorch checkpoint", said)
+
+
+def test_classes_registered_by_others_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.serialization.safe_globals([Settings]):
         registered = set(torch.serialization.get_safe_globals())
         file = _save(tmp_path / "x.ckpt", {"state_dict": _tensors(), "a": Settings()})
-        _refusal(file, "Settings")
+        monkeypatch.setattr(Settings, "__setstate__", lambda *_: pytest.fail("it was made"), raising=False)
+        _same(read_weights(file), _tensors())
         assert set(torch.serialization.get_safe_globals()) == registered
         read_weights(_save(file, _tensors()))
         assert set(torch.serialization.get_safe_globals()) == registered
@@ -376,13 +391,13 @@ def test_environment_cannot_switch_the_safety_off(tmp_path: Path, monkeypatch: p
     [
         (torch.ones(2), ["one Tensor"]),
         ([torch.ones(2)], ["one list"]),
-        ({"state_dict": [1]}, ["one list"]),
-        ({}, ["no tensors"]),
+        ({"state_dict": [1]}, ["no tensors", "it has state_dict"]),
+        ({}, ["no tensors", "empty dictionary"]),
         ({"state_dict": {}}, ["no tensors"]),
         ({"epoch": 1}, ["no tensors"]),
-        ({"model": {"w": torch.ones(1)}, "epoch": 1}, ["no tensors", "in model, save that"]),
+        ({"state": {0: {"exp_avg": torch.ones(1)}}, "param_groups": []}, ["an optimiser's state"]),
+        ({"optimizer": {"state": {0: {"exp_avg": torch.ones(1)}}, "param_groups": []}}, ["an optimiser's"]),
         ({1: torch.ones(1)}, ["not named by a string: 1"]),
-        ({"w": torch.ones(1), "epoch": 1, "b": [1]}, ["not tensors: b (list), epoch (int)"]),
         ({"w": torch.ones(1, dtype=torch.complex64)}, ["w (torch.complex64", "float32"]),
         ({"w": torch.ones(2).to(torch.float8_e4m3fn)}, ["w (torch.float8_e4m3fn"]),
         ({"w": torch.empty(2, device="meta")}, ["w (torch.float32, torch.strided, meta)"]),

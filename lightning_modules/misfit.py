@@ -1,0 +1,71 @@
+"""Why a checkpoint may not fit a network, in words: another network, width, head or number of channels."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from lightning_modules.registry import network_names, specification_named
+from lightning_modules.specification import Specification
+
+
+def hints(network: Specification, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What may be the matter with a checkpoint and what to do, a sentence each.
+
+    Args:
+        network: What the checkpoint was meant for.
+        given: The checkpoint's tensors by name, with or without a prefix.
+        wanted: The network's, those that the transfer rule keeps.
+    """
+    if other := _other_network(network, given):
+        return [f"It is a checkpoint of another architecture, with the names of {other}: add model={other}"]
+    return [*_shapes(network, given, wanted)]
+
+
+def _other_network(network: Specification, given: Mapping[str, Tensor]) -> str | None:
+    """The network, another one than this, whose feature layers all stand among the names."""
+    for name in network_names():
+        other = specification_named(name)
+        if name != network.name and not _has(network, given) and _has(other, given):
+            return name
+    return None
+
+
+def _has(network: Specification, given: Mapping[str, Tensor]) -> bool:
+    layers = network.words["features"] or network.layer_names
+    return all(_stands(network.layer(layer).path, given) for layer in layers)
+
+
+def _stands(path: str, given: Mapping[str, Tensor]) -> bool:
+    """Whether some name is of the module at a path, behind any prefix."""
+    return any(f".{name}".rpartition(".")[0].endswith(f".{path}") for name in given)
+
+
+def _shapes(
+    network: Specification, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> Iterator[str]:
+    other = {name for name in given.keys() & wanted.keys() if given[name].shape != wanted[name].shape}
+    convolutions = [layer.path for layer in network.layers if layer.kind == "convolution"]
+    first = f"{convolutions[0]}.weight" if convolutions else ""
+    head = f"{network.layer(network.head).path}.weight"
+    if first in other and given[first].ndim == 4 and given[first].shape[1] != wanted[first].shape[1]:
+        there, here = given[first].shape[1], wanted[first].shape[1]
+        remedy = (
+            f": python -m lightning_modules.weights file=... out=weights.pt channels={here}"
+            if {there, here} == {1, 3}
+            else ""
+        )
+        yield (
+            f"Its first convolution takes {there} channel{'s' * (there != 1)}, the network's {here}; spread "
+            f"or sum its weights{remedy}"
+        )
+    elif first in other and network.scalable:
+        times = len(given[first]) / len(wanted[first])
+        yield (
+            f"Its first layer is {times:.3g} times as wide as the network's: set model.width to that times "
+            "what it is (model.width=1 is the full width)"
+        )
+    if head in other:
+        yield (
+            f"Its head has {len(given[head])} classes, the stage {len(wanted[head])}: take a transfer rule "
+            "that re-initialises the head, such as transfer=reuse_fc"
+        )
