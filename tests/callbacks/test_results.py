@@ -110,6 +110,8 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
         "reinitialised": ["fc8.weight", "fc8.bias"],
         "frozen": [],
         "ignored": [],
+        "names": "",
+        "dropped": [],
         "kept_buffers": ["norm.running_mean"],
         "reinitialised_buffers": [],
         "rounded": [],

@@ -242,6 +242,8 @@ class FakeStudy:
                 "reinitialised": ["fc7.weight", "fc8.weight"],
                 "frozen": [],
                 "ignored": [],
+                "names": "",
+                "dropped": [],
                 "kept_buffers": [],
                 "reinitialised_buffers": [],
                 "rounded": [],

@@ -142,6 +142,8 @@ def record_content(of: Recipe, chain: Sequence[str] = ("natural", "dld")) -> dic
             "reinitialised": ["fc8.weight"],
             "frozen": [],
             "ignored": [],
+            "names": "",
+            "dropped": [],
             "kept_buffers": [],
             "reinitialised_buffers": [],
             "rounded": [],
