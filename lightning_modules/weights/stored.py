@@ -7,6 +7,8 @@ from stages.errors import RelayError
 from stages.record import REMEDY
 from stages.store import RunFolder
 
+_OF_MODULE = "network."  # where `StageModule` has its network
+
 
 def read_stored_weights(run: RunFolder) -> dict[str, Tensor]:
     """Read the weights of a complete stage run, if they are those that it ended with.
@@ -24,4 +26,7 @@ def read_stored_weights(run: RunFolder) -> dict[str, Tensor]:
         )
     run.check_files(run.read_record(), run.weights)
     checkpoint = read_checkpoint(run.weights)
-    return checkpoint.checked(checkpoint.tensors)
+    tensors = checkpoint.parts.get("state_dict.", checkpoint.tensors)  # Lightning's, of the whole module
+    if all(name.startswith(_OF_MODULE) for name in tensors):
+        tensors = {name.removeprefix(_OF_MODULE): tensor for name, tensor in tensors.items()}
+    return checkpoint.checked(tensors)
