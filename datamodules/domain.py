@@ -65,7 +65,8 @@ class Side:
             units) or uint16. Or N images on disk, which are read as uint8.
         labels: int64, (N,), indices into the domain's classes.
         groups: N names of what must not be on both sides: a patient, a physical object.
-        samples: N names, stable between machines (a relative path or a generator's name).
+        samples: N names, stable between machines: a relative path or a generator's name; in the domain of a
+            run a path's digest, see `datamodules.listing.hidden`. Groups likewise.
     """
 
     images: npt.NDArray[Any] | StoredImages

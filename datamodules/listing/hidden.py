@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from datamodules.domain import SIDES, Domain, side_named
@@ -42,10 +42,10 @@ def with_hidden_names(domain: Domain, listing: Listing) -> Domain:
     """The domain with digests in place of samples and groups, where these are a person's own names."""
     if not isinstance(listing, FileListing):
         return domain
-    key = names_key(listing)
+    name_of = cache(partial(name_hash, key=names_key(listing)))  # an image without a group is its own
 
     def hidden(names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(name_hash(name, key) for name in names)
+        return tuple(map(name_of, names))
 
     sides = (domain.side(name) for name in SIDES)
     return replace(
@@ -73,10 +73,11 @@ class Hiding:
 
         Names of classes and sides stay, and so do names of two letters or three digits that stand alone.
         """
-        present = sorted({name for name in self._names() if name in text}, key=len, reverse=True)
+        present = [name for name in self._names() if name in text and self._is_somebodys(name)]
         if not present:
             return text
-        known = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, present)) + r")(?!\w)")
+        longest_first = map(re.escape, sorted(present, key=len, reverse=True))
+        known = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)")
         lines = text.split("\n")
         return "\n".join(line if _FRAME.match(line) else known.sub(self._digest, line) for line in lines)
 
@@ -96,19 +97,27 @@ class Hiding:
         return name_hash(found[0], self._key) if isinstance(self.listing, FileListing) else _UNKNOWN
 
     def _names(self) -> set[str]:
+        """Paths, folders, files, groups, as they are and as messages quote them; also what is nobody's."""
         if isinstance(self.listing, FileListing):
-            classes = set(self.listing.classes)
-            paths = {name for file in self.listing.files for name in (file.path, file.location, file.group)}
+            of_files = {(file.path, file.location, file.group) for file in self.listing.files}
+            paths = {name for names in of_files for name in names}
         elif self.listing is None and self.source.kind in ("folder", "manifest"):
-            classes, paths = set(), set(_names_there(self.source))
+            paths = set(_names_there(self.source))
         else:
             return set()
         root = os.path.expanduser(str(self.source.root)).rstrip("/") + "/"
-        names = set()
-        for path in paths:
-            names |= set(_parts(path.removeprefix(root)))
-        names |= {repr(name)[1:-1] for name in names}  # as messages quote it
-        return {name for name in names if _is_somebodys(name)} - classes
+        names = set(_with_parts(path.removeprefix(root) for path in paths))
+        return names | {repr(name)[1:-1] for name in names if not name.isprintable() or "'" in name}
+
+    def _is_somebodys(self, name: str) -> bool:
+        shortest = _SHORTEST_NUMBER if name.isdigit() else _SHORTEST
+        known = () if self.listing is None else self.listing.classes
+        return (
+            len(name) >= shortest
+            and name not in known
+            and name.lower() not in CONTAINERS
+            and side_named(name) is None
+        )
 
 
 _FRAME = re.compile(r'\s*File ".*", line \d+, in ')  # of a traceback
@@ -123,19 +132,17 @@ def revealed(text: str, source: Source) -> str:
     return text
 
 
-def _parts(path: str) -> Iterator[str]:
-    """A path, the folders above it, and the names of all of them, with and without a suffix."""
-    yield path
-    steps = path.replace("\\", "/").split("/")
-    for place, step in enumerate(steps):
-        yield "/".join(steps[:place])
-        yield step
-        yield os.path.splitext(step)[0]
-
-
-def _is_somebodys(name: str) -> bool:
-    shortest = _SHORTEST_NUMBER if name.isdigit() else _SHORTEST
-    return len(name) >= shortest and side_named(name) is None and name.lower() not in CONTAINERS
+def _with_parts(paths: Iterable[str]) -> Iterator[str]:
+    """Paths, the folders above them, and the names of all of them, with and without a suffix."""
+    folders = set()
+    for path in paths:
+        folder, _, name = path.replace("\\", "/").rpartition("/")
+        folders.add(folder)
+        yield from (path, name, os.path.splitext(name)[0])
+    for folder in folders:
+        steps = folder.split("/")
+        yield from steps
+        yield from ("/".join(steps[: place + 1]) for place in range(len(steps)))
 
 
 def _names_there(source: Source) -> Iterator[str]:
