@@ -23,7 +23,7 @@ from datamodules.values.measure import summarise
 from stages.errors import RelayError
 from stages.machine.resources import available_cores
 
-_LOOKED_AT = 256  # images of a set that streams, for its values and notes
+LOOKED_AT = 256  # images of a set that streams, for its values and notes
 
 _SOON_READ = 1 << 30  # bytes
 
@@ -85,7 +85,7 @@ def _decoded(listing: FileListing, listed: Domain, threads: int) -> Domain:
 
 def _looked_at(listing: FileListing, listed: Domain, threads: int) -> Domain:
     """A domain whose images are not all decoded, with what some of them show."""
-    some = evenly_spread(listing.files, _LOOKED_AT)
+    some = evenly_spread(listing.files, LOOKED_AT)
     _, described = _read(listing, some, listed, threads)
     looked = "" if len(some) == len(listing.files) else f"of {len(some)} images looked at, "
     return replace(described, notes=tuple(looked + note for note in described.notes))

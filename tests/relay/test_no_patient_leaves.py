@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from datamodules.loading.files import LOOKED_AT
 from datamodules.loading.survey import evenly_spread
 from datamodules.names import names as names_of
 from datamodules.of_run import listing_of_run
@@ -112,9 +113,9 @@ def test_names_in_own_folders_and_tables_are_in_nothing_that_a_run_leaves(tmp_pa
     relay(*chain, *of_own(data), code=0, last=offline, fresh=True)
     relay("+stage=natural", *of_own(data), code=1, last=("optim.lr_scratch=1e30",))
     # An image that only the training finds: the set streams, and it is none of those looked at before.
-    write_planted(bad, train=70)
+    write_planted(bad, train=LOOKED_AT)
     patches = sorted((bad / "lung/semiseg-patches32").glob("*/*.png"))
-    looked_at = evenly_spread(patches, 64)
+    looked_at = evenly_spread(patches, LOOKED_AT)
     broken = next(file for file in patches if "train" in file.parent.name and file not in looked_at)
     broken.write_bytes(broken.read_bytes()[:-60])
     standard = ("data.mean=[0.5,0.5,0.5]", "data.std=[0.25,0.25,0.25]")
