@@ -104,7 +104,7 @@ def desk(
     def load(listing: Listing, _: Any) -> Any:
         prepared.append(listing.source)
         return SimpleNamespace(
-            classes=("a", "b"), test=NO_IMAGES, side=lambda _: NO_IMAGES, notes=(), copies=()
+            classes=("a", "b"), test=NO_IMAGES, side=lambda _: NO_IMAGES, notes=(), copies=(), values=None
         )
 
     monkeypatch.setattr(datamodules.from_config, "load_source", load)
