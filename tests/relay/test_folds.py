@@ -9,6 +9,8 @@ import yaml
 from PIL import Image
 
 from analysis.runs import find_studies, load_runs, pool_folds
+from datamodules.names import names as names_of
+from datamodules.of_run import listing_of_run
 from datamodules.splits import group_folds
 from stages.predictions import read_predictions
 from stages.store import RunFolder
@@ -62,12 +64,15 @@ def test_each_image_is_evaluated_once_by_a_run_that_did_not_see_its_patient(stor
     assert pooled.correctness(("scratch", 0.5)).shape == (1, len(pooled.samples))
     assert pooled.by_epoch["scratch", 1.0][0].shape == (len(pooled.samples), 2)
     names = [pooled.classes[label] for label in pooled.labels]
+    named = names_of(listing_of_run(RunFolder(Path(study.runs["folder"].iloc[0])))[1]).set_index("group")
+    patient_of = named[~named.index.duplicated()]["group_name"]
+    patients = [patient_of[group] for group in pooled.groups]
     partitions = {}
     for row in study.runs.to_dict("records"):
         found = read_predictions(RunFolder(Path(row["folder"])).predictions, samples=True, groups=True)
         place = (row["seed"], row["fold"])
         assert partitions.setdefault(place, set(found.samples)) == set(found.samples), "of every process"
-        fold_of = group_folds(names, pooled.groups, 2, row["seed"])
+        fold_of = group_folds(names, patients, 2, row["seed"])
         assert {pooled.samples[n] for n in np.flatnonzero(fold_of == row["fold"])} == set(found.samples)
         record = RunFolder(Path(row["folder"])).read_record()
         assert record.data.val_groups == len(set(found.groups)) == PATIENTS / 2

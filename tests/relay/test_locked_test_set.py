@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from datamodules.names import names
+from datamodules.of_run import listing_of_run
+from stages.store import RunFolder
 from tests.helpers.fake_images import write_image
 from tests.helpers.programs import run_program
 from tests.helpers.relay import folders, only_folder, run, same_tensors
@@ -65,7 +68,8 @@ def test_a_run_is_the_same_bits_as_without_its_test_images(tmp_path: Path) -> No
     rows = images(root)
     settings = (*listed(root, rows, "all.csv"), "test_fraction=0.2")
     drawn = only_folder(trained(tmp_path, "drawn", *settings), "dld")
-    locked = set(pd.read_parquet(drawn / "test_predictions.parquet")["sample"])
+    path_of = names(listing_of_run(RunFolder(drawn))[1]).set_index("sample")["path"]
+    locked = {path_of[sample] for sample in pd.read_parquet(drawn / "test_predictions.parquet")["sample"]}
     assert len(locked) == 12 and len({sample[:2] for sample in locked}) == 4, "whole patients"
     without = [row for row in rows if row[0] not in locked]
     named = [(*row[:3], "test") if row[0] in locked else row for row in rows]

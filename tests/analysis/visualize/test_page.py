@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -15,6 +14,9 @@ from analysis.report.__main__ import main as report
 from analysis.report.explained_study import all_explanations
 from analysis.report.page import Section
 from analysis.visualize import main
+from datamodules.names import names
+from datamodules.of_run import listing_of_run
+from stages.store import RunFolder
 from tests.helpers.explained_store import (
     FIGURES,
     NATIVE,
@@ -64,8 +66,8 @@ def test_the_page_has_what_was_computed_and_names_nobody(
     """The figures are those that the command drew; the report draws none of them."""
     for analysis in all_explanations():
         monkeypatch.setattr(analysis, "figures", fails(f"{analysis.name} was drawn"))
-    samples = pq.read_table(folders(explained.store, "dld")[0] / "predictions.parquet").to_pandas()
-    assert all(PLANTED.search(name) for column in ("sample", "group") for name in samples[column])  # planted
+    known = names(listing_of_run(RunFolder(folders(explained.store, "dld")[0]))[1])
+    assert all(PLANTED.search(name) for column in ("path", "group_name") for name in known[column])  # planted
     report([f"runs_dir={explained.store}"])
     folder = explained.store / "report"
     page = (folder / "report.html").read_text()

@@ -12,6 +12,9 @@ from PIL import Image
 from analysis.explain.desalinet import backward
 from analysis.explain.frequency import frequency_response
 from analysis.explain.stored_network import load_network
+from datamodules.names import names
+from datamodules.of_run import listing_of_run
+from stages.store import RunFolder
 from tests.helpers.explained_store import CLASSES, NATIVE, SIZE, ExplainedStore, target
 from tests.helpers.relay import folders
 
@@ -56,11 +59,15 @@ def _median_images(store: Path) -> list[Path]:
     for table in tables:
         logits = torch.tensor(table[[f"logit_{name}" for name in CLASSES]].to_numpy(), dtype=torch.float64)
         total += logits.softmax(1).numpy()[np.arange(15), table["label"]]
+    _, listing = listing_of_run(RunFolder(folders(store, "dld")[0]))
+    path_of = names(listing).set_index("sample")["path"]
     chosen = []
     for label in range(3):
         rows = tables[0].index[tables[0]["label"] == label]
         chosen.append(
-            store.parent / "ward-7" / tables[0]["sample"][sorted(rows, key=lambda row: total[row])[2]]
+            store.parent
+            / "ward-7"
+            / path_of[tables[0]["sample"][sorted(rows, key=lambda row: total[row])[2]]]
         )
     return chosen
 
