@@ -20,6 +20,7 @@ from analysis.report.explained_study import ExplainedStudy, load_explained
 from analysis.visualize import explain, main, parse_arguments
 from datamodules.from_config import load_source
 from datamodules.listing import list_source
+from datamodules.listing.hidden import with_hidden_names
 from lightning_modules.build import build_network
 from stages.config import config_document, source_of
 from stages.store import RunFolder, Store
@@ -78,7 +79,7 @@ def write_store(folder: Path) -> None:
     _write_lungs(folder / "ward-7")
     config = manifest_config(folder / "ward-7", folder / "cache")
     listing = list_source(source_of(config))
-    side = load_source(listing, config).val
+    side = with_hidden_names(load_source(listing, config), listing).val
     study = FakeStudy(
         processes=("scratch", "two_stage"),
         seeds=(0, 1),
