@@ -119,7 +119,7 @@ def test_what_ends_the_sweep_ends_its_jobs(number: signal.Signals, cache_dir: Pa
     said, _ = sweep.communicate(timeout=60)
     assert sweep.returncode == 128 + number, said
     assert "Traceback" not in said
-    assert said.count("The same command goes on") == 1, said
+    assert said.count("The same command trains what is missing") == 1, said
     assert number == signal.SIGINT or "Ended by SIGTERM" in said
     deadline = time.monotonic() + 30
     while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():

@@ -128,15 +128,16 @@ def test_nothing_reads_the_test_set_unasked(tmp_path: Path) -> None:
     again = started(tmp_path, "runs", *target, seed="0,1")
     assert "2 were complete" in again.stdout
     opening = run_program(["-m", "analysis.report", store, "test=open"])
-    assert opening.returncode != 0 and "test_predictions.parquet cannot be read" in opening.stderr
+    assert opening.returncode != 0 and "its SHA-256 is not the one in record.json" in opening.stderr
+    assert not (runs_dir / "test_openings.jsonl").exists(), "nothing was seen"
     for file, content in kept.items():
         file.write_bytes(content)
     opening = run_program(["-m", "analysis.report", store, "test=open"])
     assert opening.returncode == 0, opening.stderr
     page = (runs_dir / "report" / "report.html").read_text()
-    assert "This is the second opening of the test sets of this store" in page
+    assert "This is the first opening of the test sets of this store" in page
     lines = (runs_dir / "test_openings.jsonl").read_text().splitlines()
-    assert [json.loads(line)["number"] for line in lines] == [1, 2]
+    assert [json.loads(line)["number"] for line in lines] == [1]
 
 
 def test_a_test_set_that_cannot_be_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
