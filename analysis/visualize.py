@@ -139,6 +139,6 @@ def help_text() -> str:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
-        output().print(help_text(), highlight=False, soft_wrap=True)
+        output().print(help_text(), soft_wrap=True)
     else:
         main(sys.argv[1:])

@@ -84,6 +84,6 @@ def _listed(listing: Listing) -> FileListing:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
-        output().print(__doc__, markup=False, soft_wrap=True)
+        output().print(__doc__, soft_wrap=True)
     else:
         main(sys.argv[1:])

@@ -52,6 +52,6 @@ def main(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
-        output().print(f"{__doc__}\n\n{help_lines(Arguments)}", highlight=False, soft_wrap=True)
+        output().print(f"{__doc__}\n\n{help_lines(Arguments)}", soft_wrap=True)
     else:
         main(sys.argv[1:])

@@ -100,7 +100,7 @@ def select_study(studies: Sequence[Study], name: str | None) -> Study:
             said = (
                 f"{len(studies)} studies in this store; this is {studies[0].id}, with the most runs. Choose:"
             )
-            output().print(f"{said}\n{others}", markup=False, highlight=False, soft_wrap=True)
+            output().print(f"{said}\n{others}", soft_wrap=True)
         return studies[0]
     found = [study for study in studies if name == study.target]
     found = found or [study for study in studies if study.id.startswith(name)]

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         refuse(error)
     except OSError as error:
         refuse(RelayError(f"out={given['out']} cannot be written: {error.strerror or error}"))
-    output().print(f"{counted(len(tensors), 'tensor')} in {out}", markup=False, soft_wrap=True)
+    output().print(f"{counted(len(tensors), 'tensor')} in {out}", soft_wrap=True)
 
 
 def _part(checkpoint: Checkpoint, part: str | None) -> dict[str, Tensor]:
@@ -90,6 +90,6 @@ def _with_channels(file: Path, tensors: dict[str, Tensor], channels: str) -> dic
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
-        output().print(__doc__, markup=False, soft_wrap=True)
+        output().print(__doc__, soft_wrap=True)
     else:
         main(sys.argv[1:])

@@ -56,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _print(found: Verified) -> None:
     for finding in found.findings:
-        output().print(f"{finding.file}: {finding.problem}", style="red", markup=False, soft_wrap=True)
-        output().print(f"    {finding.remedy}", markup=False, soft_wrap=True)
+        output().print(f"{finding.file}: {finding.problem}", style="red", soft_wrap=True)
+        output().print(f"    {finding.remedy}", soft_wrap=True)
     wrong = f"{counted(len(found.findings), 'thing')} wrong" if found.findings else "all is well"
     older = f"; {found.older} of an older version of Relay, not checked" if found.older else ""
     unfinished = f" and {found.unfinished} unfinished" if found.unfinished else ""
@@ -68,6 +68,6 @@ def _print(found: Verified) -> None:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
-        output().print(__doc__, markup=False, soft_wrap=True)
+        output().print(__doc__, soft_wrap=True)
     else:
         sys.exit(main(sys.argv[1:]))
