@@ -1,0 +1,1 @@
+"""A trained chain for programs without Relay: `python -m analysis.export`."""
