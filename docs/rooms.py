@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "rooms.md"
 
 # Rooms with rooms of their own, each drawn by itself below the whole.
-HOUSES = ("", "analysis", "datamodules", "stages")
+HOUSES = ("", "analysis", "datamodules", "datamodules.readers.hrct", "stages")
 
 # A namespace of Hydra's, which must not have an `__init__.py` that could say it.
 _PLUGINS = "Hydra's side of a sweep: the sweeper that plans stage runs, and launchers for several at once."

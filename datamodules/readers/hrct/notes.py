@@ -3,15 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from datamodules.readers.hrct.carriers import Outlines
-from datamodules.readers.hrct.drawn import Drawn
-from datamodules.readers.hrct.groups import is_alone
-from datamodules.readers.hrct.header import Mark
-from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.series import Series, name_numbers
-
-Grouped = tuple[Series, Drawn, str]
-"""A series, what was drawn on it, and its patient."""
+from datamodules.readers.hrct.regions.carriers import Outlines
+from datamodules.readers.hrct.regions.drawn import Grouped
+from datamodules.readers.hrct.scans.header import Mark
+from datamodules.readers.hrct.sources.groups import is_alone
+from datamodules.readers.hrct.sources.options import HrctOptions
+from datamodules.readers.hrct.sources.series import name_numbers
 
 _MARKS: Mapping[Mark, str] = {
     "burned in": "slices say that text is burned into their pixels (BurnedInAnnotation): it can name a "

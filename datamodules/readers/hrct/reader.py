@@ -1,8 +1,8 @@
 """The reader of HRCT of the lungs: series of slices with regions, cut into patches.
 
-Layouts are those of `layout`. One unit is one series, or one slice where each slice is of a patient of
-its own. What messages call "folder 3" is the third folder with slices in the order of their paths, "slice 5"
-the fifth from the series' first end, so that no name has to be printed: names of files and folders can be
+Layouts are those of `sources.folders`. One unit is one series, or one slice where each slice is of a patient
+of its own. What messages call "folder 3" is the third folder with slices in the order of their paths, "slice
+5" the fifth from the series' first end, so that no name has to be printed: names of files and folders can be
 names of patients.
 """
 
@@ -16,17 +16,17 @@ from datamodules.files.groups import Groups, read_groups
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
 from datamodules.readers.hrct.classes import compare_with_paper
-from datamodules.readers.hrct.drawn import Drawn
-from datamodules.readers.hrct.groups import group_of, join_spellings, notes_on_groups, patient_tags
-from datamodules.readers.hrct.layout import find_slice_folders
-from datamodules.readers.hrct.notes import Grouped, listed_kinds, notes_on_drawn, notes_on_source
-from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.palettes import check_palettes
-from datamodules.readers.hrct.regions import find_regions
-from datamodules.readers.hrct.series import FolderSeries, Series, find_series
-from datamodules.readers.hrct.source_file import SourceFile
+from datamodules.readers.hrct.notes import listed_kinds, notes_on_drawn, notes_on_source
+from datamodules.readers.hrct.regions.drawn import Drawn, Grouped
+from datamodules.readers.hrct.regions.find import find_regions
+from datamodules.readers.hrct.regions.palettes import check_palettes
+from datamodules.readers.hrct.sources.folders import find_slice_folders
+from datamodules.readers.hrct.sources.groups import group_of, join_spellings, notes_on_groups, patient_tags
+from datamodules.readers.hrct.sources.options import HrctOptions
+from datamodules.readers.hrct.sources.series import FolderSeries, Series, find_series
+from datamodules.readers.hrct.sources.source_file import SourceFile
+from datamodules.readers.hrct.sources.volumes import volume_series
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
-from datamodules.readers.hrct.volumes import volume_series
 from stages.console.words import counted
 from stages.errors import RelayError
 

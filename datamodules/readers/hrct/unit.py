@@ -8,14 +8,14 @@ import numpy as np
 from datamodules.domain import SideName
 from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
-from datamodules.readers.hrct.carriers import SliceRegions
-from datamodules.readers.hrct.drawing import Drawing, Labels, Numbers
-from datamodules.readers.hrct.hounsfield import check_hounsfield, has_bright_corners, shows_air
-from datamodules.readers.hrct.images import Slice, read_slice_image, resample, resample_labels
-from datamodules.readers.hrct.nifti import VolumePlane
-from datamodules.readers.hrct.options import HrctOptions
 from datamodules.readers.hrct.patches import cut_patches, find_patches
-from datamodules.readers.hrct.slices import read_hounsfield
+from datamodules.readers.hrct.regions.carriers import SliceRegions
+from datamodules.readers.hrct.regions.drawing import Drawing, Labels, Numbers
+from datamodules.readers.hrct.scans.dicom_pixels import read_hounsfield
+from datamodules.readers.hrct.scans.hounsfield import check_hounsfield, has_bright_corners, shows_air
+from datamodules.readers.hrct.scans.images import Slice, read_slice_image, resample, resample_labels
+from datamodules.readers.hrct.scans.nifti import VolumePlane
+from datamodules.readers.hrct.sources.options import HrctOptions
 
 _NO_AIR = "of slices without air (no value is below -900 HU): see whether the offset is right"
 

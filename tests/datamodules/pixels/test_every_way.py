@@ -26,7 +26,7 @@ from datamodules.loading import load
 from datamodules.pixels.decode import Reading
 from datamodules.pixels.stored import Remark
 from datamodules.pixels.window import window_to_uint8
-from datamodules.readers.hrct.images import read_image_header, read_slice_image
+from datamodules.readers.hrct.scans.images import read_image_header, read_slice_image
 from datamodules.readers.ilsvrc.reader import IlsvrcOptions
 from datamodules.readers.ilsvrc.reader import survey as survey_ilsvrc
 from datamodules.readers.texture.reader import TextureOptions

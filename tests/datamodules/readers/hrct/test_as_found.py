@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from datamodules.packing.units import Sample
-from datamodules.readers.hrct.order import Direction
 from datamodules.readers.hrct.reader import HrctOptions, survey
+from datamodules.readers.hrct.scans.order import Direction
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import rectangle, write_contours, write_series, write_tiff
 from tests.helpers.fake_units import read_all

@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from datamodules.readers.hrct.order import Direction
+from datamodules.readers.hrct.scans.order import Direction
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import write_tiff
 from tests.helpers.lung_series import (

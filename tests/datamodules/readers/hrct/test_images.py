@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.images import (
+from datamodules.readers.hrct.scans.images import (
     read_image_header,
     read_mask,
     read_slice_image,

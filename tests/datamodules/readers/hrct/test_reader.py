@@ -16,8 +16,8 @@ from pydicom.uid import RLELossless
 
 from datamodules.faults import Faults, Problem
 from datamodules.packing.units import Sample
-from datamodules.readers.hrct.layout import find_slice_folders
 from datamodules.readers.hrct.reader import HrctOptions, survey
+from datamodules.readers.hrct.sources.folders import find_slice_folders
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import (
     FOLDER,

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.carriers import Outlines
 from datamodules.readers.hrct.classes import (
     PAPER_COUNTS,
     SEVEN_PATTERNS,
@@ -18,8 +17,15 @@ from datamodules.readers.hrct.classes import (
     compare_with_paper,
     plain_label,
 )
-from datamodules.readers.hrct.drawing import fill_outline, label_mask
-from datamodules.readers.hrct.rois import Region, contour_regions, read_boxes, read_contours, region_fault
+from datamodules.readers.hrct.regions.carriers import Outlines
+from datamodules.readers.hrct.regions.drawing import fill_outline, label_mask
+from datamodules.readers.hrct.regions.rois import (
+    Region,
+    contour_regions,
+    read_boxes,
+    read_contours,
+    region_fault,
+)
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import IDENTIFIERS, SERIES_UID, SPACING, rectangle, write_contours
 

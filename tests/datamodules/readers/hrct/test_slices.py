@@ -18,9 +18,9 @@ from pydicom.uid import (
 )  # fmt: skip
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.header import SliceHeader, read_slice_header
-from datamodules.readers.hrct.order import Direction, Ordered, order_slices
-from datamodules.readers.hrct.slices import read_hounsfield
+from datamodules.readers.hrct.scans.dicom_pixels import read_hounsfield
+from datamodules.readers.hrct.scans.header import SliceHeader, read_slice_header
+from datamodules.readers.hrct.scans.order import Direction, Ordered, order_slices
 from tests.helpers.fake_hrct import IDENTIFIERS, SERIES_UID, SPACING, hounsfield, write_series
 
 SYNTAXES = [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLosslessSV1]

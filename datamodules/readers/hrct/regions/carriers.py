@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from datamodules.readers.hrct.drawing import Drawing, draw_areas, fill_outline, label_mask
-from datamodules.readers.hrct.images import read_mask
-from datamodules.readers.hrct.rois import Region
+from datamodules.readers.hrct.regions.drawing import Drawing, draw_areas, fill_outline, label_mask
+from datamodules.readers.hrct.regions.rois import Region
+from datamodules.readers.hrct.scans.images import read_mask
 
 Shape = tuple[int, int]
 

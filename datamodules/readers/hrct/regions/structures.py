@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.dicom import read_dicom, silent
-from datamodules.readers.hrct.drawing import fill_outline
-from datamodules.readers.hrct.geometry import Planes, Points
-from datamodules.readers.hrct.references import References
-from datamodules.readers.hrct.rois import Region
-from datamodules.readers.hrct.series import Series
+from datamodules.readers.hrct.regions.drawing import fill_outline
+from datamodules.readers.hrct.regions.references import References
+from datamodules.readers.hrct.regions.rois import Region
+from datamodules.readers.hrct.scans.dicom import read_dicom, silent
+from datamodules.readers.hrct.scans.geometry import Planes, Points
+from datamodules.readers.hrct.sources.series import Series
 
 _TAGS = ("StructureSetROISequence", "ROIContourSequence", "ReferencedFrameOfReferenceSequence")
 _FILLED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from datamodules.domain import SideName
 from datamodules.faults import Faults, UnusableError
-from datamodules.readers.hrct.geometry import Planes, parallel_planes
-from datamodules.readers.hrct.header import Mark, Regions, SliceHeader, read_slice_header
-from datamodules.readers.hrct.images import ImageHeader, read_image_header
-from datamodules.readers.hrct.layout import SliceFolder
-from datamodules.readers.hrct.nifti import VolumePlane
-from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.order import number_gap, order_slices
-from datamodules.readers.hrct.source_file import SourceFile
+from datamodules.readers.hrct.scans.geometry import Planes, parallel_planes
+from datamodules.readers.hrct.scans.header import Mark, Regions, SliceHeader, read_slice_header
+from datamodules.readers.hrct.scans.images import ImageHeader, read_image_header
+from datamodules.readers.hrct.scans.nifti import VolumePlane
+from datamodules.readers.hrct.scans.order import number_gap, order_slices
+from datamodules.readers.hrct.sources.folders import SliceFolder
+from datamodules.readers.hrct.sources.options import HrctOptions
+from datamodules.readers.hrct.sources.source_file import SourceFile
 
 
 @dataclass(frozen=True)

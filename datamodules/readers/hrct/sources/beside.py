@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datamodules.files.names import is_image
-from datamodules.readers.hrct.source_file import SourceFile
+from datamodules.readers.hrct.sources.source_file import SourceFile
 
 _MASKS = (
     "mask",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.dicom import is_directory, numbers, read_dicom, silent
-from datamodules.readers.hrct.geometry import Plane
+from datamodules.readers.hrct.scans.dicom import is_directory, numbers, read_dicom, silent
+from datamodules.readers.hrct.scans.geometry import Plane
 
 Mark = Literal["burned in", "overlay", "projection", "unit", "capture", "lossy"]
 """What is odd about a slice that can be used; `datamodules.readers.hrct.notes` says it."""

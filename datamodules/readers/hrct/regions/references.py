@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.series import Series
+from datamodules.readers.hrct.sources.series import Series
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from datamodules.faults import Faults, UnusableError
 from datamodules.readers.hrct.classes import ClassMap, plain_label
-from datamodules.readers.hrct.drawn import Drawn, outlined
-from datamodules.readers.hrct.header import Regions
-from datamodules.readers.hrct.layout import SliceFolder
-from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.references import referenced_series
-from datamodules.readers.hrct.segments import read_segments, segment_regions
-from datamodules.readers.hrct.series import FolderSeries, Series
-from datamodules.readers.hrct.source_file import SourceFile
-from datamodules.readers.hrct.structures import read_structures, structure_regions
+from datamodules.readers.hrct.regions.drawn import Drawn, outlined
+from datamodules.readers.hrct.regions.references import referenced_series
+from datamodules.readers.hrct.regions.segments import read_segments, segment_regions
+from datamodules.readers.hrct.regions.structures import read_structures, structure_regions
+from datamodules.readers.hrct.scans.header import Regions
+from datamodules.readers.hrct.sources.folders import SliceFolder
+from datamodules.readers.hrct.sources.options import HrctOptions
+from datamodules.readers.hrct.sources.series import FolderSeries, Series
+from datamodules.readers.hrct.sources.source_file import SourceFile
 
 
 def object_regions(

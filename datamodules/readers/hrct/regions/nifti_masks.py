@@ -1,4 +1,4 @@
-"""NIfTI files as series of slices, and as masks of series."""
+"""NIfTI files as masks of series."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,19 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.faults import Faults, UnusableError
-from datamodules.readers.hrct.beside import names_for, slice_stem
-from datamodules.readers.hrct.carriers import Shape, by_value
-from datamodules.readers.hrct.drawing import Drawing, label_mask
-from datamodules.readers.hrct.drawn import Drawn, needed_classes
-from datamodules.readers.hrct.geometry import Planes, Turn
-from datamodules.readers.hrct.layout import MaskVolume, SliceFolder
-from datamodules.readers.hrct.nifti import Volume, VolumePlane, read_volume
-from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.series import Series
-from datamodules.readers.hrct.source_file import SourceFile
+from datamodules.readers.hrct.regions.carriers import Shape, by_value
+from datamodules.readers.hrct.regions.drawing import Drawing, label_mask
+from datamodules.readers.hrct.regions.drawn import Drawn, needed_classes
+from datamodules.readers.hrct.scans.geometry import Turn
+from datamodules.readers.hrct.scans.nifti import Volume, VolumePlane, read_volume
+from datamodules.readers.hrct.sources.beside import names_for, slice_stem
+from datamodules.readers.hrct.sources.folders import MaskVolume
+from datamodules.readers.hrct.sources.options import HrctOptions
+from datamodules.readers.hrct.sources.series import Series
+from datamodules.readers.hrct.sources.source_file import SourceFile
 
-_AXIAL = 0.8  # least cosine between the slices' normal and the body's axis
-_IN_PLANE = 2.0  # largest ratio of a pixel's sides; beyond, slices were cut from others
 _AS_PICTURES = Turn(transposed=True)  # how ITK writes a picture: columns first, to the left; rows to the back
 
 
@@ -41,52 +39,6 @@ class MaskPlane:
         if values.shape != shape:
             raise UnusableError("its size changed since the source was listed; list it again")
         return label_mask(values, by_value(self.classes, labels))
-
-
-def volume_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> list[Series]:
-    """The series that NIfTI files of a folder hold, with axial slices."""
-    series = []
-    for number, file in enumerate(folder.volumes, start=1):
-        title = f"series {number} of folder {folder.number}"
-        try:
-            series.append(_series(title, folder, file, options))
-        except UnusableError as error:
-            faults.add(title, error)
-    return series
-
-
-def _series(title: str, folder: SliceFolder, file: SourceFile, options: HrctOptions) -> Series:
-    volume = read_volume(file.location, file.modified)
-    axis = volume.axis_along(np.array([0.0, 0.0, 1.0]))
-    planes = volume.planes(axis)
-    turn = planes[0].upright()
-    turned = [plane.turned(turn) for plane in planes]
-    ratio = max(turned[0].spacing) / min(turned[0].spacing)
-    if abs(turned[0].normal[2]) < _AXIAL or ratio > _IN_PLANE:
-        raise UnusableError(
-            f"its slices are not axial: {volume}; take the axial series, since slices cut from another one "
-            "have another resolution in each direction"
-        )
-    order = sorted(range(len(planes)), key=lambda place: planes[place].origin[2])
-    if options.slice_order == "descending":
-        order.reverse()
-    return Series(
-        title=title,
-        folder=folder,
-        slices=(file,) * len(planes),
-        shape=turned[0].shape,
-        spacing=turned[0].spacing,
-        dicom=False,
-        eight_bit=False,
-        unnumbered="a NIfTI file does not say at which end slice 1 is"
-        if options.slice_order == "image_numbers"
-        else "",
-        first=1,
-        uid="",
-        patient=file.path if folder.independent else folder.patient,
-        planes=Planes(tuple(turned[place] for place in order)),
-        volume=tuple(VolumePlane(file.location, file.modified, axis, place, turn) for place in order),
-    )
 
 
 def volume_masks(

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.dicom import silent
-from datamodules.readers.hrct.geometry import Plane, Turn, Vector, vector
-from datamodules.readers.hrct.header import MOST_PIXELS
-from datamodules.readers.hrct.hounsfield import check_hounsfield
+from datamodules.readers.hrct.scans.dicom import silent
+from datamodules.readers.hrct.scans.geometry import Plane, Turn, Vector, vector
+from datamodules.readers.hrct.scans.header import MOST_PIXELS
+from datamodules.readers.hrct.scans.hounsfield import check_hounsfield
 
 _TO_DICOM = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI counts to the right and to the front
 _MOST_BYTES = 1 << 32

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.carriers import MaskImage
-from datamodules.readers.hrct.images import mask_colours, read_mask
-from datamodules.readers.hrct.notes import Grouped
+from datamodules.readers.hrct.regions.carriers import MaskImage
+from datamodules.readers.hrct.regions.drawn import Grouped
+from datamodules.readers.hrct.scans.images import mask_colours, read_mask
 from stages.errors import RelayError
 
 _Colours = dict[int, tuple[int, ...]]

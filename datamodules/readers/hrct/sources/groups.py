@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from datamodules.readers.hrct.series import Series
-from datamodules.readers.hrct.spelling import plain_patient, spelled_alike
+from datamodules.readers.hrct.scans.spelling import plain_patient, spelled_alike
+from datamodules.readers.hrct.sources.series import Series
 from stages.errors import RelayError
 
 

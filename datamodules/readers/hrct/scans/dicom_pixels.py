@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.dicom import numbers, read_dicom, silent
-from datamodules.readers.hrct.header import OVERLAY_BITS, STORAGE_TAGS, storage_faults
-from datamodules.readers.hrct.hounsfield import AIR, LOWEST, check_hounsfield
+from datamodules.readers.hrct.scans.dicom import numbers, read_dicom, silent
+from datamodules.readers.hrct.scans.header import OVERLAY_BITS, STORAGE_TAGS, storage_faults
+from datamodules.readers.hrct.scans.hounsfield import AIR, LOWEST, check_hounsfield
 
 _TAGS = (
     *STORAGE_TAGS, "PlanarConfiguration", "PixelPaddingValue",

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.faults import UnusableError
-from datamodules.readers.hrct.carriers import Shape
-from datamodules.readers.hrct.dicom import silent
-from datamodules.readers.hrct.drawing import Drawing, draw_areas
-from datamodules.readers.hrct.geometry import Plane, Turn
-from datamodules.readers.hrct.header import MOST_PIXELS
-from datamodules.readers.hrct.references import References
-from datamodules.readers.hrct.series import Series
+from datamodules.readers.hrct.regions.carriers import Shape
+from datamodules.readers.hrct.regions.drawing import Drawing, draw_areas
+from datamodules.readers.hrct.regions.references import References
+from datamodules.readers.hrct.scans.dicom import silent
+from datamodules.readers.hrct.scans.geometry import Plane, Turn
+from datamodules.readers.hrct.scans.header import MOST_PIXELS
+from datamodules.readers.hrct.sources.series import Series
 
 _INSIDE = 0.5  # of a fraction
 

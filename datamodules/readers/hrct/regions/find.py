@@ -5,15 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import first_and_more
-from datamodules.readers.hrct.carriers import MaskImage
-from datamodules.readers.hrct.drawn import Drawn, needed_classes, outlined
-from datamodules.readers.hrct.layout import MaskVolume, SliceFolder
-from datamodules.readers.hrct.objects import object_regions
-from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.rois import NoContoursError, Region, contour_regions, read_boxes, read_contours
-from datamodules.readers.hrct.series import FolderSeries, Series
-from datamodules.readers.hrct.source_file import SourceFile
-from datamodules.readers.hrct.volumes import volume_masks
+from datamodules.readers.hrct.regions.carriers import MaskImage
+from datamodules.readers.hrct.regions.drawn import Drawn, needed_classes, outlined
+from datamodules.readers.hrct.regions.nifti_masks import volume_masks
+from datamodules.readers.hrct.regions.objects import object_regions
+from datamodules.readers.hrct.regions.rois import (
+    NoContoursError,
+    Region,
+    contour_regions,
+    read_boxes,
+    read_contours,
+)
+from datamodules.readers.hrct.sources.folders import MaskVolume, SliceFolder
+from datamodules.readers.hrct.sources.options import HrctOptions
+from datamodules.readers.hrct.sources.series import FolderSeries, Series
+from datamodules.readers.hrct.sources.source_file import SourceFile
 
 _Listed = Sequence[tuple[SliceFolder, FolderSeries]]
 

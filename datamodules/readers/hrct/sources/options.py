@@ -8,7 +8,7 @@ from pydantic import Strict
 
 from datamodules.pixels.window import HOUNSFIELD_WINDOW
 from datamodules.readers.hrct.classes import SEVEN_PATTERNS, checked_class_map, plain_label
-from datamodules.readers.hrct.order import Direction
+from datamodules.readers.hrct.scans.order import Direction
 from stages.errors import RelayError
 from stages.parameters import Number, Says, execution, group, recipe
 from stages.source import Window

@@ -17,10 +17,10 @@ from datamodules.domain import SideName, side_named
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import is_image
 from datamodules.files.walk import walk
-from datamodules.readers.hrct.beside import is_nifti, mask_folders, slice_stem, sort_files
-from datamodules.readers.hrct.dicom import DICOM_MARK_END, is_dicom
-from datamodules.readers.hrct.foreign import foreign_kinds
-from datamodules.readers.hrct.source_file import SourceFile
+from datamodules.readers.hrct.scans.dicom import DICOM_MARK_END, is_dicom
+from datamodules.readers.hrct.sources.beside import is_nifti, mask_folders, slice_stem, sort_files
+from datamodules.readers.hrct.sources.foreign import foreign_kinds
+from datamodules.readers.hrct.sources.source_file import SourceFile
 from stages.errors import RelayError
 
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})

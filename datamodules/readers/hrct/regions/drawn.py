@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datamodules.faults import Faults
-from datamodules.readers.hrct.carriers import Outlines, SliceRegions
 from datamodules.readers.hrct.classes import ClassMap, plain_label
-from datamodules.readers.hrct.options import HrctOptions
-from datamodules.readers.hrct.rois import Region, region_fault
-from datamodules.readers.hrct.series import Series
-from datamodules.readers.hrct.source_file import SourceFile
+from datamodules.readers.hrct.regions.carriers import Outlines, SliceRegions
+from datamodules.readers.hrct.regions.rois import Region, region_fault
+from datamodules.readers.hrct.sources.options import HrctOptions
+from datamodules.readers.hrct.sources.series import Series
+from datamodules.readers.hrct.sources.source_file import SourceFile
 from stages.errors import RelayError
 
 
@@ -34,6 +34,10 @@ class Drawn:
     files: tuple[SourceFile, ...] = field(default=(), repr=False)
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
+
+
+Grouped = tuple[Series, Drawn, str]
+"""A series, what was drawn on it, and its patient."""
 
 
 def needed_classes(options: HrctOptions) -> dict[int, str | None]:

@@ -1,0 +1,1 @@
+"""What was drawn on series: contours, boxes, masks, structure sets and segmentations."""

@@ -1,0 +1,1 @@
+"""What a source holds, and the options it is read by: folders, files, series and their patients."""
