@@ -22,18 +22,23 @@ from stages.metrics import CALIBRATION_BINS
 # Classes up to which a cell has room for percent and count, and for percent alone.
 _ROOM_FOR_COUNTS, _ROOM_FOR_PERCENT = 8, 16
 
+OF_STUDY = (
+    "All training data, all seeds. ECE: expected calibration error after the last epoch, the mean over seeds."
+)
+"""What the caption of a study's reliability diagrams says of their predictions."""
+
 
 def confusion_matrix(
-    name: str, style: ProcessStyle, counts: npt.NDArray[np.int64], classes: Sequence[str], seeds: int
+    name: str, style: ProcessStyle, counts: npt.NDArray[np.int64], classes: Sequence[str], of: str
 ) -> Picture:
     """A process's confusion matrix in percent of the true class, with counts where there is room.
 
     Args:
         name: of the process.
         style: its style.
-        counts: summed over seeds, one row per true class.
+        counts: one row per true class.
         classes: their names.
-        seeds: how many runs were summed.
+        of: what was counted, as the caption begins.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     number = len(classes)
@@ -64,25 +69,32 @@ def confusion_matrix(
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         axes.set_title(style.label)
-        runs = "one run" if seeds == 1 else f"the sum over {seeds} seeds"
         inside = {True: " and the count", False: ""}[number <= _ROOM_FOR_COUNTS]
         shown = f"percent of the true class{inside} in each cell" if number <= _ROOM_FOR_PERCENT else ""
         recall = ", ".join(
-            f"{label} {100 * share:.0f}%" for label, share in zip(classes, np.diag(shares), strict=True)
+            f"{label} {100 * share:.0f}%"
+            for label, share, images in zip(classes, np.diag(shares), counts.sum(axis=1), strict=True)
+            if images
         )
         return save(
             figure,
             f"confusion_{file_name(name)}",
             f"Confusion matrix of {style.label}",
-            f"All training data, {runs}" + (f"; {shown}." if shown else ". The counts are in the table."),
+            of + (f"; {shown}." if shown else ". The counts are in the table."),
             f"Confusion matrix. Share of each true class predicted as itself: {recall}.",
         )
 
 
 def reliability_diagrams(
-    reliability: Mapping[str, Reliability], styles: Mapping[str, ProcessStyle]
+    reliability: Mapping[str, Reliability], styles: Mapping[str, ProcessStyle], caption: str = OF_STUDY
 ) -> Picture:
-    """Accuracy against confidence in 15 bins, one panel per process, with the expected calibration error."""
+    """Accuracy against confidence in 15 bins, one panel each, with the expected calibration error.
+
+    Args:
+        reliability: by name of the panel.
+        styles: of the panels, in order.
+        caption: whose predictions these are, in sentences.
+    """
     names = [name for name in styles if name in reliability]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
@@ -127,9 +139,8 @@ def reliability_diagrams(
             figure,
             "calibration",
             "Calibration",
-            "Accuracy of the predictions in each of 15 bins of confidence, all training data, all seeds. A "
-            "larger dot stands for more predictions. Below the dashed line the networks are too confident. "
-            "ECE: expected calibration error after the last epoch, the mean over seeds.",
+            "Accuracy of the predictions in each of 15 bins of confidence. A larger dot stands for more "
+            f"predictions. Below the dashed line the networks are too confident. {caption}",
             "Reliability diagrams. Expected calibration error: " + ", ".join(summary) + ".",
         )
 

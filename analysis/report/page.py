@@ -116,6 +116,8 @@ class Report:
         sections: in the page's order.
         version: Relay's.
         complete: whether it reports a study.
+        fine: what is said where there is no caveat.
+        made_from: what it was made from.
     """
 
     title: str
@@ -127,6 +129,8 @@ class Report:
     sentences: Sequence[Sentence] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
     complete: bool = True
+    fine: str = "every plateau was reached, no run is missing or failed, one version, one commit."
+    made_from: str = "the records, histories and predictions of the store"
 
     @property
     def tables(self) -> list[Table]:

@@ -88,7 +88,7 @@ def confusion(
         ],
         grid=[
             figures_evaluation.confusion_matrix(
-                name, styles[name], counts[name], details.classes, len(details.matrices[name])
+                name, styles[name], counts[name], details.classes, _of_seeds(len(details.matrices[name]))
             )
             for name in chosen
         ],
@@ -101,6 +101,11 @@ def confusion(
         ],
         folded_title="Sensitivity, specificity and precision of each class, and the counts, as tables",
     )
+
+
+def _of_seeds(seeds: int) -> str:
+    runs = "one run" if seeds == 1 else f"the sum over {seeds} seeds"
+    return f"All training data, {runs}"
 
 
 def calibration(details: RunDetails, styles: Mapping[str, ProcessStyle]) -> Section | None:

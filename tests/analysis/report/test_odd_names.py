@@ -36,7 +36,7 @@ NAMES = (
 def test_a_figure_shows_the_name_and_is_a_whole_file(name: str) -> None:
     """matplotlib writes each text of a figure into its SVG as a comment."""
     style = process_styles([("scratch", f"(1) {name}")])["scratch"]
-    picture = confusion_matrix("scratch", style, np.eye(2, dtype=np.int64), [name, "other"], 1)
+    picture = confusion_matrix("scratch", style, np.eye(2, dtype=np.int64), [name, "other"], "One run")
     ElementTree.fromstring(picture.svg)
     drawn = picture.svg.decode().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     if name.isprintable() and len(name) <= 32 and "--" not in name:
