@@ -47,7 +47,7 @@ def notes_on_source(
             f"{sum(passed_over.values())} DICOM files hold no image, or a localizer, screenshot or image "
             f"of another modality, and are passed over: {listed_kinds(passed_over)}."
         )
-    eight_bit = sum(one.eight_bit for one, _, _ in grouped)
+    eight_bit = sum(one.scan.eight_bit for one, _, _ in grouped)
     if eight_bit:
         notes.append(
             f"{eight_bit} series of 8-bit slices: grey values as they come, no Hounsfield units; window is "
@@ -86,7 +86,8 @@ def _on_patients(grouped: Sequence[Grouped], options: HrctOptions) -> Iterator[s
             "patient=folder."
         )
     untagged = sum(
-        one.dicom and not one.tagged and group in (one.folder.patient, "source") for one, _, group in grouped
+        one.dicom and not one.scan.patient and group in (one.folder.patient, "source")
+        for one, _, group in grouped
     )
     if untagged:
         yield f"{untagged} series have no PatientID: the folder that they are in counts as their patient."
@@ -101,30 +102,32 @@ def _on_patients(grouped: Sequence[Grouped], options: HrctOptions) -> Iterator[s
 def notes_on_drawn(usable: Sequence[Grouped]) -> Iterator[str]:
     """Sentences on the series that patches are cut from."""
     broken = [
-        one for one, drawn, _ in usable if drawn.slices and not one.volume and (one.holes or one.unnumbered)
+        one
+        for one, drawn, _ in usable
+        if drawn.slices and not one.in_volume and (one.scan.holes or one.unnumbered)
     ]
     if broken:
         yield (
             f"{len(broken)} series lack slices or have no known order (the first is {broken[0].title}: "
-            f"{(broken[0].holes or broken[0].unnumbered).partition(';')[0]}); their regions name slices by "
-            "file, so that nothing shifts."
+            f"{(broken[0].scan.holes or broken[0].unnumbered).partition(';')[0]}); their regions name slices "
+            "by file, so that nothing shifts."
         )
     by_name = sum(
         any(isinstance(regions, Outlines) for regions in drawn.slices.values())
         and not one.dicom
-        and not one.volume
-        and len(one.slices) > 1
-        and name_numbers([file.stem for file in one.slices]) is None
+        and not one.in_volume
+        and len(one.files) > 1
+        and name_numbers([file.stem for file in one.files]) is None
         for one, drawn, _ in usable
     )
     if by_name:
         yield f"The slices of {by_name} series have no numbers in their names: slice 1 is the first by name."
     marks = Counter[Mark]()
     for one, _, _ in usable:
-        marks.update(one.marks)
+        marks.update(one.scan.marks)
     for mark, count in sorted(marks.items()):
         yield f"{count} {_MARKS[mark]}."
-    kernels = frozenset[str]().union(*(one.kernels for one, _, _ in usable))
+    kernels = frozenset[str]().union(*(one.scan.kernels for one, _, _ in usable))
     if len(kernels) > 1:
         yield (
             f"The {len(usable)} series with regions have {len(kernels)} reconstruction kernels "

@@ -23,9 +23,8 @@ from datamodules.readers.hrct.regions.palettes import check_palettes
 from datamodules.readers.hrct.sources.folders import find_slice_folders
 from datamodules.readers.hrct.sources.groups import group_of, join_spellings, notes_on_groups, patient_tags
 from datamodules.readers.hrct.sources.options import HrctOptions
-from datamodules.readers.hrct.sources.series import FolderSeries, Series, find_series
+from datamodules.readers.hrct.sources.series import Series, find_series
 from datamodules.readers.hrct.sources.source_file import SourceFile
-from datamodules.readers.hrct.sources.volumes import volume_series
 from datamodules.readers.hrct.unit import DrawnSlice, SeriesUnit, WholeSlice
 from stages.console.words import counted
 from stages.errors import RelayError
@@ -61,15 +60,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
     class_map = options.plain_class_map()
     given = Groups({}) if options.groups is None else read_groups(options.groups)
     groups = given.of
-    listed = [
-        (
-            folder,
-            FolderSeries(tuple(volume_series(folder, options, faults)))
-            if folder.volumes
-            else find_series(folder, options, faults),
-        )
-        for folder in files.folders
-    ]
+    listed = [(folder, find_series(folder, options, faults)) for folder in files.folders]
     passed_over = sum((Counter(found.passed_over) for _, found in listed), Counter[str]())
     series = find_regions(listed, files.masks, options, faults)
     notes = [*given.notes, *notes_on_groups([one for one, _ in series], groups)]
@@ -98,7 +89,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         units=units,
         problems=tuple(faults.problems),
         notes=(*notes, *faults.notes),
-        settings=_settings(options, class_map, usable[0][0].eight_bit),
+        settings=_settings(options, class_map, usable[0][0].scan.eight_bit),
         secret=files.secret + "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items())),
         wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),
         window=options.window,
@@ -134,7 +125,7 @@ def _with_regions(
     usable: list[Grouped] = []
     for one, drawn, group in grouped:
         if drawn.slices:
-            if options.mm_per_pixel is not None and one.spacing is None:
+            if options.mm_per_pixel is not None and one.scan.spacing is None:
                 why = "it has no pixel spacing, which resampling needs; set spacing, or mm_per_pixel=null"
                 faults.add(one.title, why)
             else:
@@ -145,7 +136,7 @@ def _with_regions(
             bare += 1
         elif not (drawn.kind or one.folder.independent):  # otherwise what is wrong is said already
             beside = "".join(f"; not read: {found}" for found in not_read)
-            if one.volume:
+            if one.in_volume:
                 beside += "; a NIfTI mask says what it is in its name, such as ct_mask.nii.gz for ct.nii.gz"
             faults.add(one.title, f"its patient has no region, and so no class{beside}")
     if bare:
@@ -156,7 +147,7 @@ def _with_regions(
 
 
 def _check_depths(usable: list[Grouped]) -> None:
-    eight_bit = sum(one.eight_bit for one, _, _ in usable)
+    eight_bit = sum(one.scan.eight_bit for one, _, _ in usable)
     if 0 < eight_bit < len(usable):
         raise RelayError(
             f"source has {eight_bit} series of 8-bit slices, without Hounsfield units, beside "
@@ -171,21 +162,19 @@ def _unit(
         DrawnSlice(
             place + one.first,
             one.slice_title(place + one.first),
-            one.slices[place].location,
+            one.scan.slices[place],
             drawn.slices[place],
-            one.volume[place] if one.volume else None,
         )
         for place in sorted(drawn.slices)
     )
     return SeriesUnit(
         key=f"series-{number:05d}",
-        fingerprint=_fingerprint((*dict.fromkeys(one.slices), *drawn.files)),
+        fingerprint=_fingerprint((*dict.fromkeys(one.files), *drawn.files)),
         title=one.title,
         group=group,
         side=one.side,
-        dicom=one.dicom,
-        shape=one.shape,
-        spacing=one.spacing,
+        shape=one.scan.shape,
+        spacing=one.scan.spacing,
         classes=classes,
         slices=slices,
         options=options,

@@ -11,10 +11,9 @@ from datamodules.packing.units import Sample
 from datamodules.readers.hrct.patches import cut_patches, find_patches
 from datamodules.readers.hrct.regions.carriers import SliceRegions
 from datamodules.readers.hrct.regions.drawing import Drawing, Labels, Numbers
-from datamodules.readers.hrct.scans.dicom_pixels import read_hounsfield
-from datamodules.readers.hrct.scans.hounsfield import check_hounsfield, has_bright_corners, shows_air
-from datamodules.readers.hrct.scans.images import Slice, read_slice_image, resample, resample_labels
-from datamodules.readers.hrct.scans.nifti import VolumePlane
+from datamodules.readers.hrct.scans.hounsfield import has_bright_corners, shows_air
+from datamodules.readers.hrct.scans.images import Slice, resample, resample_labels
+from datamodules.readers.hrct.scans.scan import StoredSlice, read_checked
 from datamodules.readers.hrct.sources.options import HrctOptions
 
 _NO_AIR = "of slices without air (no value is below -900 HU): see whether the offset is right"
@@ -39,16 +38,14 @@ class DrawnSlice:
     Attributes:
         number: In its series, from 1.
         title: What messages call it.
-        location: Its file; not printed.
+        stored: Where its pixels are stored.
         regions: What was drawn.
-        plane: Where it lies in its file, None where it is all of it.
     """
 
     number: int
     title: str
-    location: str = field(repr=False)
+    stored: StoredSlice = field(repr=False)
     regions: SliceRegions = field(repr=False)
-    plane: VolumePlane | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,6 @@ class SeriesUnit:
         title: What messages call it.
         group: Its patient, as the source names them; not printed.
         side: The provider's split.
-        dicom: Whether its files are DICOM.
         shape: (H, W) of its slices.
         spacing: mm between rows and between columns, None where it is not known.
         classes: Names of the set's classes.
@@ -74,7 +70,6 @@ class SeriesUnit:
     title: str
     group: str = field(repr=False)
     side: SideName | None
-    dicom: bool
     shape: tuple[int, int]
     spacing: tuple[float, float] | None
     classes: tuple[str, ...]
@@ -152,17 +147,7 @@ class SeriesUnit:
         Raises:
             UnusableError: It cannot be decoded.
         """
-        if one.plane is not None:
-            image: Slice = one.plane.hounsfield()
-        elif self.dicom:
-            image = read_hounsfield(one.location)
-        else:
-            image = read_slice_image(one.location, self.options.unsigned_offset)
-            if image.dtype == np.int16:
-                check_hounsfield(image.astype(np.int16))
-        if image.shape != self.shape:
-            raise UnusableError("its size changed since the source was listed; list it again")
-        return image
+        return read_checked(one.stored, self.shape)
 
     def _resampled(self, labels: Labels, numbers: Numbers, image: Slice) -> tuple[Labels, Numbers, Slice]:
         target = self.options.mm_per_pixel

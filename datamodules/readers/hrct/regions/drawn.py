@@ -77,7 +77,7 @@ def outlined(
     by_slice: defaultdict[int, list[tuple[Region, str]]] = defaultdict(list)
     ignored: Counter[str] = Counter()
     for region in regions:
-        fault = region_fault(region, len(series.slices), series.shape, class_map)
+        fault = region_fault(region, len(series.files), series.scan.shape, class_map)
         name = class_map.get(plain_label(region.label))
         if fault is not None:
             faults.add(f"region {region.number} of {series.title}", fault)

@@ -90,7 +90,7 @@ def _in_folder(
         try:
             contours = read_contours(file.location)
             index = _series_of(contours.series, found)
-            regions = contour_regions(contours, series[index].spacing)
+            regions = contour_regions(contours, series[index].scan.spacing)
         except NoContoursError:
             faults.litter["texts without contours"] += 1
         except UnusableError as error:
@@ -118,10 +118,10 @@ def _numbered(
     faults: Faults,
 ) -> Drawn:
     """Regions that name slices by number."""
-    if series.holes:
+    if series.scan.holes:
         faults.add(
             series.title,
-            f"{series.holes}; its regions name slices by number, and may fall on others. Masks named as "
+            f"{series.scan.holes}; its regions name slices by number, and may fall on others. Masks named as "
             "their slices do not need numbers",
         )
         return Drawn(kind)
@@ -147,7 +147,7 @@ def _of_masks(masks: Mapping[int, SourceFile], options: HrctOptions) -> Drawn:
 
 def _series_of(uid: str, found: FolderSeries) -> int:
     """Index of the series that a file of regions belongs to."""
-    named = [index for index, one in enumerate(found.usable) if uid and one.uid == uid]
+    named = [index for index, one in enumerate(found.usable) if uid and one.scan.uid == uid]
     if named:
         return named[0]
     if uid and uid in found.refused:
@@ -169,7 +169,7 @@ def _masks(folder: SliceFolder, series: Sequence[Series], faults: Faults) -> lis
             )
         return [{} for _ in series]
     found = [
-        {index: folder.masks[file.stem] for index, file in enumerate(one.slices) if file.stem in folder.masks}
+        {index: folder.masks[file.stem] for index, file in enumerate(one.files) if file.stem in folder.masks}
         for one in series
     ]
     slices = Counter(file.stem for file in (*folder.dicom, *folder.images))

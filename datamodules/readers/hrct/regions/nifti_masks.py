@@ -118,22 +118,22 @@ def _placed(mask: MaskVolume, series: Sequence[Series]) -> tuple[int, dict[int, 
 
 
 def _onto(volume: Volume, file: SourceFile, series: Series) -> tuple[dict[int, VolumePlane], int]:
-    if series.planes is None:
+    if series.scan.planes is None:
         return _onto_picture(volume, file, series), 0
-    axis = volume.axis_along(series.planes.planes[0].normal)
+    axis = volume.axis_along(series.scan.planes.planes[0].normal)
     planes = volume.planes(axis)
-    both = f"it has {volume}, the series {series.planes}"
+    both = f"it has {volume}, the series {series.scan.planes}"
     found: dict[int, VolumePlane] = {}
     off: list[VolumePlane] = []
     for place, plane in enumerate(planes):
-        under = series.planes.below(plane)
+        under = series.scan.planes.below(plane)
         if under is None:
             off.append(VolumePlane(volume.location, volume.modified, axis, place, Turn()))
         else:
             found[under[0]] = VolumePlane(volume.location, volume.modified, axis, place, under[1])
-    if not found or (len(planes) > 1 and len(found) < len(series.slices)):
+    if not found or (len(planes) > 1 and len(found) < len(series.files)):
         raise UnusableError(
-            f"it lies on {len(found)} of the {len(series.slices)} slices of its series: {both}; make it from "
+            f"it lies on {len(found)} of the {len(series.files)} slices of its series: {both}; make it from "
             "this series, or bring it to its geometry without interpolating labels"
         )
     drawn = {index: plane for index, plane in found.items() if plane.values().any()}
@@ -144,19 +144,19 @@ def _onto_picture(volume: Volume, file: SourceFile, series: Series) -> dict[int,
     """A mask of one slice without a place, which is known by name."""
     if series.dicom:
         raise UnusableError("its series has no position, orientation or pixel spacing to place it by")
-    named = [index for index, one in enumerate(series.slices) if one.stem in _stems(file)]
+    named = [index for index, one in enumerate(series.files) if one.stem in _stems(file)]
     axis = int(np.argmin(volume.shape))
     plane = volume.planes(axis)[0]
     if (
         len(named) != 1
         or volume.shape[axis] != 1
         or plane.upright() != _AS_PICTURES
-        or plane.shape[::-1] != series.shape
+        or plane.shape[::-1] != series.scan.shape
     ):
         raise UnusableError(
-            f"its slices are image files of {series.shape[0]} x {series.shape[1]} pixels without a position, "
-            f"and it has {volume}, so that nothing says how they lie on each other; save its planes as PNG, "
-            "one for each slice"
+            f"its slices are image files of {series.scan.shape[0]} x {series.scan.shape[1]} pixels without a "
+            f"position, and it has {volume}, so that nothing says how they lie on each other; save its "
+            "planes as PNG, one for each slice"
         )
     return {named[0]: VolumePlane(volume.location, volume.modified, axis, 0, _AS_PICTURES)}
 
@@ -167,7 +167,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 def _is_named(file: SourceFile, series: Series) -> bool:
     """Whether a mask is named after a series, or after its folder or a slice."""
-    own = {name for one in set(series.slices) for name in names_for(one.stem)}
+    own = {name for one in set(series.files) for name in names_for(one.stem)}
     own.update(part for part in series.folder.path.split("/") if part)
     return not own.isdisjoint(_stems(file))
 

@@ -61,4 +61,4 @@ def _palettes(usable: Sequence[Grouped]) -> Iterator[tuple[str, MaskImage, _Colo
                 except UnusableError:
                     continue
                 known = {value: colour for value, colour in colours.items() if mask.classes.get(value)}
-                yield one.slice_title(place + one.first), mask, known, one.shape
+                yield one.slice_title(place + one.first), mask, known, one.scan.shape

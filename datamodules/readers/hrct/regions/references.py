@@ -36,16 +36,16 @@ def referenced_series(
     Raises:
         UnusableError: It was drawn on another one, or nothing says on which.
     """
-    found = [index for index, one in enumerate(series) if one.dicom and one.uid in references.series]
+    found = [index for index, one in enumerate(series) if one.dicom and one.scan.uid in references.series]
     if not found and references.series & refused:
         raise UnusableError("its series cannot be used")
     if not found and not references.series:
-        found = [index for index, one in enumerate(series) if references.instances & set(one.instances)]
+        found = [index for index, one in enumerate(series) if references.instances & set(one.scan.instances)]
     if not found and (references.series or references.instances):
         raise UnusableError("it was drawn on another series than those of the source; add that, or remove it")
     if not found:
         found = [index for index, one in enumerate(series) if one.dicom and one.folder.number == folder]
-    drawn = [index for index in found if references.instances & set(series[index].instances)]
+    drawn = [index for index in found if references.instances & set(series[index].scan.instances)]
     found = drawn or found  # a structure set often names the series that it was copied from, too
     beside = [index for index in found if series[index].folder.number == folder]
     found = beside or found
@@ -57,7 +57,7 @@ def referenced_series(
         raise UnusableError(
             f"it may have been drawn on {len(found)} series of the source; keep it in one folder with its own"
         )
-    frame = series[found[0]].frame_of_reference
+    frame = series[found[0]].scan.frame_of_reference
     if frame and references.frames and frame not in references.frames:
         raise UnusableError(
             "its frame of reference is not that of its series, so that its coordinates are not known there; "

@@ -127,13 +127,13 @@ def segment_regions(
     Raises:
         UnusableError: No frame lies on a slice, or one's pixels do not lie on those of the slice.
     """
-    if series.planes is None:
+    if series.scan.planes is None:
         raise UnusableError("its series has no position, orientation or pixel spacing to place frames by")
     parts: defaultdict[int, list[tuple[int, Turn, int, str]]] = defaultdict(list)
     notes: Counter[str] = Counter()
     used = [frame for frame in found.frames if not classes.keys().isdisjoint(frame.segments)]
     for frame in used:
-        place = series.planes.below(frame.plane)
+        place = series.scan.planes.below(frame.plane)
         if place is None:
             notes["frames of segmentations lie on no slice of their series and are left out"] += 1
             continue
@@ -146,7 +146,7 @@ def segment_regions(
     if used and not parts:
         raise UnusableError(
             f"none of its {len(used)} frames lies on a slice of the series: the first has {used[0].plane}, "
-            f"the series {series.planes}; it was drawn on another series"
+            f"the series {series.scan.planes}; it was drawn on another series"
         )
     if found.fractional:
         notes["segmentations hold fractions: 0.5 and more is inside"] += 1

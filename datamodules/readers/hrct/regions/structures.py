@@ -83,10 +83,10 @@ def structure_regions(found: StructureSet, series: Series) -> tuple[tuple[Region
     Raises:
         UnusableError: The slices do not say where they lie, or a contour names one slice and lies on another.
     """
-    planes = series.planes
+    planes = series.scan.planes
     if planes is None:
         raise UnusableError("its series has no position, orientation or pixel spacing to place contours by")
-    places = {instance: index for index, instance in enumerate(series.instances) if instance}
+    places = {instance: index for index, instance in enumerate(series.scan.instances) if instance}
     loops: defaultdict[tuple[int, int], list[list[tuple[float, float]]]] = defaultdict(list)
     off = 0
     for contour in found.contours:
@@ -98,7 +98,7 @@ def structure_regions(found: StructureSet, series: Series) -> tuple[tuple[Region
         loop = [(float(row), float(column)) for row, column in pixels]
         if loop not in loops[contour.roi, index]:  # some systems write a contour twice, which would be a hole
             loops[contour.roi, index].append(loop)
-    crossing = sum(_cross(outlines, series.shape) for outlines in loops.values())
+    crossing = sum(_cross(outlines, series.scan.shape) for outlines in loops.values())
     regions = tuple(
         Region(roi, found.names.get(roi, ""), index + 1, tuple(_joined(outlines)))
         for (roi, index), outlines in sorted(loops.items())

@@ -35,6 +35,11 @@ class Turn:
         turned = pixels.T if self.transposed else pixels
         return turned[:: -1 if self.rows else 1, :: -1 if self.columns else 1]
 
+    def undo(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The pixels (H, W) as they were before `apply`."""
+        turned = pixels[:: -1 if self.rows else 1, :: -1 if self.columns else 1]
+        return turned.T if self.transposed else turned
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -133,6 +138,16 @@ class Planes:
         steps = np.diff(np.sort(self._heights))
         apart = steps[steps > _SAME_PLACE]
         return float(apart.min()) if len(apart) else min(self.planes[0].spacing)
+
+    @property
+    def affine(self) -> Points:
+        """(column, row, slice, 1) -> mm, (4, 4); the step between slices is the mean one."""
+        first, last = self.planes[0], np.array(self.planes[-1].origin)
+        affine = np.eye(4)
+        affine[:3, 0], affine[:3, 1], affine[:3, 3] = first.across, first.down, first.origin
+        steps = len(self.planes) - 1
+        affine[:3, 2] = (last - affine[:3, 3]) / steps if steps else first.normal * self.step
+        return affine
 
     def distance(self, points: Points, index: int) -> float:
         """The greatest distance of points (N, 3) from a slice, mm."""

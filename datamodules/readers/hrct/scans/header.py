@@ -67,7 +67,7 @@ _NEEDED = (
 _TAGS: tuple[str | tuple[int, int], ...] = (
     *STORAGE_TAGS, *OVERLAY_ROWS, "SOPInstanceUID", "FrameOfReferenceUID", "ImageType", "Modality",
     "SeriesInstanceUID", "PatientID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "ConvolutionKernel", "BurnedInAnnotation", "LossyImageCompression",
+    "PixelSpacing", "SliceThickness", "ConvolutionKernel", "BurnedInAnnotation", "LossyImageCompression",
 )  # fmt: skip
 
 
@@ -91,6 +91,7 @@ class SliceHeader:
         faults: Why the slice cannot be used, empty where it can.
         instance: SOPInstanceUID.
         frame_of_reference: Its UID, empty where there is none.
+        thickness: SliceThickness, mm, None where it does not say.
     """
 
     location: str = field(repr=False)
@@ -106,6 +107,7 @@ class SliceHeader:
     faults: tuple[str, ...] = ()
     instance: str = field(default="", repr=False)
     frame_of_reference: str = field(default="", repr=False)
+    thickness: float | None = None
 
     @property
     def plane(self) -> Plane | None:
@@ -177,6 +179,7 @@ def _header(location: str, data: Any) -> SliceHeader | NoSlice:
         tuple(storage_faults(data)),
         str(data.get("SOPInstanceUID") or ""),
         str(data.get("FrameOfReferenceUID") or ""),
+        (numbers(data.get("SliceThickness"), 1) or (None,))[0],
     )
 
 

@@ -1,6 +1,7 @@
 """NIfTI files as stacks of planes: where each lies in DICOM's coordinates, and its values."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,9 @@ from datamodules.readers.hrct.scans.geometry import Plane, Turn, Vector, vector
 from datamodules.readers.hrct.scans.header import MOST_PIXELS
 from datamodules.readers.hrct.scans.hounsfield import check_hounsfield
 
-_TO_DICOM = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI counts to the right and to the front
+TO_DICOM = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From NIfTI's coordinates, mm to the right, to the front and to the head, to DICOM's, and back."""
+
 _MOST_BYTES = 1 << 32
 _SAME = 0.1  # of a voxel
 _WHOLE = 1e-3  # what is left of a whole number after scaling
@@ -109,7 +112,7 @@ class VolumePlane:
             )
         return whole.astype(np.int32)
 
-    def hounsfield(self) -> npt.NDArray[np.int16]:
+    def read(self) -> npt.NDArray[np.int16]:
         """Decode a slice of CT: rounded, int16, (H, W).
 
         Raises:
@@ -153,9 +156,24 @@ def read_volume(location: str, modified: int) -> Volume:
         )
     if header.get_xyzt_units()[0] not in _UNITS_IN_MM:
         raise UnusableError("its voxels are measured in another unit than mm (xyzt_units); save them in mm")
-    affine = _TO_DICOM @ _affine(header, shape)
+    affine = TO_DICOM @ _affine(header, shape)
     axes = (vector(affine[:3, 0]), vector(affine[:3, 1]), vector(affine[:3, 2]))
     return Volume(location, modified, (shape[0], shape[1], shape[2]), axes, vector(affine[:3, 3]))
+
+
+def voxels(
+    planes: Sequence[VolumePlane], values: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Values of all planes of a NIfTI file in that file's own axes, and its affine.
+
+    Args:
+        planes: Of one file and one turn.
+        values: (S, H, W), one for each plane.
+    """
+    first = planes[0]
+    turned = np.stack([first.turn.undo(values[at]) for at in np.argsort([one.place for one in planes])])
+    image = _opened(first.location, first.modified)
+    return np.moveaxis(turned, 0, first.axis), _affine(image.header, turned.shape)
 
 
 def _affine(header: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datamodules.files.names import is_image
+from datamodules.readers.hrct.scans.kinds import is_nifti
 from datamodules.readers.hrct.sources.source_file import SourceFile
 
 _MASKS = (
@@ -147,11 +148,6 @@ def mask_folders(holding: Collection[str]) -> Pairs:
         if masks:
             found[path] = tuple(sorted(set(masks)))
     return Pairs(found, plain)
-
-
-def is_nifti(path: str) -> bool:
-    """Whether a name is one of a NIfTI file."""
-    return path.lower().endswith((".nii", ".nii.gz"))
 
 
 def _folder(path: str) -> str:

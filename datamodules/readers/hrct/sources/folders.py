@@ -5,7 +5,6 @@ contours (`*.txt`) and boxes (`*.csv`) beside them, and masks where `beside` fin
 below `train` and `val`, `train` and `test`, or all three, the provider's split.
 """
 
-import os
 import re
 import stat
 from collections import defaultdict
@@ -17,16 +16,15 @@ from datamodules.domain import SideName, side_named
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import is_image
 from datamodules.files.walk import walk
-from datamodules.readers.hrct.scans.dicom import DICOM_MARK_END, is_dicom
-from datamodules.readers.hrct.sources.beside import is_nifti, mask_folders, slice_stem, sort_files
+from datamodules.readers.hrct.scans.dicom import DICOM_MARK_END
+from datamodules.readers.hrct.scans.kinds import TEXT_SUFFIXES, is_nifti, may_be_dicom, natural
+from datamodules.readers.hrct.sources.beside import mask_folders, slice_stem, sort_files
 from datamodules.readers.hrct.sources.foreign import foreign_kinds
 from datamodules.readers.hrct.sources.source_file import SourceFile
 from stages.errors import RelayError
 
-_DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _BELOW_PATIENT = re.compile(r"(st|study|se|ser|series|s|im|i)\W*\d+", re.IGNORECASE)  # of a disc
 _NO_TEXT = frozenset(range(32)) - frozenset(b"\t\n\f\r")
-_TEXT_SUFFIXES = (".txt", ".csv")
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def find_slice_folders(source: Path, faults: Faults) -> SourceFiles:
     if not source.is_dir():
         raise RelayError("source is not a folder that exists; set it to the folder of the patients.")
     files: defaultdict[str, list[SourceFile]] = defaultdict(list)
-    for file in sorted(_walk(source, faults), key=lambda file: _natural(file.path)):
+    for file in sorted(_walk(source, faults), key=lambda file: natural(file.path)):
         files[file.path.rpartition("/")[0]].append(file)
     paths = [file.path for found in files.values() for file in found]
     holding = [path for path, found in files.items() if any(map(_is_slice, found))]
@@ -116,7 +114,7 @@ def find_slice_folders(source: Path, faults: Faults) -> SourceFiles:
     wrapped = _wrapped([path.split("/")[split:] for path in plain_paths])
     folders: list[SliceFolder] = []
     masks: list[MaskVolume] = []
-    for path in sorted(files, key=_natural):
+    for path in sorted(files, key=natural):
         number = len(folders) + 1
         dicom = tuple(_dicom(files[path], number, faults))
         beside = sort_files(files[path], dicom, pairs.holds_masks(path))
@@ -181,29 +179,14 @@ def _wrapped(paths: Sequence[Sequence[str]]) -> int:
 
 def _is_slice(file: SourceFile) -> bool:
     try:
-        return is_image(file.path) or is_nifti(file.path) or _may_be_dicom(file)
+        return is_image(file.path) or is_nifti(file.path) or may_be_dicom(file.path, file.location)
     except UnusableError:
         return False
 
 
-def _may_be_dicom(file: SourceFile) -> bool:
-    """By its suffix, or by its mark where it has none of ours.
-
-    Raises:
-        UnusableError: It cannot be read.
-    """
-    suffix = os.path.splitext(file.path)[1].lower()
-    if suffix in _DICOM_SUFFIXES:
-        return True
-    if is_image(file.path) or is_nifti(file.path) or suffix in _TEXT_SUFFIXES:
-        return False
-    # DICOM files often have no suffix, or the last part of a UID in its place.
-    return is_dicom(file.location)
-
-
 def _is_cut(file: SourceFile) -> bool:
     """Whether a file that is too short for DICOM's mark may be what is left of a slice: it is no text."""
-    if file.size >= DICOM_MARK_END or file.path.lower().endswith(_TEXT_SUFFIXES):
+    if file.size >= DICOM_MARK_END or file.path.lower().endswith(TEXT_SUFFIXES):
         return False
     try:
         content = Path(file.location).read_bytes()
@@ -215,7 +198,7 @@ def _is_cut(file: SourceFile) -> bool:
 def _dicom(files: Sequence[SourceFile], number: int, faults: Faults) -> Iterator[SourceFile]:
     for file in files:
         try:
-            if _may_be_dicom(file):
+            if may_be_dicom(file.path, file.location):
                 yield file
         except UnusableError as error:
             faults.add(f"a file in folder {number}", error)
@@ -276,8 +259,3 @@ def _walk(source: Path, faults: Faults) -> Iterator[SourceFile]:
             yield SourceFile(path, entry.path, status.st_size, status.st_mtime_ns)
     for what in sorted(set(lost)):
         faults.add("source", f"it holds {what}, {lost.count(what)} in all; fix or remove it")
-
-
-def _natural(path: str) -> list[tuple[int, int, str]]:
-    """Sorts slice 9 before slice 10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path)]

@@ -67,7 +67,7 @@ def join_spellings(found: Sequence[tuple[Series, str]], notes: list[str]) -> lis
 
 def _slice_paths(one: Series) -> Iterator[str]:
     """By which a file of groups may name its slices."""
-    for file in one.slices:
+    for file in one.files:
         yield file.path
         yield file.bare
 

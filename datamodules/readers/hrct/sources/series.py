@@ -2,16 +2,15 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datamodules.domain import SideName
 from datamodules.faults import Faults, UnusableError
-from datamodules.readers.hrct.scans.geometry import Planes, parallel_planes
-from datamodules.readers.hrct.scans.header import Mark, Regions, SliceHeader, read_slice_header
+from datamodules.readers.hrct.scans.header import Regions, SliceHeader, read_slice_header
 from datamodules.readers.hrct.scans.images import ImageHeader, read_image_header
-from datamodules.readers.hrct.scans.nifti import VolumePlane
-from datamodules.readers.hrct.scans.order import number_gap, order_slices
+from datamodules.readers.hrct.scans.order import number_gap
+from datamodules.readers.hrct.scans.scan import DicomSlice, Scan, dicom_scan, image_scan, nifti_scan
 from datamodules.readers.hrct.sources.folders import SliceFolder
 from datamodules.readers.hrct.sources.options import HrctOptions
 from datamodules.readers.hrct.sources.source_file import SourceFile
@@ -24,44 +23,30 @@ class Series:
     Attributes:
         title: What messages call it.
         folder: Where it lies.
-        slices: Its files, slice 1 first.
-        shape: (H, W) of each.
-        spacing: mm between rows and between columns, None where it is not known.
-        dicom: Whether its files are DICOM.
-        eight_bit: Whether its values are 8-bit grey levels instead of Hounsfield units.
+        files: Its files, that of slice 1 first; of NIfTI, one file for all.
+        scan: Its slices.
         unnumbered: Why it is not known which slice is number 1; empty where it is.
         first: Number of its first slice: 1, or its place in the folder where each slice is a series.
-        uid: SeriesInstanceUID; not printed.
         patient: Who it shows, as the source names them; not printed.
-        tagged: Whether its files name a patient.
-        holes: Why no number of a slice can be believed, whatever `slice_order` is; empty where one can.
-        marks: How many of its slices have which oddity.
-        kernels: Its reconstruction kernels, where its files name them; not printed.
-        planes: Where its slices lie, None where they do not say.
-        instances: SOPInstanceUID of each slice, empty where there are none; not printed.
-        frame_of_reference: Its UID, empty where there is none; not printed.
-        volume: Its slices in a NIfTI file, empty where each is a file of its own.
     """
 
     title: str
     folder: SliceFolder = field(repr=False)
-    slices: tuple[SourceFile, ...] = field(repr=False)
-    shape: tuple[int, int]
-    spacing: tuple[float, float] | None
-    dicom: bool
-    eight_bit: bool
+    files: tuple[SourceFile, ...] = field(repr=False)
+    scan: Scan
     unnumbered: str
     first: int
-    uid: str = field(repr=False)
     patient: str = field(repr=False)
-    tagged: bool = False
-    holes: str = ""
-    marks: Mapping[Mark, int] = field(default_factory=dict)
-    kernels: frozenset[str] = field(default=frozenset(), repr=False)
-    planes: Planes | None = field(default=None, repr=False)
-    instances: tuple[str, ...] = field(default=(), repr=False)
-    frame_of_reference: str = field(default="", repr=False)
-    volume: tuple[VolumePlane, ...] = field(default=(), repr=False)
+
+    @property
+    def dicom(self) -> bool:
+        """Whether its files are DICOM."""
+        return self.scan.kind == "DICOM"
+
+    @property
+    def in_volume(self) -> bool:
+        """Whether all its slices are in one NIfTI file."""
+        return self.scan.kind == "NIfTI"
 
     @property
     def side(self) -> SideName | None:
@@ -71,7 +56,7 @@ class Series:
     def slice_title(self, number: int) -> str:
         """What messages call a slice, numbered from 1."""
         folder = f"folder {self.folder.number}"
-        alone = self.folder.independent and not self.volume
+        alone = self.folder.independent and not self.in_volume
         return f"slice {number} of {folder if alone else self.title}"
 
 
@@ -93,13 +78,15 @@ class FolderSeries:
 
 
 def find_series(folder: SliceFolder, options: HrctOptions, faults: Faults) -> FolderSeries:
-    """Find the series of a folder: one for each SeriesInstanceUID, one for all image slices.
+    """Find the series of a folder: of each SeriesInstanceUID, of each NIfTI file, of all image slices.
 
     Args:
         folder: The folder.
         options: Order, spacing, and what identifies patients.
         faults: Takes what cannot be used.
     """
+    if folder.volumes:
+        return FolderSeries(tuple(_of_volumes(folder, options, faults)))
     if folder.dicom and folder.images:
         faults.add(f"folder {folder.number}", "it holds both DICOM files and image slices; divide them")
         return FolderSeries(())
@@ -163,36 +150,18 @@ def _series(
     Raises:
         UnusableError: It cannot be used.
     """
-    useless = [header for header in headers if header.faults]
-    if useless:
-        raise UnusableError(
-            f"{len(useless)} of its {len(headers)} files cannot be used, the first since "
-            f"{useless[0].faults[0]}"
-        )
-    ordered = order_slices(headers, options.slice_order)
-    first = ordered.headers[0]
+    scan = dicom_scan(headers, options.slice_order)
     return Series(
         title=title,
         folder=folder,
-        slices=tuple(files[header.location] for header in ordered.headers),
-        shape=first.shape,
-        spacing=first.spacing,
-        dicom=True,
-        eight_bit=False,
+        files=tuple(files[one.location] for one in scan.slices if isinstance(one, DicomSlice)),
+        scan=scan,
         # Image numbers would show a hole; an order that was asked for does not.
         unnumbered=f"{lost} files of its folder cannot be read"
         if lost and options.slice_order != "image_numbers"
-        else ordered.unnumbered,
+        else scan.unnumbered,
         first=1,
-        uid=first.series,
-        patient=(first.patient if options.patient == "tag" else "") or folder.patient,
-        tagged=bool(first.patient),
-        holes=ordered.holes,
-        marks=Counter(mark for header in headers for mark in header.marks),
-        kernels=frozenset(header.kernel for header in headers if header.kernel),
-        planes=parallel_planes([header.plane for header in ordered.headers]),
-        instances=tuple(header.instance for header in ordered.headers),
-        frame_of_reference=first.frame_of_reference,
+        patient=(scan.patient if options.patient == "tag" else "") or folder.patient,
     )
 
 
@@ -259,13 +228,21 @@ def _image_series(
     return Series(
         title=title,
         folder=folder,
-        slices=files,
-        shape=header.shape,
-        spacing=options.spacing,
-        dicom=False,
-        eight_bit=header.depth == "8-bit",
+        files=files,
+        scan=image_scan([file.location for file in files], header, options.spacing, options.unsigned_offset),
         unnumbered="" if folder.independent else _unnumbered(files, options),
         first=first,
-        uid="",
         patient=files[0].path if folder.independent else folder.patient,
     )
+
+
+def _of_volumes(folder: SliceFolder, options: HrctOptions, faults: Faults) -> Iterator[Series]:
+    for number, file in enumerate(folder.volumes, start=1):
+        title = f"series {number} of folder {folder.number}"
+        try:
+            scan = nifti_scan(file.location, file.modified, options.slice_order)
+        except UnusableError as error:
+            faults.add(title, error)
+        else:
+            patient = file.path if folder.independent else folder.patient
+            yield Series(title, folder, (file,) * len(scan.slices), scan, scan.unnumbered, 1, patient)
