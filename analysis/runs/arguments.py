@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from stages.console.arguments import key_values as arguments_by_key
-from stages.errors import RelayError, unknown_name
+from stages.errors import RelayError
+from stages.parameters import checked, shown, typed
 
 
 def key_values(arguments: Sequence[str], keys: Sequence[str], example: str) -> dict[str, str]:
@@ -31,18 +31,15 @@ def key_values(arguments: Sequence[str], keys: Sequence[str], example: str) -> d
 class Key:
     """Stands in the Annotated type of a dataclass's field that a command takes as KEY=VALUE.
 
-    The field's type says which values are taken: text, a Path, a Literal's choices, or a whole number; each
-    may be optional.
+    The field's type says which values are taken, with bounds or `Says` beside the key where it has some.
 
     Attributes:
         meaning: One line of the command's help.
         value: What the help shows as the value, such as FOLDER; the field's default if None.
-        wanted: Of a whole number, the kind that is wanted, such as "an odd number, such as 11".
     """
 
     meaning: str
     value: str | Callable[[], str] | None = None
-    wanted: str = "a whole number"
 
 
 @dataclass(frozen=True)
@@ -70,13 +67,11 @@ def settings_from(given: dict[str, str], group: type) -> dict[str, Any]:
         group: The dataclass.
 
     Raises:
-        RelayError: If a value is not one of the choices, or not a whole number.
+        RelayError: If a value is not one of its type.
     """
-    return {
-        name: _converted(name, given[name], kind, key.wanted)
-        for name, (kind, key) in _declared(group).items()
-        if name in given
-    }
+    hints = {name: hint for name, (hint, _) in _declared(group).items()}
+    values = typed(group, {name: text for name, text in given.items() if name in hints})
+    return {name: checked(name, hints[name], value) for name, value in values.items()}
 
 
 def help_lines(*groups: type) -> str:
@@ -85,8 +80,10 @@ def help_lines(*groups: type) -> str:
     for group in groups:
         for name, (_, key) in _declared(group).items():
             value = key.value() if callable(key.value) else key.value
-            shown = getattr(group, name) if value is None else value
-            lines.setdefault(name, (f"{name}={shown}", key.meaning))
+            if value is None:
+                default = getattr(group, name)
+                value = default if isinstance(default, str) else shown(default)
+            lines.setdefault(name, (f"{name}={value}", key.meaning))
     width = max(len(left) for left, _ in lines.values())
     return "\n".join(f"{left:{width}}  {meaning}" for left, meaning in lines.values())
 
@@ -95,18 +92,6 @@ def _declared(group: type) -> dict[str, tuple[Any, Key]]:
     """The fields that are keys, each with its type."""
     hints = get_type_hints(group, include_extras=True)
     parts = {each.name: get_args(hints[each.name]) for each in fields(group)}
-    return {name: (part[0], part[-1]) for name, part in parts.items() if part and isinstance(part[-1], Key)}
-
-
-def _converted(name: str, value: str, kind: Any, wanted: str) -> Any:
-    if get_origin(kind) in (Union, UnionType):
-        (kind,) = (each for each in get_args(kind) if each is not type(None))
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise unknown_name(name, value, get_args(kind))
-        return value
-    if kind is int:
-        if not value.isdecimal():
-            raise RelayError(f"{name} is {value!r}; give {wanted}")
-        return int(value)
-    return Path(value).expanduser() if kind is Path else value
+    return {
+        name: (hints[name], part[-1]) for name, part in parts.items() if part and isinstance(part[-1], Key)
+    }

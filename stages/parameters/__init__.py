@@ -3,6 +3,7 @@
 from stages.parameters.declare import (
     Number,
     Parameter,
+    checked,
     execution,
     group,
     parameters,
@@ -21,6 +22,7 @@ __all__ = [
     "Number",
     "Parameter",
     "Says",
+    "checked",
     "execution",
     "group",
     "inner_group",

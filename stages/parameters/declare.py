@@ -19,12 +19,19 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_origin, get_type_hints
 
 import pydantic
-from pydantic import AfterValidator, AllowInfNan, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import CoreSchema
 
 from stages.errors import RelayError
 from stages.parameters.schema import SCHEMA, Schema
-from stages.parameters.words import allowed, inner_group, refusal
+from stages.parameters.words import allowed, inner_group, refusal, value_refusal
 
 Role = Literal["recipe", "execution", "reporting"]
 
@@ -97,6 +104,23 @@ def group(declared: type[T]) -> type[T]:
     made.__init__ = __init__
     setattr(made, SCHEMA, Schema())
     return made  # type: ignore[no-any-return]
+
+
+def checked(key: str, hint: Any, value: Any) -> Any:
+    """One value, checked as a group checks its parameters.
+
+    Args:
+        key: What it was given for.
+        hint: The parameter's type.
+        value: As `typed` gives it.
+
+    Raises:
+        RelayError: it is not allowed.
+    """
+    try:
+        return TypeAdapter(hint).validate_python(value, strict=True)
+    except ValidationError:
+        raise RelayError(value_refusal(key, hint, value)) from None
 
 
 def _from_mapping(cls: type, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -19,8 +19,9 @@ _NOTHING = ("null", "~")
 def typed(declared: type, given: Mapping[str, str]) -> dict[str, Any]:
     """Values of a group's parameters from what was typed.
 
-    Text and paths are literal, whatever YAML would make of ` #`, `: `, `007`, `no` or `2011-02-03`. Lists and
-    mappings are written as in YAML, `[a, b]` and `{1: GGO}`, and the text in them is literal, too.
+    Text is literal, whatever YAML would make of ` #`, `: `, `007`, `no` or `2011-02-03`, and so are paths,
+    but for `~`. Lists and mappings are written as in YAML, `[a, b]` and `{1: GGO}`, and the text in them is
+    literal, too.
 
     Args:
         declared: a group of parameters.
@@ -77,7 +78,9 @@ def _scalar(hint: Any, text: str) -> Any:
         return _TRUTH[text]
     if kinds & {int, float} and _WHOLE.fullmatch(text):
         return int(text)
-    return float(text) if float in kinds and _NUMBER.fullmatch(text) else text
+    if float in kinds and _NUMBER.fullmatch(text):
+        return float(text)
+    return Path(text).expanduser() if Path in kinds else text
 
 
 def _kinds(hint: Any) -> set[Any]:
@@ -89,7 +92,7 @@ def _kinds(hint: Any) -> set[Any]:
         return set().union(*map(_kinds, get_args(hint)))
     if origin is Literal:
         return {str}
-    return {str if hint is Path else origin or hint}
+    return {origin or hint}
 
 
 def _of_kind(hint: Any, kind: type) -> Any:

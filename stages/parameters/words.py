@@ -3,6 +3,7 @@
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from stages.errors import unknown_key, unknown_name
 
-_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,15 @@ def _mistake(detail: ErrorDetails, declared: type, values: Any) -> str:
     if inner_group(hint) is not None:  # values that do not go together
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if key else message
+    return value_refusal(key, hint, values, "finite: " if detail["type"] == "finite_number" else "")
+
+
+def value_refusal(key: str, hint: Any, value: Any, which: str = "") -> str:
+    """That a value is not one of its parameter's type, and what is; `which` stands before that."""
     choices = tuple(_choices(hint))
-    if isinstance(values, str) and choices:
-        return str(unknown_name(key, values, choices))
-    finite = "finite: " if detail["type"] == "finite_number" else ""
-    return f"{key} is {shown(values)}; it must be {finite}{allowed(hint)}"
+    if isinstance(value, str) and choices:
+        return str(unknown_name(key, value, choices))
+    return f"{key} is {shown(value)}; it must be {which}{allowed(hint)}"
 
 
 def shown(value: Any) -> str:
@@ -103,6 +108,8 @@ def shown(value: Any) -> str:
 def _choices(hint: Any) -> Iterator[str]:
     if get_origin(hint) is Literal:
         yield from get_args(hint)
+    elif get_origin(hint) is Annotated:
+        yield from _choices(get_args(hint)[0])
     elif get_origin(hint) in (Union, types.UnionType):
         for part in get_args(hint):
             yield from _choices(part)

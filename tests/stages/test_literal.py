@@ -73,7 +73,7 @@ class Things:
     [
         ("text", "/d/set #2", "/d/set #2"), ("text", "set: neu", "set: neu"), ("text", "[a]", "[a]"),
         ("text", "007", "007"), ("text", "null", "null"), ("text", "2011-02-03", "2011-02-03"),
-        ("path", "/d/set #2.csv", "/d/set #2.csv"), ("path", "null", None),
+        ("path", "/d/set #2.csv", Path("/d/set #2.csv")), ("path", "null", None),
         ("whole", "7", 7), ("whole", "-1", -1), ("part", "1e-3", 0.001), ("part", "2", 2),
         ("part", "~", None),
         ("on", "true", True), ("names", "[007, no, 'a, b', 2011-02-03]", ("007", "no", "a, b", "2011-02-03")),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
+from annotated_types import Ge
 
 from analysis.explain.arrays import Arrays
 from analysis.explain.cached_network import CachedNetwork
@@ -29,6 +30,7 @@ from analysis.report.page import Section
 from analysis.report.study_tables import PROCESS
 from analysis.report.tables import Table
 from analysis.runs.arguments import Key
+from stages.parameters import Says
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,9 @@ class FrequencySettings(BackwardSettings):
     ] = "auto"
     window: Annotated[
         int,
-        Key(
-            "of the Savitzky-Golay filter, in frequencies",
-            wanted="an odd number of frequencies, such as 11",
-        ),
+        Ge(1),
+        Says("an odd number of frequencies, such as 11"),
+        Key("of the Savitzky-Golay filter, in frequencies"),
     ] = 11
     count: int = 180
 
