@@ -6,15 +6,13 @@ so that the patches of one patient resemble each other as real ones do. Classes,
 imbalance are the paper's (section 4.1, Fig. 4): seven patterns, 11783 training and 927 evaluation patches.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from datamodules.domain import Domain, Side
 from datamodules.embedded.dld_patterns import draw
-from datamodules.embedded.dld_structures import Array, Lung
+from datamodules.embedded.dld_scan import Scan, acquire, draw_scan
+from datamodules.embedded.dld_structures import Lung
 from stages.errors import RelayError
 
 VERSION = 2
@@ -48,31 +46,6 @@ _PATTERNS = (
     ("EMP", "NOR"),
     ("EMP", "NOD", "NOR"),
 )
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """What differs from patient to patient before any disease.
-
-    Attributes:
-        spacing: Pixel size, millimetres.
-        density: Attenuation of normal parenchyma at this inspiration, HU.
-        noise: Standard deviation of the noise, HU (dose).
-        grain: Correlation length of the noise, pixels (reconstruction kernel).
-        blur: Standard deviation of the point spread, pixels (reconstruction kernel).
-        enhancement: Strength of edge enhancement (reconstruction kernel).
-        gain: Scale error of the calibration, about air.
-        offset: Shift error of the calibration, HU.
-    """
-
-    spacing: float
-    density: float
-    noise: float
-    grain: float
-    blur: float
-    enhancement: float
-    gain: float
-    offset: float
 
 
 def class_names(classes: int) -> tuple[str, ...]:
@@ -176,20 +149,8 @@ def _generator(seed: int, side: str, stream: int, patient: int) -> np.random.Gen
     return np.random.default_rng(np.random.SeedSequence([seed, int(side == "val"), stream, patient]))
 
 
-def _patient_scan(side: str, patient: int, seed: int) -> _Scan:
-    rng = _generator(seed, side, len(_CLASSES), patient)
-    # Inspiration and dose differ so much between patients that grey levels alone stay poor.
-    sharp = rng.random()  # from a soft-tissue to a lung kernel; sharper kernels show finer, stronger noise
-    return _Scan(
-        spacing=rng.uniform(0.62, 0.70),
-        density=float(np.clip(rng.normal(-855.0, 38.0), -915.0, -770.0)),
-        noise=float(np.exp(rng.uniform(np.log(8.0), np.log(26.0)))) * (0.8 + 0.6 * sharp),
-        grain=1.1 - 0.65 * sharp,
-        blur=0.95 - 0.5 * sharp,
-        enhancement=max(0.0, 1.2 * (sharp - 0.4)),
-        gain=rng.normal(1.0, 0.03),
-        offset=rng.normal(0.0, 15.0),
-    )
+def _patient_scan(side: str, patient: int, seed: int) -> Scan:
+    return draw_scan(_generator(seed, side, len(_CLASSES), patient))
 
 
 def _slice_patches(side: str, label: int, patient: int, size: int, seed: int) -> npt.NDArray[np.int16]:
@@ -199,7 +160,7 @@ def _slice_patches(side: str, label: int, patient: int, size: int, seed: int) ->
     rng = _generator(seed, side, label, patient)
     lung = Lung(size * _GRID, scan.spacing, scan.density + rng.normal(0.0, 8.0))
     attenuation, affected = draw(pattern, rng, lung, severity=rng.random())
-    image = _acquire(attenuation, scan, scan.noise * rng.uniform(0.85, 1.15), rng)
+    image = acquire(attenuation, scan, scan.noise * rng.uniform(0.85, 1.15), rng)
     patches = _cut(image, size)
     extent = _cut(affected, size).mean(axis=(1, 2))
     # Marked are patches in which the pattern is present, in no order; only where those are too few, the best
@@ -210,20 +171,6 @@ def _slice_patches(side: str, label: int, patient: int, size: int, seed: int) ->
     chosen = np.concatenate([order[present], missing[np.argsort(-extent[missing], kind="stable")]])
     kept: npt.NDArray[np.int16] = patches[chosen[: _PATCHES_PER_SLICE[pattern]]]
     return kept
-
-
-def _acquire(
-    attenuation: Array, scan: _Scan, noise: float, rng: np.random.Generator
-) -> npt.NDArray[np.int16]:
-    """Scan a slice: the kernel's blur and edge enhancement, its coloured noise, calibration, whole HU."""
-    signal = ndimage.gaussian_filter(attenuation, scan.blur, mode="reflect")
-    grain = ndimage.gaussian_filter(rng.standard_normal(attenuation.shape), scan.grain, mode="reflect")
-    grain *= noise / grain.std()
-    image = signal + grain
-    image += scan.enhancement * (image - ndimage.gaussian_filter(image, 1.0, mode="reflect"))
-    measured = (image + 1000.0) * scan.gain - 1000.0 + scan.offset
-    scanned: npt.NDArray[np.int16] = np.clip(np.rint(measured), -1024, 3071).astype(np.int16)
-    return scanned
 
 
 def _cut(image: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.generic]:

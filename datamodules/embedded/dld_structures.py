@@ -21,11 +21,13 @@ class Lung:
         side: Side of the square, pixels.
         spacing: Size of a pixel, millimetres.
         density: Attenuation of the patient's normal parenchyma at this inspiration, HU.
+        filled: Whether a pattern fills all of it; otherwise its extent is drawn, too.
     """
 
     side: int
     spacing: float
     density: float
+    filled: bool = False
 
     @property
     def square_centimetres(self) -> float:
@@ -185,6 +187,8 @@ def cells(
 
 def affected_area(rng: np.random.Generator, lung: Lung, share: float, scale_mm: float, edge: float) -> Array:
     """Soft mask, shape (side, side), over about `share` of the slice; a larger `edge` ends more sharply."""
+    if lung.filled:
+        return np.ones((lung.side, lung.side))
     field = smooth_noise(rng, lung.side, lung.pixels(scale_mm))
     field += 0.35 * smooth_noise(rng, lung.side, lung.pixels(scale_mm / 4))
     threshold = np.quantile(field, 1.0 - share)

@@ -11,6 +11,7 @@ from datamodules.batches.histogram import histogram_accuracy
 from datamodules.domain import Domain, Side
 from datamodules.embedded import dld
 from datamodules.embedded.dld_patterns import draw
+from datamodules.embedded.dld_scan import acquire
 from datamodules.embedded.dld_structures import Lung
 from stages.errors import RelayError
 
@@ -263,7 +264,7 @@ def test_scanner_blur_and_noise_against_their_definition() -> None:
     )
     step = np.full((256, 256), -900.0)
     step[:, 128:] = -100.0
-    image = dld._acquire(step, scan, scan.noise, np.random.default_rng(0)).astype(np.float64)
+    image = acquire(step, scan, scan.noise, np.random.default_rng(0)).astype(np.float64)
     # (HU + 1000) * 1.1 - 1000 - 7 far from the edge; noise of 30 HU becomes 33.
     assert image[:, :100].mean() == pytest.approx(-897.0, abs=3)
     assert image[:, 156:].mean() == pytest.approx(-17.0, abs=3)
