@@ -105,8 +105,8 @@ def train(job: Job, listing: "Listing") -> None:
     """
     # Loaded here: a start that finds nothing to train, or a mistake, does not need these.
     import callbacks as watch
-    from datamodules.from_config import data_record, load_run, stage_data
     from datamodules.splits import Division
+    from datamodules.stage_run import image_records, load_run, stage_data
     from lightning_modules.start import build_module
 
     config, recipe, folder = job.config, job.recipe, job.folder
@@ -138,7 +138,7 @@ def train(job: Job, listing: "Listing") -> None:
             trainer.test(module, data, verbose=False)
         if job.writes:
             before_writing()
-            images = data_record(listing, config, domain, data)
+            images = image_records(listing, config, domain, data)
             machine = environment(str(trainer.strategy.root_device))
             record = watch.write_results(job, start.kind, module, history, data, images, machine)
             tracking.log_record(record)

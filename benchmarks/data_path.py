@@ -23,9 +23,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from torch.nn import functional
 
-from datamodules.from_config import load_run, stage_data
 from datamodules.listing import list_source
 from datamodules.splits import Division
+from datamodules.stage_run import load_run, stage_data
 from lightning_modules.resolve import resolve
 from lightning_modules.start import build_module
 from stages.config import Config, source_of, to_config

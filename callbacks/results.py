@@ -18,6 +18,7 @@ from stages.predictions import write_predictions
 from stages.record import (
     RECORD_SCHEMA,
     DataRecord,
+    InputRecord,
     OriginRecord,
     PlateauRecord,
     Record,
@@ -70,7 +71,7 @@ def write_results(
     module: FinishedModule,
     history: History,
     evaluated: EvaluationSets,
-    images: DataRecord,
+    images: tuple[DataRecord, InputRecord],
     environment: OriginRecord,
 ) -> Record:
     """Write `model.ckpt`, `predictions.parquet`, `samples.jpg`, test predictions and `record.json`, in turn.
@@ -81,21 +82,22 @@ def write_results(
         module: after the last epoch.
         history: its epochs.
         evaluated: the evaluation set and the test set.
-        images: what the record says of the images.
+        images: what the record says of the images, and of how the network sees them.
         environment: where and with what the run was trained.
     """
     assert module.predictions is not None and module.evaluation is not None, "the last epoch was evaluated"
+    described, network_input = images
     folder, recipe, transfer = job.folder, job.recipe, TransferRecord(**module.report.as_dict())
     weights = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
     written = {folder.weights.name: save_whole(weights, folder.weights)}
     logged = module.predictions, evaluated.val_samples, evaluated.val_groups
     before = [predicted.numpy() for predicted in history.predicted][:-1]
     histogram = evaluated.val_histogram
-    _write(folder.predictions, images.classes, *logged, before=before, histogram=histogram)
+    _write(folder.predictions, described.classes, *logged, before=before, histogram=histogram)
     write_bytes(folder.sample_sheet, evaluated.sample_sheet())
     if module.test_predictions is not None:
         locked = module.test_predictions, evaluated.test_samples, evaluated.test_groups
-        _write(folder.test_predictions, images.classes, *locked)
+        _write(folder.test_predictions, described.classes, *locked)
     plateau, attempts = history.plateau, job.attempt.completed()
     record = Record(
         schema_version=RECORD_SCHEMA,
@@ -111,7 +113,8 @@ def write_results(
         ratio_unit=recipe.data.ratio_unit,
         folds=recipe.folds,
         fold=recipe.fold,
-        data=images,
+        data=described,
+        input=network_input,
         parameters=sum(weights[name].numel() for name in (*transfer.kept, *transfer.reinitialised)),
         epochs=len(history.rows),
         plateau=PlateauRecord(**asdict(plateau)),

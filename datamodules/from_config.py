@@ -4,36 +4,25 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from datamodules.batches.statistics import channel_statistics
-from datamodules.copies import Copies, across_sides, equal_in_memory, note_on_classes, note_on_sides
-from datamodules.division import divide, names_of
+from datamodules.copies import Copies, across_sides, note_on_classes, note_on_sides
+from datamodules.division import names_of
 from datamodules.domain import Domain
 from datamodules.leaks import leaks
-from datamodules.listing import FileListing, Listing, PackedListing, list_source
-from datamodules.listing.hidden import with_hidden_names
+from datamodules.listing import FileListing, Listing, list_source
 from datamodules.listing.names import listed_names
-from datamodules.loading import check_unchanged, known_content, load
+from datamodules.loading import known_content, load
 from datamodules.loading.survey import check_headers
 from datamodules.native_size import size_notes
 from datamodules.splits import Division, Names, divided_sides
 from datamodules.values.notes import check_values, value_notes
-from stages.balance import check_classes
 from stages.config import Config, source_of
-from stages.console.words import counted
 from stages.errors import RelayError
 from stages.plan import StageRun
-from stages.recipe import Recipe
-from stages.record import DataRecord, Record, read_record
-from stages.seeds import Seeds
+from stages.record import Record, read_record
 from stages.source import Source
 from stages.store import Store
 
-if TYPE_CHECKING:
-    from datamodules.batches.stage_data import StageData
 _GIB = 1024**3
 _MOST_RECORDS = 20  # of a stage that are looked at before a sweep
 
@@ -221,102 +210,3 @@ def _last_records(store: Store, stage: str) -> Iterator[Record]:
         for _, file in sorted(written, reverse=True)[:_MOST_RECORDS]:
             with suppress(RelayError):
                 yield read_record(file)
-
-
-def load_run(listing: Listing, config: Config, division: Division) -> Domain:
-    """The images of a stage run, on the sides that it uses; see `datamodules.division`.
-
-    Samples and groups are as they are written: digests, where they are a person's own names.
-
-    Args:
-        listing: Of its source.
-        config: Says where decoded images are kept.
-        division: What its recipe says of its sides.
-
-    Raises:
-        RelayError: As `load_source` and `divide`.
-    """
-    domain = load_source(listing, config)
-    if isinstance(listing, PackedListing) and division.folds is not None and domain.in_memory:
-        domain = replace(domain, crossing_pictures=0, copies=equal_in_memory(domain))
-    divided = divide(domain, listing.source, division)
-    side_of = {sample: name for name, side in divided.named_sides for sample in side.samples}
-    equal = len(across_sides(domain.copies, side_of))
-    notes = [f"{counted(equal, 'picture')} on several sides of the split (equal images)"] if equal else []
-    return replace(
-        with_hidden_names(divided, listing),
-        crossing_pictures=max(divided.crossing_pictures, equal),
-        notes=(*divided.notes, *notes),
-    )
-
-
-def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "StageData":
-    """The datamodule of a stage run.
-
-    Args:
-        domain: Its images.
-        recipe: What to make of them.
-        seeds: The run's random streams.
-        workers: Processes that decode ahead where the images do not fit in memory.
-
-    Raises:
-        RelayError: The data ratio leaves a class empty, one without images is to be balanced, or the images'
-            own mean is asked for and they do not fit in memory.
-    """
-    from datamodules.batches.stage_data import StageData
-
-    mean: tuple[float, ...] | None = recipe.data.mean
-    std: tuple[float, ...] | None = recipe.data.std
-    if mean is None or std is None:
-        mean, std = channel_statistics(domain)
-    data = StageData(
-        domain=domain,
-        batch_size=recipe.optim.batch_size,
-        eval_batch_size=recipe.optim.batch_size,
-        image_size=recipe.data.image_size,
-        mean=mean,
-        std=std,
-        augment=recipe.data.augment,
-        sampling=recipe.optim.sampling,
-        data_ratio=recipe.data.ratio,
-        ratio_unit=recipe.data.ratio_unit,
-        order_seed=seeds.order,
-        subset_seed=seeds.subset,
-        augment_seed=seeds.augmentation,
-        workers=workers,
-        channels_last=recipe.arithmetic.memory_format == "channels_last",
-    )
-    check_classes(recipe.optim, data.classes, data.train_counts)
-    return data
-
-
-def data_record(listing: Listing, config: Config, domain: Domain, data: "StageData") -> DataRecord:
-    """What the record says of a stage run's images, when it has been trained.
-
-    Raises:
-        RelayError: The images were replaced meanwhile.
-    """
-    check_unchanged(listing, domain, _cache_dir(config))
-    histogram = data.val_histogram
-    return DataRecord(
-        digest=domain.digest,
-        content=domain.content,
-        height=domain.shape[0],
-        width=domain.shape[1],
-        image_size=data.image_size,
-        classes=list(data.classes),
-        train_counts=list(data.train_counts),
-        val_counts=list(data.val_counts),
-        train_groups=len(set(data.train_groups)),
-        val_groups=len(set(data.val_groups)),
-        test_counts=list(data.test_counts) if data.test_images else None,
-        test_groups=len(set(data.test_groups)) if data.test_images else None,
-        grouped=domain.grouped,
-        train_class_groups=list(data.train_class_groups),
-        val_class_groups=list(data.val_class_groups),
-        histogram_accuracy=None if histogram is None else float(np.mean(histogram == domain.val.labels)),
-        crossing_groups=domain.crossing_groups,
-        crossing_pictures=domain.crossing_pictures,
-        notes=list(domain.notes),
-        values=domain.values,
-    )

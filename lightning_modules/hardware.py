@@ -43,7 +43,7 @@ def arithmetic(config: Config) -> tuple[Accelerator, Precision, MemoryFormat]:
             "trainer.precision=bf16-mixed (32-true before Ampere) and trainer.memory_format=channels_last"
         )
     if precision == "auto":
-        precision = "bf16-mixed" if _native_bfloat16(accelerator) else "32-true"
+        precision = "bf16-mixed" if native_bfloat16(accelerator) else "32-true"
     if memory_format == "auto":
         fast = precision != "32-true" or _uses_cuda(accelerator)
         memory_format = "channels_last" if fast else "contiguous"
@@ -70,7 +70,8 @@ def _uses_cuda(accelerator: str) -> bool:
     return torch.cuda.is_available()
 
 
-def _native_bfloat16(accelerator: str) -> bool:
+def native_bfloat16(accelerator: str) -> bool:
+    """Whether an accelerator of this machine multiplies bfloat16 itself."""
     if _uses_cuda(accelerator):
         import torch
 

@@ -112,6 +112,39 @@ class DataRecord(_Part):
     values: Values | None = None
 
 
+class AcquisitionRecord(_Part):
+    """How the scans were taken that a prepared set's images were cut from.
+
+    `spacing_mm` of the images' pixels and `thickness_mm` of the slices, in mm: the least, the median and the
+    greatest over the series; None where no series says it. `kernels`: reconstruction kernels as the files
+    name them, with how many series have each.
+    """
+
+    spacing_mm: list[float] | None
+    thickness_mm: list[float] | None
+    kernels: dict[str, int]
+
+
+class InputRecord(_Part):
+    """What a network's input is made of, beside the sizes and classes in `DataRecord`.
+
+    `mean`, `std`: of the three channels, in units of 0..1, by which inputs were scaled. `color`: whether
+    images have three channels of their own. `window`: the (low, high) that become 0 and 255; None where all
+    files have 8 bits, or say themselves what is white. `decode_size`: see `stages.source.Source`.
+    `precision`, `memory_format`: of the arithmetic, see `stages.recipe.Rounding`. `acquisition`: of a
+    prepared set of scans, None of others.
+    """
+
+    mean: list[float]
+    std: list[float]
+    color: bool
+    window: list[float] | None
+    decode_size: int | None
+    precision: str
+    memory_format: str
+    acquisition: AcquisitionRecord | None = None
+
+
 class CostRecord(_Part):
     """Time in seconds and peak memory.
 
@@ -163,6 +196,7 @@ class OriginRecord(_Part):
 class Record(_Part):
     """A finished stage run. Its learning process is not stored: chain and transfer rule say it.
 
+    `input`: None in a record that was made before Relay kept it.
     `files`: SHA-256 of each file that the run left beside the record, by name. `parent_weights`: SHA-256 of
     the parent's `model.ckpt` that the run started from; None without a parent. `attempts`: the last one
     completed the run.
@@ -182,6 +216,7 @@ class Record(_Part):
     folds: int | None
     fold: int | None
     data: DataRecord
+    input: InputRecord | None = None
     parameters: int
     epochs: int
     plateau: PlateauRecord

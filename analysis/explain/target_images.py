@@ -22,13 +22,13 @@ from datamodules.domain import Domain
 from datamodules.faults import UnusableError
 from datamodules.files.litter import Dropped, is_litter, listed
 from datamodules.files.names import IMAGE_SUFFIXES, is_image
-from datamodules.from_config import load_run
 from datamodules.listing import FileListing, Listing, PackedListing
 from datamodules.of_run import listing_of_run
 from datamodules.pixels.decode import Decoded, Reading, decode, read_header
 from datamodules.pixels.image_file import quiet_pillow
 from datamodules.pixels.stored import remark_notes
 from datamodules.splits import Division
+from datamodules.stage_run import load_run
 from datamodules.values.measure import summarise
 from datamodules.values.notes import value_notes
 from stages.console.summary import show_notes

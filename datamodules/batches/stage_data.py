@@ -47,6 +47,8 @@ class StageData(LightningDataModule):
     Attributes:
         classes: Names of the classes.
         image_size: Side of the network's input in pixels.
+        mean: Of the three channels, in units of 0..1.
+        std: Of the three channels, in units of 0..1.
         train_images: Number of training images used.
         epoch_images: Number of training images drawn in an epoch.
         val_images: Number of evaluation images.
@@ -91,6 +93,7 @@ class StageData(LightningDataModule):
         self._preprocess = Preprocess(image_size, mean, std, augment, memory_format)
         self._preprocess.check(domain.shape)
         self.image_size = image_size
+        self.mean, self.std = mean, std
         self._domain = domain
         self._batch_size = batch_size
         self._eval_batch_size = eval_batch_size

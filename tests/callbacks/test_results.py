@@ -19,7 +19,7 @@ from callbacks import History, write_results
 from stages.epochs import summarise, to_csv
 from stages.job import Job
 from stages.plateau import Plateau
-from stages.record import DataRecord, OriginRecord, Record
+from stages.record import DataRecord, InputRecord, OriginRecord, Record
 from stages.store import RunFolder
 from tests.helpers.fake_training import CHANCE, LOSSES, RULE, end_epochs, fake_job
 
@@ -100,6 +100,15 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
         crossing_groups=0,
         crossing_pictures=0,
     )
+    network_input = InputRecord(
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        color=False,
+        window=[-1000.0, 400.0],
+        decode_size=None,
+        precision="32-true",
+        memory_format="contiguous",
+    )
     environment = OriginRecord(
         versions={"torch": "0"}, git_commit=None, git_dirty=None, machine={}, finished="today"
     )
@@ -133,7 +142,7 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
     )
 
     def finish() -> Record:
-        return write_results(job, "parent", module, history, evaluated, data, environment)
+        return write_results(job, "parent", module, history, evaluated, (data, network_input), environment)
 
     return run, job, finish
 
@@ -145,6 +154,7 @@ def test_results_of_a_finished_run(tmp_path: Path) -> None:
     assert record.id == job.recipe.id
     assert record.starting_point == "parent"
     assert record.chain == ["natural", "dld"]
+    assert record.input is not None and record.input.window == [-1000.0, 400.0]
     assert record.parameters == 6 + 8 + 2  # buffers are not parameters
     assert record.epochs == 5
     assert record.plateau.model_dump() == {"onset": 3, "length": 2, "reached": True, "learning": True}
