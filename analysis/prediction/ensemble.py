@@ -1,0 +1,219 @@
+"""Trained networks as one: what each of them, and all together, say of images."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from analysis.explain.stored_network import load_network
+from analysis.prediction.chosen import chosen_runs
+from datamodules.batches.preprocess import Preprocess
+from lightning_modules.hardware import native_bfloat16
+from stages.console.words import counted
+from stages.errors import RelayError
+from stages.record import NOT_LEARNING, InputRecord, Record
+from stages.store import RunFolder
+
+__all__ = ["Ensemble", "Member", "chosen_runs", "load_ensemble"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained network.
+
+    Attributes:
+        folder: of its stage run.
+        record: of its stage run.
+        input: what its input is made of.
+        network: in evaluation mode, on its device; its weights are those that the record names.
+        preprocess: what training did with decoded pixels: its own mean and deviation.
+        precision: how it rounds here: the record's, or 32-true where the device does not do that itself.
+    """
+
+    folder: RunFolder
+    record: Record
+    input: InputRecord
+    network: nn.Module
+    preprocess: Preprocess
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """The run's name in messages: STAGE/ID."""
+        return f"{self.folder.path.parent.name}/{self.folder.path.name}"
+
+    def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
+        """Rounding as in training, for a `with` block."""
+        kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        if self.precision not in kinds:
+            return nullcontext()
+        return torch.autocast(device.type, dtype=kinds[self.precision])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks that answer together.
+
+    Attributes:
+        members: the networks, at least one.
+        classes: of the records, in their order; all members agree.
+        shape: (H, W) of the training images in pixels, before they are resized for the network.
+        input: what all members share of it; mean, deviation, precision and acquisition are the first one's.
+        device: where the networks are.
+        temperature: logits are divided by it.
+    """
+
+    members: tuple[Member, ...]
+    classes: tuple[str, ...]
+    shape: tuple[int, int]
+    input: InputRecord
+    device: torch.device
+    temperature: float = 1.0
+
+    def logits(self, pixels: Tensor, batch_size: int = 256) -> Tensor:
+        """What each network says of images.
+
+        Args:
+            pixels: uint8, (N, H, W), or (N, H, W, 3) in colour: as training saw them after decoding.
+            batch_size: images at once on the device; memory is of as many, whatever N.
+
+        Returns:
+            float32, (M, N, C) for M networks and C classes, on the CPU.
+        """
+        found = torch.empty((len(self.members), len(pixels), len(self.classes)))
+        for start in range(0, len(pixels), batch_size):
+            part = slice(start, start + batch_size)
+            for place, of_member in enumerate(self._logits_of_batch(pixels[part])):
+                found[place, part] = of_member
+        return found
+
+    def probabilities(self, pixels: Tensor, batch_size: int = 256) -> Tensor:
+        """As `logits`, but probabilities: the softmax of logits / temperature, float32, (M, N, C)."""
+        return (self.logits(pixels, batch_size) / self.temperature).softmax(dim=2)
+
+    def _logits_of_batch(self, pixels: Tensor) -> Iterator[Tensor]:
+        """(N, C) of each network; inputs that several share are made once."""
+        pixels, made_by, ready = pixels.to(self.device), None, pixels
+        with torch.inference_mode():
+            for member in self.members:
+                if made_by is not member.preprocess:
+                    made_by, ready = member.preprocess, member.preprocess(pixels)
+                with member.arithmetic(self.device):
+                    yield member.network(ready).float().cpu()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of these networks, a line each."""
+        found = []
+        dull = [member.name for member in self.members if not member.record.plateau.learning]
+        if dull:
+            found.append(
+                f"{len(dull)} of {counted(len(self.members), 'network')} were {NOT_LEARNING}: their training "
+                f"loss is about that of chance ({', '.join(dull)})"
+            )
+        sets = {member.record.data.content or member.record.data.digest for member in self.members}
+        if len(sets) > 1:
+            found.append(f"the networks were trained on {len(sets)} different sets of images")
+        rounded = {each.precision for each in self.members if each.precision != each.input.precision}
+        if rounded:
+            found.append(
+                f"computed in {', '.join(rounded)}, not as in training, which this device cannot do: "
+                "probabilities differ from the run's own evaluation in the third digit"
+            )
+        return found
+
+
+def load_ensemble(folders: Sequence[RunFolder], device: torch.device, *, exact: bool = False) -> Ensemble:
+    """Load the networks of stage runs; no configuration and no training image is needed.
+
+    Args:
+        folders: of complete stage runs.
+        device: where they shall compute.
+        exact: whether to compute in float32 whatever the networks were trained in.
+
+    Raises:
+        RelayError: if a run has no weights, or other weights than its record names, or was trained before
+            records kept the scaling; or if the networks have other classes, sizes or ways of reading images
+            than the first. Names the run.
+    """
+    if not folders:
+        raise RelayError("no run was chosen; name a process or runs")
+    read = [(folder, folder.read_record()) for folder in folders]
+    described = [(folder, record, _input(folder, record)) for folder, record in read]
+    _check_alike(described)
+    made: dict[tuple[object, ...], Preprocess] = {}
+    members = []
+    for folder, record, given in described:
+        layout = torch.channels_last if given.memory_format == "channels_last" else torch.contiguous_format
+        key = (record.data.image_size, *given.mean, *given.std, layout)
+        if key not in made:
+            made[key] = Preprocess(record.data.image_size, given.mean, given.std, memory_format=layout)
+        network = load_network(folder.path)
+        network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs
+        precision = "32-true" if exact else _precision(given.precision, device)
+        members.append(Member(folder, record, given, network, made[key], precision))
+    data = members[0].record.data
+    return Ensemble(tuple(members), tuple(data.classes), (data.height, data.width), members[0].input, device)
+
+
+def _precision(trained: str, device: torch.device) -> str:
+    """The training's, where the device rounds so itself: emulated it is slow, and float32 is not worse."""
+    if trained == "bf16-mixed" and native_bfloat16(device.type):
+        return trained
+    return trained if trained == "16-mixed" and device.type == "cuda" else "32-true"
+
+
+def _input(folder: RunFolder, record: Record) -> InputRecord:
+    """What a network's input is made of; of an older record, where its recipe and its images' values say it.
+
+    Raises:
+        RelayError: if they do not.
+    """
+    if record.input is not None:
+        return record.input
+    recipe, values = folder.read_recipe(), record.data.values
+    mean, std = recipe["data"]["mean"], recipe["data"]["std"]
+    deep = values is not None and values.eight_bit < 1
+    ends = [values.black, values.white] if values is not None and not values.eight_bit else []
+    window = [end for end in ends if end is not None]
+    if mean is None or std is None or values is None or (deep and len(window) < 2):
+        raise RelayError(
+            f"{folder.path} was trained before Relay kept the scaling (mean and deviation) of a network's "
+            "input: train it again with the same command in another store (paths.runs_dir=...)"
+        )
+    return InputRecord(
+        mean=list(mean),
+        std=list(std),
+        color=values.grey is not None,
+        window=window if deep else None,
+        decode_size=None,
+        precision=recipe["arithmetic"]["precision"],
+        memory_format=recipe["arithmetic"]["memory_format"],
+    )
+
+
+def _check_alike(members: Sequence[tuple[RunFolder, Record, InputRecord]]) -> None:
+    """Refuse networks that cannot answer together."""
+    (first, record, given), *others = members
+    wanted = _shared(record, given)
+    for folder, other, its in others:
+        for what, value in _shared(other, its).items():
+            if value != wanted[what]:
+                raise RelayError(
+                    f"networks of one ensemble must have the same {what}: {folder.path} has {value}, "
+                    f"{first.path} has {wanted[what]}. Name runs that belong together, run=ID,ID"
+                )
+
+
+def _shared(record: Record, given: InputRecord) -> dict[str, object]:
+    """What networks of one ensemble must share."""
+    data = record.data
+    return {
+        "classes": data.classes,
+        "size of their training images": f"{data.width} x {data.height} px",
+        "window": given.window,
+        "colour": "colour" if given.color else "grey",
+        "decode_size": given.decode_size,
+    }
