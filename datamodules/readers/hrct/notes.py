@@ -99,6 +99,12 @@ def _on_patients(grouped: Sequence[Grouped], options: HrctOptions) -> Iterator[s
         )
 
 
+def notes_on_marks(marks: Mapping[Mark, int]) -> Iterator[str]:
+    """Sentences on what is odd about slices that can be used: oddity -> how many have it."""
+    for mark, count in sorted(marks.items()):
+        yield f"{count} {_MARKS[mark]}."
+
+
 def notes_on_drawn(usable: Sequence[Grouped]) -> Iterator[str]:
     """Sentences on the series that patches are cut from."""
     broken = [
@@ -125,8 +131,7 @@ def notes_on_drawn(usable: Sequence[Grouped]) -> Iterator[str]:
     marks = Counter[Mark]()
     for one, _, _ in usable:
         marks.update(one.scan.marks)
-    for mark, count in sorted(marks.items()):
-        yield f"{count} {_MARKS[mark]}."
+    yield from notes_on_marks(marks)
     kernels = frozenset[str]().union(*(one.scan.kernels for one, _, _ in usable))
     if len(kernels) > 1:
         yield (

@@ -32,6 +32,11 @@ _IN_PLANE = 2.0  # largest ratio of a pixel's sides; beyond, slices were cut fro
 class StoredSlice(Protocol):
     """Where a slice is stored; small enough to be pickled and sent to a worker."""
 
+    @property
+    def location(self) -> str:
+        """Its file; not printed."""
+        ...
+
     def read(self) -> Slice:
         """Decode it: int16 (H, W), Hounsfield units, or uint8 from an 8-bit image, which holds none.
 

@@ -1,0 +1,130 @@
+"""Which patches of a slice the networks are asked about, and what they make of each pixel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+Plane = npt.NDArray[np.float64]
+_LEAST_LUNG = 0.5  # of a patch
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The places of the patches of a slice.
+
+    Places lie `stride` apart from pixel (0, 0) on, and the last one of a row or column ends with the slice.
+    Patches are taken
+
+    - at each place where at least half of the patch is lung;
+    - and, for each pixel of the lungs that none of these covers (at edges and thin parts), at the place that
+      covers it with the most lung in the patch, the first one of equal places.
+
+    So each pixel of the lungs is in one patch at least.
+
+    Attributes:
+        rows: First rows of places, (R,).
+        columns: First columns of places, (Q,).
+        taken: Whether a patch is taken there, (R, Q).
+        patch: (h, w) of a patch.
+        shape: (H, W) of the slice.
+    """
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    taken: npt.NDArray[np.bool_]
+    patch: tuple[int, int]
+    shape: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        """How many patches there are."""
+        return int(self.taken.sum())
+
+    def cut(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The patches of a slice (H, W), row by row: (N, h, w)."""
+        places = np.nonzero(self.taken)
+        windows = sliding_window_view(image, self.patch)
+        patches: npt.NDArray[np.uint8] = windows[self.rows[places[0]], self.columns[places[1]]]
+        return patches
+
+    def spread(self, values: npt.NDArray[np.floating]) -> Plane:
+        """The mean over the patches that a pixel is in, of values of the patches.
+
+        Args:
+            values: (N, C), in the order of `cut`.
+
+        Returns:
+            float64, (C, H, W); 0 where no patch is.
+        """
+        on_grid = np.zeros((values.shape[1] + 1, *self.taken.shape))
+        on_grid[:-1, self.taken] = values.T
+        on_grid[-1, self.taken] = 1
+        down = _covered(self.rows, self.patch[0], self.shape[0])
+        across = _covered(self.columns, self.patch[1], self.shape[1])
+        sums = down @ (on_grid @ across.T)
+        return np.asarray(sums[:-1] / np.maximum(sums[-1], 1))
+
+
+def grid_of(lungs: npt.NDArray[np.bool_], patch: tuple[int, int], stride: int) -> Grid:
+    """The patches of a slice.
+
+    Args:
+        lungs: (H, W), not smaller than a patch.
+        patch: (h, w).
+        stride: Step between places, at most the patch's shorter side.
+    """
+    rows, columns = (_starts(side, own, stride) for side, own in zip(lungs.shape, patch, strict=True))
+    table = np.pad(lungs.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+    top, left = rows[:, None], columns[None]
+    bottom, right = top + patch[0], left + patch[1]
+    inside = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    taken = inside >= _LEAST_LUNG * patch[0] * patch[1]
+    down, across = (
+        _covered(starts, own, side)
+        for starts, own, side in zip((rows, columns), patch, lungs.shape, strict=True)
+    )
+    bare = np.argwhere(lungs & ((down @ taken @ across.T) == 0))
+    if len(bare):
+        taken[_fullest(bare, rows, columns, patch, inside)] = True
+    return Grid(rows, columns, taken, patch, (lungs.shape[0], lungs.shape[1]))
+
+
+def _starts(side: int, patch: int, stride: int) -> npt.NDArray[np.int64]:
+    """First pixels of patches along a side; the last patch ends with it."""
+    starts = np.arange(0, side - patch + 1, stride)
+    return starts if starts[-1] == side - patch else np.append(starts, side - patch)
+
+
+def _covered(starts: npt.NDArray[np.int64], patch: int, side: int) -> Plane:
+    """1 where a patch at a start (columns) covers a pixel (rows): (side, R)."""
+    pixels = np.arange(side)[:, None]
+    return ((pixels >= starts) & (pixels < starts + patch)).astype(np.float64)
+
+
+def _fullest(
+    pixels: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    patch: tuple[int, int],
+    inside: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For each pixel (N, 2), the place whose patch holds it and the most lung: indices of row and column."""
+    (low_row, high_row), (low_column, high_column) = (
+        (np.searchsorted(starts, at - own, "right"), np.searchsorted(starts, at, "right"))
+        for starts, at, own in zip((rows, columns), pixels.T, patch, strict=True)
+    )
+    best = np.full(len(pixels), -1)
+    found = np.zeros((2, len(pixels)), np.int64)
+    for down in range(int((high_row - low_row).max())):
+        for across in range(int((high_column - low_column).max())):
+            row, column = low_row + down, low_column + across
+            valid = (row < high_row) & (column < high_column)
+            share = np.where(
+                valid, inside[np.minimum(row, len(rows) - 1), np.minimum(column, len(columns) - 1)], -1
+            )
+            better = share > best
+            best[better] = share[better]
+            found[:, better] = row[better], column[better]
+    return found[0], found[1]
