@@ -1,0 +1,19 @@
+"""One colour for each pattern, the same in overlays, figures and the DICOM segmentation."""
+
+from PIL import ImageColor
+
+from analysis.report.figures import OKABE_ITO
+
+Colour = tuple[int, int, int]
+_DARKER = 0.55  # of the turn before
+
+
+def pattern_colours(count: int) -> list[Colour]:
+    """Red, green and blue of each pattern; from the ninth on, the first ones again and darker."""
+    colours: list[Colour] = []
+    for place in range(count):
+        turn, position = divmod(place, len(OKABE_ITO))
+        red, green, blue = ImageColor.getrgb(OKABE_ITO[position])[:3]
+        share = _DARKER**turn
+        colours.append((round(red * share), round(green * share), round(blue * share)))
+    return colours
