@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from stages.config import Config, source_of, to_config
 from stages.console.live import LiveLine
@@ -27,7 +27,7 @@ from stages.outcome import Outcome
 from stages.parameters import schema
 from stages.plan import Plan, StageRun, build_plan, with_rule
 from stages.processes import Process
-from stages.request import Request, check_typed_rules, with_absolute_paths
+from stages.request import Request, check_folder, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
 
@@ -59,7 +59,8 @@ class RelaySweeper(BasicSweeper):
             RelayError: if the request makes no sense.
             SystemExit: with code 1 if a stage run failed.
         """
-        assert self.hydra_context is not None
+        assert self.hydra_context is not None and self.config is not None
+        check_folder(self.config.hydra)
         self._loader = self.hydra_context.config_loader
         overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
             [*self._parse_config(), *arguments]
@@ -75,7 +76,7 @@ class RelaySweeper(BasicSweeper):
         assert self.config is not None and self.launcher is not None
         listings = Listings()
         plan = build_plan(requests, self._compose_stage, listings.of, resolve)
-        notes = survey(plan.runs.values(), listings)
+        notes = plan.notes + survey(plan.runs.values(), listings)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
         check_accelerator(self.config.hydra.launcher, first.trainer.accelerator)
@@ -180,9 +181,22 @@ class RelaySweeper(BasicSweeper):
         return self._compose([*overrides, f"+stage={_as_typed(stage)}"])
 
     def _compose(self, overrides: Sequence[str]) -> Config:
-        """Compose as a job will."""
+        """Compose as a job will.
+
+        Raises:
+            RelayError: as `to_config`, and if a file among the values of a sweep brings what is the sweep's.
+        """
         assert isinstance(self.config, DictConfig)
-        return to_config(with_absolute_paths(self._loader.load_sweep_config(self.config, list(overrides))))
+        composed = self._loader.load_sweep_config(self.config, list(overrides))
+        for key in ("launcher", "sweeper"):
+            own, chosen = (OmegaConf.to_container(each.hydra[key]) for each in (composed, self.config))
+            if own != chosen:
+                files = " ".join(text for text in overrides if text.startswith("experiment=")) or "a file"
+                raise RelayError(
+                    f"{files} sets hydra.{key}, which is the whole sweep's: type it, as in "
+                    "hydra/launcher=joblib or seed=0,1, or start a sweep for each experiment"
+                )
+        return to_config(with_absolute_paths(composed))
 
 
 def _revealed(run: StageRun, message: str) -> str:

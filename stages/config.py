@@ -4,6 +4,7 @@ Hydra merges the files of `conf/` into the schema of these classes, so an unknow
 error before anything is trained. docs/settings.md lists the keys with their values.
 """
 
+import re
 from dataclasses import asdict, replace
 from typing import Annotated, Literal
 
@@ -215,8 +216,18 @@ def to_config(config: DictConfig) -> Config:
     try:
         values = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise RelayError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
+        raise unresolved(error.full_key or "configuration", error) from None
     return Config(**tuples(values))
+
+
+def unresolved(key: str, error: OmegaConfBaseException) -> RelayError:
+    """What OmegaConf says of a value that refers to something, in the user's words."""
+    said = str(error).splitlines()[0]
+    if found := re.search(r"Environment variable '(.+?)' not found", said):
+        said = f"the environment variable {found[1]} is not set"
+    elif found := re.search(r"Interpolation key '(.+?)' not found", said):
+        said = f"there is no setting {found[1]}; a variable of the environment is ${{oc.env:{found[1]}}}"
+    return RelayError(f"{key}: {said}")
 
 
 def config_document(config: Config) -> str:

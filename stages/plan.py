@@ -1,7 +1,8 @@
 """The plan: chains become a graph of stage runs in which every recipe occurs once."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -69,11 +70,13 @@ class Plan:
         runs: by id.
         images: training images of each run's epoch, by id.
         uses: how many of the chains pass through each run, by id.
+        notes: what was typed with several values and changes no result.
     """
 
     runs: dict[str, StageRun]
     images: dict[str, int]
     uses: dict[str, int]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def unshared(self) -> int:
@@ -116,10 +119,18 @@ def build_plan(
     """
     load_processes()  # a mistake in their files is an error now, and not when the first run is named
     planner = _Planner(compose, identify, resolve)
+    targets: dict[str, Request] = {}
+    notes, uses = list[str](), Counter[str]()
     for request in dict.fromkeys(requests):
-        planner.add(request)
+        chain = planner.add(request)
+        first = targets.setdefault(chain[-1], request)
+        if first is request:
+            uses.update(chain)
+        elif idle := [text for text in request.overrides if text not in first.overrides]:
+            kept = [text for text in first.overrides if text not in request.overrides]
+            notes.append(f"{' '.join(idle)} changes no result: its stage runs are those of {' '.join(kept)}")
     runs = dict(sorted(planner.runs.items(), key=lambda item: item[1].depth))
-    return Plan(runs=runs, images=planner.images, uses=planner.uses)
+    return Plan(runs=runs, images=planner.images, uses=dict(uses), notes=list(dict.fromkeys(notes)))
 
 
 class _Planner:
@@ -139,9 +150,10 @@ class _Planner:
         self._identities: dict[tuple[str, tuple[str, ...], bool], DataIdentity] = {}
         self.runs: dict[str, StageRun] = {}
         self.images: dict[str, int] = {}
-        self.uses: dict[str, int] = {}
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request) -> list[str]:
+        """Plan a chain; the ids of its runs, the target's last."""
+        ids = list[str]()
         check_chain(request.chain)
         check_folds(request.folds, request.fold)
         parent: str | None = None
@@ -180,8 +192,9 @@ class _Planner:
                     depth=depth,
                 )
                 self.images[run_id] = max(1, round(_training_images(identity, config) * config.data_ratio))
-            self.uses[run_id] = self.uses.get(run_id, 0) + 1
+            ids.append(run_id)
             parent = run_id
+        return ids
 
     def _stage(
         self, stage: str, overrides: tuple[str, ...], between: str | None, *, has_parent: bool

@@ -1,15 +1,18 @@
 """What a user asks for: one chain at one seed and one data ratio."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from stages.config import Config, to_config
+from stages.config import Config, to_config, unresolved
 from stages.errors import RelayError
 
 log = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ class Request:
 def alone(config: Config) -> tuple[Request, Callable[[str, tuple[str, ...]], Config]]:
     """The request of a command without a sweep, and what composes its stage by other overrides."""
     hydra_config = HydraConfig.get()
+    check_alone(hydra_config)
     typed = tuple(hydra_config.overrides.task)
 
     def compose_again(_: str, overrides: tuple[str, ...]) -> Config:
@@ -89,6 +93,36 @@ def alone(config: Config) -> tuple[Request, Callable[[str, tuple[str, ...]], Con
         return to_config(with_absolute_paths(compose(hydra_config.job.config_name, every)))
 
     return Request.of(config, overrides=typed), compose_again
+
+
+def check_folder(hydra_config: HydraConf) -> None:
+    """Refuse to let Hydra change the folder: relative paths are from where the command was typed.
+
+    Raises:
+        RelayError: if `hydra.job.chdir` is set.
+    """
+    if hydra_config.job.chdir:
+        raise RelayError(
+            "hydra.job.chdir=true would take relative paths from another folder; leave it out, a stage run's "
+            "files are in paths.runs_dir"
+        )
+
+
+def check_alone(hydra_config: HydraConf) -> None:
+    """Refuse a launcher without `-m`, which Hydra would ignore; say that an experiment's sweep is none then.
+
+    Raises:
+        RelayError: for a launcher that was typed, and as `check_folder`.
+    """
+    check_folder(hydra_config)
+    launcher = next(
+        (text for text in hydra_config.overrides.hydra if re.match(r"\+*hydra[/.]launcher[=.]", text)), None
+    )
+    if launcher is not None:
+        raise RelayError(f"{launcher} is for stage runs of a sweep: add -m")
+    if several := hydra_config.sweeper.get("params"):
+        values = " ".join(f"{key}={value}" for key, value in several.items())
+        log.warning("The experiment's %s is for a sweep, and is not used without -m.", values)
 
 
 def check_typed_rules(requests: Sequence[Request]) -> None:
@@ -140,14 +174,25 @@ def check_folds(folds: int | None, fold: int | None) -> None:
 
 
 def with_absolute_paths(config: DictConfig) -> DictConfig:
-    """A copy in which paths do not depend on the folder that the command was typed in: a job has another."""
+    """A copy in which paths do not depend on the folder that the command was typed in: a job has another.
+
+    Raises:
+        RelayError: for a path that is empty, or that refers to what is not there.
+    """
     config = config.copy()
-    for name in ("runs_dir", "data_dir", "cache_dir"):
-        OmegaConf.update(config, f"paths.{name}", _absolute(config.paths[name]))
-    if config.init_from is not None:
-        config.init_from = _absolute(config.init_from)
+    for key in ("paths.runs_dir", "paths.data_dir", "paths.cache_dir", "init_from"):
+        try:
+            path = OmegaConf.select(config, key)
+        except OmegaConfBaseException as error:
+            raise unresolved(key, error) from None
+        if path is not None:
+            OmegaConf.update(config, key, _absolute(key, path))
     return config
 
 
-def _absolute(path: str) -> str:
+def _absolute(key: str, path: str) -> str:
+    if not path.strip():
+        raise RelayError(f"{key} is empty: is a variable of the shell not set? Type a path, or leave it out")
+    if re.match(r"https?://", path):
+        raise RelayError(f"{key}={path} is an address: download the file, and type its path")
     return str(Path(path).expanduser().absolute())

@@ -85,26 +85,27 @@ def run_plan(
                 )
             )
         returned: Sequence[Any] = ()
+        why = ""
         if jobs:
             with watch(ready, outcomes):
-                returned = _launched(launch, jobs, launched - len(jobs))
+                returned, why = _launched(launch, jobs, launched - len(jobs))
         for run, job in zip_longest(ready, returned[: len(ready)]):
-            outcome = _outcome(store.folder(run.stage, run.id), run, job_outcome(job, run.id))
+            outcome = _outcome(store.folder(run.stage, run.id), run, job_outcome(job, run.id), why)
             outcomes[run.id] = replace(outcome, message=reveal(run, outcome.message))
             if outcomes[run.id].status == "failed":
                 log.error("Failed: %s: %s", describe(run), outcomes[run.id].message)
     return outcomes
 
 
-def _launched(launch: Launch, jobs: Sequence[Sequence[str]], first: int) -> Sequence[Any]:
-    """What the jobs returned; nothing if the launcher failed, but its jobs may have succeeded."""
+def _launched(launch: Launch, jobs: Sequence[Sequence[str]], first: int) -> tuple[Sequence[Any], str]:
+    """What the jobs returned; nothing if the launcher failed, but its jobs may have succeeded, and why."""
     try:
-        return launch(jobs, first)
+        return launch(jobs, first), ""
     except RelayError:  # it cannot launch anything
         raise
-    except Exception as error:  # a launcher raises whatever its workers died of
+    except Exception as error:  # a launcher raises whatever its workers died of, or why it started none
         log.warning("The launcher reported: %s", error)
-        return ()
+        return (), (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _parent_is_complete(plan: Plan, store: Store, run: StageRun) -> bool:
@@ -127,7 +128,7 @@ def job_outcome(job: Any, run_id: str) -> Outcome:
     return value if isinstance(value, Outcome) else Outcome(run_id, "failed")
 
 
-def _outcome(folder: RunFolder, run: StageRun, returned: Outcome) -> Outcome:
+def _outcome(folder: RunFolder, run: StageRun, returned: Outcome, launcher: str) -> Outcome:
     if folder.is_complete():  # a job that waited for another sweep's says "complete"
         return Outcome(run.id, "complete" if returned.status == "complete" else "trained")
     if returned.message:
@@ -136,5 +137,6 @@ def _outcome(folder: RunFolder, run: StageRun, returned: Outcome) -> Outcome:
         lines = read_stored(folder.failure, follow=False).strip().splitlines()
     except (OSError, ValueError):  # a link may lead to any file of this machine
         lines = []
-    message = lines[-1] if lines else "ended without a record: killed, or its machine went away"
+    why = f"the launcher reported: {launcher}" if launcher else "killed, or its machine went away"
+    message = lines[-1] if lines else f"ended without a record: {why}"
     return Outcome(run.id, "failed", message)

@@ -24,6 +24,10 @@ _ANSWERS = (
     (r"^(\S+) appears more than once", "{0} is chosen already: type {0}=NAME, without a +"),
     (r"Multiple values for (\S+)\.", "{0} is given twice: choose one"),
     (r"Config group override must be", "behind a group's name stands that of a file, as in optim=small"),
+    (
+        r"object_type=(?:Range|Choice|Interval|Glob)Sweep",
+        "a range, choice or glob cannot stand among other values: list the values, or type it alone",
+    ),
     (r"Could not delete (?:from config\. )?'(.+?)'", "there is no {0} to take away with ~"),
 )
 
@@ -99,7 +103,7 @@ def _of_key(key: str, text: str) -> RelayError:
     parts = re.sub(r"\[\d+\]", "", key).split(".")
     if re.search(r"Key '.+' (?:is )?not in", text):
         known = _inside(parts[:-1])
-        if "*" in known:
+        if "*" in known or not known:
             return RelayError(f"{where}there is no {key}; a new one is typed with a +")
         return RelayError(f"{where}{unknown_key(key, known)}")
     leaf = _inside(parts[:-1]).get(parts[-1])

@@ -406,6 +406,35 @@ REFUSED = [
         ("+stage=dld", "--config-name=trian"),
         "this command cannot be composed: Cannot find primary config 'trian'",
     ),
+    # Reports of Hydra and OmegaConf: numbers 851, 999, 2570, 2888 and their kin.
+    (("+stage=dld", "hydra/launcher=joblib"), "hydra/launcher=joblib is for stage runs of a sweep: add -m"),
+    (("+stage=dld", "hydra.job.chdir=true"), "hydra.job.chdir=true would take relative paths from another"),
+    (("+stage=dld", "-m", "hydra.job.chdir=true"), "hydra.job.chdir=true would take relative paths"),
+    (("+stage=dld", "--seed=3"), "--seed=3 is no flag; a setting is typed without dashes: seed=3"),
+    (("+stage=dld", "--seed", "3"), "--seed is no flag; a setting is typed without dashes: seed=VALUE"),
+    (
+        ("+stage=dld", "-m", "--cfg", "job"),
+        "--cfg=job shows the configuration of one stage run: leave -m out",
+    ),
+    (("+stage=dld", "-cd"), "-cd stands without its value"),
+    (("+stage=dld", "-m", "seed=range(3),7"), "a range, choice or glob cannot stand among other values"),
+    (
+        ("+stage=dld", "paths.data_dir=${oc.env:NONE}"),
+        "paths.data_dir: the environment variable NONE is not s",
+    ),
+    (
+        ("+stage=dld", "-m", "paths.data_dir=${NONE}"),
+        "paths.data_dir: there is no setting NONE; a variable of",
+    ),
+    (("+stage=dld", "paths.runs_dir="), "paths.runs_dir is empty: is a variable of the shell not set?"),
+    (
+        ("+stage=dld", "init_from=https://a.b/c.pth"),
+        "init_from=https://a.b/c.pth is an address: download the",
+    ),
+    (
+        ("+stage=dld", "-m", "hydra/launcher=joblib", "hydra.launcher.backend=x"),
+        "there is no hydra.launcher.backend",
+    ),
 ]
 
 
@@ -471,3 +500,45 @@ def test_mistakes_of_ours_and_asked_for_tracebacks_keep_theirs(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ConfigCompositionException):
         desk.train("+stage=dld", "nothing=1")
+
+
+@pytest.fixture
+def own_experiments(desk: Desk) -> str:
+    """A folder of the user's: `joblib.yaml` brings a launcher, `seeds.yaml` the values of a sweep."""
+    folder = desk.folder / "my"
+    (folder / "experiment").mkdir(parents=True)
+    for name, content in (
+        ("joblib", "defaults:\n  - override /hydra/launcher: joblib\nseed: 3\n"),
+        ("seeds", "hydra: {sweeper: {params: {seed: '4,5'}}}\n"),
+        ("plain", "seed: 6\n"),
+    ):
+        (folder / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{content}")
+    return str(folder)
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "{}"], ["--config-dir={}"], ["-cd", "{}"]])
+def test_flags_may_stand_among_the_settings(desk: Desk, own_experiments: str, flag: list[str]) -> None:
+    typed = [text.format(own_experiments) for text in flag]
+    answer = desk.train("+stage=dld", *typed, "experiment=seeds", "-m", "plan=true")
+    assert answer.code == 0, answer.err
+    assert len(answer.states()) == 2
+    alone = desk.train("+stage=dld", *typed, "experiment=seeds", "plan=true")
+    assert "The experiment's seed=4,5 is for a sweep, and is not used without -m." in alone.out
+    assert len(alone.states()) == 1
+
+
+@pytest.mark.parametrize(("name", "what"), [("joblib", "launcher"), ("seeds", "sweeper")])
+def test_what_is_the_whole_sweeps_is_refused_in_one_of_its_files(
+    desk: Desk, own_experiments: str, name: str, what: str
+) -> None:
+    """Hydra 3231: each file is composed when the sweep has its launcher already."""
+    answer = desk.train("+stage=dld", "-m", f"experiment={name},plain", "-cd", own_experiments, "plan=true")
+    assert (answer.code, answer.out) == (2, "")
+    assert f"experiment={name} sets hydra.{what}, which is the whole sweep's" in answer.err
+    assert desk.train("+stage=dld", "-m", f"experiment={name}", "-cd", own_experiments, "plan=true").code == 0
+
+
+def test_values_that_change_no_result_are_said_to_be_one(desk: Desk) -> None:
+    answer = desk.train("+stage=dld", "-m", "logger.study=a,b", "optim.momentum=0.5,0.6", "plan=true")
+    assert "logger.study=b changes no result: its stage runs are those of logger.study=a" in answer.out
+    assert "2 stage runs: 0 done, 2 to train" in answer.out

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
@@ -119,6 +119,19 @@ def test_a_failure_stops_its_descendants_only(
     # Of the images still to come, those of blocked runs are none.
     assert launcher.jobs[-1]["job.images_after"] == str(
         plan.most_images(by_chain(plan)["natural", "texture", "dld"])
+    )
+
+
+def test_what_a_launcher_that_starts_nothing_says_is_why(tmp_path: Path) -> None:
+    """submitit 1624, and joblib with n_jobs=0."""
+    plan = plan_of(request("dld"))
+
+    def launch(*_: object) -> NoReturn:
+        raise RuntimeError("sbatch: error:\nInvalid job array specification\n")
+
+    (outcome,) = run_plan(plan, Store(tmp_path), launch).values()
+    assert outcome.message == (
+        "ended without a record: the launcher reported: Invalid job array specification"
     )
 
 
