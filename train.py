@@ -29,6 +29,7 @@ from stages.start import starting_point
 from stages.store import Store
 
 if TYPE_CHECKING:
+    from datamodules.domain import Domain
     from datamodules.listing import Listing
 
 
@@ -50,12 +51,11 @@ def run_alone(config: Config) -> Outcome | None:
         RelayError: if the request makes no sense.
         SystemExit: with code 1 if the run failed.
     """
-    from datamodules.from_config import Listings, load_sources, survey
+    from datamodules.from_config import load_sources
     from datamodules.listing import revealed
+    from datamodules.survey import Listings, survey
     from lightning_modules.resolve import resolve
 
-    if config.process is not None:
-        raise RelayError(f"process={config.process.name} is a chain of stage runs: add -m")
     listings = Listings()
     request, compose = alone(config)
     plan = build_plan([request], compose, listings.of, resolve)
@@ -66,15 +66,15 @@ def run_alone(config: Config) -> Outcome | None:
         output().print(plan_table(plan, store, notes))
         return None
     missing = plan.missing(store)
-    show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings))
+    loaded: list[Domain] = []
+    show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings, loaded))
     source = source_of(run.config)
-    outcome = run_job(run.job_config, listings.of(source))
-    outcome = replace(outcome, message=revealed(outcome.message, source))
-    show_results(plan, store, {run.id: outcome})
+    outcome = run_job(run.job_config, listings.of(source), *loaded)
+    show_results(plan, store, {run.id: replace(outcome, message=revealed(outcome.message, source))})
     return outcome
 
 
-def run_job(config: Config, listing: "Listing | None" = None) -> Outcome:
+def run_job(config: Config, listing: "Listing | None" = None, loaded: "Domain | None" = None) -> Outcome:
     """Lock the folder of the stage run, check again whether it is complete, and train it if not."""
     keep_freed_memory()
     ignore_limits_of_threads()
@@ -86,18 +86,19 @@ def run_job(config: Config, listing: "Listing | None" = None) -> Outcome:
         job = Job.of(config, listing.digest)
         with job.locked(names.hide) as complete:
             if not complete:
-                train(job, listing)
+                train(job, listing, loaded)
         return Outcome(job.recipe.id, "complete" if complete else "trained")
     except Exception as error:
         return failure(config, error, names.hide)
 
 
-def train(job: Job, listing: "Listing") -> None:
+def train(job: Job, listing: "Listing", loaded: "Domain | None") -> None:
     """The story of a stage run: data, network, callbacks, fit to the plateau, evaluate, record.
 
     Args:
         job: the stage run, its folder locked.
         listing: its images, listed.
+        loaded: its images, where they were read already.
 
     Raises:
         RelayError: if the data, the parent or a checkpoint cannot be used, or the training diverges.
@@ -112,9 +113,8 @@ def train(job: Job, listing: "Listing") -> None:
     config, recipe, folder = job.config, job.recipe, job.folder
     set_threads(config.trainer.threads)
     seeds = Seeds.of(recipe.seed)
-    domain = load_run(listing, config, Division.of(recipe))
+    domain = load_run(listing, config, Division.of(recipe), loaded)
     data = stage_data(domain, recipe, seeds, config.data.workers)
-
     checkpoints = watch.AtomicCheckpointIO(job.identity, domain.content)
     last, previous = folder.last_checkpoint, folder.previous_checkpoint
     start = starting_point([last, previous], job.parent_weights, job.users_weights, checkpoints.fault)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datamodules.batches.stage_data import StageData
 
 
-def load_run(listing: Listing, config: Config, division: Division) -> Domain:
+def load_run(listing: Listing, config: Config, division: Division, loaded: Domain | None = None) -> Domain:
     """The images of a stage run, on the sides that it uses; see `datamodules.division`.
 
     Samples and groups are as they are written: digests, where they are a person's own names.
@@ -37,11 +37,12 @@ def load_run(listing: Listing, config: Config, division: Division) -> Domain:
         listing: Of its source.
         config: Says where decoded images are kept.
         division: What its recipe says of its sides.
+        loaded: Its images, where `from_config.load_sources` has kept them.
 
     Raises:
         RelayError: As `load_source` and `divide`.
     """
-    domain = load_source(listing, config)
+    domain = load_source(listing, config) if loaded is None else loaded
     if isinstance(listing, PackedListing) and division.folds is not None and domain.in_memory:
         domain = replace(domain, crossing_pictures=0, copies=equal_in_memory(domain))
     divided = divide(domain, listing.source, division)

@@ -70,7 +70,8 @@ class RelaySweeper(BasicSweeper):
     def _run(self, requests: list[Request]) -> dict[str, Outcome]:
         keep_freed_memory()
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
-        from datamodules.from_config import Listings, load_sources, survey
+        from datamodules.from_config import load_sources
+        from datamodules.survey import Listings, survey
         from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None

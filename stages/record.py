@@ -1,6 +1,7 @@
 """The record of a finished stage run: all that the analyses read."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -257,10 +258,17 @@ def read_record(path: Path) -> Record:
             the file, the first fault and what to do.
     """
     try:
-        content: Any = json.loads(read_stored_bytes(path))
-    except (OSError, ValueError, RecursionError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise RelayError(f"{path} cannot be read as JSON: {why}; {REMEDY}") from None
+        return _parsed(path, read_stored_bytes(path))
+    except OSError as error:
+        raise RelayError(f"{path} cannot be read as JSON: {error.strerror or error}; {REMEDY}") from None
+
+
+@lru_cache(maxsize=1024)  # a plan asks each record for its faults, its speed and its images
+def _parsed(path: Path, written: bytes) -> Record:
+    try:
+        content: Any = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise RelayError(f"{path} cannot be read as JSON: {error}; {REMEDY}") from None
     found = content.get("schema_version") if isinstance(content, dict) else None
     if found != RECORD_SCHEMA:
         message = f"{path} has record schema {found}; this version of Relay reads {RECORD_SCHEMA}"

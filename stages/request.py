@@ -81,7 +81,13 @@ class Request:
 
 
 def alone(config: Config) -> tuple[Request, Callable[[str, tuple[str, ...]], Config]]:
-    """The request of a command without a sweep, and what composes its stage by other overrides."""
+    """The request of a command without a sweep, and what composes its stage by other overrides.
+
+    Raises:
+        RelayError: if there is nothing to train, or it is a chain.
+    """
+    if config.process is not None:
+        raise RelayError(f"process={config.process.name} is a chain of stage runs: add -m")
     hydra_config = HydraConfig.get()
     check_alone(hydra_config)
     typed = tuple(hydra_config.overrides.task)

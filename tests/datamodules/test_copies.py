@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from datamodules.copies import across_sides, equal_pixels
-from datamodules.from_config import Listings, load_sources
+from datamodules.from_config import load_sources
 from datamodules.listing import list_source
 from datamodules.loading import load
 from datamodules.splits import Division
 from datamodules.stage_run import load_run
+from datamodules.survey import Listings
 from lightning_modules.resolve import resolve
 from stages.config import Config
 from stages.plan import Plan, build_plan

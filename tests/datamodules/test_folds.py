@@ -10,12 +10,13 @@ import pytest
 
 from datamodules.batches.subset import stratified_subset
 from datamodules.division import divide
-from datamodules.from_config import Listings, check_divisions, load_sources
+from datamodules.from_config import load_sources
 from datamodules.listing import Listing, list_source
 from datamodules.loading import load
 from datamodules.packing.finish import SplitRule
 from datamodules.packing.pack import pack
 from datamodules.splits import Division
+from datamodules.survey import Listings, check_divisions
 from lightning_modules.resolve import resolve
 from stages.config import Config
 from stages.errors import RelayError

@@ -26,6 +26,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 import datamodules.from_config
+import datamodules.stage_run
 import stages.plan
 from datamodules.domain import NO_IMAGES
 from datamodules.listing import Listing
@@ -485,6 +486,14 @@ def test_a_run_alone_has_the_rule_and_the_id_of_a_sweep(desk: Desk) -> None:
     alone, sweep = desk.train(*typed), desk.train(*typed, "-m")
     assert alone.states() == sweep.states() != {}
     assert "feature+freeze=conv1 " in alone.out
+
+
+def test_a_run_alone_reads_its_images_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are handed to its job, which does not ask for them again."""
+    used: list[Any] = []
+    monkeypatch.setattr(datamodules.stage_run, "divide", lambda domain, *_: used.append(domain))
+    assert desk.train("+stage=dld").code == 1, "a fake domain cannot be trained on"
+    assert len(desk.prepared) == 1 and len(used) == 1
 
 
 def test_mistakes_of_ours_and_asked_for_tracebacks_keep_theirs(

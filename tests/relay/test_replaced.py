@@ -47,9 +47,13 @@ def test_replaced_between_runs(own: Path, tmp_path: Path) -> None:
         return done.stdout
 
     assert "were replaced" not in train(0) + train(0)
-    replace_one(own)
-    for seed in (0, 1):
-        assert "the images of dld were replaced by others of the same names" in train(seed)
+    before = replace_one(own)
+    for seed in (0, 1, 0):  # behind the last one, the newest run is one of the new images
+        printed = " ".join(train(seed).split())
+        assert "the images of dld were replaced by others of the same names" in printed
+        assert ("(1 complete run of those asked for)" in printed) is (seed == 0)
+    (own / "train" / "brick" / "000.bmp").write_bytes(before)
+    assert "were replaced" in train(1) and "(1 complete run of" not in train(0)
     runs = load_runs(tmp_path / "runs")
     assert len(runs) == 2 and runs["data_digest"].nunique() == 1 and runs["content"].nunique() == 2
     assert [len(study.runs) for study in find_studies(runs)] == [1, 1]

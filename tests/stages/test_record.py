@@ -32,6 +32,15 @@ def test_round_trip(tmp_path: Path) -> None:
     assert record.to_json().endswith("}\n")
 
 
+def test_what_did_not_change_is_parsed_once_and_what_did_anew(tmp_path: Path) -> None:
+    content = record_content(recipe())
+    path = write(tmp_path / "record.json", Record.model_validate(content).to_json())
+    first = read_record(path)
+    assert read_record(path) is first
+    write(path, Record.model_validate(content | {"seed": 8}).to_json())
+    assert read_record(path).seed == 8 != first.seed
+
+
 @given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
 def test_no_byte_of_a_record_can_be_changed(place: float, change: int) -> None:
     """Other white space is the same record."""
