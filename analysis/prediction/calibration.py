@@ -44,6 +44,7 @@ class HeldOut:
         groups: the patient or object of each image as a number from 0, int64, (N,).
         logits: float64, (R, C), a row for each image and network, the rows of an image together.
         starts: the first row of each image, int64, (N,).
+        runs: the run of each row, by its place, int64, (R,).
         out_of_fold: whether the images were held out as folds; else they are the runs' evaluation set.
     """
 
@@ -52,6 +53,7 @@ class HeldOut:
     groups: Integers
     logits: Floats
     starts: Integers
+    runs: Integers
     out_of_fold: bool
 
     @cached_property
@@ -94,12 +96,14 @@ class HeldOut:
     def only(self, chosen: npt.NDArray[np.bool_]) -> "HeldOut":
         """Some of the images, chosen by bool (N,)."""
         counts = self.networks[chosen]
+        rows = np.repeat(chosen, self.networks)
         return HeldOut(
             tuple(np.asarray(self.samples, dtype=object)[chosen]),
             self.labels[chosen],
             self.groups[chosen],
-            self.logits[np.repeat(chosen, self.networks)],
+            self.logits[rows],
             np.cumsum(counts) - counts,
+            self.runs[rows],
             self.out_of_fold,
         )
 
@@ -198,6 +202,7 @@ def held_out(folders: Sequence[RunFolder]) -> HeldOut:
         np.asarray(names), return_index=True, return_inverse=True, return_counts=True
     )
     of_rows = np.concatenate(labels)
+    order = np.argsort(image, kind="stable")
     if (of_rows != of_rows[first][image]).any():
         raise RelayError(
             "the runs' predictions give one image two labels: they are of different data sets under equal "
@@ -207,8 +212,9 @@ def held_out(folders: Sequence[RunFolder]) -> HeldOut:
         tuple(samples.tolist()),
         of_rows[first],
         group_numbers([groups[row] for row in first])[0],
-        np.concatenate(logits)[np.argsort(image, kind="stable")],
+        np.concatenate(logits)[order],
         np.cumsum(counts) - counts,
+        np.repeat(np.arange(len(folders)), [len(each) for each in labels])[order],
         all(folds),
     )
 

@@ -13,8 +13,13 @@ from stages.errors import RelayError
 from stages.source import Source
 
 
-def list_source(source: Source) -> Listing:
+def list_source(source: Source, *, to_train: bool = True) -> Listing:
     """List a source, without decoding an image; give the result to `datamodules.loading.load`.
+
+    Args:
+        source: Where the images come from.
+        to_train: Whether it is to be trained on. If not, it may lack classes on a side, have one class or
+            one image, or a group on several sides.
 
     Raises:
         RelayError: The data cannot be trained on: see `list_folder` and `list_manifest`; there is no such
@@ -22,9 +27,9 @@ def list_source(source: Source) -> Listing:
     """
     match source.kind:
         case "folder":
-            return list_folder(source)
+            return list_folder(source, to_train=to_train)
         case "manifest":
-            return list_manifest(source)
+            return list_manifest(source, to_train=to_train)
         case "packed":
             return _list_packed(source)
         case "embedded":

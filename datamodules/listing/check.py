@@ -60,8 +60,9 @@ def checked_listing(
     notes: Sequence[str] = (),
     *,
     by_folder: bool = False,
+    to_train: bool = True,
 ) -> FileListing:
-    """Sort the files by path and check that the whole can be trained on.
+    """Sort the files by path and check that the whole can be trained on, if it is to be.
 
     Args:
         source: Where the files come from.
@@ -71,6 +72,7 @@ def checked_listing(
         notes: What a person should know of how they were found.
         by_folder: Whether groups are what folders are called. Then one on both sides, training and
             evaluation, is counted and noted: folders may be numbered anew on each side.
+        to_train: Whether it is to be trained on, see `list_source`.
 
     Raises:
         RelayError: There are no images, one class only, a class without images on a side, a group on
@@ -85,24 +87,16 @@ def checked_listing(
         ordered, of_groups = with_groups(root, source.groups, ordered)
         notes = [*notes, *of_groups]
     check_names(root, classes)
-    if len(classes) < 2:
-        raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
-    count = Counter(file.side for file in ordered)
-    for side, word in _WORDS.items():
-        present = {file.label for file in ordered if file.side == side}
-        absent = [name for label, name in enumerate(classes) if label not in present]
-        if absent and (side == "train" or count[side]):
-            raise RelayError(
-                f"{root}: class {first_and_more(absent)} has no {word} images; "
-                "every class needs images on every side."
-            )
-    crossing = _check_groups(root, ordered, by_folder=by_folder and source.groups is None)
+    if to_train:
+        _check_classes(root, classes, ordered)
+    crossing = _check_groups(root, ordered, by_folder=by_folder and source.groups is None) if to_train else 0
     if crossing:
         notes = [
             *notes,
             f"{counted(crossing, 'folder')} below the class folders are on both sides under one name; if one "
             "is a patient, the split is crossed: rename these folders, or name the groups in a groups file",
         ]
+    count = Counter(file.side for file in ordered)
     train, val = counted_sides(source, root, count["train"], count["val"])
     return FileListing(
         source,
@@ -116,6 +110,21 @@ def checked_listing(
         notes=tuple(notes),
         crossing_groups=crossing,
     )
+
+
+def _check_classes(root: str, classes: Sequence[str], files: Sequence[ImageFile]) -> None:
+    """Refuse one class, and a class without images on a side that has some."""
+    if len(classes) < 2:
+        raise RelayError(f"{root}: there is one class only, {classes[0]!r}; a classifier needs two or more.")
+    count = Counter(file.side for file in files)
+    for side, word in _WORDS.items():
+        present = {file.label for file in files if file.side == side}
+        absent = [name for label, name in enumerate(classes) if label not in present]
+        if absent and (side == "train" or count[side]):
+            raise RelayError(
+                f"{root}: class {first_and_more(absent)} has no {word} images; "
+                "every class needs images on every side."
+            )
 
 
 def check_names(root: str, classes: Sequence[str]) -> None:

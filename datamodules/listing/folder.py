@@ -17,12 +17,16 @@ from stages.errors import RelayError
 from stages.source import Source
 
 
-def list_folder(source: Source) -> FileListing:
+def list_folder(source: Source, *, to_train: bool = True) -> FileListing:
     """List the images of a folder source.
 
     Sides are folders of the names that `side_named` knows. Class folders may hold folders: what these say is
     in `listing.levels`; the source's `groups` goes before them. Litter, masks and files of unknown suffix are
     left out, counted and noted. Symbolic links are followed, but never back into a folder that contains them.
+
+    Args:
+        source: Where the images come from.
+        to_train: Whether it is to be trained on, see `list_source`. If not, a side folder may stand alone.
 
     Raises:
         RelayError: The root is missing or has no class folders, a side is there twice, has no class folders
@@ -31,16 +35,17 @@ def list_folder(source: Source) -> FileListing:
     """
     assert source.root is not None
     tree = Tree(existing_root(source.root))
-    sides, notes = _side_folders(tree)
+    sides, notes = _side_folders(tree, to_train=to_train)
     if sides:
-        placed = _of_sides(tree, sides, notes)
+        placed = _of_sides(tree, sides, notes, to_train=to_train)
     else:
         placed, of_sides = sides_in_classes(tree.root, _of_classes(tree))
         notes += of_sides
     check_files(tree.root, ((image.found.path, image.found.location, image.found.status) for image in placed))
     classes = sorted({image.class_name for image in placed})
-    _check_level(tree.root, classes, placed)
-    if not any(image.side == "val" for image in placed):
+    if to_train:
+        _check_level(tree.root, classes, placed)
+    if to_train and not any(image.side == "val" for image in placed):
         _check_pairs(tree.root, classes, placed)
     groups = [image.found.path for image in placed]
     if source.groups is None:
@@ -53,10 +58,12 @@ def list_folder(source: Source) -> FileListing:
         for image, group in zip(placed, groups, strict=True)
         for found in [image.found]
     )  # fmt: skip
-    return checked_listing(source, tree.root, classes, files, [*tree.notes(), *notes], by_folder=True)
+    return checked_listing(
+        source, tree.root, classes, files, [*tree.notes(), *notes], by_folder=True, to_train=to_train
+    )
 
 
-def _side_folders(tree: Tree) -> tuple[dict[SideName, str], list[str]]:
+def _side_folders(tree: Tree, *, to_train: bool) -> tuple[dict[SideName, str], list[str]]:
     """The folder of each side, by its name on the disk, and notes; none where all folders are classes.
 
     Raises:
@@ -81,12 +88,12 @@ def _side_folders(tree: Tree) -> tuple[dict[SideName, str], list[str]]:
         if side in sides:
             raise RelayError(f"{root}: the folders {listed} hold one side twice; join them, or rename one.")
         sides[side] = tree.folders[name]
-    if "train" not in sides:
+    if to_train and "train" not in sides:
         raise RelayError(
             f"{root}: there is a folder {listed} but no folder train; add it, or rename what is a class of "
             "that name."
         )
-    if list(sides) == ["train"]:
+    if to_train and list(sides) == ["train"]:
         raise RelayError(
             f"{root}: there is a folder {listed} but no folder val or test; add one, or set root to the "
             f"folder {listed}."
@@ -94,16 +101,16 @@ def _side_folders(tree: Tree) -> tuple[dict[SideName, str], list[str]]:
     return sides, []
 
 
-def _of_sides(tree: Tree, folders: dict[SideName, str], notes: list[str]) -> list[Placed]:
+def _of_sides(tree: Tree, folders: dict[SideName, str], notes: list[str], *, to_train: bool) -> list[Placed]:
     """The images of a set with sides."""
     found = {side: _by_class(tree, folders[side]) for side in SIDES if side in folders}
-    train = [name for name in found["train"] if name]
+    train = [name for name in found.get("train", {}) if name]
     found = {
         side: _with_classes(tree, side, folders[side], of_side, train, notes)
         for side, of_side in found.items()
     }
     found = {side: of_side for side, of_side in found.items() if of_side or side != "test"}
-    if list(found) == ["train"]:
+    if to_train and list(found) == ["train"]:
         raise RelayError(
             f"{tree.root}: the images of {folders['test']} are in no class folder, and there is no folder "
             f"val; set root to the folder {folders['train']}."
@@ -112,7 +119,7 @@ def _of_sides(tree: Tree, folders: dict[SideName, str], notes: list[str]) -> lis
     check_names(tree.root, classes)
     for side, of_side in found.items():
         absent = [name for name in classes if name not in of_side]
-        if absent:
+        if absent and to_train:
             raise RelayError(
                 f"{tree.root}: class {first_and_more(absent)} has no folder in {folders[side]}; add it."
             )

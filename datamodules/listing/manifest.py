@@ -29,12 +29,16 @@ class _Row:
     side: SideName
 
 
-def list_manifest(source: Source) -> FileListing:
+def list_manifest(source: Source, *, to_train: bool = True) -> FileListing:
     """List the images of a manifest source.
 
     Columns other than path, class, group and split are ignored; without split, every image is of `train`.
     The split is what `side_named` knows; a test side stays locked. Without evaluation images they are drawn
     from those of `train`, see `datamodules.division`. Paths are below the root, see `Finder`.
+
+    Args:
+        source: Where the images come from.
+        to_train: Whether it is to be trained on, see `list_source`.
 
     Raises:
         RelayError: The manifest is missing or not a CSV, lacks a column or a value, has an unknown split, a
@@ -72,7 +76,8 @@ def list_manifest(source: Source) -> FileListing:
                   row.side)
         for row, (path, location, status) in found.values()
     )  # fmt: skip
-    return checked_listing(source, manifest, classes, files, [f"the manifest: {note}" for note in notes])
+    notes = [f"the manifest: {note}" for note in notes]
+    return checked_listing(source, manifest, classes, files, notes, to_train=to_train)
 
 
 def _find_files(finder: Finder, root: str, manifest: str, rows: list[_Row]) -> Iterator[tuple[_Row, _File]]:

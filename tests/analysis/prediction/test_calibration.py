@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def simulated(images: int, networks: int, temperature: float, seed: int = 0, noi
     starts = np.arange(0, images * networks, networks)
     groups = np.arange(images) // 7
     samples = tuple(f"image {n}" for n in range(images))
-    return HeldOut(samples, labels, groups, temperature * logits, starts, out_of_fold=False)
+    runs = np.tile(np.arange(networks), images)
+    return HeldOut(samples, labels, groups, temperature * logits, starts, runs, out_of_fold=False)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
@@ -87,7 +89,7 @@ def test_one_class_and_networks_that_are_always_right_are_refused() -> None:
     barely = simulated(56, 1, 1.0)
     with pytest.raises(RelayError, match="without a part of the groups"):
         cross_fit(barely)
-    one = HeldOut(held.samples, held.labels, np.zeros(400, np.int64), held.logits, held.starts, True)
+    one = replace(held, groups=np.zeros(400, np.int64))
     with pytest.raises(RelayError, match="of one group"):
         cross_fit(one)
 
@@ -110,6 +112,11 @@ def test_the_runs_own_predictions_are_read_each_image_with_the_networks_that_had
         assert held.samples[place] == name and held.labels[place] == rows["label"].iloc[0]
         mine = held.logits[held.starts[place] : held.starts[place] + 2]
         assert mine == pytest.approx(rows[of_class].to_numpy())
+        assert held.runs[held.starts[place]] == min(
+            number
+            for number, run in enumerate(runs)
+            if name in set(pd.read_parquet(run.predictions)["sample"])
+        )
     assert len(np.unique(held.groups)) == table["group"].nunique()
     found = calibrate(runs)
     assert found.document()["images"] == len(held.samples)
