@@ -1,0 +1,239 @@
+"""A labelled set that networks are judged on: classes, groups, and pixels read as their training images."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from datamodules.domain import SideName, StoredImages, side_named
+from datamodules.files.names import name_hash
+from datamodules.listing import FileListing, Listing, PackedListing, list_source
+from datamodules.listing.hidden import names_key
+from datamodules.loading.image_files import ImageFiles, read_headers
+from datamodules.loading.survey import survey
+from datamodules.packing.layout import DESCRIPTION
+from datamodules.packing.read import PackedImages, read_manifest
+from datamodules.packing.verify import verified_manifest
+from datamodules.pixels.decode import Reading
+from stages.console.words import counted
+from stages.errors import RelayError
+from stages.machine.resources import available_cores
+from stages.record import InputRecord
+from stages.source import Source
+
+_TABLES = (".csv", ".tsv", ".txt")
+_AT_ONCE = 4096  # images in memory
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images with their classes as the set calls them.
+
+    Attributes:
+        listing: of the whole set.
+        classes: those that have images, sorted.
+        labels: int64, (N,), indices into `classes`.
+        samples: N names that the person knows: paths; of a prepared set what stands there.
+        hidden: N names as a run writes them.
+        groups: patient or object of each image as a number from 0, int64, (N,).
+        group_names: of the groups, by their numbers, none that says who somebody is.
+        own_groups: how the set itself calls the groups; for comparisons, not to be written.
+        images: the pixels, on disk.
+        sides: how many images the set itself has on each side.
+        notes: what a person should know of how the set was read.
+    """
+
+    listing: Listing
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    samples: tuple[str, ...]
+    hidden: tuple[str, ...]
+    groups: npt.NDArray[np.int64]
+    group_names: tuple[str, ...]
+    own_groups: tuple[str, ...]
+    images: StoredImages
+    sides: dict[str, int]
+    notes: tuple[str, ...]
+
+    def batches(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """All pixels in order, some thousand images at a time."""
+        for start in range(0, len(self.labels), _AT_ONCE):
+            yield self.images.gather(range(start, min(start + _AT_ONCE, len(self.labels))))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the set says of its images, before any is opened."""
+
+    labels: list[int]
+    samples: list[str]
+    hidden: list[str]
+    groups: list[str]
+    sides: list[SideName]
+
+
+def read_labelled(
+    root: Path,
+    taken: InputRecord,
+    shape: tuple[int, int],
+    *,
+    eight_bit: bool,
+    groups: str | None = None,
+    side: str | None = None,
+) -> Labelled:
+    """List a set with labels, and check that it can be read as the networks' training images were.
+
+    All images count, whatever side the set puts them on, unless `side` names one.
+
+    Args:
+        root: a folder with class folders, a manifest (CSV with path, class, group), or a prepared set.
+        taken: what the networks' input is made of.
+        shape: (H, W) of their training images.
+        eight_bit: whether all their training files had 8 bits.
+        groups: a CSV file (path, group) for class folders, relative to the folder unless absolute.
+        side: train, val or test: only these images.
+
+    Raises:
+        RelayError: there is no such set, it has no labels or no such side, or its images cannot be read as
+            the training images were; says why.
+    """
+    listing = list_source(_source(root, taken, groups), to_train=False)
+    rows = _rows_of_files(listing) if isinstance(listing, FileListing) else _rows_of_set(listing, root)
+    sides = Counter(rows.sides)
+    chosen = _chosen(rows.sides, sides, side, root)
+    labels = np.asarray(rows.labels, np.int64)[chosen]
+    present, labels = np.unique(labels, return_inverse=True)
+    known, numbers = np.unique(np.asarray(rows.groups)[chosen], return_inverse=True)
+    images, notes = _images(listing, root, chosen, taken, shape, eight_bit=eight_bit)
+    hidden_groups = isinstance(listing, PackedListing)
+    return Labelled(
+        listing,
+        tuple(listing.classes[label] for label in present),
+        labels.astype(np.int64),
+        tuple(rows.samples[row] for row in chosen),
+        tuple(rows.hidden[row] for row in chosen),
+        numbers.astype(np.int64),
+        tuple(known.tolist()) if hidden_groups else tuple(f"group {n + 1}" for n in range(len(known))),
+        tuple(known.tolist()),
+        images,
+        {name: count for name, count in sides.items()},
+        (*listing.notes, *notes),
+    )
+
+
+def _source(root: Path, taken: InputRecord, groups: str | None) -> Source:
+    """The set as a source that is read as the training images were."""
+    if not root.exists():
+        raise RelayError(f"source={root} is not there; give a folder of class folders, a manifest or a set")
+    window = None if taken.window is None else (taken.window[0], taken.window[1])
+    color = "rgb" if taken.color else "grey"
+    packed = (root / DESCRIPTION).is_file()
+    if root.is_file() and root.suffix.lower() not in _TABLES:
+        raise RelayError(f"source={root} is a file and no table; give a manifest, a folder or a prepared set")
+    if groups is not None and (packed or root.is_file()):
+        raise RelayError("groups is for class folders; a manifest and a prepared set name groups themselves")
+    try:
+        if packed:
+            return Source(kind="packed", root=str(root), split="ignore")
+        given = {"decode_size": taken.decode_size, "window": window, "color": color}
+        if root.is_file():
+            return Source(kind="manifest", root=str(root.parent), manifest=root.name, **given)
+        groups = None if groups is None else os.path.expanduser(groups)
+        return Source(kind="folder", root=str(root), groups=groups, **given)
+    except ValueError as error:
+        raise RelayError(f"source={root} cannot be read: {error}") from None
+
+
+def _rows_of_files(listing: FileListing) -> _Rows:
+    key, files = names_key(listing), listing.files
+    return _Rows(
+        [file.label for file in files],
+        [file.path for file in files],
+        [name_hash(file.path, key) for file in files],
+        [file.group for file in files],
+        [file.side for file in files],
+    )
+
+
+def _rows_of_set(listing: Listing, root: Path) -> _Rows:
+    assert isinstance(listing, PackedListing)
+    with TemporaryDirectory() as nothing_kept:
+        manifest = verified_manifest(str(root), listing.description, Path(nothing_kept))
+    label_of = {name: label for label, name in enumerate(listing.classes)}
+    samples = manifest["sample"].tolist()
+    return _Rows(
+        [label_of[name] for name in manifest["class"]],
+        samples,
+        samples,
+        manifest["group"].tolist(),
+        manifest["split"].tolist(),
+    )
+
+
+def _chosen(sides: Sequence[SideName], counts: Counter[SideName], side: str | None, root: Path) -> list[int]:
+    if side is None:
+        return list(range(len(sides)))
+    wanted = side_named(side)
+    if wanted is None or not counts[wanted]:
+        there = ", ".join(f"{name} ({count})" for name, count in counts.items())
+        raise RelayError(f"side={side}: {root} has no such images; it has {there}. Leave it out to judge all")
+    return [row for row, of in enumerate(sides) if of == wanted]
+
+
+def _images(
+    listing: Listing,
+    root: Path,
+    chosen: Sequence[int],
+    taken: InputRecord,
+    shape: tuple[int, int],
+    *,
+    eight_bit: bool,
+) -> tuple[StoredImages, list[str]]:
+    """The chosen images' pixels as training saw them, and notes."""
+    wanted = (*shape, 3) if taken.color else shape
+    notes = []
+    if isinstance(listing, PackedListing):
+        has, deep, color = tuple(listing.description["shape"]), listing.window is not None, False
+        manifest = read_manifest(str(root)).iloc[list(chosen)]
+        window = None if taken.window is None or not deep else (taken.window[0], taken.window[1])
+        parts, places = (manifest[name].to_numpy(np.int32) for name in ("part", "place"))
+        images: StoredImages = PackedImages(str(root), parts, places, wanted, window)
+    else:
+        assert isinstance(listing, FileListing)
+        files = [listing.files[row] for row in chosen]
+        headers = read_headers([file.location for file in files], available_cores())
+        deep = any(header.kind.dtype != np.uint8 for header in headers)
+        color = any(header.color for header in headers) and not taken.color
+        if not (deep and eight_bit):  # its message speaks of a window, which only these have
+            has = survey(listing, files, available_cores())
+        source = listing.source
+        reading = Reading(source.decode_size, source.window, color=taken.color)
+        images = ImageFiles(tuple(file.location for file in files), reading, wanted)
+    if deep and eight_bit:
+        raise RelayError(
+            f"{root} has images of more than 8 bits, but the networks were trained on 8-bit images: window "
+            "these as those were, to 8 bits, first"
+        )
+    if has != wanted:
+        raise RelayError(
+            f"the images of {root} have {_size(has)}, those that the networks were trained on "
+            f"{_size(wanted)}: cut patches of that size at the same spacing; resizing would show another scale"
+        )
+    if not deep and taken.window is not None:
+        notes.append(
+            f"8-bit images, but the networks were trained on values with {taken.window[0]:g} as black and "
+            f"{taken.window[1]:g} as white; windowed otherwise, these look different"
+        )
+    if color:
+        some = counted(sum(header.color for header in headers), "image")
+        notes.append(f"{some} with three channels, read as grey, as the networks' training images are")
+    return images, notes
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[1]} x {shape[0]} px{' in colour' if len(shape) == 3 else ''}"
