@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from datamodules.listing.hidden import names_key
 from datamodules.loading.image_files import ImageFiles, read_headers
 from datamodules.loading.survey import survey
 from datamodules.packing.layout import DESCRIPTION
-from datamodules.packing.read import PackedImages, read_manifest
+from datamodules.packing.read import PackedImages, is_remote, read_manifest
 from datamodules.packing.verify import verified_manifest
 from datamodules.pixels.decode import Reading
 from stages.console.words import counted
@@ -35,6 +36,8 @@ class Labelled:
     """Images with their classes as the set calls them.
 
     Attributes:
+        where: as it was typed.
+        side: the side that is judged; None for all.
         listing: of the whole set.
         classes: those that have images, sorted.
         labels: int64, (N,), indices into `classes`.
@@ -48,6 +51,8 @@ class Labelled:
         notes: what a person should know of how the set was read.
     """
 
+    where: str
+    side: str | None
     listing: Listing
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int64]
@@ -78,7 +83,7 @@ class _Rows:
 
 
 def read_labelled(
-    root: Path,
+    where: str,
     taken: InputRecord,
     shape: tuple[int, int],
     *,
@@ -91,7 +96,7 @@ def read_labelled(
     All images count, whatever side the set puts them on, unless `side` names one.
 
     Args:
-        root: a folder with class folders, a manifest (CSV with path, class, group), or a prepared set.
+        where: a folder with class folders, a manifest (CSV with path, class, group), or a prepared set.
         taken: what the networks' input is made of.
         shape: (H, W) of their training images.
         eight_bit: whether all their training files had 8 bits.
@@ -102,16 +107,18 @@ def read_labelled(
         RelayError: there is no such set, it has no labels or no such side, or its images cannot be read as
             the training images were; says why.
     """
-    listing = list_source(_source(root, taken, groups), to_train=False)
-    rows = _rows_of_files(listing) if isinstance(listing, FileListing) else _rows_of_set(listing, root)
+    listing = list_source(_source(where, taken, groups), to_train=False)
+    rows = _rows_of_files(listing) if isinstance(listing, FileListing) else _rows_of_set(listing)
     sides = Counter(rows.sides)
-    chosen = _chosen(rows.sides, sides, side, root)
+    chosen = _chosen(rows.sides, sides, side, where)
     labels = np.asarray(rows.labels, np.int64)[chosen]
     present, labels = np.unique(labels, return_inverse=True)
     known, numbers = np.unique(np.asarray(rows.groups)[chosen], return_inverse=True)
-    images, notes = _images(listing, root, chosen, taken, shape, eight_bit=eight_bit)
+    images, notes = _images(listing, chosen, taken, shape, eight_bit=eight_bit)
     hidden_groups = isinstance(listing, PackedListing)
     return Labelled(
+        where,
+        side,
         listing,
         tuple(listing.classes[label] for label in present),
         labels.astype(np.int64),
@@ -126,27 +133,31 @@ def read_labelled(
     )
 
 
-def _source(root: Path, taken: InputRecord, groups: str | None) -> Source:
+def _source(where: str, taken: InputRecord, groups: str | None) -> Source:
     """The set as a source that is read as the training images were."""
-    if not root.exists():
-        raise RelayError(f"source={root} is not there; give a folder of class folders, a manifest or a set")
+    root = Path(where).expanduser()
+    remote = is_remote(where)
+    if not remote and not root.exists():
+        raise RelayError(f"source={where} is not there; give a folder of class folders, a manifest or a set")
     window = None if taken.window is None else (taken.window[0], taken.window[1])
     color = "rgb" if taken.color else "grey"
-    packed = (root / DESCRIPTION).is_file()
+    packed = remote or (root / DESCRIPTION).is_file()
     if root.is_file() and root.suffix.lower() not in _TABLES:
-        raise RelayError(f"source={root} is a file and no table; give a manifest, a folder or a prepared set")
+        raise RelayError(
+            f"source={where} is one file without a label; give class folders, a manifest or a prepared set"
+        )
     if groups is not None and (packed or root.is_file()):
         raise RelayError("groups is for class folders; a manifest and a prepared set name groups themselves")
     try:
         if packed:
-            return Source(kind="packed", root=str(root), split="ignore")
-        given = {"decode_size": taken.decode_size, "window": window, "color": color}
+            return Source(kind="packed", root=where if remote else str(root), split="ignore")
+        given: dict[str, Any] = {"decode_size": taken.decode_size, "window": window, "color": color}
         if root.is_file():
             return Source(kind="manifest", root=str(root.parent), manifest=root.name, **given)
         groups = None if groups is None else os.path.expanduser(groups)
         return Source(kind="folder", root=str(root), groups=groups, **given)
     except ValueError as error:
-        raise RelayError(f"source={root} cannot be read: {error}") from None
+        raise RelayError(f"source={where} cannot be read: {error}") from None
 
 
 def _rows_of_files(listing: FileListing) -> _Rows:
@@ -160,10 +171,11 @@ def _rows_of_files(listing: FileListing) -> _Rows:
     )
 
 
-def _rows_of_set(listing: Listing, root: Path) -> _Rows:
+def _rows_of_set(listing: Listing) -> _Rows:
     assert isinstance(listing, PackedListing)
+    root = str(listing.source.root)
     with TemporaryDirectory() as nothing_kept:
-        manifest = verified_manifest(str(root), listing.description, Path(nothing_kept))
+        manifest = verified_manifest(root, listing.description, Path(nothing_kept))
     label_of = {name: label for label, name in enumerate(listing.classes)}
     samples = manifest["sample"].tolist()
     return _Rows(
@@ -175,19 +187,20 @@ def _rows_of_set(listing: Listing, root: Path) -> _Rows:
     )
 
 
-def _chosen(sides: Sequence[SideName], counts: Counter[SideName], side: str | None, root: Path) -> list[int]:
+def _chosen(sides: Sequence[SideName], counts: Counter[SideName], side: str | None, where: str) -> list[int]:
     if side is None:
         return list(range(len(sides)))
     wanted = side_named(side)
     if wanted is None or not counts[wanted]:
         there = ", ".join(f"{name} ({count})" for name, count in counts.items())
-        raise RelayError(f"side={side}: {root} has no such images; it has {there}. Leave it out to judge all")
+        raise RelayError(
+            f"side={side}: {where} has no such images; it has {there}. Leave it out to judge all"
+        )
     return [row for row, of in enumerate(sides) if of == wanted]
 
 
 def _images(
     listing: Listing,
-    root: Path,
     chosen: Sequence[int],
     taken: InputRecord,
     shape: tuple[int, int],
@@ -196,13 +209,14 @@ def _images(
 ) -> tuple[StoredImages, list[str]]:
     """The chosen images' pixels as training saw them, and notes."""
     wanted = (*shape, 3) if taken.color else shape
+    root = str(listing.source.root)
     notes = []
     if isinstance(listing, PackedListing):
         has, deep, color = tuple(listing.description["shape"]), listing.window is not None, False
-        manifest = read_manifest(str(root)).iloc[list(chosen)]
+        manifest = read_manifest(root).iloc[list(chosen)]
         window = None if taken.window is None or not deep else (taken.window[0], taken.window[1])
         parts, places = (manifest[name].to_numpy(np.int32) for name in ("part", "place"))
-        images: StoredImages = PackedImages(str(root), parts, places, wanted, window)
+        images: StoredImages = PackedImages(root, parts, places, wanted, window)
     else:
         assert isinstance(listing, FileListing)
         files = [listing.files[row] for row in chosen]
@@ -222,7 +236,8 @@ def _images(
     if has != wanted:
         raise RelayError(
             f"the images of {root} have {_size(has)}, those that the networks were trained on "
-            f"{_size(wanted)}: cut patches of that size at the same spacing; resizing would show another scale"
+            f"{_size(wanted)}: cut patches of that size at the same spacing; resizing would show "
+            "another scale"
         )
     if not deep and taken.window is not None:
         notes.append(

@@ -8,7 +8,7 @@ left alone.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,6 +59,16 @@ class Overlap:
     home_names: tuple[str, ...]
     groups: int
     complete: bool
+
+    def only(self, chosen: Flags) -> "Overlap":
+        """Of some of the images, chosen by bool (N,)."""
+        return replace(
+            self,
+            trained=self.trained[chosen],
+            equal=self.equal[chosen],
+            evaluated=self.evaluated[chosen],
+            home_names=tuple(name for name, kept in zip(self.home_names, chosen, strict=True) if kept),
+        )
 
     @property
     def any(self) -> bool:

@@ -1,0 +1,219 @@
+"""A labelled set elsewhere: read, matched, judged; what the networks know of it is found and said."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from analysis.prediction.calibration import Calibration, held_out
+from analysis.prediction.ensemble import Ensemble, load_ensemble
+from analysis.prediction.evaluation.caveats import caveats_of
+from analysis.prediction.evaluation.files import tables_of
+from analysis.prediction.evaluation.judge import judge
+from analysis.prediction.evaluation.judged import Judged
+from analysis.prediction.evaluation.labelled import Labelled, read_labelled
+from stages.errors import RelayError
+from stages.store import RunFolder
+from tests.helpers.elsewhere_store import training_images, write_image, write_networks, write_set
+from tests.helpers.explained_store import CLASSES, NATIVE
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    write_networks(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ensemble(home: Path) -> Ensemble:
+    return load_ensemble(targets(home), torch.device("cpu"))
+
+
+def targets(home: Path) -> list[RunFolder]:
+    runs = [RunFolder(path) for path in sorted((home / "runs" / "dld").iterdir())]
+    return [run for run in runs if len(run.read_record().chain) > 1]
+
+
+def read(ensemble: Ensemble, where: Path, **changes: Any) -> Labelled:
+    return read_labelled(str(where), ensemble.input, ensemble.shape, **{"eight_bit": True, **changes})
+
+
+def judged(ensemble: Ensemble, where: Path, classes: str | None = None, **changes: Any) -> Judged:
+    return judge(ensemble, read(ensemble, where, **changes), title="two_stage", classes=classes)
+
+
+def titles(found: Judged) -> str:
+    return "\n".join(f"{each.title}: {each.text}" for each in caveats_of(found))
+
+
+def test_class_folders_with_patients_are_judged_as_the_ensemble_says(
+    ensemble: Ensemble, tmp_path: Path
+) -> None:
+    found = judged(ensemble, write_set(tmp_path / "new"))
+    table = tables_of(found)["predictions.csv"]
+    pixels = np.stack([np.asarray(Image.open(tmp_path / "new" / path)) for path in table["path"]])
+    each = ensemble.probabilities(torch.from_numpy(pixels)).numpy()
+    mean = each.mean(axis=0)
+    of_class = [f"probability_{name}" for name in ensemble.classes]
+    assert table[of_class].to_numpy() == pytest.approx(mean, abs=1e-5)
+    said = mean.argmax(axis=1)
+    assert table["class"].tolist() == [ensemble.classes[label] for label in said]
+    assert table["spread"].to_numpy() == pytest.approx(each[:, range(18), said].std(axis=0, ddof=1), abs=1e-5)
+    assert table["true_class"].tolist() == [Path(path).parts[0] for path in table["path"]]
+    groups = tables_of(found)["groups.csv"]
+    assert set(groups["group"]) == {"group 1", "group 2", "group 3"} == set(table["group"])
+    assert groups["images"].tolist() == [6, 6, 6] and found.absent == []
+    assert "DOE" not in groups.to_csv() and "DOE" not in titles(found)
+    right = (table["class"] == table["true_class"]).mean()
+    accuracy = found.metrics[found.metrics["metric"] == "accuracy"].set_index("of")
+    assert accuracy.loc["ensemble", "value"] == pytest.approx(right)
+    losses = found.metrics[found.metrics["metric"] == "cross_entropy"].set_index("of")
+    assert losses.loc["single networks", "covers"] == "other seeds and groups"
+    assert found.home is not None and len(found.home.answers.labels) == 15
+    assert "known_images.csv" not in tables_of(found)
+
+
+def test_sets_that_could_not_be_trained_on_can_be_judged(ensemble: Ensemble, tmp_path: Path) -> None:
+    one = write_set(tmp_path / "one", classes=("normal",), images=1)
+    found = judged(ensemble, one)
+    assert found.absent == ["consolidation", "ground_glass"] and found.images == 1
+    assert "2 classes of the networks without an image" in titles(found)
+    sided = write_set(tmp_path / "sided" / "test")
+    shutil.rmtree(sided / "normal")
+    assert judged(ensemble, sided.parent).sides == {"test": 12}
+    write_set(tmp_path / "sided" / "val", classes=("normal",), images=2)
+    assert read(ensemble, sided.parent, side="val").classes == ("normal",)
+    assert len(read(ensemble, sided.parent).labels) == 14
+    with pytest.raises(RelayError, match=r"side=train: .* has no such images; it has test \(12\), val \(2\)"):
+        read(ensemble, sided.parent, side="train")
+
+
+def test_groups_come_from_a_file_or_a_manifest(ensemble: Ensemble, tmp_path: Path) -> None:
+    new = write_set(tmp_path / "new", patients=1)
+    paths = sorted(path.relative_to(new).as_posix() for path in new.rglob("*.png"))
+    rows = [f"{path},{number % 9}" for number, path in enumerate(paths)]
+    (tmp_path / "groups.csv").write_text("\n".join(["path,group", *rows]))
+    found = read(ensemble, new, groups=str(tmp_path / "groups.csv"))
+    assert len(found.group_names) == 9 and found.groups.tolist() == [n % 9 for n in range(18)]
+    rows = [f"{path},{path.split('/')[0]},{number % 4}" for number, path in enumerate(paths)]
+    (new / "all.csv").write_text("\n".join(["path,class,group", *rows]))
+    listed = read(ensemble, new / "all.csv")
+    assert len(listed.group_names) == 4 and listed.classes == CLASSES
+    with pytest.raises(RelayError, match="groups is for class folders"):
+        read(ensemble, new / "all.csv", groups="groups.csv")
+
+
+def test_classes_named_otherwise_are_mapped_left_out_or_refused(ensemble: Ensemble, tmp_path: Path) -> None:
+    new = write_set(tmp_path / "new", classes=("Ground-Glass", "healthy", "odd"))
+    with pytest.raises(RelayError, match="2 classes that the networks do not know: healthy, odd"):
+        judged(ensemble, new)
+    found = judged(ensemble, new, "healthy:normal,odd:none")
+    assert found.images == 12 and found.left_out == 6 and found.absent == ["consolidation"]
+    assert [note for note in found.notes if "Ground-Glass is ground_glass" in note]
+    assert "6 images left out" in titles(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: write_image(root / "normal" / "a.png", np.zeros((20, 20), np.uint8)), "several sizes"),
+        (lambda root: write_image(root / "normal" / "a.png", np.zeros((NATIVE, NATIVE), np.uint16)), "8-bit"),
+        (lambda root: (root / "normal" / "a.png").write_bytes(b"no image"), "cannot be read"),
+        (shutil.rmtree, "is not there"),
+        (lambda root: [shutil.rmtree(each) for each in root.iterdir()], "no class folders"),
+    ],
+)
+def test_images_that_are_not_as_the_training_images_are_refused(
+    ensemble: Ensemble, tmp_path: Path, change: Any, message: str
+) -> None:
+    new = write_set(tmp_path / "new")
+    change(new)
+    with pytest.raises(RelayError, match=message):
+        judged(ensemble, new)
+
+
+def test_another_size_is_refused_with_both(ensemble: Ensemble, tmp_path: Path) -> None:
+    for name in CLASSES:
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / "a.png", np.arange(64 * 48, dtype=np.uint8).reshape(48, 64))
+    with pytest.raises(RelayError, match=r"have 64 x 48 px, those .* trained on 32 x 32 px: cut patches"):
+        judged(ensemble, tmp_path)
+
+
+def test_training_images_are_found_equal_or_nearly_so(ensemble: Ensemble, home: Path, tmp_path: Path) -> None:
+    new = write_set(tmp_path / "new")
+    (path, name, _), (other, its, _) = training_images(home)[:2]
+    shutil.copy(path, new / name / "renamed.png")
+    pixels = np.asarray(Image.open(other)).astype(np.int16)
+    write_image(new / its / "brighter.png", (pixels + 3).clip(0, 255).astype(np.uint8))
+    (seen, _, _) = training_images(home, "val")[0]
+    shutil.copy(seen, new / "normal" / "evaluated.png")
+    found = judged(ensemble, new)
+    known = tables_of(found)["known_images.csv"].set_index("path")["known"].to_dict()
+    assert known == {
+        f"{name}/renamed.png": "trained on",
+        f"{its}/brighter.png": "trained on, nearly equal",
+        "normal/evaluated.png": "evaluated at home",
+    }
+    said = titles(found)
+    assert "2 images of the set were trained on" in said and "1 equal in every pixel, 1 nearly" in said
+    assert "on 19 images" in said and "Part is known: 1 image" in said
+    assert str(tmp_path) not in said and "ward-7" not in said
+
+
+def test_the_networks_own_sets_are_refused_or_said(ensemble: Ensemble, home: Path) -> None:
+    manifest = home / "ward-7" / "manifest.csv"
+    with pytest.raises(RelayError, match=r"every image of .* that the networks were trained on.*side=val"):
+        judged(ensemble, manifest, side="train")
+    found = judged(ensemble, manifest, side="val")
+    assert "This is the networks' own evaluation set: 15 images" in titles(found)
+    assert found.home is not None and found.overlap.home_names == tuple(
+        read(ensemble, manifest, side="val").hidden
+    )
+
+
+def test_without_the_training_images_it_is_said_how_little_was_looked_for(
+    home: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(home, tmp_path / "own"))
+    for run in targets(own):
+        run.config.unlink()
+    lonely = load_ensemble(targets(own), torch.device("cpu"))
+    found = judged(lonely, write_set(tmp_path / "new"))
+    assert not found.overlap.complete and "single images of the training set would not" in titles(found)
+    # content and names still tell the whole set, and the runs' own evaluation images
+    for run in targets(own):
+        content = run.read_record()
+        assert content.data.content is None
+    seen = judged(lonely, own / "ward-7" / "manifest.csv", side="val")
+    assert seen.overlap.evaluated.all()
+
+
+def test_what_is_judged_is_not_what_the_temperature_was_fitted_on(
+    ensemble: Ensemble, home: Path, tmp_path: Path
+) -> None:
+    held = held_out(targets(home))
+    of_images = np.linspace(0.5, 2.0, 15)
+    fitted = Calibration(1.7, held, of_images)
+    new = read(ensemble, write_set(tmp_path / "new"))
+    found = judge(ensemble, new, title="t", calibration=fitted)
+    assert found.raw is not None and found.raw_home is not None and found.home is not None
+    assert found.answers.logits == pytest.approx(found.raw.logits / 1.7)
+    assert found.home.answers.logits == pytest.approx(
+        found.raw_home.answers.logits / of_images[None, :, None]
+    )
+    own = read(ensemble, home / "ward-7" / "manifest.csv", side="val")
+    at_home = judge(ensemble, own, title="t", calibration=fitted)
+    assert at_home.raw is not None
+    used = (at_home.raw.logits / at_home.answers.logits).mean(axis=(0, 2))
+    places = {name: place for place, name in enumerate(held.samples)}
+    assert used == pytest.approx([of_images[places[name]] for name in own.hidden], rel=1e-4)
+    with pytest.raises(RelayError, match="holds 15 of them"):
+        judge(ensemble, own, title="t", calibration=Calibration(1.7, held, None, "there is one group only"))
