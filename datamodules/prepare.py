@@ -17,12 +17,12 @@ from annotated_types import Ge
 
 from datamodules.faults import OnError
 from datamodules.packing.finish import PackedSet, SplitRule
-from datamodules.packing.pack import CompleteError, pack
+from datamodules.packing.pack import pack
 from datamodules.packing.summary import print_summary
 from datamodules.readers.find import Readers, choose_reader, find_readers
 from stages.console.arguments import key_values
 from stages.console.output import bar, output, refuse
-from stages.errors import RelayError, unknown_key
+from stages.errors import CompleteError, RelayError, unknown_key
 from stages.machine.resources import available_cores
 from stages.parameters import execution, group, parameters, typed
 

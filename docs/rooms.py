@@ -18,7 +18,16 @@ HOUSES = ("", "analysis", "datamodules", "datamodules.readers.hrct", "stages")
 # A namespace of Hydra's, which must not have an `__init__.py` that could say it.
 _PLUGINS = "Hydra's side of a sweep: the sweeper that plans stage runs, and launchers for several at once."
 
-_TOP = ("train", "hydra_plugins", "callbacks", "datamodules", "lightning_modules", "analysis", "stages")
+_TOP = (
+    "train",
+    "predict",
+    "hydra_plugins",
+    "callbacks",
+    "datamodules",
+    "lightning_modules",
+    "analysis",
+    "stages",
+)
 
 
 def modules(project: Path = PROJECT) -> dict[str, Path]:

@@ -33,7 +33,7 @@ def environment(device: str) -> OriginRecord:
         device: name of the device that it ran on.
     """
     return OriginRecord(
-        versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        versions=package_versions(),
         git_commit=_git("rev-parse", "HEAD"),
         git_dirty=None if (status := _git("status", "--porcelain", "--", *_CODE)) is None else bool(status),
         machine={
@@ -46,6 +46,11 @@ def environment(device: str) -> OriginRecord:
         },
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of what computes."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def device_name(accelerator: str) -> str:

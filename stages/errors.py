@@ -11,6 +11,10 @@ class RelayError(Exception):
     """
 
 
+class CompleteError(RelayError):
+    """There is nothing to do: what was asked for is there. A command says so, and ends well."""
+
+
 def unknown_name(key: str, value: str, known: Collection[str]) -> RelayError:
     """The error for a name that is not known: the key, the value, and what is allowed, similar names first.
 

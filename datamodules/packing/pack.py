@@ -13,13 +13,9 @@ from datamodules.packing.layout import DESCRIPTION
 from datamodules.packing.parts import WORK, settings_digest, tasks
 from datamodules.packing.units import Survey
 from datamodules.packing.workers import OnProgress, read_parts
-from stages.errors import RelayError
+from stages.errors import CompleteError, RelayError
 from stages.machine.atomic import remove_partial_files
 from stages.store import make_folder
-
-
-class CompleteError(RelayError):
-    """There is nothing to do: the set is there."""
 
 
 def pack(

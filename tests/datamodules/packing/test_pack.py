@@ -15,11 +15,11 @@ from datamodules.files.names import name_hash
 from datamodules.listing import list_source
 from datamodules.loading import load
 from datamodules.packing.finish import PackedSet, SplitRule
-from datamodules.packing.pack import CompleteError, pack
+from datamodules.packing.pack import pack
 from datamodules.packing.parts import WORK, finished_part, tasks
 from datamodules.packing.read import PackedImages, read_description, read_manifest
 from datamodules.packing.units import Sample
-from stages.errors import RelayError
+from stages.errors import CompleteError, RelayError
 from stages.source import Source
 from tests.helpers.fake_units import FakeUnit, fake_survey
 

@@ -1,0 +1,80 @@
+"""What `predict.py` takes: KEY=VALUE, each key declared once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+from analysis.runs.arguments import Key, key_values, keys_of, settings_from
+from stages.errors import RelayError
+from stages.parameters import Number
+from stages.recipe import Threads
+
+EXAMPLE = "python predict.py runs_dir=runs process=two_stage source=PATH out=OUT"
+
+KindOfSource = Literal["auto", "pictures", "series"]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command takes."""
+
+    runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
+    source: Annotated[str, Key("what the networks are applied to (docs/prediction.md)", "PATH")]
+    out: Annotated[Path, Key("where the results go", "FOLDER")]
+    process: Annotated[
+        str | None, Key("a learning process: all its networks on the whole training set as one", "NAME")
+    ] = None
+    run: Annotated[str | None, Key("runs by their ids instead, between commas", "ID,ID")] = None
+    study: Annotated[
+        str | None, Key("which study of the process; the one with the most runs if left out", "ID")
+    ] = None
+    kind: Annotated[
+        KindOfSource, Key("pictures: each file is an image to classify; series: a CT scan to map")
+    ] = "auto"
+    mask: Annotated[
+        Path | None, Key("series: the lungs, as NIfTI, DICOM SEG or PNG; found if left out", "PATH")
+    ] = None
+    stride: Annotated[
+        int | None,
+        Ge(1),
+        Key("series: px between patches; a quarter of the training patch if left out", "PX"),
+    ] = None
+    spacing: Annotated[
+        Number | None, Gt(0), Key("series of image files: mm between pixels, which these do not say", "MM")
+    ] = None
+    evaluate: Annotated[bool, Key("true: the source has labels; how good the networks are there")] = False
+    classes: Annotated[
+        str | None, Key("evaluate: what the source calls our classes", "THEIRS:OURS,THEIRS:OURS")
+    ] = None
+    calibration: Annotated[
+        Literal["none", "temperature"], Key("temperature: probabilities as fitted on images not trained on")
+    ] = "none"
+    batch_size: Annotated[int, Ge(1), Key("images at once on the device")] = 256
+    device: Annotated[Literal["auto", "cpu", "cuda"], Key("what computes")] = "auto"
+    threads: Annotated[
+        Threads | None, Key("CPU threads; as many as there are cores if left out", "NUMBER")
+    ] = None
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The ids of `run`, none where it is left out."""
+        return tuple(filter(None, (self.run or "").replace(" ", "").split(",")))
+
+
+def parse_arguments(typed: Sequence[str]) -> Arguments:
+    """What was typed, checked.
+
+    Raises:
+        RelayError: a key is unknown, missing, or given twice, or a value is not of its type.
+    """
+    given = key_values(typed, keys_of(Arguments), EXAMPLE)
+    for key, what in (("source", "what the networks are applied to"), ("out", "where the results go")):
+        if key not in given:
+            raise RelayError(f"{key} is missing, {what}: {EXAMPLE}")
+    arguments = Arguments(**settings_from(given, Arguments))
+    if arguments.classes is not None and not arguments.evaluate:
+        raise RelayError("classes says what labels of the source are called: add evaluate=true")
+    return arguments
