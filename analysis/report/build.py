@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.report.caveats import incomplete_caveats
 from analysis.report.locked_test_set import locked_facts, opened_section, refuse_incomplete
-from analysis.report.page import Caveat, Report
+from analysis.report.page import Caveat, Report, relay_version
 from analysis.report.processes import process_labels
 from analysis.report.provenance import studies_table
 from analysis.report.store_caveats import (
@@ -82,7 +81,7 @@ def build_report(
             *unknown_caveats(runs, chosen.target),
         ],
         studies=studies_table(studies) if len(studies) > 1 else None,
-        version=_version(),
+        version=relay_version(),
     )
     sections = list(report.sections)
     if test is not None:
@@ -134,15 +133,8 @@ def _nothing_to_compare(why: str, what_to_do: str, caveats: Sequence[Caveat]) ->
     return Report(
         title="Relay: nothing to compare yet",
         question="Which chain of source domains should a network see before its target?",
-        version=_version(),
+        version=relay_version(),
         caveats=caveats,
         summary=(why, what_to_do),
         complete=False,
     )
-
-
-def _version() -> str:
-    try:
-        return version("relay-transfer")
-    except PackageNotFoundError:  # a copy of the code that is not installed
-        return ""

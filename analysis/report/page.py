@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -136,6 +137,14 @@ class Report:
     def tables(self) -> list[Table]:
         """All tables."""
         return [table for section in self.sections for table in section.all_tables]
+
+
+def relay_version() -> str:
+    """The installed version; empty for a copy of the code that is not installed."""
+    try:
+        return version("relay-transfer")
+    except PackageNotFoundError:
+        return ""
 
 
 def render(report: Report) -> str:

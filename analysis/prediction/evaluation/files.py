@@ -9,6 +9,9 @@ import pandas as pd
 from analysis.prediction.evaluation.judged import Judged
 from analysis.prediction.evaluation.measures import groups_of
 
+TABLES = ("predictions.csv", "metrics.csv", "groups.csv", "known_images.csv")
+"""Names that `tables_of` may write."""
+
 
 def predictions_of(judged: Judged) -> pd.DataFrame:
     """One row per image: path, class, probability_CLASS..., spread, true_class, group.
