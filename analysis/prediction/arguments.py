@@ -47,7 +47,18 @@ class Arguments:
     ] = None
     evaluate: Annotated[bool, Key("true: the source has labels; how good the networks are there")] = False
     classes: Annotated[
-        str | None, Key("evaluate: what the source calls our classes", "THEIRS:OURS,THEIRS:OURS")
+        str | None,
+        Key(
+            "evaluate: which class is which where names differ; none leaves one out",
+            "THEIRS:OURS,THEIRS:none",
+        ),
+    ] = None
+    groups: Annotated[
+        str | None,
+        Key("evaluate: the patient or object of each image in class folders (path,group)", "FILE"),
+    ] = None
+    side: Annotated[
+        str | None, Key("evaluate: train, val or test, only this side of the source; all if left out", "SIDE")
     ] = None
     calibration: Annotated[
         Literal["none", "temperature"], Key("temperature: probabilities as fitted on images not trained on")
@@ -75,6 +86,7 @@ def parse_arguments(typed: Sequence[str]) -> Arguments:
         if key not in given:
             raise RelayError(f"{key} is missing, {what}: {EXAMPLE}")
     arguments = Arguments(**settings_from(given, Arguments))
-    if arguments.classes is not None and not arguments.evaluate:
-        raise RelayError("classes says what labels of the source are called: add evaluate=true")
+    for key in () if arguments.evaluate else ("classes", "groups", "side"):
+        if key in given:
+            raise RelayError(f"{key} is for a source with labels: add evaluate=true")
     return arguments

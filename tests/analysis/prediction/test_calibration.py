@@ -35,6 +35,7 @@ def test_a_known_temperature_is_recovered(temperature: float) -> None:
     assert fit_temperature(simulated(8000, 1, temperature)) == pytest.approx(temperature, rel=0.05)
 
 
+@pytest.mark.slow
 def test_it_is_the_one_that_torch_finds_for_the_mean_probability() -> None:
     held = simulated(400, 3, 3.0, noise=0.8)
     logits, labels = torch.from_numpy(held.logits).view(400, 3, 4), torch.from_numpy(held.labels)

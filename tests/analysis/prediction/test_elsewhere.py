@@ -53,6 +53,7 @@ def titles(found: Judged) -> str:
     return "\n".join(f"{each.title}: {each.text}" for each in caveats_of(found))
 
 
+@pytest.mark.slow
 def test_class_folders_with_patients_are_judged_as_the_ensemble_says(
     ensemble: Ensemble, tmp_path: Path
 ) -> None:
