@@ -22,7 +22,7 @@ from stages.job import Job, failure
 from stages.machine.memory import keep_freed_memory
 from stages.machine.threads import ignore_limits_of_threads, set_threads
 from stages.outcome import Outcome
-from stages.plan import build_plan
+from stages.planner import build_plan
 from stages.request import alone, with_absolute_paths
 from stages.seeds import Seeds
 from stages.start import starting_point

@@ -29,7 +29,7 @@ from datamodules.stage_run import load_run, stage_data
 from lightning_modules.resolve import resolve
 from lightning_modules.start import build_module
 from stages.config import Config, source_of, to_config
-from stages.plan import build_plan
+from stages.planner import build_plan
 from stages.recipe import Recipe
 from stages.request import Request
 from stages.seeds import Seeds

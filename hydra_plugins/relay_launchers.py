@@ -1,18 +1,16 @@
 """Hydra launchers for several stage runs at once: joblib, submitit (processes or Slurm), Ray.
 
 The published plugins stop waiting for a batch as soon as one of its jobs is lost, and give no job an
-accelerator of its own. These wait for every job, and report what became of a lost one. What comes back
-through a file is text: a pickle in a folder that others may write to would run what they put into it.
+accelerator of its own. These wait for every job, and report what became of a lost one.
 """
 
-import json
 import logging
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,20 +18,18 @@ from typing import Any
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.relay_remote_job import RemoteJob, answer, lost
 from stages.console.output import refuse
 from stages.errors import RelayError
-from stages.machine.atomic import write_text
 from stages.machine.private import private_folder, writable_by_others
-from stages.machine.resources import claim_accelerator, jobs_at_once
+from stages.machine.resources import jobs_at_once
 from stages.machine.slurm import wait_for_jobs
-from stages.outcome import Outcome
-from stages.sweep import job_outcome
 
 log = logging.getLogger(__name__)
 
@@ -53,55 +49,6 @@ class OwnLauncherConfigs(SearchPathPlugin):
         stored = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
         for name in ("joblib", "submitit_local", "submitit_slurm", "ray"):
             stored.pop(f"{name}.yaml", None)
-
-
-@dataclass
-class RemoteJob:
-    """One stage run, pickled and called in another process.
-
-    Where `answers` is a folder, `NUMBER.json` there gets the outcome, and nothing is returned.
-    """
-
-    hydra_context: HydraContext
-    config: DictConfig
-    task_function: TaskFunction
-    singletons: dict[Any, Any]
-    overrides: list[str]
-    number: int
-    answers: Path | None = None
-
-    def __call__(self) -> JobReturn | None:
-        """Compose the stage run's configuration and train it."""
-        if self.answers is None:
-            return self._train()
-        try:
-            outcome = job_outcome(self._train(), "")
-        except Exception as error:  # its configuration cannot be composed
-            outcome = Outcome("", "failed", f"{type(error).__name__}: {error}")
-        write_text(self.answers / f"{self.number}.json", json.dumps(asdict(outcome)))
-        return None
-
-    def _train(self) -> JobReturn:
-        Singleton.set_state(self.singletons)
-        setup_globals()
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, self.overrides)
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = f"{config.hydra.job.name}_{self.number}", self.number
-        if config.trainer.accelerator != "cpu":
-            claim_accelerator()
-        return run_job(
-            hydra_context=self.hydra_context,
-            task_function=self.task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-
-    def checkpoint(self) -> Any:
-        """What submitit queues again at the time limit; the run continues from its last checkpoint."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
 
 
 class ParallelLauncher(Launcher):
@@ -192,7 +139,7 @@ class SubmititLocalLauncher(ParallelLauncher):
         except BaseException:  # Ctrl-C: each stage run ends as after its own Ctrl-C
             _end(running.values())
             raise
-        return [_answer(folder, job.number, "process", folder / f"{job.number}.log") for job in jobs]
+        return [answer(folder, job.number, "process", folder / f"{job.number}.log") for job in jobs]
 
 
 _JOB = """
@@ -270,7 +217,7 @@ class SubmititSlurmLauncher(ParallelLauncher):
             log.warning("Slurm job %s continues without this sweep; to end it: scancel %s", array, array)
             raise
         return [
-            _answer(folder, job.number, f"Slurm job {sent.job_id}", sent.paths.stderr)
+            answer(folder, job.number, f"Slurm job {sent.job_id}", sent.paths.stderr)
             for job, sent in zip(jobs, submitted, strict=True)
         ]
 
@@ -310,20 +257,7 @@ def _ray_return(ray: Any, task: Any) -> JobReturn:
         returned: JobReturn = ray.get(task)
         return returned
     except ray.exceptions.RayError as error:
-        return _lost(f"Ray lost the task: {str(error).strip().splitlines()[0]}")
-
-
-def _answer(folder: Path, number: int, what: str, log_file: Path) -> JobReturn:
-    """The outcome that a job left as text. A job that was killed leaves no file."""
-    try:
-        outcome = Outcome(**json.loads((folder / f"{number}.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return _lost(f"{what} ended without a result: cancelled or killed ({log_file})")
-    return JobReturn(status=JobStatus.COMPLETED, _return_value=outcome)
-
-
-def _lost(message: str) -> JobReturn:
-    return JobReturn(status=JobStatus.FAILED, _return_value=RelayError(message))
+        return lost(f"Ray lost the task: {str(error).strip().splitlines()[0]}")
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import check_accelerator, note_of_cores, workers_environment
 from stages.outcome import Outcome
 from stages.parameters import schema
-from stages.plan import Plan, StageRun, build_plan, with_rule
+from stages.plan import Plan, StageRun
+from stages.planner import build_plan, with_rule
 from stages.processes import Process
 from stages.request import Request, check_folder, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder

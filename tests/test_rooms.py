@@ -50,5 +50,5 @@ def test_every_room_says_what_it_is_for(rooms: ModuleType) -> None:
 def test_imports_are_found_however_they_are_written(rooms: ModuleType) -> None:
     every = rooms.modules()
     assert "callbacks" in rooms.imports("train", every["train"], every)
-    assert "stages.errors" in rooms.imports("stages.recipe_user", every["stages.plan"], every)
+    assert "stages.errors" in rooms.imports("stages.recipe_user", every["stages.planner"], every)
     assert ("analysis.report", "analysis.runs") in rooms.arrows("analysis")

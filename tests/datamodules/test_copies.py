@@ -17,7 +17,8 @@ from datamodules.stage_run import load_run
 from datamodules.survey import Listings
 from lightning_modules.resolve import resolve
 from stages.config import Config
-from stages.plan import Plan, build_plan
+from stages.plan import Plan
+from stages.planner import build_plan
 from stages.source import Source
 from tests.helpers.fake_images import class_folders, split_folders
 from tests.helpers.stage_helpers import compose_stage, request, with_value

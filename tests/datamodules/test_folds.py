@@ -20,7 +20,8 @@ from datamodules.survey import Listings, check_divisions
 from lightning_modules.resolve import resolve
 from stages.config import Config
 from stages.errors import RelayError
-from stages.plan import Plan, build_plan
+from stages.plan import Plan
+from stages.planner import build_plan
 from stages.recipe import RatioUnit
 from stages.source import Source
 from tests.helpers.fake_images import CLASSES, class_folders, manifest, split_folders

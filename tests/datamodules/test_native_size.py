@@ -12,7 +12,8 @@ from datamodules.from_config import Listings
 from datamodules.native_size import native_size, size_notes
 from lightning_modules.resolve import resolve
 from stages.config import Config
-from stages.plan import Plan, build_plan
+from stages.plan import Plan
+from stages.planner import build_plan
 from stages.source import Source
 from tests.helpers.stage_helpers import compose_stage, request
 

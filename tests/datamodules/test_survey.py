@@ -10,7 +10,8 @@ import datamodules.survey
 from datamodules.listing import list_source
 from datamodules.survey import Listings, replaced_notes
 from lightning_modules.resolve import resolve
-from stages.plan import StageRun, build_plan
+from stages.plan import StageRun
+from stages.planner import build_plan
 from stages.record import Record
 from stages.source import Source
 from stages.store import Store

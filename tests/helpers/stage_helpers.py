@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 import hydra_plugins.relay_sweeper  # noqa: F401  # stores the schema where Hydra finds it
 from lightning_modules.resolve import resolve
 from stages.config import Config, to_config
-from stages.plan import Plan, StageRun, build_plan
+from stages.plan import Plan, StageRun
+from stages.planner import build_plan
 from stages.plateau import PlateauRule
 from stages.processes import Process
 from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Optim, Recipe, TransferLayers

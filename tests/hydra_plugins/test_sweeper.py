@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 
 import datamodules.from_config
 import datamodules.stage_run
-import stages.plan
+import stages.planner
 from datamodules.domain import NO_IMAGES
 from datamodules.listing import Listing
 from stages.errors import RelayError
@@ -502,7 +502,7 @@ def test_mistakes_of_ours_and_asked_for_tracebacks_keep_theirs(
     def broken(*_: object) -> None:
         raise ValueError("ours")
 
-    monkeypatch.setattr(stages.plan, "build_plan", broken)
+    monkeypatch.setattr(stages.planner, "build_plan", broken)
     with pytest.raises(ValueError, match="ours"):
         desk.train("+stage=dld", "plan=true")
     assert "HYDRA_FULL_ERROR" not in os.environ

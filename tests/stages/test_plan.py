@@ -12,7 +12,8 @@ import pytest
 from lightning_modules.resolve import resolve
 from stages.config import Config, source_of
 from stages.errors import RelayError
-from stages.plan import build_plan, describe, parent_folder
+from stages.plan import describe, parent_folder
+from stages.planner import build_plan
 from stages.request import Request
 from stages.source import Source
 from stages.store import Store

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import torch
 
-from analysis.wandb_dashboard.__main__ import DashboardConfig, build_dashboard, main, read_arguments
+from analysis.wandb_dashboard.__main__ import DashboardConfig, main, read_arguments
+from analysis.wandb_dashboard.view import build_dashboard
 from callbacks import Tracking
 from lightning_modules.metrics import evaluate
 from stages.config import LoggerConfig
@@ -210,8 +211,8 @@ def test_the_help_names_every_argument(
     ("arguments", "message"),
     [
         ([], "entity is missing: add entity=NAME"),
-        (["entity=team", "stdy=paper"], "Key 'stdy' not in"),
-        (["entity=team", "dry_run=perhaps"], "'perhaps' is not a valid bool"),
+        (["entity=team", "stdy=paper"], "stdy is not a setting; did you mean study?"),
+        (["entity=team", "dry_run=perhaps"], "dry_run is 'perhaps'; it must be true or false"),
         (["entity=team", "study=a'b"], 'study="a\'b": use letters'),
         (["entity=team", "study=a,"], "study='': use letters"),
         (["entity=team/relay"], "entity='team/relay': use letters"),
@@ -226,6 +227,7 @@ def test_project_and_study_are_those_of_the_runs_unless_given() -> None:
     config = read_arguments(["entity=team"])
     assert (config.project, config.studies) == ("relay", ["default"])  # as in conf/logger/default.yaml
     assert read_arguments(["entity=team", "study=2024"]).studies == ["2024"]
+    assert read_arguments(["entity=team", "study=007,1e3"]).studies == ["007", "1e3"]  # names, no numbers
 
 
 class _Server(BaseHTTPRequestHandler):
