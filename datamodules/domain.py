@@ -20,9 +20,12 @@ _SIDE_OF: dict[str, SideName] = {
 }
 
 
+_OF_A_SET = re.compile(r"[ _-]?(?:set|data|dataset|split)$")
+
+
 def side_named(name: str) -> SideName | None:
-    """The side that people and providers call so, in any case; None for any other name."""
-    return _SIDE_OF.get(name.strip().lower())
+    """The side that people and providers call so, in any case, such as `val` or `training_set`, or None."""
+    return _SIDE_OF.get(_OF_A_SET.sub("", name.strip().lower()))
 
 
 def side_within(name: str) -> SideName | None:

@@ -70,8 +70,11 @@ def users_digest(path: Path) -> str:
     Raises:
         RelayError: if there is no such file.
     """
-    if not path.is_file():
+    if not path.exists():
         raise RelayError(f"init_from: there is no file {path}")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise RelayError(f"init_from: {path} is {what}; give the file of the weights itself")
     status = path.stat()
     return _users_digest(path.resolve(), status.st_size, status.st_mtime_ns)
 

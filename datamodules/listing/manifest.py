@@ -1,7 +1,8 @@
 """Lists the images that a manifest names (CSV with the columns path, class, group, split)."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from datamodules.domain import SideName, side_named
@@ -70,6 +71,7 @@ def list_manifest(source: Source, *, to_train: bool = True) -> FileListing:
         notes.append(f"{counted(len(rows) - len(found), 'repeated row')} left out.")
     check_files(manifest, (file for _, file in found.values()))
     classes = sorted({row.class_name for row in rows})
+    _check_single(manifest, rows, classes)
     label_of = {name: label for label, name in enumerate(classes)}
     files = (
         ImageFile(path, location, status.st_size, change_of(status), label_of[row.class_name], row.group,
@@ -99,6 +101,25 @@ def _find_files(finder: Finder, root: str, manifest: str, rows: list[_Row]) -> I
             f"{manifest}: {first_and_more(missing)} has no file below {root}; "
             "correct the path, add the file or remove the line."
         )
+
+
+def _check_single(manifest: str, rows: Sequence[_Row], classes: Sequence[str]) -> None:
+    """Refuse several classes in one cell: a network here gives an image one.
+
+    Raises:
+        RelayError: One is written of others that stand alone, too, such as `Mass|Nodule`.
+    """
+    for row in rows:
+        parts = [part.strip() for part in re.split(r"[|;,]", row.class_name)]
+        known = sorted(set(parts) & set(classes))
+        if len(parts) > 1 and known:
+            several = sum(each.class_name == row.class_name for each in rows)
+            raise RelayError(
+                f"{manifest}, line {row.line}: class is {row.class_name!r}, and {first_and_more(known, 3)} "
+                f"stands alone in other lines ({counted(several, 'line')} so): these are several classes of "
+                "one image, and a network is trained on one class of each. Remove such lines, give them the "
+                "class that counts, or give them a name of its own without the sign between"
+            )
 
 
 def _row(where: str, line: int, values: Mapping[str, str]) -> _Row:

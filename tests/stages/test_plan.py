@@ -345,6 +345,8 @@ def test_each_stage_is_composed_and_identified_once() -> None:
         (request("natural", "dld", source_seed=-2), "seed is -2"),
         (request("dld", overrides=("optim.batch_size=0",)), r"optim\.batch_size is 0"),
         (request("dld", overrides=("init_from=/absent.pth",)), r"init_from: there is no file /absent\.pth"),
+        (request("dld", overrides=("init_from=/dev/null",)), "init_from: /dev/null is a pipe or a device"),
+        (request("dld", overrides=("init_from=/tmp",)), "init_from: /tmp is a folder; give the file of the"),
     ],
 )
 def test_a_request_without_sense(wrong: Request, message: str) -> None:

@@ -26,6 +26,17 @@ def test_manifest_gives_groups_and_sides(tmp_path: Path) -> None:
     ]
 
 
+def test_several_classes_in_one_cell_are_refused_and_names_with_signs_are_names(tmp_path: Path) -> None:
+    """As in ChestX-ray14, whose cells are such as `Mass|Nodule`."""
+    table = manifest(tmp_path) / "manifest.csv"
+    text = table.read_text()
+    table.write_text(text.replace("a/2.png,ggo", "a/2.png,con|ggo"))
+    with pytest.raises(RelayError, match=r"line 3: class is 'con\|ggo', and con, ggo stands alone in other"):
+        list_manifest(csv_source(tmp_path))
+    table.write_text(text.replace(",ggo", ",ggo|ret"))
+    assert list_manifest(csv_source(tmp_path)).classes == ("con", "ggo|ret")
+
+
 def test_manifest_with_byte_order_mark_extra_column_and_dots(tmp_path: Path) -> None:
     expected = list_manifest(csv_source(manifest(tmp_path)))
     rows = [("note", f"./{path}", *rest) for path, *rest in reversed(ROWS)]

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
+from datamodules.faults import UnusableError
 from datamodules.readers.hrct.regions.drawing import Drawing, draw_areas, fill_outline, label_mask
 from datamodules.readers.hrct.regions.rois import Region
 from datamodules.readers.hrct.scans.images import read_mask
 
 Shape = tuple[int, int]
+
+_APART = 1 << 16  # numbers of segments have 16 bits (PS3.3, C.8.20.2)
 
 
 class SliceRegions(Protocol):
@@ -57,6 +62,38 @@ class MaskImage:
     def draw(self, shape: Shape, labels: Mapping[str, int]) -> Drawing:
         """Read it; `SliceRegions.draw`."""
         return label_mask(read_mask(self.location, shape), by_value(self.classes, labels))
+
+
+@dataclass(frozen=True)
+class Several:
+    """Regions of several files on one slice, which must not contradict each other.
+
+    Attributes:
+        parts: Place of the file among those of its series, and what it has.
+    """
+
+    parts: tuple[tuple[int, SliceRegions], ...]
+
+    def draw(self, shape: Shape, labels: Mapping[str, int]) -> Drawing:
+        """Draw them all; `SliceRegions.draw`.
+
+        Raises:
+            UnusableError: As of each, or two give a pixel two classes.
+        """
+        drawn, numbers, disputed = np.zeros(shape, np.uint8), np.zeros(shape, np.int32), 0
+        for place, regions in self.parts:
+            one = regions.draw(shape, labels)
+            inside = one.labels > 0
+            wrong = int((inside & (drawn > 0) & (drawn != one.labels)).sum())
+            if wrong:
+                raise UnusableError(
+                    f"{len(self.parts)} segmentations are drawn on it, and give {wrong} pixels different "
+                    "classes; keep one of these files, or merge them"
+                )
+            drawn[inside] = one.labels[inside]
+            numbers[inside] = one.numbers[inside] + place * _APART
+            disputed += one.disputed
+        return Drawing(drawn, numbers, disputed)
 
 
 def by_value(classes: Mapping[int, str | None], labels: Mapping[str, int]) -> dict[int, int]:

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 
 from datamodules.faults import Faults
 from datamodules.readers.hrct.classes import ClassMap, plain_label
-from datamodules.readers.hrct.regions.carriers import Outlines, SliceRegions
+from datamodules.readers.hrct.regions.carriers import Outlines, Several, SliceRegions
 from datamodules.readers.hrct.regions.rois import Region, region_fault
 from datamodules.readers.hrct.sources.options import HrctOptions
 from datamodules.readers.hrct.sources.series import Series
 from datamodules.readers.hrct.sources.source_file import SourceFile
 from stages.errors import RelayError
+
+SEGMENTATION = "segmentation"
+"""The kind of files of which several may be drawn on one series."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,26 @@ class Drawn:
 
 Grouped = tuple[Series, Drawn, str]
 """A series, what was drawn on it, and its patient."""
+
+
+def together(drawn: Sequence[Drawn]) -> Drawn:
+    """What several segmentations of one series give it: other segments, slices or lesions each."""
+    parts: defaultdict[int, list[tuple[int, SliceRegions]]] = defaultdict(list)
+    ignored, notes = Counter[str](), Counter[str]()
+    for number, one in enumerate(drawn):
+        for place, regions in one.slices.items():
+            parts[place].append((number, regions))
+        ignored.update(one.ignored)
+        notes.update(one.notes)
+    notes["segmentations share their series with others, and are drawn together"] += len(drawn)
+    return Drawn(
+        SEGMENTATION,
+        {place: Several(tuple(some)) for place, some in parts.items()},
+        frozenset[str]().union(*(one.classes for one in drawn)),
+        tuple(file for one in drawn for file in one.files),
+        ignored,
+        notes,
+    )
 
 
 def needed_classes(options: HrctOptions) -> dict[int, str | None]:

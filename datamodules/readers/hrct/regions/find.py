@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datamodules.faults import Faults, UnusableError
 from datamodules.files.names import first_and_more
 from datamodules.readers.hrct.regions.carriers import MaskImage
-from datamodules.readers.hrct.regions.drawn import Drawn, needed_classes, outlined
+from datamodules.readers.hrct.regions.drawn import SEGMENTATION, Drawn, needed_classes, outlined, together
 from datamodules.readers.hrct.regions.nifti_masks import volume_masks
 from datamodules.readers.hrct.regions.objects import object_regions
 from datamodules.readers.hrct.regions.rois import (
@@ -59,6 +59,8 @@ def find_regions(
 def _single(series: Series, drawn: Sequence[Drawn], useless: bool, faults: Faults) -> Drawn:
     if len(drawn) < 2:
         return drawn[0] if drawn else Drawn("files that cannot be used" if useless else "")
+    if all(one.kind == SEGMENTATION for one in drawn):
+        return together(drawn)
     kinds = ", ".join(sorted({one.kind for one in drawn}))
     faults.add(series.title, f"its regions are given {len(drawn)} times ({kinds}); keep one, or merge them")
     return Drawn(kinds)

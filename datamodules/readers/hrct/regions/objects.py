@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from datamodules.faults import Faults, UnusableError
 from datamodules.readers.hrct.classes import ClassMap, plain_label
-from datamodules.readers.hrct.regions.drawn import Drawn, outlined
+from datamodules.readers.hrct.regions.drawn import SEGMENTATION, Drawn, outlined
 from datamodules.readers.hrct.regions.references import referenced_series
-from datamodules.readers.hrct.regions.segments import read_segments, segment_regions
-from datamodules.readers.hrct.regions.structures import read_structures, structure_regions
-from datamodules.readers.hrct.scans.header import Regions
+from datamodules.readers.hrct.regions.segments import SegmentFile, read_segments, segment_regions
+from datamodules.readers.hrct.regions.structures import StructureSet, read_structures, structure_regions
 from datamodules.readers.hrct.sources.folders import SliceFolder
 from datamodules.readers.hrct.sources.options import HrctOptions
 from datamodules.readers.hrct.sources.series import FolderSeries, Series
@@ -41,48 +40,37 @@ def object_regions(
             numbers[kind] += 1
             title = f"{kind} {numbers[kind]} of folder {folder.number}"
             try:
-                if kind == "structure set":
-                    yield _outlines(file, kind, series, refused, folder.number, class_map, faults)
+                found_regions = (
+                    read_structures(file.location)
+                    if kind == "structure set"
+                    else read_segments(file.location, file.modified)
+                )
+                index = referenced_series(found_regions.references, series, refused, folder.number)
+                if isinstance(found_regions, StructureSet):
+                    yield index, _outlines(found_regions, series[index], file, class_map, faults)
                 else:
-                    yield _frames(file, kind, series, refused, folder.number, class_map)
+                    yield index, _frames(found_regions, series[index], file, class_map)
             except UnusableError as error:
                 faults.add(title, error)
 
 
 def _outlines(
-    file: SourceFile,
-    kind: Regions,
-    series: Sequence[Series],
-    refused: frozenset[str],
-    folder: int,
-    class_map: ClassMap,
-    faults: Faults,
-) -> tuple[int, Drawn]:
-    found = read_structures(file.location)
-    index = referenced_series(found.references, series, refused, folder)
-    regions, notes = structure_regions(found, series[index])
+    found: StructureSet, series: Series, file: SourceFile, class_map: ClassMap, faults: Faults
+) -> Drawn:
+    regions, notes = structure_regions(found, series)
     drawn = {region.number for region in regions}
     known, unknown = _known({number: found.names.get(number, "") for number in drawn}, class_map)
     notes.update(unknown)
     kept = [region for region in regions if region.number in known]
-    return index, outlined(kind, series[index], file, kept, class_map, faults, notes)
+    return outlined("structure set", series, file, kept, class_map, faults, notes)
 
 
-def _frames(
-    file: SourceFile,
-    kind: Regions,
-    series: Sequence[Series],
-    refused: frozenset[str],
-    folder: int,
-    class_map: ClassMap,
-) -> tuple[int, Drawn]:
-    found = read_segments(file.location, file.modified)
-    index = referenced_series(found.references, series, refused, folder)
+def _frames(found: SegmentFile, series: Series, file: SourceFile, class_map: ClassMap) -> Drawn:
     known, notes = _known(found.names, class_map)
     classes = {number: name for number, name in known.items() if name is not None}
-    slices, more = segment_regions(found, series[index], file.location, file.modified, classes)
+    slices, more = segment_regions(found, series, file.location, file.modified, classes)
     ignored = Counter(plain_label(found.names[number]) for number, name in known.items() if name is None)
-    return index, Drawn(kind, slices, frozenset(classes.values()), (file,), ignored, notes + more)
+    return Drawn(SEGMENTATION, slices, frozenset(classes.values()), (file,), ignored, notes + more)
 
 
 def _known(names: Mapping[int, str], class_map: ClassMap) -> tuple[dict[int, str | None], Counter[str]]:

@@ -13,7 +13,7 @@ from datamodules.faults import UnusableError
 from datamodules.readers.hrct.regions.carriers import Shape
 from datamodules.readers.hrct.regions.drawing import Drawing, draw_areas
 from datamodules.readers.hrct.regions.references import References
-from datamodules.readers.hrct.scans.dicom import silent
+from datamodules.readers.hrct.scans.dicom import check_inflated, silent
 from datamodules.readers.hrct.scans.geometry import Plane, Turn
 from datamodules.readers.hrct.scans.header import MOST_PIXELS
 from datamodules.readers.hrct.sources.series import Series
@@ -158,6 +158,7 @@ def _opened(location: str, modified: int) -> Any:
     """The file; the time of its last change keeps an older one from being taken for it."""
     from highdicom.seg import segread
 
+    check_inflated(location)
     try:
         with silent():
             return segread(location)

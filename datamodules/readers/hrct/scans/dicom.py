@@ -6,9 +6,10 @@ warnings and log lines, which can, are kept from being seen.
 
 import logging
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from datamodules.faults import UnusableError
 DICOM_MARK_END = 132  # bytes: a preamble of 128, then DICM
 _LOGGERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "highdicom", "nibabel")
 _BARE = b"\x02\0\0\0UL"  # the first element of a file that was saved without preamble and mark
+_DEFLATED = "1.2.840.10008.1.2.1.99"  # Deflated Explicit VR Little Endian
+_PIECE = 1 << 20
+MOST_INFLATED = 1 << 28  # bytes
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage, the DICOMDIR of a disc
 
 
@@ -49,11 +53,13 @@ def read_dicom(location: str, tags: Sequence[str | tuple[int, int]], stop_before
             bare = file.read(len(_BARE)) == _BARE
             file.seek(0)
             return dcmread(
-                file,
+                _bounded(file, bare),
                 force=bare,
                 specific_tags=[Tag(tag) for tag in tags],
                 stop_before_pixels=stop_before_pixels,
             )
+    except UnusableError:
+        raise
     except InvalidDicomError:
         raise UnusableError(
             "it is not a DICOM file, although its name says so; copy it again or remove it"
@@ -63,6 +69,42 @@ def read_dicom(location: str, tags: Sequence[str | tuple[int, int]], stop_before
         raise UnusableError(f"it cannot be read: {reason}; copy it again") from None
     except Exception:  # messages quote the file's content
         raise UnusableError("its DICOM header cannot be read; copy the file again") from None
+
+
+def check_inflated(location: str) -> None:
+    """Refuse a deflated file that becomes larger than any: others read it to its end before they look at it.
+
+    Raises:
+        UnusableError: It does.
+    """
+    with silent(), suppress(OSError), open(location, "rb") as file:
+        _bounded(file, bare=False)
+
+
+def _bounded(file: BinaryIO, bare: bool) -> BinaryIO:
+    """A file from its beginning, if it may be read: pydicom inflates a deflated one (PS3.5, A.5) at once.
+
+    Raises:
+        UnusableError: It is deflated, and larger than any file when it is inflated.
+    """
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+
+    syntax = ""
+    with suppress(Exception):  # what is wrong with it is said by who reads it
+        read_preamble(file, bare)
+        syntax = str(_read_file_meta_info(file).get("TransferSyntaxUID"))
+    if syntax == _DEFLATED:
+        inflating, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        with suppress(zlib.error):
+            while (content := inflating.unconsumed_tail or file.read(_PIECE)) and size <= MOST_INFLATED:
+                size += len(inflating.decompress(content, _PIECE))
+        if size > MOST_INFLATED:
+            raise UnusableError(
+                f"it is compressed as a whole (deflated), and has more than {MOST_INFLATED >> 20} MiB "
+                "when it is inflated, which no such file has; export it again, or remove it"
+            )
+    file.seek(0)
+    return file
 
 
 def is_directory(data: Any) -> bool:

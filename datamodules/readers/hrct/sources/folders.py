@@ -106,7 +106,6 @@ def find_slice_folders(source: Path, faults: Faults) -> SourceFiles:
     files: defaultdict[str, list[SourceFile]] = defaultdict(list)
     for file in sorted(_walk(source, faults), key=lambda file: natural(file.path)):
         files[file.path.rpartition("/")[0]].append(file)
-    paths = [file.path for found in files.values() for file in found]
     holding = [path for path, found in files.items() if any(map(_is_slice, found))]
     pairs = mask_folders(holding)
     plain_paths = [pairs.plain(path) for path in holding if path]
@@ -141,8 +140,14 @@ def find_slice_folders(source: Path, faults: Faults) -> SourceFiles:
                 cut=sum(map(_is_cut, set(files[path]).difference(dicom, beside.images))),
             )
         )
-    secret = "\n".join(sorted(f"{file.path} {file.size}" for found in files.values() for file in found))
-    return SourceFiles(tuple(folders), tuple(masks), foreign_kinds(paths), secret)
+    every = [file for found in files.values() for file in found]
+    secret = "\n".join(sorted(f"{file.path} {file.size}" for file in every))
+    return SourceFiles(
+        tuple(folders),
+        tuple(masks),
+        foreign_kinds(every),
+        secret,
+    )
 
 
 def _is_split(holding: Sequence[str]) -> bool:

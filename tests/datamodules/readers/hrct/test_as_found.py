@@ -185,6 +185,7 @@ def test_two_masks_for_one_slice_are_refused(tmp_path: Path) -> None:
         (("train", "test"), ("train", "test")),
         (("Train", "Val"), ("train", "val")),
         (("training", "validation", "testing"), ("train", "val", "test")),
+        (("training_set", "Test Data"), ("train", "test")),
     ],
 )
 def test_a_providers_split_holds_whatever_lies_beside_it(

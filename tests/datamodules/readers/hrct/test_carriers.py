@@ -120,7 +120,7 @@ def test_prepare_makes_a_set_of_them(tmp_path: Path) -> None:
 
 
 FOREIGN = {
-    "s01.json": "LabelMe", "s01.roi": "ImageJ or Fiji", "RoiSet.zip": "ImageJ or Fiji",
+    "s01.json": "JSON: write its regions", "s01.roi": "ImageJ or Fiji", "RoiSet.zip": "ImageJ or Fiji",
     "s01.geojson": "QuPath", "s01.seg.nrrd": "3D Slicer", "s01.mhd": "MetaImage", "s01.itksnap": "ITK-SNAP",
     "s01.xml": "XML, such as LIDC",
 }  # fmt: skip

@@ -209,6 +209,33 @@ def test_a_segmentation_on_another_grid_or_of_another_series_is_refused_with_bot
         survey(tmp_path, SMALL, "raise")
 
 
+def _two_segmentations(source: Path, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> None:
+    drawn = scan(source)
+    for number, (mask, name) in enumerate(((first, "ggo"), (second, "normal")), start=1):
+        write_segments(source / FOLDER / "seg" / f"{number}.dcm", drawn, mask, [name])
+
+
+def test_segmentations_of_one_series_that_do_not_contradict_are_drawn_together(tmp_path: Path) -> None:
+    """One file for each segment, as many programs write them; two slices have both."""
+    whole = labelled()
+    _two_segmentations(tmp_path, (whole == 1).astype(np.uint8), (whole == 2).astype(np.uint8))
+    found = survey(tmp_path, SMALL, "raise")
+    masks = drawn_masks(found)
+    assert np.array_equal(masks[2], whole[1]) and np.array_equal(masks[3], whole[2])
+    assert "2 segmentations share their series with others, and are drawn together." in found.notes
+    assert read_all(found)[0]
+
+
+def test_segmentations_that_give_a_pixel_two_classes_are_refused(tmp_path: Path) -> None:
+    first, second = np.zeros((2, 4, *SHAPE), np.uint8)
+    first[1, 2:20, 5:40] = second[1, 19:30, 5:40] = 1
+    _two_segmentations(tmp_path, first, second)
+    with pytest.raises(
+        RelayError, match="2 segmentations are drawn on it, and give 35 pixels different classes"
+    ):
+        read_all(survey(tmp_path, SMALL, "raise"))
+
+
 def test_two_sources_of_regions_are_refused(tmp_path: Path) -> None:
     drawn = scan(tmp_path)
     write_segments(tmp_path / FOLDER / "seg.dcm", drawn, labelled(), ["GGO", "NOR"])
