@@ -41,8 +41,8 @@ def bins(size: int, output_size: int) -> Tensor:
     Bin i covers floor(i size / output_size) up to, not including, ceil((i + 1) size / output_size), as in
     `torch.nn.AdaptiveAvgPool2d`: bins overlap where the size is not a multiple, and repeat where it is less.
     """
-    matrix = torch.zeros(output_size, size, dtype=torch.float64, device="cpu")
+    rows = []
     for i in range(output_size):
         start, stop = i * size // output_size, -(-(i + 1) * size // output_size)
-        matrix[i, start:stop] = 1.0 / (stop - start)
-    return matrix
+        rows.append([1.0 / (stop - start) if start <= column < stop else 0.0 for column in range(size)])
+    return torch.tensor(rows, dtype=torch.float64, device="cpu")  # a constant in an exported network
