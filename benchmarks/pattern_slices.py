@@ -32,7 +32,7 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import isotropic_closing
 
 from analysis.prediction.ensemble import Ensemble, chosen_runs, load_ensemble
-from analysis.prediction.series.patches import grid_of
+from analysis.prediction.series.patches import fill_outside, grid_of
 from benchmarks.agreement import (
     Counts,
     Pairs,
@@ -178,7 +178,9 @@ def fit_thresholds(slices: Sequence[tuple[Drawn, Mask]], blurs: Sequence[float] 
 def map_of(ensemble: Ensemble, image: Levels, lungs: Mask, stride: int) -> Levels:
     """The networks' map: the mean probability over networks and overlapping patches, as of a series."""
     grid = grid_of(lungs, ensemble.shape, stride)
-    probabilities = ensemble.probabilities(torch.from_numpy(grid.cut(image))).mean(dim=0).numpy()
+    probabilities = (
+        ensemble.probabilities(torch.from_numpy(grid.cut(fill_outside(image, lungs)))).mean(dim=0).numpy()
+    )
     labels = np.array([CLASSES.index(name) + 1 for name in ensemble.classes], np.uint8)
     return np.where(lungs, labels[grid.spread(probabilities).argmax(axis=0)], 0).astype(np.uint8)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
 
 Plane = npt.NDArray[np.float64]
-_LEAST_LUNG = 0.5  # of a patch
+_LEAST_LUNG = 0.75  # of a patch, as much as of a region in a patch to train on (docs/preparing.md)
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Grid:
     Places lie `stride` apart from pixel (0, 0) on, and the last one of a row or column ends with the slice.
     Patches are taken
 
-    - at each place where at least half of the patch is lung;
+    - at each place where at least three quarters of the patch are lung;
     - and, for each pixel of the lungs that none of these covers (at edges and thin parts), at the place that
       covers it with the most lung in the patch, the first one of equal places.
 
@@ -65,6 +66,19 @@ class Grid:
         across = _covered(self.columns, self.patch[1], self.shape[1])
         sums = down @ (on_grid @ across.T)
         return np.asarray(sums[:-1] / np.maximum(sums[-1], 1))
+
+
+def fill_outside(image: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """A slice (H, W) whose pixels outside the lungs have the value of the nearest pixel inside.
+
+    Patches at the lungs' edge would show the chest wall, which is as bright as the densest pattern: networks
+    that learned from patches of lung call it that (docs/results.md).
+    """
+    if not lungs.any():
+        return image
+    rows, columns = ndimage.distance_transform_edt(~lungs, return_distances=False, return_indices=True)
+    filled: npt.NDArray[np.uint8] = image[rows, columns]
+    return filled
 
 
 def grid_of(lungs: npt.NDArray[np.bool_], patch: tuple[int, int], stride: int) -> Grid:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from analysis.prediction.ensemble import Ensemble
-from analysis.prediction.series.patches import Grid, grid_of
+from analysis.prediction.series.patches import Grid, fill_outside, grid_of
 from analysis.prediction.series.pattern_map import ONE, SIDES, PatternMap
 from analysis.prediction.series.rescale import Rescale
 from analysis.prediction.series.volume import CTVolume
@@ -84,9 +84,10 @@ def check_patches(volume: CTVolume, ensemble: Ensemble, sliding: Sliding) -> Non
 def map_patterns(made: PatternMap, ensemble: Ensemble, sliding: Sliding) -> None:
     """Write the map of a series whose lungs are known; slices that are done already are left as they are.
 
-    Which patches are taken stands in `patches.Grid`. The probability of a pixel is the mean over the networks
-    and over the patches that it is in. Its pattern is *uncertain* where that of the most probable class is
-    below 0.5, or where fewer than half of the networks' own maps name that class.
+    Which patches are taken stands in `patches.Grid`; pixels outside the lungs have the value of the nearest
+    one inside (`patches.fill_outside`). The probability of a pixel is the mean over the networks and over the
+    patches that it is in. Its pattern is *uncertain* where that of the most probable class is below 0.5, or
+    where fewer than half of the networks' own maps name that class.
 
     Args:
         made: Its files are there.
@@ -125,8 +126,8 @@ def _map_part(made: PatternMap, part: _Part, ensemble: Ensemble, sliding: Slidin
     lungs = [np.array(made.lungs[number]) for number in part.numbers]
     grids = [_grid(plane, ensemble.shape, sliding) for plane in lungs]
     cut = [
-        grid.cut(_pixels(made.volume, number, ensemble, sliding))
-        for grid, number in zip(grids, part.numbers, strict=True)
+        grid.cut(_pixels(made.volume, number, plane, ensemble, sliding))
+        for grid, plane, number in zip(grids, lungs, part.numbers, strict=True)
         if grid.count
     ]
     if cut:
@@ -143,10 +144,13 @@ def _map_part(made: PatternMap, part: _Part, ensemble: Ensemble, sliding: Slidin
     made.finish(list(part.numbers))
 
 
-def _pixels(volume: CTVolume, number: int, ensemble: Ensemble, sliding: Sliding) -> npt.NDArray[np.uint8]:
+def _pixels(
+    volume: CTVolume, number: int, lungs: npt.NDArray[np.uint8], ensemble: Ensemble, sliding: Sliding
+) -> npt.NDArray[np.uint8]:
     window = ensemble.input.window
     image = sliding.rescale.image(volume.slice(number))
-    return volume.levels(image, None if window is None else (window[0], window[1]))
+    levels = volume.levels(image, None if window is None else (window[0], window[1]))
+    return fill_outside(levels, sliding.rescale.mask(lungs > 0))
 
 
 def _of_slice(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.prediction.series.patches import grid_of
+from analysis.prediction.series.patches import fill_outside, grid_of
 from analysis.prediction.series.pattern_map import ONE, PatternMap
 from analysis.prediction.series.rescale import Rescale
 from analysis.prediction.series.sliding import Sliding, check_patches, map_patterns
@@ -66,12 +66,13 @@ def plain(
         for top in tops
         for left in lefts
     }
-    taken = {place for place, inside in share.items() if inside >= PATCH * PATCH / 2}
+    taken = {place for place, inside in share.items() if inside >= PATCH * PATCH * 3 / 4}
     full = set(taken)
     for row, column in np.argwhere(lungs).tolist():
         over = [at for at in share if 0 <= row - at[0] < PATCH and 0 <= column - at[1] < PATCH]
         if not full.intersection(over):
             taken.add(max(over, key=lambda place: (share[place], [-side for side in place])))
+    levels = fill_outside(levels, lungs)
     sums = np.zeros((networks.networks, len(networks.classes), height, width))
     count = np.zeros((height, width))
     for top, left in taken:
@@ -199,6 +200,19 @@ def test_networks_of_pictures_in_colour_get_three_channels(tmp_path: Path, volum
     map_patterns(made, networks, Sliding(8, 512, Rescale(volume.shape[1:], None, None)))
     assert seen[0].shape[1:] == (16, 16, 3)
     assert (seen[0] == seen[0][..., :1]).all()
+
+
+def test_outside_of_the_lungs_is_the_value_of_the_nearest_pixel_inside() -> None:
+    rng = np.random.default_rng(1)
+    image, lungs = rng.permutation(256).astype(np.uint8).reshape(16, 16), rng.random((16, 16)) < 0.1
+    filled = fill_outside(image, lungs)
+    assert (filled[lungs] == image[lungs]).all()
+    inside = np.argwhere(lungs)
+    for row, column in np.argwhere(~lungs):
+        apart = ((inside - [row, column]) ** 2).sum(axis=1)
+        nearest = inside[apart == apart.min()]
+        assert filled[row, column] in image[nearest[:, 0], nearest[:, 1]]
+    assert (fill_outside(image, np.zeros((16, 16), bool)) == image).all()
 
 
 def refusal(volume: CTVolume, stride: int = 4, trained: float | None = None, **networks: Any) -> str:
