@@ -18,7 +18,7 @@ from datamodules.listing import FileListing, Hiding, Listing
 from datamodules.listing.hidden import names_key
 from datamodules.of_run import listing_of_run
 from stages.console.arguments import key_values
-from stages.console.output import output, refuse
+from stages.console.output import output, refuse, write_out
 from stages.errors import RelayError
 from stages.machine.cells import to_csv
 from stages.store import RunFolder
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         text = name_of(listing, given["digest"]) if "digest" in given else to_csv(names(listing)).rstrip()
     except RelayError as error:
         refuse(error)
-    print(text)
+    write_out(text)
 
 
 def names(listing: Listing) -> pd.DataFrame:

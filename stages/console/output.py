@@ -31,6 +31,18 @@ def output() -> Console:
     return console
 
 
+def write_out(text: str) -> None:
+    """Write a text for another program to standard output, as it is.
+
+    Raises:
+        SystemExit: with code 1 where its reader has gone, such as `head`.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        output().on_broken_pipe()
+
+
 def bar() -> Progress:
     """A bar with its count and the time left, for a `with` block; nothing without a terminal."""
     console = output()

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from stages.console.arguments import key_values
-from stages.console.output import bar, output, refuse
+from stages.console.output import bar, output, refuse, write_out
 from stages.console.words import counted
 from stages.errors import RelayError, unknown_name
 from stages.verify.store import Verified, verify_store
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.exit(130)
     if as_json == "true":
-        print(json.dumps([asdict(finding) for finding in found.findings], indent=1, ensure_ascii=False))
+        write_out(json.dumps([asdict(finding) for finding in found.findings], indent=1, ensure_ascii=False))
     else:
         _print(found)
     return 1 if found.findings else 0

@@ -1,10 +1,13 @@
 """What a user does not have to read."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
 
 from stages.console.output import silence_known_warnings
+from tests.helpers.relay import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,17 @@ def test_warnings_that_no_user_can_act_on_are_hidden_and_others_are_not(message:
         warnings.warn(message, stacklevel=1)
         warnings.warn("the disk is nearly full", stacklevel=1)
     assert [str(warning.message) for warning in said] == ["the disk is nearly full"]
+
+
+@pytest.mark.parametrize("printing", ["write_out('x' * 200000)", "output().print('x' * 200000)"])
+def test_a_reader_that_goes_ends_a_command_without_a_traceback(printing: str) -> None:
+    """As `| head` does: it reads a little, and closes its end of the pipe."""
+    code = f"from stages.console.output import output, write_out; {printing}"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == b"" and process.returncode in (0, 1)
