@@ -15,7 +15,7 @@ from analysis.explain.cached_network import FOLDER
 from analysis.explain.study_networks import rows_to_explain
 from analysis.report.explained_sections import explained_sections, optional_files
 from analysis.report.explained_study import ExplainedStudy, all_explanations, explain_study, save_explained
-from analysis.report.page import write_files
+from analysis.report.page import check_output, write_files
 from analysis.report.processes import process_labels, styles_of
 from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
 from analysis.runs.load import load_runs
@@ -109,12 +109,13 @@ def main(arguments: Sequence[str]) -> None:
     """
     try:
         given, settings = parse_arguments(arguments)
+        out = given.out or given.runs_dir / "explanations"
+        check_output(out)
         keep_freed_memory()
         study, explained = explain(given, settings)
-        keep(lambda: save_explained(explained, given.runs_dir), given.runs_dir / FOLDER / "study")
+        keep(lambda: save_explained(explained, given.runs_dir), given.runs_dir / FOLDER)
         labels = process_labels(explained.facts.processes)
         sections = explained_sections(explained, labels, styles_of(labels), given.runs_dir, keep=True)
-        out = given.out or given.runs_dir / "explanations"
         for name in optional_files():
             for suffix in (".svg", ".png", ".csv", ".tex"):
                 (out / (name + suffix)).unlink(missing_ok=True)

@@ -182,8 +182,12 @@ def recipe_document(recipe: Recipe) -> dict[str, object]:
     return {"id": recipe.id, **recipe.document()}
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, key: str = "paths.runs_dir") -> None:
     """Make a folder and its parents.
+
+    Args:
+        path: the folder.
+        key: what a user types to choose another one.
 
     Raises:
         RelayError: if that is not possible.
@@ -195,5 +199,5 @@ def make_folder(path: Path) -> None:
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise RelayError(
-            f"the folder {path} cannot be written: {error.strerror}. Choose another, e.g. paths.runs_dir=..."
+            f"the folder {path} cannot be written: {error.strerror}. Choose another, e.g. {key}=..."
         ) from None

@@ -16,9 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages.errors import RelayError
 from stages.machine.atomic import write_bytes
-from stages.store import make_folder
 
 log = logging.getLogger(__name__)
 
@@ -87,21 +85,21 @@ def write_arrays(file: Path, arrays: Arrays, *, compressed: bool = False) -> Non
     content = io.BytesIO()
     named: dict[str, Any] = {**arrays, _SEAL: np.asarray(_seal(file, arrays))}
     (np.savez_compressed if compressed else np.savez)(content, **named)
-    make_folder(file.parent)
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(file, content.getvalue())
 
 
-def keep(write: Callable[[], object], file: Path) -> None:
+def keep(write: Callable[[], object], folder: Path) -> None:
     """Write what can be made again; a store that is only read is no error, and is warned of once.
 
     Args:
-        write: writes the file.
-        file: which.
+        write: writes a file.
+        folder: of the store's explanations.
     """
     try:
         write()
-    except (RelayError, OSError) as error:
-        _warn_not_kept(file.parent.parent, str(getattr(error, "strerror", None) or error).partition(". ")[0])
+    except OSError as error:
+        _warn_not_kept(folder, error.strerror or str(error))
 
 
 @cache

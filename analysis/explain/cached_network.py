@@ -122,7 +122,7 @@ class CachedNetwork:
             if names == arrays.keys():
                 return arrays
         arrays = compute()
-        keep(lambda: write_arrays(file, arrays), file)
+        keep(lambda: write_arrays(file, arrays), file.parent.parent)
         return arrays
 
     def first_layer(self) -> Arrays:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from analysis.report.build import build_report
-from analysis.report.page import write_report
+from analysis.report.page import check_output, write_report
 from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
 from stages.console.output import output, refuse
 from stages.errors import RelayError
@@ -42,9 +42,11 @@ def main(arguments: Sequence[str]) -> None:
     try:
         example = "python -m analysis.report runs_dir=runs"
         given = Arguments(**settings_from(key_values(arguments, keys_of(Arguments), example), Arguments))
+        out = given.out or given.runs_dir / "report"
+        check_output(out)
         typed = f"python -m analysis.report {shlex.join(arguments)}"
         report = build_report(given.runs_dir, given.study, given.metric, test=given.test, command=typed)
-        page = write_report(report, given.out or given.runs_dir / "report")
+        page = write_report(report, out)
     except (RelayError, OSError) as error:
         refuse(error)
     output().print(f"report: {page}", soft_wrap=True)

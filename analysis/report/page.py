@@ -1,6 +1,7 @@
 """The report: its parts, one HTML file that works offline, and its tables and figures as files."""
 
 import base64
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ from markupsafe import Markup
 
 from analysis.report.figures import Picture
 from analysis.report.tables import Table
+from stages.errors import RelayError
 from stages.machine.atomic import write_bytes, write_text
 from stages.store import make_folder
 
@@ -181,6 +183,19 @@ def write_report(report: Report, folder: Path) -> Path:
     return page
 
 
+def check_output(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before what takes long; nothing is made yet.
+
+    Raises:
+        RelayError: if it, or the first folder above it that is there, cannot be written.
+    """
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    if there.is_dir() and not os.access(there, os.W_OK):
+        raise RelayError(
+            f"the folder {folder} cannot be written: {there} is read-only. Choose another: out=..."
+        )
+
+
 def write_files(sections: Sequence[Section], folder: Path) -> None:
     """Write the tables and figures of sections: `tables/*.csv` and `*.tex`, `figures/*.svg` and `*.png`.
 
@@ -196,6 +211,6 @@ def write_files(sections: Sequence[Section], folder: Path) -> None:
             contents[f"figures/{picture.name}.svg"] = picture.svg
             contents[f"figures/{picture.name}.png"] = picture.png
     for name in ("tables", "figures"):
-        make_folder(folder / name)
+        make_folder(folder / name, "out")
     for name, content in contents.items():
         write_bytes(folder / name, content)

@@ -1,5 +1,6 @@
 """The lock on the folder of a stage run: one process at a time works in it."""
 
+import errno
 import json
 import os
 import secrets
@@ -21,18 +22,20 @@ LockKind = Literal["flock", "soft"]
 HOLDER = ".holder.json"
 """Says who holds the lock of its folder."""
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS without its lock service, FUSE, Lustre
+
 
 class RunLock:
     """An exclusive lock on a folder, for a `with` block.
 
     `flock` is the kernel's lock: it ends with its holder, so a killed run never blocks the next one. It is
     not reliable on NFS and Lustre. There, `soft` creates a file exclusively; filelock breaks this lock only
-    if it is certain that the holder is dead: on the same host, and its process is gone. A holder on another
-    host counts as alive; the message says which file to remove if it is dead.
+    if it is certain that the holder is dead: on the same host and in the same container, and its process is
+    gone. Any other holder counts as alive; the message says which file to remove if it is dead.
 
-    Beside the lock, `.holder.json` names host, boot, process and Slurm job. It tells people who holds the
-    lock, and `still_held` whether the lock was lost: a process that was suspended for long may find another
-    token.
+    Beside the lock, `.holder.json` names host, boot, process, its namespace and Slurm job. It tells people
+    who holds the lock, and `still_held` whether the lock was lost: a process that was suspended for long may
+    find another token.
 
     Args:
         folder: an existing folder.
@@ -68,6 +71,12 @@ class RunLock:
             if self._on_wait is not None:
                 self._on_wait(f"{self._folder} is being trained by {self._describe_holder()}; waiting for it")
             self._lock.acquire(poll_interval=self._poll_seconds)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise RelayError(
+                f"the file system of {self._folder} knows no locks ({error.strerror}): add paths.lock=soft"
+            ) from None
         try:
             write_text(self._holder, json.dumps(self._identity(), indent=1) + "\n")
         except BaseException:  # a full disk: `__exit__` is not called
@@ -103,6 +112,7 @@ class RunLock:
             "host": socket.gethostname(),
             "boot": psutil.boot_time(),
             "pid": process.pid,
+            "namespace": _namespace(),
             "started": process.create_time(),
             "taken": time.time(),
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
@@ -123,15 +133,24 @@ class RunLock:
 def is_held(folder: Path) -> bool:
     """Whether a process works in the folder of a stage run, by the file that the holder of its lock writes.
 
-    A holder on this machine must be alive; a holder on another machine counts as alive.
+    A holder on this machine must be alive. One on another machine counts as alive, and so does one in another
+    container: these may have one name, and number their processes anew.
     """
     holder = _read_holder(folder / HOLDER)
     try:
-        if holder["host"] != socket.gethostname():
+        if (holder["host"], holder["namespace"]) != (socket.gethostname(), _namespace()):
             return True
         return abs(psutil.Process(holder["pid"]).create_time() - float(holder["started"])) < 1.0
     except (ValueError, KeyError, TypeError, psutil.Error):
         return False
+
+
+def _namespace() -> int | None:
+    """Which numbering of processes this one is in; None where the system does not say."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
 
 
 def _read_holder(path: Path) -> dict[str, Any]:

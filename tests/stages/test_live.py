@@ -109,6 +109,8 @@ def test_a_dead_holder_is_not_at_work(tmp_path: Path) -> None:
     content = holder.read_text()
     holder.write_text(content.replace('"host": "', '"host": "another-'))
     assert is_held(tmp_path), "of another machine nothing is known"
+    holder.write_text(content.replace('"namespace": ', '"namespace": 1'))
+    assert is_held(tmp_path), "nor of another container with the same name"
     holder.write_text("{")
     assert not is_held(tmp_path)
 

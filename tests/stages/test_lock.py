@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -183,6 +184,48 @@ def test_flock_is_the_kernels_and_soft_is_a_files(tmp_path: Path, kind: str) -> 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             assert file.readline() == f"{os.getpid()}\n"
     assert kind == "flock" or not (tmp_path / ".lock").exists()
+
+
+def test_a_soft_lock_of_another_container_with_the_same_name_is_not_broken(
+    tmp_path: Path,
+) -> None:
+    """Docker numbers the processes of each container from 1, and compose files give them one host name."""
+    own, (name, token) = tmp_path / ".lock", ("?pidns-f0000001", "1")
+    with RunLock(tmp_path, "soft"):
+        written = own.read_text().split()
+    (tmp_path / "other").mkdir()
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    host = written[1].partition("?pidns-")[0]
+    (tmp_path / "other" / ".lock").write_text(f"{dead.stdout.strip()}\n{host}{name}\n{token}\n")
+    taken = threading.Event()
+
+    def take() -> None:
+        with RunLock(tmp_path / "other", "soft", poll_seconds=0.01):
+            taken.set()
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    assert not taken.wait(0.5), "whether its holder lives cannot be seen from here"
+    (tmp_path / "other" / ".lock").unlink()
+    assert taken.wait(20)
+    thread.join(20)
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """filelock 6: NFS mounted with nolock."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    lock = RunLock(tmp_path, "flock")
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(RelayError, match=r"knows no locks \(No locks available\): add paths\.lock=soft"),
+        lock,
+    ):
+        pass
 
 
 def test_another_kind_is_refused(tmp_path: Path) -> None:

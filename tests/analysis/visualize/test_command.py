@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.report.__main__ import main as report
 from analysis.visualize import main
 from tests.helpers.explained_store import FIGURES, TABLES, ExplainedStore, contents, refused
 from tests.helpers.relay import PROJECT
@@ -130,6 +133,25 @@ def test_a_wrong_window_leaves_the_page_as_it_is(store: Path, capsys: pytest.Cap
 
 def test_no_store_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no folder" in refused(tmp_path / "none", capsys=capsys)
+
+
+@pytest.mark.parametrize("command", [main, report])
+def test_a_place_that_is_only_read_is_refused_before_anything_is_computed(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[[Sequence[str]], None],
+) -> None:
+    """As a read-only mount answers, also to root; with `out` typed the store need not be written."""
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / "runs")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        command([f"runs_dir={tmp_path / 'runs'}"])
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'runs'} is read-only. Choose another: out=..." in said
+    with suppress(SystemExit):  # there is nothing in it, which visualize says
+        command([f"runs_dir={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
+    assert "read-only" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kept", [[], ["natural", "texture"]], ids=["empty", "sources alone"])
