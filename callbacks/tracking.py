@@ -6,7 +6,6 @@ names a patient is sent: neither samples nor groups are.
 """
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from stages.config import LoggerConfig
 from stages.epochs import Row
-from stages.machine.wandb_login import fitting, logged_in, private_settings, reachable
+from stages.machine.wandb_login import fitting, give_up, private_settings, wandb_mode, why_not_now
 from stages.metrics import metric_of
 from stages.recipe import Recipe, short_id
 from stages.record import NOT_LEARNING, Record
@@ -24,15 +23,6 @@ log = logging.getLogger(__name__)
 PLATEAU_NOT_REACHED = "plateau not reached"
 
 _LONGEST_NAME, _LONGEST_TAG = 128, 64  # that W&B takes
-
-
-def wandb_mode(setting: str) -> Any:
-    """The mode for `logger.wandb`: `auto` is online if there is a key, else offline. WANDB_MODE wins."""
-    if setting != "auto":
-        return setting
-    if "WANDB_MODE" in os.environ:
-        return os.environ["WANDB_MODE"]
-    return "online" if logged_in() else "offline"
 
 
 def _say(what: str, error: Exception) -> None:
@@ -84,8 +74,8 @@ class Tracking:
         import wandb
 
         logging.getLogger("wandb").setLevel(logging.ERROR)
-        if mode == "online" and not reachable():
-            _say_offline("its server takes no connection")
+        if mode == "online" and (why := why_not_now()) is not None:
+            _say_offline(why)
             mode = "offline"
         try:
             self._run = self._start(mode)
@@ -93,6 +83,7 @@ class Tracking:
             if mode == "offline":
                 _say("starting", error)
                 return self
+            give_up()
             _say_offline(f"{type(error).__name__}: {error}")
             with _warned("starting"):
                 wandb.teardown()  # else it takes the run's id for one that is in use

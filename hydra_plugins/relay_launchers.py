@@ -185,6 +185,9 @@ def _end(processes: Collection[subprocess.Popen[bytes]], seconds: float = 60) ->
             raise
 
 
+_MOST_IN_ARRAY = 1000  # Slurm's MaxArraySize is 1001 unless a cluster sets another
+
+
 class SubmititSlurmLauncher(ParallelLauncher):
     """A Slurm job array. `parameters` are those of submitit's Slurm executor, without `slurm_`."""
 
@@ -209,12 +212,18 @@ class SubmititSlurmLauncher(ParallelLauncher):
             )
         executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=self._max_num_timeout)
         executor.update_parameters(**_plain(self._parameters))
-        submitted = executor.submit_array([replace(job, answers=folder) for job in jobs])
+        submitted = [
+            sent
+            for start in range(0, len(jobs), _MOST_IN_ARRAY)
+            for sent in executor.submit_array(
+                [replace(job, answers=folder) for job in jobs[start : start + _MOST_IN_ARRAY]]
+            )
+        ]
         try:
             wait_for_jobs({job.job_id: job.paths.result_pickle for job in submitted})
         except KeyboardInterrupt:
-            array = submitted[0].job_id.split("_")[0]
-            log.warning("Slurm job %s continues without this sweep; to end it: scancel %s", array, array)
+            arrays = " ".join(dict.fromkeys(job.job_id.split("_")[0] for job in submitted))
+            log.warning("Slurm job %s continues without this sweep; to end it: scancel %s", arrays, arrays)
             raise
         return [
             answer(folder, job.number, f"Slurm job {sent.job_id}", sent.paths.stderr)

@@ -23,6 +23,7 @@ from stages.errors import RelayError, unknown_name
 from stages.job_overrides import quoted
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import check_accelerator, note_of_cores, workers_environment
+from stages.machine.wandb_login import wandb_mode, why_not_now
 from stages.outcome import Outcome
 from stages.parameters import schema
 from stages.plan import Plan, StageRun
@@ -103,12 +104,13 @@ class RelaySweeper(BasicSweeper):
         """Train what is missing with the configured launcher, and watch it if its jobs run elsewhere."""
         assert self.config is not None and self.launcher is not None
         settings = self.config.hydra.launcher
-        if settings._target_.endswith(".BasicLauncher"):  # jobs in this process, which show their own bar
-            return run_plan(plan, store, self.launcher.launch, reveal=_revealed)
-        # The bars of several jobs on one terminal would overwrite each other.
-        shared_terminal = getattr(self.launcher, "shares_terminal", False)
-        execution = ["callbacks.progress=false"] if shared_terminal else []
         missing = plan.missing(store)
+        execution = _offline(missing)
+        if settings._target_.endswith(".BasicLauncher"):  # jobs in this process, which show their own bar
+            return run_plan(plan, store, self.launcher.launch, execution=execution, reveal=_revealed)
+        # The bars of several jobs on one terminal would overwrite each other.
+        if getattr(self.launcher, "shares_terminal", False):
+            execution.append("callbacks.progress=false")
         threads = max((run.config.trainer.threads for run in missing), default=1)
         if note := note_of_cores(settings, threads):
             log.warning(note)
@@ -199,6 +201,16 @@ class RelaySweeper(BasicSweeper):
                     "hydra/launcher=joblib or seed=0,1, or start a sweep for each experiment"
                 )
         return to_config(with_absolute_paths(composed))
+
+
+def _offline(missing: Sequence[StageRun]) -> list[str]:
+    """Overrides that log a sweep offline where W&B cannot be used now: asked and said once."""
+    if not missing or wandb_mode(missing[0].config.logger.wandb) != "online":
+        return []
+    if (why := why_not_now()) is None:
+        return []
+    log.warning("W&B cannot be used now (%s). This sweep is logged offline; send it later: wandb sync", why)
+    return ["logger.wandb=offline"]
 
 
 def _revealed(run: StageRun, message: str) -> str:

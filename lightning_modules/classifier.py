@@ -144,6 +144,12 @@ class StageModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Compute the metrics over the whole evaluation set, on every process alike."""
         self.predictions = self._collected()
+        if broken := int((~torch.isfinite(self.predictions.logits)).any(dim=1).sum()):
+            raise RelayError(
+                f"the network's outputs for {broken} of {len(self.predictions.labels)} evaluation images are "
+                f"not finite in epoch {self.current_epoch + 1}: the run diverged, and its metrics mean "
+                "nothing. Try a lower optim.lr_scratch or optim.lr_transfer, or trainer.precision=32-true"
+            )
         self.evaluation = evaluate(self.predictions.logits, self.predictions.labels)
 
     def on_test_epoch_start(self) -> None:

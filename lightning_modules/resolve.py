@@ -33,6 +33,12 @@ def resolve(config: Config, transferred: bool) -> Config:
             f"{network.least_size} px or more"
         )
     accelerator, precision, memory_format = arithmetic(config)
+    if (accelerator, precision) == ("cpu", "16-mixed"):
+        raise RelayError(
+            "trainer.precision=16-mixed: no processor computes so, and Lightning would take bf16-mixed, "
+            "which the record would not say. Type trainer.precision=bf16-mixed or 32-true, or "
+            "trainer.accelerator=gpu"
+        )
     trainer = replace(
         config.trainer, accelerator=accelerator, precision=precision, memory_format=memory_format
     )

@@ -102,7 +102,7 @@ def note_of_cores(launcher: Mapping[str, Any], threads: int) -> str | None:
 
 
 def check_accelerator(launcher: Mapping[str, Any], accelerator: str) -> None:
-    """Refuse a launcher that asks for accelerators for stage runs that were planned for the processor.
+    """Refuse a launcher that asks for accelerators for stage runs of the processor, or Ray's for none.
 
     Args:
         launcher: its configuration (`hydra.launcher`).
@@ -121,6 +121,11 @@ def check_accelerator(launcher: Mapping[str, Any], accelerator: str) -> None:
                 "trainer.accelerator=gpu trainer.precision=bf16-mixed trainer.memory_format=channels_last, "
                 f"or leave {key} out"
             )
+    if accelerator in ("gpu", "cuda") and "num_gpus" in remote and not remote["num_gpus"]:
+        raise RelayError(
+            "the stage runs are planned for a GPU, but Ray hides them from tasks that ask for none: add "
+            "hydra.launcher.remote.num_gpus=1, a part of 1 to share one, or trainer.accelerator=cpu"
+        )
 
 
 @contextmanager

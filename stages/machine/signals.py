@@ -1,4 +1,8 @@
-"""A polite request to end (SIGTERM, or the terminal was closed) ends a program as Ctrl-C does."""
+"""A polite request to end (SIGTERM, or the terminal was closed) ends a program as Ctrl-C does.
+
+So do the warnings of schedulers before a time limit: what users of Lightning know as `--signal=SIGUSR1@90`
+of Slurm, SIGUSR2 of SGE and LSF, SIGXCPU of limits of CPU time. Python would end without a word.
+"""
 
 import os
 import signal
@@ -10,7 +14,7 @@ from types import FrameType
 
 _ENDING = tuple(
     getattr(signal, name)
-    for name in ("SIGTERM", "SIGHUP")
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
     if hasattr(signal, name)  # Windows has no SIGHUP
 )
 
@@ -18,11 +22,11 @@ _received: signal.Signals = signal.SIGINT
 
 
 def end_as_after_ctrl_c() -> None:
-    """From now on SIGTERM and SIGHUP raise KeyboardInterrupt; one that is ignored (nohup) stays so."""
+    """From now on these raise KeyboardInterrupt; one that is ignored (nohup) or has a use stays so."""
     if threading.current_thread() is not threading.main_thread():  # only that one may say what a signal does
         return
     for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
 
 

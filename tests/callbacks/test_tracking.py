@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
 
 from callbacks import Tracking
-from callbacks.tracking import wandb_mode
 from stages.config import LoggerConfig
 from stages.machine import wandb_login
-from stages.machine.wandb_login import fitting
+from stages.machine.wandb_login import fitting, wandb_mode, why_not_now
 from stages.record import Record
 from tests.helpers.stage_helpers import PROJECT, recipe, record_content
 from tests.helpers.wandb_files import Tracked, away, read_tracked
@@ -206,6 +206,7 @@ def test_disabled_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("auto", None, "k" * 40, None, "online"),
         ("auto", None, "", None, "offline"),
         ("auto", None, None, "api.wandb.ai", "online"),
+        ("auto", None, None, "api.forge.coreweave.com", "online"),
         ("auto", None, None, "github.com", "offline"),
         ("auto", "offline", "k" * 40, "api.wandb.ai", "offline"),
         ("auto", "disabled", "k" * 40, None, "disabled"),
@@ -232,23 +233,83 @@ def test_mode(
     for name, value in (("WANDB_MODE", mode), ("WANDB_API_KEY", key)):
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert wandb_mode(setting) == expected
+    assert _mode(setting) == expected
+
+
+def _mode(setting: str) -> object:
+    """The mode in a process that starts now: W&B reads its settings once."""
+    wandb.teardown()
+    try:
+        return wandb_mode(setting)
+    finally:
+        wandb.teardown()
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_what_wandb_offline_and_wandb_disabled_have_left_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """With a login too: else images' results would be sent against the user's word."""
+    (tmp_path / "settings").write_text(f"[default]\nmode = {mode}\n")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    assert _mode("auto") == mode
+    assert _mode("online") == "online", "typed for Relay"
+
+
+def test_the_server_of_wandb_login_is_asked_for_its_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings").write_text("[default]\nbase_url = https://wandb.example.org\n")
+    (tmp_path / "netrc").write_text(f"machine wandb.example.org\n  login user\n  password {'p' * 40}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert _mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    assert _mode("auto") == "online"
+
+
+@pytest.mark.parametrize("typed", ["false", ""])
+def test_a_mode_that_is_none_is_said_and_not_used(
+    typed: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", typed)
+    assert _mode("auto") == "offline"
+    assert ("WANDB_MODE=false is none of online, offline, disabled" in caplog.text) == bool(typed)
+
+
+def test_a_server_that_failed_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb 10669: it costs each run a minute and a half."""
+    monkeypatch.setattr(wandb_login, "_gave_up", set())
+    tried = []
+
+    def init(mode: str, **_: object) -> object:
+        tried.append(mode)
+        if mode == "online":
+            raise wandb.Error("Run initialization has timed out after 90.0 sec.")
+        return SimpleNamespace(finish=lambda exit_code: None)
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing is asked before W&B itself is
+    for _ in range(3):
+        with Tracking(_settings("online"), recipe(), CHAIN, "natural", tmp_path):
+            pass
+    assert tried == ["online", "offline", "offline", "offline"]
 
 
 def test_login_counts_for_its_host_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     login_file = tmp_path / "netrc"
     login_file.write_text(f"machine wandb.example.org\n  login user\n  password {'p' * 40}\n")
     monkeypatch.setenv("NETRC", str(login_file))
-    assert wandb_mode("auto") == "offline"
+    assert _mode("auto") == "offline"
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8443")
-    assert wandb_mode("auto") == "online"
+    assert _mode("auto") == "online"
 
 
 def test_a_login_file_that_is_not_one_is_no_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     login_file = tmp_path / "netrc"
     login_file.write_text("nonsense of some kind")
     monkeypatch.setenv("NETRC", str(login_file))
-    assert wandb_mode("auto") == "offline"
+    assert _mode("auto") == "offline"
 
 
 @contextmanager
@@ -282,8 +343,10 @@ def test_a_server_that_fails_fails_no_training(
     """None: nobody listens there."""
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr(wandb_login, "SECONDS_TO_START", 4.0)
+    wandb.teardown()
     with _server(answers or 500) as address:
         monkeypatch.setenv("WANDB_BASE_URL", address if answers else "http://127.0.0.1:9")
+        assert (why_not_now() is None) == (answers == 401), "W&B's own start tells what a login is worth"
         with Tracking(_settings("online"), recipe(), CHAIN, "natural", tmp_path) as tracking:
             tracking.log_epoch({"epoch": 0, "train_loss": 1.0})
     assert "This run is logged offline" in caplog.text

@@ -551,3 +551,13 @@ def test_values_that_change_no_result_are_said_to_be_one(desk: Desk) -> None:
     answer = desk.train("+stage=dld", "-m", "logger.study=a,b", "optim.momentum=0.5,0.6", "plan=true")
     assert "logger.study=b changes no result: its stage runs are those of logger.study=a" in answer.out
     assert "2 stage runs: 0 done, 2 to train" in answer.out
+
+
+def test_a_wandb_that_cannot_be_used_is_said_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    answer = desk.train("+stage=dld", "-m", "seed=0,1,2")
+    assert " ".join(answer.out.split()).count("This sweep is logged offline; send it later: wandb sync") == 1
+    assert ["logger.wandb=offline" in job for job in desk.jobs] == [True] * 3

@@ -432,9 +432,19 @@ def test_an_evaluation_forgets_the_one_before() -> None:
 def test_a_diverged_run_is_refused_at_the_end_of_its_epoch() -> None:
     module = linear_module(optim(lr=1e38, momentum=0.9, weight_decay=0.0, warmup_steps=0))
     watch = Watch(lambda trainer, module: module.check_finite())
+    (blank,) = val = batches((2,))
+    blank.images[:] = 0  # finite outputs, whatever the weights
     with pytest.raises(RelayError, match=r"not finite in epoch 2.*optim\.lr_scratch.*gradient_clip"):
-        fit(module, Data(batches((2,)), batches((2,))), watch, epochs=3)
+        fit(module, Data(batches((2,)), val), watch, epochs=3)
     assert len(watch.losses) == 1 and np.isfinite(watch.losses[0]), "epoch 2 is not evaluated"
+
+
+def test_outputs_that_are_no_numbers_are_refused_and_not_counted_as_class_0() -> None:
+    """As a float16 that runs over gives them while the training loss is finite; argmax of NaN is 0."""
+    (good,) = val = batches((3,), seed=5)
+    good.images[1] = float("inf")
+    with pytest.raises(RelayError, match="outputs for 1 of 3 evaluation images are not finite in epoch 1"):
+        fit(linear_module(), Data(batches((2, 2)), val), epochs=1)
 
 
 def test_a_finite_loss_is_not_refused() -> None:

@@ -12,10 +12,11 @@ import torch
 
 from lightning_modules import hardware
 from lightning_modules.hardware import arithmetic
+from lightning_modules.resolve import resolve
 from stages.config import Config, to_config
 from stages.errors import RelayError
 from tests.helpers.programs import PROJECT
-from tests.helpers.stage_helpers import compose_dict, with_value
+from tests.helpers.stage_helpers import compose_dict, composed, with_value
 
 CPUS = {
     "no bfloat16": {"avx2": True, "avx512_bf16": False, "amx_bf16": False},
@@ -133,6 +134,12 @@ def test_an_earlier_torch_is_asked_otherwise(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: flags.get("avx512_bf16", False))
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: flags.get("amx_bf16", False))
     assert _resolved(config, "cpu", "auto", "auto") == ON_CPU[cpu]
+
+
+def test_float16_of_a_processor_is_refused_instead_of_another_precision_under_its_name() -> None:
+    """Lightning takes bf16-mixed in its place, with a warning."""
+    with pytest.raises(RelayError, match=r"trainer\.precision=16-mixed: no processor computes so"):
+        resolve(composed("+stage=dld", "trainer.precision=16-mixed", "trainer.accelerator=cpu"), False)
 
 
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])

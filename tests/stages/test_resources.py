@@ -98,6 +98,14 @@ def test_an_accelerator_for_runs_of_the_processor_is_refused(launcher: Mapping[s
     check_accelerator({"gpus_per_node": None, "remote": {"num_gpus": None}}, "cpu")
 
 
+def test_ray_tasks_that_ask_for_no_gpu_are_refused_where_one_is_planned() -> None:
+    """Ray sets CUDA_VISIBLE_DEVICES to nothing for them."""
+    for nothing in (None, 0):
+        with pytest.raises(RelayError, match=r"add hydra\.launcher\.remote\.num_gpus=1"):
+            check_accelerator({"remote": {"num_gpus": nothing}}, "gpu")
+    check_accelerator({"gpus_per_node": None}, "gpu")
+
+
 def test_the_threads_are_those_of_the_configuration(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from callbacks import checkpoint
 from callbacks.checkpoint import save_whole
+from stages.machine import signals
 from stages.machine.signals import end_as_after_ctrl_c, ending_signal, held_back
 
 
@@ -48,6 +49,29 @@ def test_a_request_to_end_is_held_back_and_remembered(monkeypatch: pytest.Monkey
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
+def test_a_schedulers_warning_ends_a_program_unless_it_has_a_use(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning 21406 and submitit 1709: Python's own answer is to end at once, without a word."""
+    before = {each: signal.getsignal(each) for each in signals._ENDING}
+    monkeypatch.setattr(signals, "_received", signal.SIGINT)
+    heard: list[int] = []
+    try:
+        signal.signal(number, lambda number, _: heard.append(number))  # as submitit's in a job of Slurm
+        end_as_after_ctrl_c()
+        os.kill(os.getpid(), number)
+        assert heard == [number]
+        signal.signal(number, signal.SIG_DFL)
+        end_as_after_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert ending_signal() is number
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def test_ctrl_c_while_torch_writes_is_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
