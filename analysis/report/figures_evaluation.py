@@ -96,7 +96,7 @@ def reliability_diagrams(
         caption: whose predictions these are, in sentences.
     """
     names = [name for name in styles if name in reliability]
-    columns = min(3, len(names))
+    columns = 2 if len(names) == 4 else min(3, len(names))
     rows = -(-len(names) // columns)
     edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
     with house_style():

@@ -11,7 +11,7 @@ _CLIPPED = 0.5  # share of the pixels; outside of a body half of them are air, w
 _DENSE = 0.1  # share of the pixels above 1000 HU: all the bone of a slice is less
 _COLORLESS = 0.1  # share of the images; photographs have some in a hundred
 _CLASSES_APART = 0.1  # share of the histogram; of the embedded and of public sets the least is 0.24
-_SIDES_APART = 0.5  # share of the histogram; of the embedded and of public sets the least is 0.78
+SIDES_APART = 0.5  # share of the histogram; of the embedded and of public sets the least is 0.78
 _FEW_LEVELS = 8
 
 
@@ -128,7 +128,7 @@ def _on_color(values: Values) -> Iterator[str]:
 
 
 def _on_parts(values: Values, classes: Sequence[str]) -> Iterator[str]:
-    if values.sides_overlap is not None and values.sides_overlap < _SIDES_APART:
+    if values.sides_overlap is not None and values.sides_overlap < SIDES_APART:
         yield (
             f"the grey levels of training and evaluation have {values.sides_overlap:.0%} in common: see "
             "whether both were scanned, windowed and saved in the same way"

@@ -2,6 +2,7 @@
 
 from analysis.prediction.evaluation.judged import Judged
 from analysis.report.page import Caveat
+from datamodules.values.notes import SIDES_APART
 from stages.console.words import counted
 
 _FEW = 10  # images of a class below which its recall says little
@@ -9,7 +10,7 @@ _FEW = 10  # images of a class below which its recall says little
 
 def caveats_of(judged: Judged) -> list[Caveat]:
     """Serious ones first."""
-    found = [*_known_images(judged), *_set(judged)]
+    found = [*_known_images(judged), *_unlike(judged), *_set(judged)]
     if judged.notes:
         found.append(
             Caveat.listing(
@@ -60,6 +61,16 @@ def _known_images(judged: Judged) -> list[Caveat]:
             Caveat("Known images were looked for in part only", f"They were looked for {overlap.how}.")
         )
     return found
+
+
+def _unlike(judged: Judged) -> list[Caveat]:
+    said, grey = list(judged.unlike), judged.overlap.grey
+    if grey is not None and grey < SIDES_APART:
+        said.append(
+            f"Their grey levels have {grey:.0%} in common with those of the networks' own images: see "
+            "whether both were scanned, windowed and saved in the same way."
+        )
+    return [Caveat("The images look unlike the training images", " ".join(said))] if said else []
 
 
 def _set(judged: Judged) -> list[Caveat]:

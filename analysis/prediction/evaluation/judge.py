@@ -88,6 +88,7 @@ def judge(
         calibration=calibration,
         overlap=overlap,
         notes=(*found.notes, *matched.notes, *ensemble.notes),
+        unlike=found.unlike,
         left_out=int((~kept).sum()),
         members=(len(records), len({record.seed for record in records})),
         digest=found.listing.digest,

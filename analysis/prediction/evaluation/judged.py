@@ -31,6 +31,7 @@ class Judged:
         calibration: None without.
         overlap: with what the networks know.
         notes: what a person should know, a line each.
+        unlike: in what the set's files are not as the training files, a sentence each.
         left_out: images of classes that were left out.
         members: how many networks of how many seeds.
         digest: of the set.
@@ -50,6 +51,7 @@ class Judged:
     calibration: Calibration | None
     overlap: Overlap
     notes: tuple[str, ...]
+    unlike: tuple[str, ...]
     left_out: int
     members: tuple[int, int]
     digest: str

@@ -49,6 +49,7 @@ class Labelled:
         images: the pixels, on disk.
         sides: how many images the set itself has on each side.
         notes: what a person should know of how the set was read.
+        unlike: in what its files are not as the training files, a sentence each.
     """
 
     where: str
@@ -64,6 +65,7 @@ class Labelled:
     images: StoredImages
     sides: dict[str, int]
     notes: tuple[str, ...]
+    unlike: tuple[str, ...]
 
     def batches(self) -> Iterator[npt.NDArray[np.uint8]]:
         """All pixels in order, some thousand images at a time."""
@@ -114,7 +116,7 @@ def read_labelled(
     labels = np.asarray(rows.labels, np.int64)[chosen]
     present, labels = np.unique(labels, return_inverse=True)
     known, numbers = np.unique(np.asarray(rows.groups)[chosen], return_inverse=True)
-    images, notes = _images(listing, chosen, taken, shape, eight_bit=eight_bit)
+    images, unlike = _images(listing, chosen, taken, shape, eight_bit=eight_bit)
     hidden_groups = isinstance(listing, PackedListing)
     return Labelled(
         where,
@@ -129,7 +131,8 @@ def read_labelled(
         tuple(known.tolist()),
         images,
         {name: count for name, count in sides.items()},
-        (*listing.notes, *notes),
+        listing.notes,
+        tuple(unlike),
     )
 
 
@@ -207,10 +210,10 @@ def _images(
     *,
     eight_bit: bool,
 ) -> tuple[StoredImages, list[str]]:
-    """The chosen images' pixels as training saw them, and notes."""
+    """The chosen images' pixels as training saw them, and in what their files are not as those were."""
     wanted = (*shape, 3) if taken.color else shape
     root = str(listing.source.root)
-    notes = []
+    unlike = []
     if isinstance(listing, PackedListing):
         has, deep, color = tuple(listing.description["shape"]), listing.window is not None, False
         manifest = read_manifest(root).iloc[list(chosen)]
@@ -240,14 +243,14 @@ def _images(
             "another scale"
         )
     if not deep and taken.window is not None:
-        notes.append(
-            f"8-bit images, but the networks were trained on values with {taken.window[0]:g} as black and "
-            f"{taken.window[1]:g} as white; windowed otherwise, these look different"
+        unlike.append(
+            f"They have 8 bits, but the networks were trained on values with {taken.window[0]:g} as black "
+            f"and {taken.window[1]:g} as white: windowed otherwise, they show other greys."
         )
     if color:
         some = counted(sum(header.color for header in headers), "image")
-        notes.append(f"{some} with three channels, read as grey, as the networks' training images are")
-    return images, notes
+        unlike.append(f"{some} with three channels, read as grey, as the training images are.")
+    return images, unlike
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -48,6 +48,8 @@ class Overlap:
         equal: those of them whose pixels are equal, bool (N,).
         evaluated: images that are among the runs' own evaluation images, and in no training, bool (N,).
         home_names: what the runs call each image, in `predictions.parquet`; empty for one they do not know.
+        grey: the part that the histograms of grey levels (or colours) have in common with those of the
+            training and evaluation images, from 0 to 1; None where these were not found.
         groups: how many groups have the name of a group of the training set.
         complete: whether all training images were looked at.
     """
@@ -57,6 +59,7 @@ class Overlap:
     equal: Flags
     evaluated: Flags
     home_names: tuple[str, ...]
+    grey: float | None
     groups: int
     complete: bool
 
@@ -110,6 +113,7 @@ def overlap_of(
         tuple(
             next(filter(None, names), "") for names in zip(*(part.home_names for part in parts), strict=True)
         ),
+        min((part.grey for part in parts if part.grey is not None), default=None),
         max(part.groups for part in parts),
         all(part.complete for part in parts),
     )
@@ -127,7 +131,7 @@ def _by_names(found: Labelled, record: Record, held: HeldOut | None, why: str) -
         f"images were not found ({why.rstrip('.')}): single images of the training set would not be noticed"
     )
     names = tuple(name if known else "" for name, known in zip(found.hidden, evaluated, strict=True))
-    return Overlap(how, trained, trained, evaluated, names, 0, complete=False)
+    return Overlap(how, trained, trained, evaluated, names, None, 0, complete=False)
 
 
 def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listing: Listing) -> Overlap:
@@ -142,8 +146,8 @@ def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listi
             np.concatenate([np.arange(len(domain.side(name))) for name in SIDES]),
         )
         known = np.flatnonzero(trained_on | evaluated_on)
-        digests = _digests(pool, known)
-        mine = _digests(found.images, np.arange(len(found.labels)))
+        digests, theirs = _looked_at(pool, known)
+        mine, here = _looked_at(found.images, np.arange(len(found.labels)))
         at_home = dict(zip(digests, _home_names(domain, listing)[known].tolist(), strict=True))
         of_training = {digest for digest, row in zip(digests, known, strict=True) if trained_on[row]}
         equal = np.array([digest in of_training for digest in mine])
@@ -152,7 +156,8 @@ def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listi
         near, how = equal, "in the pixels: equal images"
         if len(known) + len(mine) <= _MOST and domain.size + _bytes(found) <= _MOST_BYTES:
             near, how = equal | _near(found, pool, known[trained_on[known]]), f"{how}, and nearly equal ones"
-    return Overlap(how, near, equal, evaluated, names, _shared_groups(found, listing), complete=True)
+    grey = float(np.minimum(theirs / theirs.sum(), here / here.sum()).sum())
+    return Overlap(how, near, equal, evaluated, names, grey, _shared_groups(found, listing), complete=True)
 
 
 def _home_names(domain: Domain, listing: Listing) -> npt.NDArray[np.object_]:
@@ -175,14 +180,18 @@ def _known_sides(domain: Domain, listing: Listing, runs: Sequence[RunFolder]) ->
     return trained, evaluated
 
 
-def _digests(images: StoredImages | Chosen, rows: npt.NDArray[np.int64]) -> list[bytes]:
-    """SHA-256 of the pixels of some images."""
-    found = []
+def _looked_at(
+    images: StoredImages | Chosen, rows: npt.NDArray[np.int64]
+) -> tuple[list[bytes], npt.NDArray[np.float64]]:
+    """SHA-256 of the pixels of some images, and how often each of the 256 values occurs in all of them."""
+    found, histogram = [], np.zeros(256)
     for start in range(0, len(rows), _AT_ONCE):
-        for pixels in images.gather(rows[start : start + _AT_ONCE].tolist()):
+        batch = images.gather(rows[start : start + _AT_ONCE].tolist())
+        histogram += np.bincount(batch.ravel(), minlength=256)
+        for pixels in batch:
             shape = repr(pixels.shape).encode()
             found.append(hashlib.sha256(shape + np.ascontiguousarray(pixels).tobytes()).digest())
-    return found
+    return found, histogram
 
 
 def _near(found: Labelled, pool: Chosen, trained: npt.NDArray[np.int64]) -> Flags:

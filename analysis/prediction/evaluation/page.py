@@ -45,7 +45,7 @@ def page_of(judged: Judged, version: str) -> Report:
     ]
     return Report(
         title=f"Relay: {judged.title} elsewhere",
-        question="Does what these networks learned hold on images that they have not seen?",
+        question=_in_short(judged, compared),
         version=version,
         facts=_facts(judged),
         caveats=caveats_of(judged),
@@ -78,6 +78,15 @@ def _facts(judged: Judged) -> list[tuple[str, str]]:
     return [*facts, ("calibration", said)]
 
 
+def _in_short(judged: Judged, compared: pd.DataFrame | None) -> str:
+    """The answer in one sentence, without intervals."""
+    if compared is None or compared.empty:
+        return f"Right on {100 * judged.accuracy(np.ones(judged.images, np.bool_)):.1f}% of the set's images."
+    found = compared.set_index("metric")
+    who = "the network is" if judged.members[0] == 1 else "a single network is"
+    return f"At home {who} right on {_percent(found, 'home')} of images, here on {_percent(found, 'here')}."
+
+
 def _answer(judged: Judged, compared: pd.DataFrame | None) -> list[str]:
     of_ensemble = judged.metrics[judged.metrics["of"] == ENSEMBLE].set_index("metric")
     row = of_ensemble.loc["accuracy"].to_dict()
@@ -108,7 +117,8 @@ def _apart(judged: Judged, found: pd.DataFrame, metric: str) -> str:
     if np.isnan(low):
         return ""
     if low <= 0 <= high:
-        return f"; whether that is a difference is not clear (95% interval {low:+.1f} to {high:+.1f} points)"
+        signed = " to ".join(tables.rounded(end, 1, sign=True) for end in (low, high))
+        return f"; whether that is a difference is not clear (95% interval {signed} percentage points)"
     word = "less" if off < 0 else "more"
     ends = sorted((abs(low), abs(high)))
     varied = "other groups, the networks fixed" if judged.members[1] < 2 else "other seeds and groups"

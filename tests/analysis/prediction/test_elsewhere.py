@@ -121,6 +121,23 @@ def test_classes_named_otherwise_are_mapped_left_out_or_refused(ensemble: Ensemb
     assert "6 images left out" in titles(found)
 
 
+def test_images_that_look_unlike_the_training_images_are_judged_and_said(
+    ensemble: Ensemble, home: Path, tmp_path: Path
+) -> None:
+    own = judged(ensemble, home / "ward-7" / "manifest.csv", side="val")
+    assert own.overlap.grey is not None and own.overlap.grey > 0.9 and "unlike" not in titles(own)
+    new = write_set(tmp_path / "new")
+    for path in new.rglob("*.png"):  # all dark
+        write_image(path, (np.asarray(Image.open(path)) // 8).astype(np.uint8))
+    path = next(new.rglob("*.png"))
+    Image.open(path).convert("RGB").save(path)
+    found = judged(ensemble, new)
+    assert found.overlap.grey is not None and found.overlap.grey < 0.2
+    said = titles(found)
+    assert "1 image with three channels, read as grey" in said
+    assert f"Their grey levels have {found.overlap.grey:.0%} in common" in said
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
