@@ -51,9 +51,8 @@ def _known_images(judged: Judged) -> list[Caveat]:
         found.append(
             Caveat(
                 f"{counted(overlap.groups, 'group')} called as groups of the training set",
-                "Where equal names are the same patients or objects, the set is not new to the "
-                "networks. Where "
-                "they are numbered anew, this means nothing.",
+                "Where equal names are the same patients or objects, the set is not new to the networks. "
+                "Where they are numbered anew, this means nothing.",
             )
         )
     if not overlap.complete:
@@ -79,18 +78,17 @@ def _set(judged: Judged) -> list[Caveat]:
         found.append(
             Caveat(
                 "No groups are known",
-                "Every image counts as independent. If several show one patient or object, all "
-                "intervals are too "
-                "narrow: name the groups, by folders below the class folders, groups=FILE, or a manifest.",
+                "Every image counts as independent. If several show one patient or object, all intervals "
+                "are too narrow: name the groups, by folders below the class folders, groups=FILE, or a "
+                "manifest.",
             )
         )
     if judged.absent:
         found.append(
             Caveat(
                 f"{counted(len(judged.absent), 'class', 'classes')} of the networks without an image here",
-                f"{', '.join(judged.absent)}. Averages over classes are over the others; an image "
-                "that is taken "
-                "for one of these is wrong. The numbers at home are of the same classes as here.",
+                f"{', '.join(judged.absent)}. Averages over classes are over the others; an image that is "
+                "taken for one of these is wrong. The numbers at home are of the same classes as here.",
                 serious=False,
             )
         )
@@ -99,8 +97,7 @@ def _set(judged: Judged) -> list[Caveat]:
             Caveat(
                 f"{counted(judged.left_out, 'image')} left out",
                 "They are of classes that the networks do not know, left out as typed: in use, the "
-                "networks would "
-                "give each of them one of their own classes.",
+                "networks would give each of them one of their own classes.",
                 serious=False,
             )
         )
@@ -111,11 +108,10 @@ def _set(judged: Judged) -> list[Caveat]:
                 "Classes with few images", f"Below {_FEW} images a recall says little.", few, serious=False
             )
         )
-    seeds = judged.members[1]
-    if seeds < 2:
+    if judged.fixed:
         found.append(
             Caveat(
-                "Networks of one seed",
+                "Networks of one seed, or of several processes",
                 "Intervals are for other groups with these networks as they are; how networks of other seeds "
                 "would do is not known.",
                 serious=False,

@@ -51,10 +51,8 @@ def judge(
     if overlap.trained.all():
         raise RelayError(
             f"every image of {found.where} is one that the networks were trained on ({overlap.how}), so "
-            "that it says "
-            "nothing of elsewhere. Give images that no run has seen; of a set with sides, side=val "
-            "judges those "
-            "that the runs were evaluated on"
+            "that it says nothing of elsewhere. Give images that no run has seen; of a set with sides, "
+            "side=val judges those that the runs were evaluated on"
         )
     labels = np.array([-1 if label is None else label for label in matched.label_of.values()])[found.labels]
     logits = torch.cat(

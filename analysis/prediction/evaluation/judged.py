@@ -63,6 +63,11 @@ class Judged:
         return len(self.answers.labels)
 
     @property
+    def fixed(self) -> bool:
+        """Whether the networks are of one seed, or of several kinds: nothing is said of other seeds."""
+        return len(np.unique(self.answers.seeds)) < 2
+
+    @property
     def absent(self) -> list[str]:
         """Classes of the networks that have no image here."""
         return [name for label, name in enumerate(self.classes) if label not in self.answers.present]

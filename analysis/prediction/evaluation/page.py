@@ -121,8 +121,9 @@ def _apart(judged: Judged, found: pd.DataFrame, metric: str) -> str:
         return f"; whether that is a difference is not clear (95% interval {signed} percentage points)"
     word = "less" if off < 0 else "more"
     ends = sorted((abs(low), abs(high)))
-    varied = "other groups, the networks fixed" if judged.members[1] < 2 else "other seeds and groups"
-    return f": {abs(off):.1f} points {word} (95% interval {ends[0]:.1f} to {ends[1]:.1f}, for {varied})"
+    varied = "other groups, the networks fixed" if judged.fixed else "other seeds and groups"
+    within = f"95% interval {ends[0]:.1f} to {ends[1]:.1f}, for {varied}"
+    return f": {abs(off):.1f} percentage points {word} ({within})"
 
 
 def _balanced(judged: Judged, found: pd.DataFrame) -> list[str]:
@@ -130,9 +131,9 @@ def _balanced(judged: Judged, found: pd.DataFrame) -> list[str]:
         return []
     home, here = (_percent(found, where, "balanced_accuracy") for where in ("home", "here"))
     return [
-        "Accuracy follows how many images a set has of each class. With every class counting the "
-        "same (balanced "
-        f"accuracy), it is {home} at home and {here} here{_apart(judged, found, 'balanced_accuracy')}."
+        "Accuracy follows how many images a set has of each class. With every class counting the same "
+        f"(balanced accuracy), it is {home} at home and {here} "
+        f"here{_apart(judged, found, 'balanced_accuracy')}."
     ]
 
 
@@ -165,9 +166,9 @@ def _home_section(judged: Judged, compared: pd.DataFrame | None) -> Section:
             Table(
                 "home",
                 "The same networks at home and here",
-                "Mean over seeds, with 95% intervals for other seeds and other groups where there "
-                "are several. "
-                "The difference is here minus home, in the metric's unit; seeds are paired, groups are not.",
+                "Mean over seeds, with 95% intervals for other seeds and other groups where there are "
+                "several. The difference is here minus home, in the metric's unit; seeds are paired, "
+                "groups are not.",
                 [
                     _METRIC,
                     _scaled(HOME, "home", "home_low", "home_high"),
@@ -195,9 +196,8 @@ def _metrics_section(judged: Judged) -> Section:
         "metrics",
         "Metrics",
         [
-            "The ensemble answers with the mean of its networks' probabilities. Single networks "
-            "answer each by "
-            f"itself; their values are averaged. Macro averages are over {over}."
+            "The ensemble answers with the mean of its networks' probabilities. Single networks answer "
+            f"each by itself; their values are averaged. Macro averages are over {over}."
         ],
         tables=[
             Table("metrics", "Every metric on this set", "With 95% intervals, each by itself.", columns, wide)
@@ -296,9 +296,8 @@ def _calibration_section(judged: Judged) -> Section:
         text.append(judged.calibration.note)
         if judged.overlap.evaluated.any():
             text.append(
-                "Images that the runs were evaluated on are judged with a temperature that was "
-                "fitted on other "
-                "groups than theirs."
+                "Images that the runs were evaluated on are judged with a temperature that was fitted on "
+                "other groups than theirs."
             )
     else:
         text.append("Probabilities are the networks' own; calibration=temperature would fit them at home.")
@@ -312,10 +311,8 @@ def _groups_section(judged: Judged) -> Section:
     lowest, first, middle, third = np.quantile(data["accuracy"], (0.0, 0.25, 0.5, 0.75))
     text = (
         f"Accuracy of the ensemble in single groups, each counting once: median {100 * middle:.1f}%, "
-        "quartiles "
-        f"{100 * first:.1f}% and {100 * third:.1f}%, lowest {100 * lowest:.1f}%. Groups have numbers "
-        "in place of "
-        "names; predictions.csv says which images are of which group."
+        f"quartiles {100 * first:.1f}% and {100 * third:.1f}%, lowest {100 * lowest:.1f}%. Groups have "
+        "numbers in place of names; predictions.csv says which images are of which group."
     )
     columns = [
         tables.text("group", "group"),
