@@ -3,8 +3,8 @@
 Seeds are paired, patients are not. With V_s the variance of the mean difference over seeds, V_p and V_sp of
 each set as in `analysis.statistics.two_way`, the difference varies by V_s plus, for each set, V_p - V_sp:
 V_s contains the V_sp of both. Degrees of freedom of the patients are Satterthwaite's (Welch 1947) for the two
-sets. In 400 simulated studies each, with 1, 3 or 10 seeds, 10 or 40 patients a set and sizes equal or not, 93
-to 97 of 100 intervals covered (standard error 1).
+sets. The interval is at least as wide as for seeds alone. Of 400 simulated studies each, with 10 or 40
+patients a set, it covered in 96 to 99% with 2 or 3 seeds and in 93 to 97% with 5 or 10, or with one, fixed.
 """
 
 from typing import NamedTuple
@@ -65,7 +65,11 @@ def difference_of_sets(a: OnSet, b: OnSet, *, span: float = np.inf) -> Interval:
             np.asarray(estimate), seeds, parts[0].patients + parts[1].patients, parts[0].both + parts[1].both
         )
         of_patients = np.asarray(_welch([float(each.patients) for each in parts], dofs))
-        variance, quantile = combined(both, np.asarray(len(a.value) - 1.0), of_patients, DIFFERENCE)
+        of_seeds = np.asarray(len(a.value) - 1.0)
+        variance, quantile = combined(both, of_seeds, of_patients, DIFFERENCE)
+        # As wide as for seeds alone, at least: with three of them their variance is often far too small.
+        of_seeds_alone = t_quantile(of_seeds) * np.sqrt(seeds / np.where(variance > 0, variance, np.nan))
+        quantile = np.fmax(quantile, of_seeds_alone)
     low, high = plain_ends(np.asarray(estimate), variance, quantile, span)
     if not np.isfinite(low):
         return no_interval(estimate)
