@@ -55,7 +55,7 @@ def predict(arguments: Arguments) -> list[str]:
     from analysis.prediction.device import chosen_device
     from analysis.prediction.ensemble import load_ensemble
     from analysis.prediction.evaluation.command import evaluate
-    from analysis.prediction.pictures import predict_pictures
+    from analysis.prediction.pictures.command import predict_pictures
     from analysis.prediction.series.command import predict_series
     from analysis.prediction.sources import check_source, recognise
     from analysis.prediction.task import Task
