@@ -1,5 +1,6 @@
 """`predict.py` with pictures: a row for each, and a sheet of the most and least certain."""
 
+import csv
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -113,9 +114,10 @@ def _write_sheet(
 
 def _none_usable(task: Task, out: Out) -> RelayError:
     """The error where every picture was skipped; nothing is left of the attempt."""
-    lines = (out.work / SKIPPED).read_text().splitlines()
+    with (out.work / SKIPPED).open(newline="") as file:
+        skipped = list(csv.reader(file))[1:]
     shutil.rmtree(out.work)
-    why = f"; the first: {lines[1]}" if len(lines) > 1 else ""
+    why = f"; the first: {': '.join(skipped[0])}" if skipped else ""
     return RelayError(f"no picture of source={task.source.typed} can be used{why}")
 
 

@@ -15,32 +15,17 @@ import yaml
 
 from analysis.prediction.chosen import chosen_runs
 from analysis.prediction.ensemble import load_ensemble
-from lightning_modules.build import build_network
 from stages.errors import RelayError
 from stages.store import RunFolder
-from tests.helpers.fake_study import FakeStudy
+from tests.helpers.fake_networks import SIZE, write_networks
 from tests.helpers.stage_helpers import VALUES, seal
 
 CPU = torch.device("cpu")
-SIZE = 63
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two processes at two seeds and two ratios, with random weights; each run has a deviation of its own."""
-    folder = tmp_path_factory.mktemp("store")
-    study = FakeStudy(processes=("scratch", "two_stage"), seeds=(0, 1), ratios=(0.4, 1.0), width=0.0625)
-    for number, run in enumerate(study.write(folder)):
-        content = json.loads(run.record.read_text())
-        network = build_network("alexnet", len(content["data"]["classes"]), width=0.0625, seed=number)
-        torch.save(network.state_dict(), run.weights)
-        content["data"]["image_size"] = SIZE
-        content["input"] = {
-            "mean": [0.4, 0.4, 0.4], "std": [0.1 + 0.1 * number] * 3, "color": False, "window": None,
-            "decode_size": None, "precision": "32-true", "memory_format": "contiguous",
-        }  # fmt: skip
-        seal(run, content)
-    return folder
+    return write_networks(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
