@@ -65,7 +65,7 @@ def predict(arguments: Arguments) -> list[str]:
         arguments.runs_dir, process=arguments.process, runs=arguments.runs, study=arguments.study
     )
     device = chosen_device(arguments.device, arguments.threads)
-    ensemble = load_ensemble(folders, device)
+    ensemble = load_ensemble(folders, device, exact=arguments.precision == "float32")
     calibration = calibrate(folders) if arguments.calibration == "temperature" else None
     if calibration is not None:
         ensemble = replace(ensemble, temperature=calibration.temperature)

@@ -33,7 +33,21 @@ THE_READERS = {
     ),
     "conf/hydra/launcher/ours.yaml",
 }
-FILES = (".ckpt", ".csv", ".html", ".json", ".md", ".parquet", ".py", ".sh", ".toml", ".txt", ".yaml")
+FILES = (
+    ".ckpt",
+    ".csv",
+    ".html",
+    ".json",
+    ".md",
+    ".onnx",
+    ".parquet",
+    ".pt2",
+    ".py",
+    ".sh",
+    ".toml",
+    ".txt",
+    ".yaml",
+)
 # What a run writes is not the project's: a page names files there that this checkout may not have.
 WRITTEN = [line.strip("/") for line in (PROJECT / ".gitignore").read_text().splitlines() if line[-1:] == "/"]
 FOLDERS = {

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.export.check import TOLERANCE, Checked
 from analysis.export.evaluation import Evaluation
 from analysis.export.facts import Stage, class_rows, network_name, settings_of
+from analysis.export.front_matter import card_title, front_matter
 from analysis.export.network import RawInput
 from analysis.export.programs import OPSET
 from analysis.prediction.calibration import Calibration
@@ -21,16 +20,6 @@ from stages.console.words import counted
 from stages.metrics import CALIBRATION_BINS, METRICS
 
 TEMPLATES = Path(__file__).with_name("templates")
-
-# Hugging Face's names of metrics, where it has them.
-_HUB = {
-    "accuracy": "accuracy",
-    "precision_macro": "precision",
-    "recall_macro": "recall",
-    "f1_score_macro": "f1",
-    "auroc_macro": "roc_auc",
-    "brier_score": "brier_score",
-}
 
 
 def card(
@@ -65,8 +54,8 @@ def card(
     first = ensemble.members[0]
     data, several = first.record.data, len(ensemble.members) > 1
     return environment.get_template("card.md.jinja").render(
-        front_matter=_front_matter(ensemble, chain, evaluation),
-        title=_title(chain),
+        front_matter=front_matter(chain, evaluation),
+        title=card_title(chain),
         version=version("relay-transfer"),
         torch=torch.__version__,
         opset=OPSET,
@@ -101,49 +90,6 @@ def card(
         checked=_checked(checked),
         origins=_origins(ensemble),
     )
-
-
-def _front_matter(ensemble: Ensemble, chain: Sequence[Stage], evaluation: Evaluation) -> str:
-    levels = evaluation.together or evaluation.singly
-    whose = "these networks together" if evaluation.together else "mean of single networks"
-    metrics = [
-        {
-            "type": _HUB[level.metric.name],
-            "name": f"{level.metric.title}, {whose}"
-            + (f" (95% interval {level.range})" if level.range else ""),
-            "value": round(level.value, 6),
-        }
-        for level in levels.values()
-        if level.metric.name in _HUB
-    ]
-    target = chain[-1].name
-    content: dict[str, Any] = {
-        "license": "other",
-        "license_name": "to-be-added",
-        "license_link": "LICENSE",
-        "library_name": "onnx",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "transfer-learning", "medical-imaging", "onnx", "relay"],
-    }
-    if metrics:
-        content["metrics"] = [metric["type"] for metric in metrics]
-        content["model-index"] = [
-            {
-                "name": _title(chain),
-                "results": [
-                    {
-                        "task": {"type": "image-classification", "name": "Image classification"},
-                        "dataset": {"type": target, "name": f"{target}, evaluation set"},
-                        "metrics": metrics,
-                    }
-                ],
-            }
-        ]
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
-
-
-def _title(chain: Sequence[Stage]) -> str:
-    return f"{chain[-1].name} by {' > '.join(stage.name for stage in chain)}"
 
 
 def _networks(ensemble: Ensemble) -> str:
@@ -269,10 +215,16 @@ def _limits(ensemble: Ensemble) -> list[str]:
 
 def _checked(checked: Checked) -> str:
     each = ", ".join(f"{value:.0e} by {name}" for name, value in checked.differences.items())
+    rounding = (
+        ""
+        if checked.rounding is None
+        else " Rounded as in training (predict.py does so unless precision=float32) the networks differ "
+        f"from that by up to {checked.rounding:.0e}."
+    )
     return (
         "When they were written, both programs were compared with the networks as predict.py computes them "
         f"in float32, on {checked.images}, in batches of 1, 7 and 64. Largest difference of a probability: "
-        f"{each}; {TOLERANCE:g} was allowed."
+        f"{each}; {TOLERANCE:g} was allowed.{rounding}"
     )
 
 

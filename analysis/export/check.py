@@ -37,12 +37,15 @@ class Checked:
         why_none: why, then.
         generated_images: noise and gradients; with a window, of values on both sides of it, too.
         differences: the largest one of any probability, by the name of what ran the program.
+        rounding: the largest one of the networks as they round in training, on the evaluation images; None
+            where that is float32, or this machine does not do it, or there are no such images.
     """
 
     evaluation_images: int
     why_none: str
     generated_images: int
     differences: dict[str, float]
+    rounding: float | None
 
     @property
     def images(self) -> str:
@@ -59,6 +62,7 @@ class Checked:
             "generated_images": self.generated_images,
             "largest_difference": {name: float(f"{off:.0e}") for name, off in self.differences.items()},
             "allowed": TOLERANCE,
+            "largest_difference_by_rounding_as_in_training": self.rounding and float(f"{self.rounding:.0e}"),
         }
 
 
@@ -75,11 +79,13 @@ def check_programs(ensemble: Ensemble, raw: RawInput, folder: Path) -> Checked:
         "onnxruntime": _onnx_program(folder / ONNX_PROGRAM),
         "torch.export": _torch_program(folder / TORCH_PROGRAM),
     }
-    differences = dict.fromkeys(programs, 0.0)
+    differences, rounding = dict.fromkeys(programs, 0.0), 0.0
     count, read = found
+    trained = ensemble.as_trained
+    rounds = count > 0 and any(member.precision != "32-true" for member in trained.members)
     with bar() as progress:
         task = progress.add_task("comparing with predict.py", total=count + _GENERATED)
-        for pixels, patches in _batches(count, read, raw):
+        for evaluated, pixels, patches in _batches(count, read, raw):
             expected = ensemble.probabilities(pixels).transpose(0, 1).numpy()
             for name, program in programs.items():
                 mean, each = program(patches)
@@ -91,8 +97,11 @@ def check_programs(ensemble: Ensemble, raw: RawInput, folder: Path) -> Checked:
                         f"it, with the versions of torch, onnx and onnxruntime"
                     )
                 differences[name] = max(differences[name], float(off))
+            if rounds and evaluated:
+                off = np.abs(trained.probabilities(pixels).transpose(0, 1).numpy() - expected).max()
+                rounding = max(rounding, float(off))
             progress.advance(task, len(pixels))
-    return Checked(count, why_none, _GENERATED, differences)
+    return Checked(count, why_none, _GENERATED, differences, rounding if rounds else None)
 
 
 Read = Callable[[list[int]], Tensor]
@@ -111,16 +120,16 @@ def _evaluation_set(ensemble: Ensemble) -> tuple[tuple[int, Read], str]:
     return (0, lambda rows: torch.empty(0)), why
 
 
-def _batches(count: int, read: Read, raw: RawInput) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels as training saw them, and the raw patches that they come from."""
+def _batches(count: int, read: Read, raw: RawInput) -> Iterator[tuple[bool, Tensor, Tensor]]:
+    """Whether these were evaluated, pixels as training saw them, and the raw patches that they come from."""
     for rows in _rows(count):
         pixels = read(rows)
-        yield pixels, raw.raw(pixels)
+        yield True, pixels, raw.raw(pixels)
     generated = _generated(raw)
     for rows in _rows(len(generated)):
         patches = generated[rows]
         pixels = torch.from_numpy(window_to_uint8(patches.numpy(), raw.window))
-        yield pixels, patches
+        yield False, pixels, patches
 
 
 def _rows(count: int) -> Iterator[list[int]]:

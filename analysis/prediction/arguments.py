@@ -65,6 +65,10 @@ class Arguments:
     ] = "none"
     batch_size: Annotated[int, Ge(1), Key("images at once on the device")] = 256
     device: Annotated[Literal["auto", "cpu", "cuda"], Key("what computes")] = "auto"
+    precision: Annotated[
+        Literal["training", "float32"],
+        Key("training: rounding as the networks were trained, where the device does that itself"),
+    ] = "training"
     threads: Annotated[
         Threads | None, Key("CPU threads; as many as there are cores if left out", "NUMBER")
     ] = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +104,14 @@ class Ensemble:
                     yield member.network(ready).float().cpu()
 
     @property
+    def as_trained(self) -> "Ensemble":
+        """The same networks, rounding as in their training where the device does that itself."""
+        members = (
+            replace(each, precision=_precision(each.input.precision, self.device)) for each in self.members
+        )
+        return replace(self, members=tuple(members))
+
+    @property
     def notes(self) -> list[str]:
         """What a person should know of these networks, a line each."""
         found = []
@@ -119,8 +127,8 @@ class Ensemble:
         rounded = {each.precision for each in self.members if each.precision != each.input.precision}
         if rounded:
             found.append(
-                f"computed in {', '.join(rounded)}, not as in training, which this device cannot do: "
-                "probabilities differ from the run's own evaluation in the third digit"
+                f"computed in {', '.join(rounded)}, not as in training: probabilities differ from the run's "
+                "own evaluation in the third digit"
             )
         return found
 

@@ -25,6 +25,7 @@ from analysis.export import programs
 from analysis.export.__main__ import main
 from analysis.prediction.chosen import chosen_runs
 from analysis.prediction.ensemble import Ensemble, load_ensemble
+from lightning_modules.hardware import native_bfloat16
 from stages.predictions import read_predictions
 from stages.store import Store
 from tests.helpers.explained_store import CLASSES, NATIVE, PLANTED, write_store
@@ -148,6 +149,9 @@ def test_config_says_how_to_feed_it(runs_dir: Path, out: Path) -> None:
     assert [network["weights_sha256"] for network in config["networks"]] == weights
     assert config["check"]["evaluation_images"] == len(target_images(members[0].folder.path).labels)
     assert all(0 <= off < 1e-5 for off in config["check"]["largest_difference"].values())
+    rounding = config["check"]["largest_difference_by_rounding_as_in_training"]
+    assert 1e-5 < rounding < 0.1 if native_bfloat16("cpu") else rounding is None
+    assert ("precision=float32" in (out / "card.md").read_text()) == native_bfloat16("cpu")
 
 
 def front_matter(out: Path) -> dict[str, Any]:
