@@ -15,6 +15,7 @@ from analysis.prediction.evaluation.judged import Judged
 from analysis.prediction.evaluation.labelled import Labelled
 from analysis.prediction.evaluation.measures import table_of
 from analysis.prediction.evaluation.overlap import Overlap, overlap_of
+from stages.console.words import counted
 from stages.errors import RelayError
 
 Floats = npt.NDArray[np.float64]
@@ -40,14 +41,19 @@ def judge(
         batch_size: images at once on the device.
 
     Raises:
-        RelayError: its classes cannot be matched, every image of it was trained on, or no temperature can be
-            fitted on other images than those that are judged.
+        RelayError: its classes cannot be matched, every image of it was trained on, one is of the locked
+            test set, or no temperature can be fitted on other images than those that are judged.
     """
     records = [member.record for member in ensemble.members]
     folders = [member.folder for member in ensemble.members]
     matched = match(found.classes, ensemble.classes, parsed(classes), found.where)
     held, why_no_home = (calibration.held_out, "") if calibration else _held_out(ensemble)
     overlap = overlap_of(found, folders, records, held)
+    if locked := int(overlap.locked.sum()):
+        raise RelayError(
+            f"{counted(locked, 'image')} of {found.where} are of the locked test set of the networks' runs, "
+            "whose openings are counted. Leave them out; or open it with python -m analysis.report test=open"
+        )
     if overlap.trained.all():
         raise RelayError(
             f"every image of {found.where} is one that the networks were trained on ({overlap.how}), so "

@@ -11,19 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.prediction.evaluation.pixels import pixels_of
 from datamodules.domain import SideName, StoredImages, side_named
 from datamodules.files.names import name_hash
 from datamodules.listing import FileListing, Listing, PackedListing, list_source
 from datamodules.listing.hidden import names_key
-from datamodules.loading.image_files import ImageFiles, read_headers
-from datamodules.loading.survey import survey
 from datamodules.packing.layout import DESCRIPTION
-from datamodules.packing.read import PackedImages, is_remote, read_manifest
+from datamodules.packing.read import is_remote
 from datamodules.packing.verify import verified_manifest
-from datamodules.pixels.decode import Reading
-from stages.console.words import counted
 from stages.errors import RelayError
-from stages.machine.resources import available_cores
 from stages.record import InputRecord
 from stages.source import Source
 
@@ -116,7 +112,7 @@ def read_labelled(
     labels = np.asarray(rows.labels, np.int64)[chosen]
     present, labels = np.unique(labels, return_inverse=True)
     known, numbers = np.unique(np.asarray(rows.groups)[chosen], return_inverse=True)
-    images, unlike = _images(listing, chosen, taken, shape, eight_bit=eight_bit)
+    images, unlike = pixels_of(listing, chosen, taken, shape, eight_bit=eight_bit)
     hidden_groups = isinstance(listing, PackedListing)
     return Labelled(
         where,
@@ -200,58 +196,3 @@ def _chosen(sides: Sequence[SideName], counts: Counter[SideName], side: str | No
             f"side={side}: {where} has no such images; it has {there}. Leave it out to judge all"
         )
     return [row for row, of in enumerate(sides) if of == wanted]
-
-
-def _images(
-    listing: Listing,
-    chosen: Sequence[int],
-    taken: InputRecord,
-    shape: tuple[int, int],
-    *,
-    eight_bit: bool,
-) -> tuple[StoredImages, list[str]]:
-    """The chosen images' pixels as training saw them, and in what their files are not as those were."""
-    wanted = (*shape, 3) if taken.color else shape
-    root = str(listing.source.root)
-    unlike = []
-    if isinstance(listing, PackedListing):
-        has, deep, color = tuple(listing.description["shape"]), listing.window is not None, False
-        manifest = read_manifest(root).iloc[list(chosen)]
-        window = None if taken.window is None or not deep else (taken.window[0], taken.window[1])
-        parts, places = (manifest[name].to_numpy(np.int32) for name in ("part", "place"))
-        images: StoredImages = PackedImages(root, parts, places, wanted, window)
-    else:
-        assert isinstance(listing, FileListing)
-        files = [listing.files[row] for row in chosen]
-        headers = read_headers([file.location for file in files], available_cores())
-        deep = any(header.kind.dtype != np.uint8 for header in headers)
-        color = any(header.color for header in headers) and not taken.color
-        if not (deep and eight_bit):  # its message speaks of a window, which only these have
-            has = survey(listing, files, available_cores())
-        source = listing.source
-        reading = Reading(source.decode_size, source.window, color=taken.color)
-        images = ImageFiles(tuple(file.location for file in files), reading, wanted)
-    if deep and eight_bit:
-        raise RelayError(
-            f"{root} has images of more than 8 bits, but the networks were trained on 8-bit images: window "
-            "these as those were, to 8 bits, first"
-        )
-    if has != wanted:
-        raise RelayError(
-            f"the images of {root} have {_size(has)}, those that the networks were trained on "
-            f"{_size(wanted)}: cut patches of that size at the same spacing; resizing would show "
-            "another scale"
-        )
-    if not deep and taken.window is not None:
-        unlike.append(
-            f"They have 8 bits, but the networks were trained on values with {taken.window[0]:g} as black "
-            f"and {taken.window[1]:g} as white: windowed otherwise, they show other greys."
-        )
-    if color:
-        some = counted(sum(header.color for header in headers), "image")
-        unlike.append(f"{some} with three channels, read as grey, as the training images are.")
-    return images, unlike
-
-
-def _size(shape: Sequence[int]) -> str:
-    return f"{shape[1]} x {shape[0]} px{' in colour' if len(shape) == 3 else ''}"

@@ -2,8 +2,8 @@
 
 Looked for in the pixels, where the training images can be found from a run's `config.yaml`: equal ones, and
 where all fit in memory the same picture after small changes (`datamodules.duplicates`). Otherwise by what
-records keep: the digest of all files' content, and the names in `predictions.parquet`. The locked test set is
-left alone.
+records keep: the digest of all files' content, and the names in `predictions.parquet`. Of the locked test set
+only the pixels are looked at, so that nobody judges it here unseen.
 """
 
 import hashlib
@@ -47,6 +47,7 @@ class Overlap:
         trained: images that are, equal or nearly so, among the training images of a network, bool (N,).
         equal: those of them whose pixels are equal, bool (N,).
         evaluated: images that are among the runs' own evaluation images, and in no training, bool (N,).
+        locked: images of the locked test set of a run, bool (N,).
         home_names: what the runs call each image, in `predictions.parquet`; empty for one they do not know.
         grey: the part that the histograms of grey levels (or colours) have in common with those of the
             training and evaluation images, from 0 to 1; None where these were not found.
@@ -58,6 +59,7 @@ class Overlap:
     trained: Flags
     equal: Flags
     evaluated: Flags
+    locked: Flags
     home_names: tuple[str, ...]
     grey: float | None
     groups: int
@@ -70,6 +72,7 @@ class Overlap:
             trained=self.trained[chosen],
             equal=self.equal[chosen],
             evaluated=self.evaluated[chosen],
+            locked=self.locked[chosen],
             home_names=tuple(name for name, kept in zip(self.home_names, chosen, strict=True) if kept),
         )
 
@@ -110,6 +113,7 @@ def overlap_of(
         trained,
         equal,
         evaluated,
+        np.any([part.locked for part in parts], axis=0) & ~trained & ~evaluated,
         tuple(
             next(filter(None, names), "") for names in zip(*(part.home_names for part in parts), strict=True)
         ),
@@ -131,7 +135,10 @@ def _by_names(found: Labelled, record: Record, held: HeldOut | None, why: str) -
         f"images were not found ({why.rstrip('.')}): single images of the training set would not be noticed"
     )
     names = tuple(name if known else "" for name, known in zip(found.hidden, evaluated, strict=True))
-    return Overlap(how, trained, trained, evaluated, names, None, 0, complete=False)
+    locked = np.full(len(nothing), same and record.data.test_counts is not None)
+    return Overlap(
+        how, trained & ~locked, trained & ~locked, evaluated, locked, names, None, 0, complete=False
+    )
 
 
 def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listing: Listing) -> Overlap:
@@ -139,7 +146,7 @@ def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listi
         if not Path(config.paths.cache_dir).expanduser().is_dir():  # nothing is left where there was none
             config.paths.cache_dir = temporary  # type: ignore[misc]  # a namespace, see `listing_of_run`
         domain = load_source(listing, config)
-        trained_on, evaluated_on = _known_sides(domain, listing, runs)
+        trained_on, evaluated_on, tested_on = _known_sides(domain, listing, runs)
         pool = Chosen(
             tuple(domain.side(name).images for name in SIDES),
             np.repeat(np.arange(3), [len(domain.side(name)) for name in SIDES]),
@@ -150,14 +157,17 @@ def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listi
         mine, here = _looked_at(found.images, np.arange(len(found.labels)))
         at_home = dict(zip(digests, _home_names(domain, listing)[known].tolist(), strict=True))
         of_training = {digest for digest, row in zip(digests, known, strict=True) if trained_on[row]}
+        of_test = set(_looked_at(pool, np.flatnonzero(tested_on))[0])
         equal = np.array([digest in of_training for digest in mine])
         evaluated = np.array([digest in at_home for digest in mine]) & ~equal
+        locked = np.array([digest in of_test for digest in mine])
         names = tuple(at_home.get(digest, "") for digest in mine)
         near, how = equal, "in the pixels: equal images"
         if len(known) + len(mine) <= _MOST and domain.size + _bytes(found) <= _MOST_BYTES:
             near, how = equal | _near(found, pool, known[trained_on[known]]), f"{how}, and nearly equal ones"
     grey = float(np.minimum(theirs / theirs.sum(), here / here.sum()).sum())
-    return Overlap(how, near, equal, evaluated, names, grey, _shared_groups(found, listing), complete=True)
+    groups = _shared_groups(found, listing)
+    return Overlap(how, near, equal, evaluated, locked, names, grey, groups, complete=True)
 
 
 def _home_names(domain: Domain, listing: Listing) -> npt.NDArray[np.object_]:
@@ -166,10 +176,10 @@ def _home_names(domain: Domain, listing: Listing) -> npt.NDArray[np.object_]:
     return np.array([sample for name in SIDES for sample in hidden.side(name).samples], dtype=object)
 
 
-def _known_sides(domain: Domain, listing: Listing, runs: Sequence[RunFolder]) -> tuple[Flags, Flags]:
-    """Which images some run was trained on, and which some run was evaluated on; of all sides, in order."""
+def _known_sides(domain: Domain, listing: Listing, runs: Sequence[RunFolder]) -> tuple[Flags, Flags, Flags]:
+    """Which images some run was trained on, evaluated on, and has locked away; of all sides, in order."""
     names = names_of(domain)
-    trained, evaluated = (np.zeros(len(names.labels), np.bool_) for _ in range(2))
+    trained, evaluated, locked = (np.zeros(len(names.labels), np.bool_) for _ in range(3))
     for run in runs:
         recipe = run.read_recipe()
         division = Division(*(recipe[name] for name in ("test_fraction", "folds", "fold", "seed")))
@@ -177,7 +187,8 @@ def _known_sides(domain: Domain, listing: Listing, runs: Sequence[RunFolder]) ->
         sides = divided_sides(names, listing.source, division) if drawn else names.sides
         trained |= sides == "train"
         evaluated |= sides == "val"
-    return trained, evaluated
+        locked |= sides == "test"
+    return trained, evaluated, locked
 
 
 def _looked_at(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from analysis.prediction.calibration import Calibration, held_out
@@ -22,6 +23,7 @@ from stages.errors import RelayError
 from stages.store import RunFolder
 from tests.helpers.elsewhere_store import training_images, write_image, write_networks, write_set
 from tests.helpers.explained_store import CLASSES, NATIVE
+from tests.helpers.stage_helpers import seal
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +143,11 @@ def test_images_that_look_unlike_the_training_images_are_judged_and_said(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: write_image(root / "normal" / "a.png", np.zeros((20, 20), np.uint8)), "several sizes"),
-        (lambda root: write_image(root / "normal" / "a.png", np.zeros((NATIVE, NATIVE), np.uint16)), "8-bit"),
+        (
+            lambda root: write_image(root / "normal" / "a.png", np.zeros((20, 20), np.uint8)),
+            "1 image of .* 20 x 20",
+        ),
+        (lambda root: write_image(root / "normal" / "a.tif", np.zeros((NATIVE, NATIVE), np.int32)), "int32"),
         (lambda root: (root / "normal" / "a.png").write_bytes(b"no image"), "cannot be read"),
         (shutil.rmtree, "is not there"),
         (lambda root: [shutil.rmtree(each) for each in root.iterdir()], "no class folders"),
@@ -195,6 +200,17 @@ def test_the_networks_own_sets_are_refused_or_said(ensemble: Ensemble, home: Pat
     assert found.home is not None and found.overlap.home_names == tuple(
         read(ensemble, manifest, side="val").hidden
     )
+
+
+def test_the_locked_test_set_is_not_judged_unseen(home: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(home, tmp_path / "own"))
+    for run in targets(own):  # as if a third of the groups had been locked away
+        recipe = yaml.safe_load(run.recipe.read_text())
+        run.recipe.write_text(yaml.safe_dump(recipe | {"test_fraction": 0.34}))
+        seal(run)
+    lonely = load_ensemble(targets(own), torch.device("cpu"))
+    with pytest.raises(RelayError, match=r"images of .* are of the locked test set .* test=open"):
+        judged(lonely, own / "ward-7" / "manifest.csv")
 
 
 def test_without_the_training_images_it_is_said_how_little_was_looked_for(
