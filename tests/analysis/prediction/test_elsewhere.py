@@ -19,10 +19,15 @@ from analysis.prediction.evaluation.files import tables_of
 from analysis.prediction.evaluation.judge import judge
 from analysis.prediction.evaluation.judged import Judged
 from analysis.prediction.evaluation.labelled import Labelled, read_labelled
+from datamodules.packing.finish import SplitRule
+from datamodules.packing.layout import part_name
+from datamodules.packing.pack import pack
+from datamodules.packing.read import read_manifest
 from stages.errors import RelayError
 from stages.store import RunFolder
 from tests.helpers.elsewhere_store import training_images, write_image, write_networks, write_set
 from tests.helpers.explained_store import CLASSES, NATIVE
+from tests.helpers.fake_units import FakeUnit, fake_survey
 from tests.helpers.stage_helpers import seal
 
 
@@ -111,6 +116,31 @@ def test_groups_come_from_a_file_or_a_manifest(ensemble: Ensemble, tmp_path: Pat
     assert len(listed.group_names) == 4 and listed.classes == CLASSES
     with pytest.raises(RelayError, match="groups is for class folders"):
         read(ensemble, new / "all.csv", groups="groups.csv")
+
+
+@pytest.mark.slow
+def test_a_prepared_set_keeps_its_own_names_and_sides(ensemble: Ensemble, tmp_path: Path) -> None:
+    units = [FakeUnit(number, size=NATIVE) for number in range(4)]
+    pack(fake_survey(units), tmp_path / "set", SplitRule(), on_error="raise", workers=1)
+    found = judged(ensemble, tmp_path / "set", "GGO:ground_glass,NOR:normal")
+    manifest = read_manifest(str(tmp_path / "set"))
+    assert found.samples == tuple(manifest["sample"]) and found.images == 24
+    assert set(found.group_names) == set(manifest["group"]) and not found.answers.groups_are_images
+    assert found.sides == manifest["split"].value_counts().to_dict() and len(found.sides) > 1
+    of_class = [found.classes[label] for label in found.answers.labels]
+    assert of_class == [{"GGO": "ground_glass", "NOR": "normal"}[name] for name in manifest["class"]]
+    read_again = read(ensemble, tmp_path / "set")
+    (pixels,) = read_again.batches()
+    part = np.load(tmp_path / "set" / part_name(0), allow_pickle=False)
+    chosen = part[manifest["place"]].astype(float) if (manifest["part"] == 0).all() else None
+    assert chosen is not None
+    assert pixels == pytest.approx(np.round((chosen + 1000) / 1400 * 255).clip(0, 255), abs=1)
+    assert "They are in Hounsfield units" in titles(found)
+    with pytest.raises(RelayError, match="the networks do not know: GGO, NOR"):
+        judged(ensemble, tmp_path / "set")
+    (tmp_path / "set" / part_name(0)).write_bytes(b"damaged")
+    with pytest.raises(RelayError, match="part"):
+        read(ensemble, tmp_path / "set")
 
 
 def test_classes_named_otherwise_are_mapped_left_out_or_refused(ensemble: Ensemble, tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ def test_seeds_are_paired_and_patients_of_both_sets_count() -> None:
     assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, 78) * patients, rel=0.03)
     alone = difference_of_sets(_set(a - seed), _set(b))
     assert alone.high - alone.low > 2 * (found.high - found.low)
+    off = (a - seed).mean(axis=1) - b.mean(axis=1)  # as wide as for these seeds, the patients fixed
+    of_seeds = stats.t.ppf(0.975, 4) * off.std(ddof=1) / np.sqrt(5)
+    assert alone.high - alone.low >= 2 * of_seeds - 1e-12
 
 
 def test_one_patient_has_no_interval_and_none_leaves_the_span() -> None:
