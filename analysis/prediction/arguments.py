@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from analysis.runs.arguments import Key, key_values, keys_of, settings_from
 from stages.errors import RelayError
-from stages.parameters import Number
 from stages.recipe import Threads
 
 EXAMPLE = "python predict.py runs_dir=runs process=two_stage source=PATH out=OUT"
@@ -42,8 +41,15 @@ class Arguments:
         Ge(1),
         Key("series: px between patches; a quarter of the training patch if left out", "PX"),
     ] = None
+    series: Annotated[
+        int | None, Ge(1), Key("series: which one, if the source holds several; they are listed", "NUMBER")
+    ] = None
     spacing: Annotated[
-        Number | None, Gt(0), Key("series of image files: mm between pixels, which these do not say", "MM")
+        str | None,
+        Key("series of image files: mm between pixels; or between slices, rows, columns", "MM or MM,MM,MM"),
+    ] = None
+    unsigned_offset: Annotated[
+        int | None, Key("series of unsigned 16-bit files: what makes them Hounsfield units", "HU")
     ] = None
     evaluate: Annotated[bool, Key("true: the source has labels; how good the networks are there")] = False
     classes: Annotated[

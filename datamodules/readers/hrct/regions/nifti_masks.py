@@ -10,7 +10,7 @@ from datamodules.faults import Faults, UnusableError
 from datamodules.readers.hrct.regions.carriers import Shape, by_value
 from datamodules.readers.hrct.regions.drawing import Drawing, label_mask
 from datamodules.readers.hrct.regions.drawn import Drawn, needed_classes
-from datamodules.readers.hrct.scans.geometry import Turn
+from datamodules.readers.hrct.scans.geometry import Planes, Turn
 from datamodules.readers.hrct.scans.nifti import Volume, VolumePlane, read_volume
 from datamodules.readers.hrct.sources.beside import names_for, slice_stem
 from datamodules.readers.hrct.sources.folders import MaskVolume
@@ -120,24 +120,37 @@ def _placed(mask: MaskVolume, series: Sequence[Series]) -> tuple[int, dict[int, 
 def _onto(volume: Volume, file: SourceFile, series: Series) -> tuple[dict[int, VolumePlane], int]:
     if series.scan.planes is None:
         return _onto_picture(volume, file, series), 0
-    axis = volume.axis_along(series.scan.planes.planes[0].normal)
+    found, off = planes_onto(volume, series.scan.planes)
+    drawn = {index: plane for index, plane in found.items() if plane.values().any()}
+    return drawn, sum(bool(plane.values().any()) for plane in off)
+
+
+def planes_onto(volume: Volume, slices: Planes) -> tuple[dict[int, VolumePlane], list[VolumePlane]]:
+    """Find the slices of a series that the planes of a mask lie on.
+
+    Returns:
+        Index of a slice -> the plane, turned as the slice; and the planes that lie on none.
+
+    Raises:
+        UnusableError: It lies on none, or not on all.
+    """
+    axis = volume.axis_along(slices.planes[0].normal)
     planes = volume.planes(axis)
-    both = f"it has {volume}, the series {series.scan.planes}"
     found: dict[int, VolumePlane] = {}
     off: list[VolumePlane] = []
     for place, plane in enumerate(planes):
-        under = series.scan.planes.below(plane)
+        under = slices.below(plane)
         if under is None:
             off.append(VolumePlane(volume.location, volume.modified, axis, place, Turn()))
         else:
             found[under[0]] = VolumePlane(volume.location, volume.modified, axis, place, under[1])
-    if not found or (len(planes) > 1 and len(found) < len(series.files)):
+    if not found or (len(planes) > 1 and len(found) < len(slices.planes)):
         raise UnusableError(
-            f"it lies on {len(found)} of the {len(series.files)} slices of its series: {both}; make it from "
-            "this series, or bring it to its geometry without interpolating labels"
+            f"it lies on {len(found)} of the {len(slices.planes)} slices of its series: it has {volume}, the "
+            f"series {slices}; make it from this series, or bring it to its geometry without interpolating "
+            "labels"
         )
-    drawn = {index: plane for index, plane in found.items() if plane.values().any()}
-    return drawn, sum(bool(plane.values().any()) for plane in off)
+    return found, off
 
 
 def _onto_picture(volume: Volume, file: SourceFile, series: Series) -> dict[int, VolumePlane]:

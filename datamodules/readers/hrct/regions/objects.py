@@ -68,7 +68,7 @@ def _outlines(
 def _frames(found: SegmentFile, series: Series, file: SourceFile, class_map: ClassMap) -> Drawn:
     known, notes = _known(found.names, class_map)
     classes = {number: name for number, name in known.items() if name is not None}
-    slices, more = segment_regions(found, series, file.location, file.modified, classes)
+    slices, more = segment_regions(found, series.scan.planes, file.location, file.modified, classes)
     ignored = Counter(plain_label(found.names[number]) for number, name in known.items() if name is None)
     return Drawn(SEGMENTATION, slices, frozenset(classes.values()), (file,), ignored, notes + more)
 

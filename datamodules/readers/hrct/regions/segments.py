@@ -14,9 +14,8 @@ from datamodules.readers.hrct.regions.carriers import Shape
 from datamodules.readers.hrct.regions.drawing import Drawing, draw_areas
 from datamodules.readers.hrct.regions.references import References
 from datamodules.readers.hrct.scans.dicom import check_inflated, silent
-from datamodules.readers.hrct.scans.geometry import Plane, Turn
+from datamodules.readers.hrct.scans.geometry import Plane, Planes, Turn
 from datamodules.readers.hrct.scans.header import MOST_PIXELS
-from datamodules.readers.hrct.sources.series import Series
 
 _INSIDE = 0.5  # of a fraction
 
@@ -69,9 +68,14 @@ class SegmentFrames:
 
     def draw(self, shape: Shape, labels: Mapping[str, int]) -> Drawing:
         """Decode them; `carriers.SliceRegions.draw`."""
-        return draw_areas(((inside, labels[name], segment) for inside, segment, name in self._areas()), shape)
+        return draw_areas(((inside, labels[name], segment) for inside, segment, name in self.areas()), shape)
 
-    def _areas(self) -> Iterator[tuple[npt.NDArray[np.bool_], int, str]]:
+    def areas(self) -> Iterator[tuple[npt.NDArray[np.bool_], int, str]]:
+        """What each frame holds inside, its segment's number and class.
+
+        Raises:
+            UnusableError: A frame cannot be decoded.
+        """
         data = _opened(self.location, self.modified)
         for number, turn, segment, name in self.parts:
             try:
@@ -110,13 +114,13 @@ def read_segments(location: str, modified: int) -> SegmentFile:
 
 
 def segment_regions(
-    found: SegmentFile, series: Series, location: str, modified: int, classes: Mapping[int, str]
+    found: SegmentFile, planes: Planes | None, location: str, modified: int, classes: Mapping[int, str]
 ) -> tuple[dict[int, SegmentFrames], Counter[str]]:
     """Find the slices that frames lie on.
 
     Args:
         found: The segmentation.
-        series: What it was drawn on.
+        planes: The slices that it was drawn on, None where they do not say where they lie.
         location: Its file.
         modified: Time of the file's last change, nanoseconds.
         classes: Number of a segment -> class, for those that are used.
@@ -127,13 +131,13 @@ def segment_regions(
     Raises:
         UnusableError: No frame lies on a slice, or one's pixels do not lie on those of the slice.
     """
-    if series.scan.planes is None:
+    if planes is None:
         raise UnusableError("its series has no position, orientation or pixel spacing to place frames by")
     parts: defaultdict[int, list[tuple[int, Turn, int, str]]] = defaultdict(list)
     notes: Counter[str] = Counter()
     used = [frame for frame in found.frames if not classes.keys().isdisjoint(frame.segments)]
     for frame in used:
-        place = series.scan.planes.below(frame.plane)
+        place = planes.below(frame.plane)
         if place is None:
             notes["frames of segmentations lie on no slice of their series and are left out"] += 1
             continue
@@ -146,7 +150,7 @@ def segment_regions(
     if used and not parts:
         raise UnusableError(
             f"none of its {len(used)} frames lies on a slice of the series: the first has {used[0].plane}, "
-            f"the series {series.scan.planes}; it was drawn on another series"
+            f"the series {planes}; it was drawn on another series"
         )
     if found.fractional:
         notes["segmentations hold fractions: 0.5 and more is inside"] += 1

@@ -1,0 +1,171 @@
+"""A mask of the lungs from another program: NIfTI, DICOM SEG, or a picture for each slice."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.prediction.series.choose import stem
+from analysis.prediction.series.volume import CTVolume
+from datamodules.faults import UnusableError
+from datamodules.files.names import is_image
+from datamodules.readers.hrct.regions.nifti_masks import planes_onto
+from datamodules.readers.hrct.regions.segments import SegmentFrames, read_segments, segment_regions
+from datamodules.readers.hrct.scans.geometry import Planes
+from datamodules.readers.hrct.scans.images import read_mask
+from datamodules.readers.hrct.scans.kinds import is_nifti, may_be_dicom, natural
+from datamodules.readers.hrct.scans.nifti import VolumePlane, read_volume
+from datamodules.readers.hrct.sources.beside import slice_stem
+from stages.errors import RelayError
+
+Labels = npt.NDArray[np.int32]
+
+_FORMS = "a mask is a NIfTI file, a DICOM SEG, or a folder with one picture (PNG, TIFF) for each slice"
+
+
+@dataclass(frozen=True)
+class GivenMask:
+    """A mask that lies on a series.
+
+    Attributes:
+        typed: What was typed.
+        files: Its files, for its digest.
+        read: Slice, from 0 -> labels, (H, W); 0 outside.
+        notes: What a person should know of it.
+    """
+
+    typed: Path
+    files: tuple[str, ...] = field(repr=False)
+    read: Callable[[int], Labels] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def labels(self, number: int) -> Labels:
+        """Of a slice, (H, W).
+
+        Raises:
+            RelayError: It cannot be decoded, or has another size.
+        """
+        try:
+            return self.read(number)
+        except UnusableError as error:
+            raise RelayError(f"mask={self.typed}: slice {number + 1}: {error}.") from None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its files' content."""
+        digest = hashlib.sha256()
+        for location in self.files:
+            digest.update(Path(location).read_bytes())
+        return digest.hexdigest()
+
+
+def open_mask(typed: Path, volume: CTVolume) -> GivenMask:
+    """Open a mask, and see that it lies on the series.
+
+    Any value above 0 is lung; of a DICOM SEG whose segments name lungs among others, these segments.
+
+    Raises:
+        RelayError: It is not there, is no mask, or lies on another series.
+    """
+    files = _files(typed)
+    try:
+        if len(files) == 1 and is_nifti(files[0]):
+            return _of_nifti(typed, files[0], _planes(volume))
+        if len(files) == 1 and not is_image(files[0]):
+            return _of_segments(typed, files[0], volume)
+    except UnusableError as error:
+        raise RelayError(f"mask={typed}: {error}.") from None
+    return _of_pictures(typed, files, volume)
+
+
+def _files(typed: Path) -> list[str]:
+    """The file, or those of a folder that can be masks.
+
+    Raises:
+        RelayError: There are none, or several that are no pictures.
+    """
+    if not typed.exists():
+        raise RelayError(f"mask={typed} is not there; {_FORMS}.")
+    inside = [typed] if typed.is_file() else [one for one in typed.iterdir() if one.is_file()]
+    paths = sorted(map(str, inside), key=natural)
+    try:
+        found = [path for path in paths if is_image(path) or is_nifti(path) or may_be_dicom(path, path)]
+    except UnusableError as error:
+        raise RelayError(f"mask={typed}: {error}.") from None
+    if not found or (len(found) > 1 and not all(map(is_image, found))):
+        raise RelayError(f"mask={typed} holds {len(found)} files that can be a mask; {_FORMS}.")
+    return found
+
+
+def _planes(volume: CTVolume) -> Planes:
+    if volume.scan.planes is None:
+        raise UnusableError(
+            "the slices of the series do not say where they lie, so that nothing says how it lies on them; "
+            "save it as one picture for each slice"
+        )
+    return volume.scan.planes
+
+
+def _of_nifti(typed: Path, location: str, slices: Planes) -> GivenMask:
+    found, off = planes_onto(read_volume(location, os.stat(location).st_mtime_ns), slices)
+    beside = sum(bool(plane.values().any()) for plane in off)
+    notes = (
+        (f"The mask has {beside} planes with lungs that lie on no slice of the series.",) if beside else ()
+    )
+    return GivenMask(typed, (location,), lambda number: _whole(found.get(number), slices), notes)
+
+
+def _whole(plane: VolumePlane | None, slices: Planes) -> Labels:
+    return np.zeros(slices.planes[0].shape, np.int32) if plane is None else plane.whole_numbers()
+
+
+def _of_segments(typed: Path, location: str, volume: CTVolume) -> GivenMask:
+    modified = os.stat(location).st_mtime_ns
+    found = read_segments(location, modified)
+    numbers = {number for frame in found.frames for number in frame.segments}
+    of_lungs = {number for number in numbers if "lung" in found.names.get(number, "").casefold()}
+    used = of_lungs or numbers
+    frames, more = segment_regions(found, volume.scan.planes, location, modified, dict.fromkeys(used, "lung"))
+    notes = [f"Of the mask, {count} {what}." for what, count in more.items() if count]
+    if len(used) < len(numbers):
+        notes.append(
+            f"Of {len(numbers)} segments of the mask, {len(used)} have lung in their names and are used."
+        )
+
+    def read(number: int) -> Labels:
+        labels = np.zeros(volume.shape[1:], np.int32)
+        for inside, segment, _ in frames.get(number, SegmentFrames(location, modified, ())).areas():
+            labels[inside] = segment
+        return labels
+
+    return GivenMask(typed, (location,), read, tuple(notes))
+
+
+def _of_pictures(typed: Path, files: Sequence[str], volume: CTVolume) -> GivenMask:
+    """By the names of the slices, or in order.
+
+    Raises:
+        RelayError: Names do not fit, and there are more or fewer than slices.
+    """
+    by_name = {(slice_stem(stem(path)) or stem(path)): path for path in files}
+    names = [stem(path) for path in volume.files]
+    notes: tuple[str, ...] = ()
+    if len(set(names)) == len(names) and set(names) <= by_name.keys():
+        ordered = [by_name[name] for name in names]
+    elif len(files) == len(names):
+        ordered = list(files)
+        notes = (
+            "The pictures of the mask are not named as the slices and are taken in the order of their names, "
+            f"the first for {'the lowest slice' if volume.placed else 'slice 1'}: look at the overlays.",
+        )
+    else:
+        raise RelayError(
+            f"mask={typed} holds {len(files)} pictures for {len(names)} slices; name each as its slice, or "
+            "give one for each slice in the order of their names."
+        )
+    shape = volume.scan.shape
+    return GivenMask(typed, tuple(ordered), lambda number: read_mask(ordered[number], shape), notes)

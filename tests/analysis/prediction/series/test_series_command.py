@@ -1,0 +1,103 @@
+"""`predict.py` with a series: the files that outside checks read, and what becomes of the folder."""
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import nibabel
+import numpy as np
+import pytest
+
+from analysis.prediction.arguments import parse_arguments
+from analysis.prediction.ensemble import Member
+from analysis.prediction.series.command import predict_series
+from analysis.prediction.sources import Source
+from analysis.prediction.task import Task
+from stages.errors import CompleteError, RelayError
+from tests.analysis.prediction.series.test_find_lungs import thorax, write_ct, write_mask
+from tests.helpers.fake_ensemble import FakeEnsemble, fake_ensemble
+from tests.helpers.fake_hrct import IDENTIFIERS
+
+
+def members(count: int) -> tuple[Member, ...]:
+    """Of so many runs that were never trained."""
+    return tuple(
+        cast(
+            Member,
+            SimpleNamespace(
+                name=f"dld/{number}",
+                precision="32-true",
+                record=SimpleNamespace(files={"model.ckpt": f"{number:064x}"}),
+                folder=SimpleNamespace(weights=Path("model.ckpt")),
+            ),
+        )
+        for number in range(count)
+    )
+
+
+def task_of(source: Path, out: Path, *more: str, **networks: Any) -> Task:
+    fake = fake_ensemble(**networks)
+    ensemble = FakeEnsemble(**{**vars(fake), "members": members(fake.networks)})
+    typed = parse_arguments(["runs_dir=runs", "process=two_stage", f"source={source}", f"out={out}", *more])
+    return Task(typed, ensemble, Source(str(source), "series"), None)
+
+
+def test_a_series_becomes_maps_and_numbers_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values, lungs = thorax(6)
+    write_ct(tmp_path / "ct", values)
+    out = tmp_path / "out"
+    said = predict_series(task_of(tmp_path / "ct", out))
+    assert said[0].startswith("Of the lungs: EMP ")
+    assert "spacing of the training images is not known" in " ".join(capsys.readouterr().out.split())
+    pattern = np.asarray(nibabel.load(out / "pattern.nii.gz").dataobj)
+    probabilities = nibabel.load(out / "probabilities.nii.gz").get_fdata()
+    assert pattern.shape == (128, 128, 6)
+    assert probabilities.shape == (128, 128, 6, 3)
+    inside = pattern > 0
+    assert 0.9 < inside.sum() / (lungs > 0).sum() < 1.1
+    assert (probabilities.argmax(-1)[inside] + 1 == pattern[inside]).all()
+    rows = list(csv.DictReader((out / "measurements.csv").read_text().splitlines()))
+    assert len(rows) == 6 * 4
+    for row in rows[:3]:
+        place = ("EMP", "GGO", "NOR").index(row["pattern"]) + 1
+        assert float(row["percent"]) == pytest.approx(100 * (pattern == place).sum() / inside.sum())
+        assert float(row["ml"]) == pytest.approx((pattern == place).sum() * 2.6 * 2.6 * 10 / 1000)
+    settings = (out / "settings.json").read_text()
+    assert json.loads(settings)["stride"] == 4
+    assert not any(word in settings for word in IDENTIFIERS)
+    assert not (out / ".partial").exists()
+    with pytest.raises(CompleteError):
+        predict_series(task_of(tmp_path / "ct", out))
+    with pytest.raises(RelayError, match=r"holds other results \(differing in: stride\)"):
+        predict_series(task_of(tmp_path / "ct", out, "stride=8"))
+    write_ct(tmp_path / "other", thorax(4)[0])
+    with pytest.raises(RelayError, match=r"holds other results \(differing in: source"):
+        predict_series(task_of(tmp_path / "other", out))
+
+
+def test_a_series_of_another_spacing_is_resampled_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values, lungs = thorax(3)
+    volume = write_ct(tmp_path / "ct", values)
+    mask = write_mask(tmp_path / "lungs.nii.gz", volume, lungs)
+    predict_series(task_of(tmp_path / "ct", tmp_path / "out", f"mask={mask}", "stride=8", spacing_mm=1.3))
+    assert "slices are resampled to these" in " ".join(capsys.readouterr().out.split())
+    pattern = np.asarray(nibabel.load(tmp_path / "out" / "pattern.nii.gz").dataobj)
+    assert ((pattern > 0) == (lungs > 0).transpose(2, 1, 0)).all()
+
+
+def test_a_disk_without_room_is_said_before_anything_is_asked_of_the_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ct(tmp_path / "ct", thorax(3)[0])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(RelayError, match="MiB are free; make room, or choose another disk"):
+        predict_series(task_of(tmp_path / "ct", tmp_path / "out"))
+
+
+def test_a_spacing_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RelayError, match="spacing=wide: give numbers in mm"):
+        predict_series(task_of(tmp_path, tmp_path / "out", "spacing=wide"))
