@@ -76,6 +76,7 @@ def card(
         dtype=str(raw.dtype).removeprefix("torch."),
         input=_input(raw),
         image_size=data.image_size,
+        resizes=(raw.height, raw.width) != (data.image_size, data.image_size),
         decode_size=ensemble.input.decode_size,
         plateau=_plateau(ensemble),
         class_rows=class_rows(ensemble),
@@ -169,6 +170,8 @@ def _evaluated_on(ensemble: Ensemble, evaluation: Evaluation) -> str:
             f"({record.folds} folds). Together: the mean of these, one of each seed; the program takes the "
             "mean of all networks."
         )
+    if len(ensemble.members) == 1:
+        return f"{said} of the evaluation set, in no training."
     shared = ", the same for all networks and" if evaluation.together else " of some of these networks,"
     return f"{said} of the evaluation set{shared} in no training."
 

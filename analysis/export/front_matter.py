@@ -27,7 +27,7 @@ def front_matter(chain: Sequence[Stage], evaluation: Evaluation) -> str:
         evaluation: of the networks; those together where that is known.
     """
     levels = evaluation.together or evaluation.singly
-    whose = "these networks together" if evaluation.together else "mean of single networks"
+    whose = "mean probability of the networks" if evaluation.together else "mean of single networks"
     metrics = [
         {
             "type": _HUB[level.metric.name],
