@@ -69,7 +69,7 @@ def predict(arguments: Arguments) -> list[str]:
     calibration = calibrate(folders) if arguments.calibration == "temperature" else None
     if calibration is not None:
         ensemble = replace(ensemble, temperature=calibration.temperature)
-    for line in ensemble.notes:
+    for line in [*ensemble.notes, *([] if calibration is None else [calibration.note])]:
         output().print(f"note: {line}", soft_wrap=True)
     kind = "pictures" if arguments.evaluate else arguments.kind
     task = Task(arguments, ensemble, recognise(arguments.source, kind, ensemble), calibration)

@@ -1,5 +1,7 @@
 """Macro AUROC with each group left out, without computing it anew for each group."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +26,8 @@ def leave_one_out_auroc(scores: Array, labels: Integers, groups: Integers) -> tu
     Returns:
         The metric, NaN where it is not defined, and shape (groups,): without each group.
     """
-    areas = [_of_class(scores[:, label], labels == label, groups) for label in np.unique(labels)]
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+    areas = [_of_class(scores[:, label], labels == label, groups, members) for label in np.unique(labels)]
     pairs, of_groups, possible = map(np.array, zip(*areas, strict=True))
     wins = np.concatenate([pairs[:, None], pairs[:, None] - of_groups], axis=1)
     defined = possible > 0
@@ -34,8 +37,16 @@ def leave_one_out_auroc(scores: Array, labels: Integers, groups: Integers) -> tu
     return float(mean[0]), mean[1:]
 
 
-def _of_class(scores: Array, own: npt.NDArray[np.bool_], groups: Integers) -> tuple[float, Array, Array]:
+def _of_class(
+    scores: Array, own: npt.NDArray[np.bool_], groups: Integers, members: Sequence[Integers]
+) -> tuple[float, Array, Array]:
     """Ordered pairs of a class, those that each group takes away, and the pairs that there are then.
+
+    Args:
+        scores: of the class, (N,).
+        own: which images are of it, (N,).
+        groups: of the images, (N,).
+        members: the images of each group.
 
     Returns:
         A number, (G,) and (1 + G,): first of all images, then without each group.
@@ -48,8 +59,9 @@ def _of_class(scores: Array, own: npt.NDArray[np.bool_], groups: Integers) -> tu
     others = np.bincount(groups[~own], minlength=number)
     lost = np.bincount(groups, weights=wins, minlength=number)
     for group in np.flatnonzero((ours > 0) & (others > 0)).tolist():
-        here = groups == group
-        within = _below(np.sort(scores[here & ~own]), scores[here & own])
+        here = members[group]
+        is_own = own[here]
+        within = _below(np.sort(scores[here[~is_own]]), scores[here[is_own]])
         lost[group] -= within.sum()
     left = np.concatenate([[0], ours]), np.concatenate([[0], others])
     possible = (own.sum() - left[0]) * ((~own).sum() - left[1])
