@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -240,6 +241,17 @@ def test_a_program_that_says_something_else_is_not_handed_over(
     said = refused(capsys, f"runs_dir={runs_dir}", "process=scratch", f"out={tmp_path / 'new'}")
     assert "does not say what the networks say" in said and "nothing was written" in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_temperature_is_compared_too(
+    runs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The programs are without one."""
+    fitted = SimpleNamespace(temperature=2.0, cross_fitted=None, note="", document=dict)
+    monkeypatch.setattr("analysis.prediction.calibration.calibrate", lambda _: fitted)
+    arguments = (f"runs_dir={runs_dir}", "process=two_stage", "calibration=temperature")
+    assert "does not say what the networks say" in refused(capsys, *arguments, f"out={tmp_path / 'new'}")
 
 
 @pytest.mark.usefixtures("quick")
