@@ -14,9 +14,10 @@ TABLES = ("predictions.csv", "metrics.csv", "groups.csv", "known_images.csv")
 
 
 def predictions_of(judged: Judged) -> pd.DataFrame:
-    """One row per image: path, class, probability_CLASS..., spread, true_class, group.
+    """One row per image: path, class, probability_CLASS..., spread, true_class, group, temperature.
 
     `spread` is the standard deviation over networks of the probability of the class; empty with one network.
+    Groups stand there where there are some, temperatures where there is a calibration.
     """
     answers = judged.answers
     mean, each = np.exp(answers.together[0]), np.exp(answers.each)
@@ -32,6 +33,8 @@ def predictions_of(judged: Judged) -> pd.DataFrame:
     columns["true_class"] = [judged.classes[label] for label in answers.labels]
     if not answers.groups_are_images:
         columns["group"] = [judged.group_names[group] for group in answers.groups]
+    if judged.calibration is not None:
+        columns["temperature"] = judged.temperatures
     return pd.DataFrame(columns)
 
 

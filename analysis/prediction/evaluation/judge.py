@@ -69,10 +69,8 @@ def judge(
     kept = labels >= 0
     raw = everything.only(kept)
     overlap = overlap.only(kept)
-    answers = raw
-    if calibration is not None:
-        of_images = _temperatures(calibration, overlap)
-        answers = replace(raw, logits=raw.logits / of_images[None, :, None])
+    of_images = np.ones(len(raw.labels)) if calibration is None else _temperatures(calibration, overlap)
+    answers = replace(raw, logits=raw.logits / of_images[None, :, None])
     home, raw_home = _at_home(held, calibration, seeds, raw.present)
     if held is not None and home is None:
         why_no_home = "the seeds' runs were evaluated on different images"
@@ -90,6 +88,7 @@ def judge(
         why_no_home=why_no_home,
         raw_home=raw_home,
         calibration=calibration,
+        temperatures=of_images,
         overlap=overlap,
         notes=(*found.notes, *matched.notes, *ensemble.notes),
         unlike=found.unlike,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.prediction.calibration import Calibration
-from analysis.prediction.evaluation.answers import Answers
+from analysis.prediction.evaluation.answers import Answers, Floats
 from analysis.prediction.evaluation.home import Home
 from analysis.prediction.evaluation.overlap import Overlap
 
@@ -29,6 +29,7 @@ class Judged:
         why_no_home: see there.
         raw_home: the same before calibration; None without.
         calibration: None without.
+        temperatures: what each image's logits were divided by, (N,); 1 without calibration.
         overlap: with what the networks know.
         notes: what a person should know, a line each.
         unlike: in what the set's files are not as the training files, a sentence each.
@@ -49,6 +50,7 @@ class Judged:
     why_no_home: str
     raw_home: Home | None
     calibration: Calibration | None
+    temperatures: Floats
     overlap: Overlap
     notes: tuple[str, ...]
     unlike: tuple[str, ...]

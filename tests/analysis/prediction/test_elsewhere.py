@@ -79,6 +79,7 @@ def test_class_folders_with_patients_are_judged_as_the_ensemble_says(
     assert set(groups["group"]) == {"group 1", "group 2", "group 3"} == set(table["group"])
     assert groups["images"].tolist() == [6, 6, 6] and found.absent == []
     assert "DOE" not in groups.to_csv() and "DOE" not in titles(found)
+    assert "temperature" not in table
     right = (table["class"] == table["true_class"]).mean()
     accuracy = found.metrics[found.metrics["metric"] == "accuracy"].set_index("of")
     assert accuracy.loc["ensemble", "value"] == pytest.approx(right)
@@ -270,6 +271,7 @@ def test_what_is_judged_is_not_what_the_temperature_was_fitted_on(
     found = judge(ensemble, new, title="t", calibration=fitted)
     assert found.raw is not None and found.raw_home is not None and found.home is not None
     assert found.answers.logits == pytest.approx(found.raw.logits / 1.7)
+    assert set(tables_of(found)["predictions.csv"]["temperature"]) == {1.7}
     assert found.home.answers.logits == pytest.approx(
         found.raw_home.answers.logits / of_images[None, :, None]
     )
