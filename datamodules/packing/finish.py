@@ -202,6 +202,7 @@ def _description(
         },
         "left_out": len(problems),
         "notes": [*survey.notes, *_notes_on_alike(crossing)],
+        "acquisition": None if survey.acquisition is None else survey.acquisition.model_dump(),
         "settings": dict(survey.settings),
         "settings_digest": settings_digest(survey),
         "parts": parts,

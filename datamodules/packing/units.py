@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from datamodules.domain import SideName
 from datamodules.faults import OnError, Problem
+from stages.record import AcquisitionRecord
 
 Value = str | int | float
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.int16]
@@ -110,6 +111,7 @@ class Survey:
             identity.
         wholes: The pictures that samples are cut from, empty where each sample is one of its own; searched
             for duplicates as the samples are.
+        acquisition: How the scans were taken that the images were cut from; None of others.
         window: Hounsfield units that the contact sheet shows as black and white; None: the usual ones.
         reader: Name of the reader, for the set's description; empty where it was not chosen by name.
         secret: Text that only someone with the source's own files can know, such as the sorted list of its
@@ -126,3 +128,4 @@ class Survey:
     wholes: tuple[Whole, ...] = ()
     reader: str = ""
     window: tuple[float, float] | None = None
+    acquisition: AcquisitionRecord | None = None

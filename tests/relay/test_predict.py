@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from scipy.special import softmax
 from datamodules.packing.finish import SplitRule
 from datamodules.packing.pack import pack
 from stages.predictions import read_predictions
+from stages.record import AcquisitionRecord
 from stages.store import RunFolder
 from tests.helpers.fake_networks import predicted
 from tests.helpers.fake_units import FakeUnit, fake_survey
 from tests.helpers.relay import only_folder, run
 
+TAKEN = AcquisitionRecord(spacing_mm=[0.5, 0.6, 0.7], thickness_mm=None, kernels={"B70f": 2})
 UNSET = ("generator", "classes", "train_images", "val_images", "size", "seed")
 
 
@@ -34,7 +37,13 @@ def write_images(data: Path) -> None:
                 colour = random.integers(0, 256, (50 + number, 70, 3)).astype(np.uint8)
                 Image.fromarray(colour).save(data / "colour" / side / name / f"{number}.jpg")
     units = [FakeUnit(number, size=40) for number in range(6)]
-    pack(fake_survey(units), data / "set", SplitRule(duplicates=False), on_error="raise", workers=1)
+    pack(
+        replace(fake_survey(units), acquisition=TAKEN),
+        data / "set",
+        SplitRule(duplicates=False),
+        on_error="raise",
+        workers=1,
+    )
 
 
 @pytest.mark.slow
@@ -62,6 +71,8 @@ def test_predict_says_what_the_runs_said(tmp_path: Path) -> None:
     for stage, (kind, root, _) in sources.items():
         folder = RunFolder(only_folder(runs, stage))
         folder.config.unlink()
+        made_of = folder.read_record().input
+        assert made_of is not None and made_of.acquisition == (TAKEN if kind == "packed" else None)
         out = tmp_path / f"out-{stage}"
         predicted(runs, tmp_path / root, out, f"run={folder.path.name}")
         table = pd.read_csv(out / "predictions.csv", dtype={"path": str}).set_index("path")

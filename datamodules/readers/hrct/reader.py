@@ -15,6 +15,7 @@ from datamodules.faults import Faults, OnError
 from datamodules.files.groups import Groups, read_groups
 from datamodules.packing.reader import Reader
 from datamodules.packing.units import Survey
+from datamodules.readers.hrct.acquisition import acquisition_of
 from datamodules.readers.hrct.classes import compare_with_paper
 from datamodules.readers.hrct.notes import listed_kinds, notes_on_drawn, notes_on_source
 from datamodules.readers.hrct.regions.drawn import Drawn, Grouped
@@ -93,6 +94,7 @@ def survey(source: Path, options: HrctOptions, on_error: OnError) -> Survey:
         secret=files.secret + "".join(f"\n{path}\t{group}" for path, group in sorted(groups.items())),
         wholes=tuple(WholeSlice(unit, place) for unit in units for place in range(len(unit.slices))),
         window=options.window,
+        acquisition=acquisition_of(usable, options),
     )
 
 
