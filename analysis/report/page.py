@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -151,8 +152,19 @@ def relay_version() -> str:
 
 def render(report: Report) -> str:
     """The page as HTML. Every text is escaped."""
+    return fill_template("report.html.jinja", report=report, title=report.title)
+
+
+def fill_template(template: str, folder: Path | None = None, **values: Any) -> str:
+    """A page as HTML; every text of `values` is escaped.
+
+    Args:
+        template: its file, which extends `base.html.jinja` here.
+        folder: where it is, if it is not here.
+        values: what the template names, `title` among them.
+    """
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([folder or _TEMPLATES, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -161,7 +173,7 @@ def render(report: Report) -> str:
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     # These two files are ours and contain neither </style> nor </script>. Everything else is escaped.
     css, js = (Markup((_TEMPLATES / name).read_text()) for name in ("report.css", "report.js"))
-    return environment.get_template("report.html.jinja").render(report=report, css=css, js=js)
+    return environment.get_template(template).render(css=css, js=js, **values)
 
 
 def write_report(report: Report, folder: Path) -> Path:
