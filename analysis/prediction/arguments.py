@@ -51,6 +51,10 @@ class Arguments:
     unsigned_offset: Annotated[
         int | None, Key("series of unsigned 16-bit files: what makes them Hounsfield units", "HU")
     ] = None
+    overlays: Annotated[
+        Literal["some", "all"],
+        Key("series: slices with a picture; some: 60 and those with the most of a pattern"),
+    ] = "some"
     evaluate: Annotated[bool, Key("true: the source has labels; how good the networks are there")] = False
     classes: Annotated[
         str | None,
