@@ -31,7 +31,8 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.morphology import isotropic_closing
 
-from analysis.prediction.ensemble import Ensemble, chosen_runs, load_ensemble
+from analysis.prediction.chosen import chosen_runs
+from analysis.prediction.ensemble import Ensemble, load_ensemble
 from analysis.prediction.series.patches import fill_outside, grid_of
 from benchmarks.agreement import (
     Counts,

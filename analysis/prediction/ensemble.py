@@ -8,15 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from analysis.explain.stored_network import load_network
-from analysis.prediction.chosen import chosen_runs
 from datamodules.batches.preprocess import Preprocess
 from lightning_modules.hardware import native_bfloat16
 from stages.console.words import counted
 from stages.errors import RelayError
 from stages.record import NOT_LEARNING, InputRecord, Record
 from stages.store import RunFolder
-
-__all__ = ["Ensemble", "Member", "chosen_runs", "load_ensemble"]
 
 
 @dataclass(frozen=True)
