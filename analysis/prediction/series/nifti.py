@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,15 @@ def write_probabilities(path: Path, made: PatternMap) -> None:
     header.set_slope_inter(1 / ONE, 0)
 
     def planes() -> Iterator[bytes]:
-        for one in made.probabilities:  # (S, H, W) of a class
-            yield from _stream(made.volume, np.uint16, one.__getitem__)
+        for place in range(len(made.classes)):
+            yield from _stream(made.volume, np.uint16, partial(_of_class, made, place))
 
     _write(path, header, planes(), level=_QUICK)
+
+
+def _of_class(made: PatternMap, place: int, number: int) -> npt.NDArray[np.uint16]:
+    """(H, W) of a class; mapped anew for each slice, so that no more of the file counts as memory."""
+    return made.probabilities[place, number]
 
 
 def _write(path: Path, header: Any, planes: Iterator[bytes], level: int) -> None:
