@@ -49,7 +49,7 @@ def write_probabilities(path: Path, made: PatternMap) -> None:
 
 def _of_class(made: PatternMap, place: int, number: int) -> npt.NDArray[np.uint16]:
     """(H, W) of a class; mapped anew for each slice, so that no more of the file counts as memory."""
-    return made.probabilities[place, number]
+    return np.array(made.probabilities[place, number])
 
 
 def _write(path: Path, header: Any, planes: Iterator[bytes], level: int) -> None:
