@@ -65,7 +65,9 @@ def predict(arguments: Arguments) -> list[str]:
         arguments.runs_dir, process=arguments.process, runs=arguments.runs, study=arguments.study
     )
     device = chosen_device(arguments.device, arguments.threads)
-    ensemble = load_ensemble(folders, device, exact=arguments.precision == "float32")
+    ensemble = load_ensemble(folders, device)
+    if arguments.precision == "training":
+        ensemble = ensemble.as_trained
     calibration = calibrate(folders) if arguments.calibration == "temperature" else None
     if calibration is not None:
         ensemble = replace(ensemble, temperature=calibration.temperature)

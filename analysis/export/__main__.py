@@ -83,7 +83,7 @@ def export(given: Arguments) -> None:
 
     runs = [] if given.run is None else [name for name in given.run.split(",") if name]
     folders = chosen_runs(given.runs_dir, process=given.process, runs=runs, study=given.study)
-    ensemble = load_ensemble(folders, torch.device("cpu"), exact=True)
+    ensemble = load_ensemble(folders, torch.device("cpu"))
     calibration = calibrate(folders) if given.calibration == "temperature" else None
     if calibration is not None:
         ensemble = replace(ensemble, temperature=calibration.temperature)

@@ -221,7 +221,7 @@ def _checked(checked: Checked) -> str:
     rounding = (
         ""
         if checked.rounding is None
-        else " Rounded as in training (predict.py does so unless precision=float32) the networks differ "
+        else " Rounded as in training (predict.py with precision=training) the networks differ "
         f"from that by up to {checked.rounding:.0e}."
     )
     return (

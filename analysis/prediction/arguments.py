@@ -76,9 +76,9 @@ class Arguments:
     batch_size: Annotated[int, Ge(1), Key("images at once on the device")] = 256
     device: Annotated[Literal["auto", "cpu", "cuda"], Key("what computes")] = "auto"
     precision: Annotated[
-        Literal["training", "float32"],
+        Literal["float32", "training"],
         Key("training: rounding as the networks were trained, where the device does that itself"),
-    ] = "training"
+    ] = "float32"
     threads: Annotated[
         Threads | None, Key("CPU threads; as many as there are cores if left out", "NUMBER")
     ] = None

@@ -26,7 +26,7 @@ class Member:
         input: what its input is made of.
         network: in evaluation mode, on its device; its weights are those that the record names.
         preprocess: what training did with decoded pixels: its own mean and deviation.
-        precision: how it rounds here: the record's, or 32-true where the device does not do that itself.
+        precision: how it rounds here; float32, unless `Ensemble.as_trained` made it.
     """
 
     folder: RunFolder
@@ -34,7 +34,7 @@ class Member:
     input: InputRecord
     network: nn.Module
     preprocess: Preprocess
-    precision: str
+    precision: str = "32-true"
 
     @property
     def name(self) -> str:
@@ -121,22 +121,19 @@ class Ensemble:
         sets = {member.record.data.content or member.record.data.digest for member in self.members}
         if len(sets) > 1:
             found.append(f"the networks were trained on {len(sets)} different sets of images")
-        rounded = {each.precision for each in self.members if each.precision != each.input.precision}
-        if rounded:
-            found.append(
-                f"computed in {', '.join(rounded)}, not as in training: probabilities differ from the run's "
-                "own evaluation in the third digit"
-            )
         return found
 
 
-def load_ensemble(folders: Sequence[RunFolder], device: torch.device, *, exact: bool = False) -> Ensemble:
+def load_ensemble(folders: Sequence[RunFolder], device: torch.device) -> Ensemble:
     """Load the networks of stage runs; no configuration and no training image is needed.
 
     Args:
         folders: of complete stage runs.
         device: where they shall compute.
-        exact: whether to compute in float32 whatever the networks were trained in.
+
+    Returns:
+        Networks that compute in float32 whatever they were trained in: the same on every device, and what
+        `analysis.export` writes.
 
     Raises:
         RelayError: if a run has no weights, or other weights than its record names, or was trained before
@@ -157,8 +154,7 @@ def load_ensemble(folders: Sequence[RunFolder], device: torch.device, *, exact: 
             made[key] = Preprocess(record.data.image_size, given.mean, given.std, memory_format=layout)
         network = load_network(folder.path)
         network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs
-        precision = "32-true" if exact else _precision(given.precision, device)
-        members.append(Member(folder, record, given, network, made[key], precision))
+        members.append(Member(folder, record, given, network, made[key]))
     data = members[0].record.data
     return Ensemble(tuple(members), tuple(data.classes), (data.height, data.width), members[0].input, device)
 
@@ -171,32 +167,18 @@ def _precision(trained: str, device: torch.device) -> str:
 
 
 def _input(folder: RunFolder, record: Record) -> InputRecord:
-    """What a network's input is made of; of an older record, where its recipe and its images' values say it.
+    """What a network's input is made of.
 
     Raises:
-        RelayError: if they do not.
+        RelayError: if its record was written before records said it.
     """
-    if record.input is not None:
-        return record.input
-    recipe, values = folder.read_recipe(), record.data.values
-    mean, std = recipe["data"]["mean"], recipe["data"]["std"]
-    deep = values is not None and values.eight_bit < 1
-    ends = [values.black, values.white] if values is not None and not values.eight_bit else []
-    window = [end for end in ends if end is not None]
-    if mean is None or std is None or values is None or (deep and len(window) < 2):
+    if record.input is None:
         raise RelayError(
-            f"{folder.path} was trained before Relay kept the scaling (mean and deviation) of a network's "
-            "input: train it again with the same command in another store (paths.runs_dir=...)"
+            f"{folder.record} does not say what the network's input is made of (scaling, window, colour, "
+            "decode_size): the run was trained before Relay kept it. Train it again with the same command in "
+            "another store (paths.runs_dir=...)"
         )
-    return InputRecord(
-        mean=list(mean),
-        std=list(std),
-        color=values.grey is not None,
-        window=window if deep else None,
-        decode_size=None,
-        precision=recipe["arithmetic"]["precision"],
-        memory_format=recipe["arithmetic"]["memory_format"],
-    )
+    return record.input
 
 
 def _check_alike(members: Sequence[tuple[RunFolder, Record, InputRecord]]) -> None:

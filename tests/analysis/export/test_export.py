@@ -81,7 +81,7 @@ def quick(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ensemble_of(runs_dir: Path, process: str = "two_stage") -> Ensemble:
     folders = chosen_runs(runs_dir, process=process, runs=(), study=None)
-    return load_ensemble(folders, torch.device("cpu"), exact=True)
+    return load_ensemble(folders, torch.device("cpu"))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -152,7 +152,7 @@ def test_config_says_how_to_feed_it(runs_dir: Path, out: Path) -> None:
     assert all(0 <= off < 1e-5 for off in config["check"]["largest_difference"].values())
     rounding = config["check"]["largest_difference_by_rounding_as_in_training"]
     assert 1e-5 < rounding < 0.1 if native_bfloat16("cpu") else rounding is None
-    assert ("precision=float32" in (out / "card.md").read_text()) == native_bfloat16("cpu")
+    assert ("precision=training" in (out / "card.md").read_text()) == native_bfloat16("cpu")
 
 
 def front_matter(out: Path) -> dict[str, Any]:
