@@ -74,7 +74,7 @@ def test_predict_says_what_the_runs_said(tmp_path: Path) -> None:
         made_of = folder.read_record().input
         assert made_of is not None and made_of.acquisition == (TAKEN if kind == "packed" else None)
         out = tmp_path / f"out-{stage}"
-        predicted(runs, tmp_path / root, out, f"run={folder.path.name}")
+        predicted(runs, tmp_path / root, out, f"run={folder.path.name}", "precision=training")
         table = pd.read_csv(out / "predictions.csv", dtype={"path": str}).set_index("path")
         stored = read_predictions(folder.predictions, samples=True)
         if kind == "packed":
