@@ -1,12 +1,17 @@
 """Networks without training: each class stands for a grey level, and networks differ in which."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from analysis.prediction.ensemble import Ensemble
-from stages.record import AcquisitionRecord, InputRecord
+from analysis.prediction.ensemble import Ensemble, Member
+from datamodules.batches.preprocess import Preprocess
+from stages.record import AcquisitionRecord, InputRecord, Record
+from stages.store import RunFolder
+from tests.helpers.stage_helpers import recipe, record_content
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,23 @@ def fake_ensemble(
         memory_format="contiguous", acquisition=acquisition,
     )  # fmt: skip
     return FakeEnsemble((), classes, shape, given, torch.device("cpu"), networks=networks)
+
+
+def fake_members(classes: tuple[str, ...], count: int) -> tuple[Member, ...]:
+    """Of so many runs that were never trained, one for each seed."""
+    members = []
+    for seed in range(count):
+        content = record_content(recipe(seed=seed))
+        counts = list(range(3, 3 + len(classes)))
+        content["data"] |= {
+            "classes": list(classes), "train_counts": counts, "val_counts": counts, "grouped": True,
+            "train_groups": 12, "train_class_groups": counts, "val_class_groups": counts,
+        }  # fmt: skip
+        content["confusion_matrix"] = np.diag(counts).tolist()
+        content["files"] = {"model.ckpt": f"{seed:064x}"}
+        record = Record.model_validate(content)
+        assert record.input is not None
+        folder = RunFolder(Path("runs/dld") / record.id[:12])
+        preprocess = Preprocess(32, record.input.mean, record.input.std)
+        members.append(Member(folder, record, record.input, nn.Identity(), preprocess, "32-true"))
+    return tuple(members)

@@ -8,6 +8,8 @@ from analysis.prediction.series.given_mask import GivenMask, open_mask
 from analysis.prediction.series.lungs import write_lungs
 from analysis.prediction.series.measure import MEASUREMENTS, Measurement, measure, write_measurements
 from analysis.prediction.series.nifti import PATTERN, PROBABILITIES, write_pattern, write_probabilities
+from analysis.prediction.series.outputs import OUTPUTS, write_outputs
+from analysis.prediction.series.page import PAGE
 from analysis.prediction.series.pattern_map import PatternMap
 from analysis.prediction.series.rescale import Rescale
 from analysis.prediction.series.sliding import Sliding, check_patches, map_patterns, usual_stride
@@ -16,12 +18,12 @@ from analysis.prediction.task import Task
 from stages.console.output import output
 from stages.errors import RelayError
 
-FILES = (PATTERN, PROBABILITIES, MEASUREMENTS)
+FILES = (PATTERN, PROBABILITIES, MEASUREMENTS, *OUTPUTS)
 _MIB = 1 << 20
 
 
 def predict_series(task: Task) -> list[str]:
-    """Map the series of the source, and write map and numbers to `out`.
+    """Map the series of the source, and write map, numbers, pictures and page to `out`.
 
     Args:
         task: its source is a series.
@@ -45,6 +47,7 @@ def predict_series(task: Task) -> list[str]:
         spacing=list(volume.spacing),
         resampled_to=sliding.rescale.target,
         unsigned_offset=typed.unsigned_offset,
+        overlays=typed.overlays,
         device=task.ensemble.device.type,
     )
     with opened_out(typed.out, settings, FILES) as out:
@@ -57,7 +60,14 @@ def predict_series(task: Task) -> list[str]:
         write_pattern(out.folder / PATTERN, made)
         write_probabilities(out.folder / PROBABILITIES, made)
         write_measurements(out.folder / MEASUREMENTS, rows)
-    return [_in_short(rows), f"Results are in {typed.out}."]
+        how = [
+            ("stride", f"{sliding.stride} px of the training images"),
+            ("lungs", "found by Relay" if mask is None else "given as a mask"),
+        ]
+        warned = write_outputs(made, rows, task, out.folder, how)
+        for warning in warned:
+            output().print(f"warning: {warning}", soft_wrap=True)
+    return [_in_short(rows), f"Results are in {typed.out}; its page is {PAGE}."]
 
 
 def spacing_of(typed: str | None) -> tuple[float, ...] | None:

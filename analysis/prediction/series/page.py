@@ -245,7 +245,7 @@ def _facts(found: PatternMap, ensemble: Ensemble) -> Iterator[tuple[str, str]]:
         yield "slice thickness", f"{found.volume.thickness:g} mm"
     window = ensemble.input.window
     seen = "8-bit grey levels" if window is None else f"{window[0]:g} to {window[1]:g} HU"
-    yield "values that the networks see", seen
+    yield "window", seen
     if ensemble.temperature != 1:
         yield "temperature", f"{ensemble.temperature:.3g}"
     yield "versions", ", ".join(f"{name} {version}" for name, version in package_versions().items())

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from analysis.prediction.arguments import Arguments
-from analysis.prediction.ensemble import Ensemble, Member
+from analysis.prediction.ensemble import Ensemble
 from analysis.prediction.series.dicom_seg import SEGMENTATION
 from analysis.prediction.series.measure import measure
 from analysis.prediction.series.outputs import OUTPUTS, shown_command, write_outputs
@@ -19,12 +19,9 @@ from analysis.prediction.series.pattern_map import PatternMap
 from analysis.prediction.series.volume import open_volume
 from analysis.prediction.sources import Source
 from analysis.prediction.task import Task
-from datamodules.batches.preprocess import Preprocess
-from stages.record import Record
-from stages.store import RunFolder
+from tests.helpers.fake_ensemble import fake_members
 from tests.helpers.fake_maps import NETWORKS, fake_map
 from tests.helpers.planted import found_in
-from tests.helpers.stage_helpers import recipe, record_content
 
 NAME, NUMBER, HOSPITAL = "Mustermann^Käthe", "MRN774411-8", "Saint-Elsewhere"
 PLANTED = (NAME, "Mustermann", NUMBER, HOSPITAL)
@@ -32,21 +29,8 @@ HOW = [("stride", "8 px of the training images"), ("lungs", "found by Relay")]
 
 
 def ensemble(found: PatternMap) -> Ensemble:
-    members = []
-    for seed in range(found.networks):
-        content = record_content(recipe(seed=seed))
-        counts = list(range(3, 3 + len(found.classes)))
-        content["data"] |= {
-            "classes": list(found.classes), "train_counts": counts, "val_counts": counts, "grouped": True,
-            "train_groups": 12, "train_class_groups": counts, "val_class_groups": counts,
-        }  # fmt: skip
-        content["confusion_matrix"] = np.diag(counts).tolist()
-        record = Record.model_validate(content)
-        assert record.input is not None
-        folder = RunFolder(Path("runs/dld") / record.id[:12])
-        preprocess = Preprocess(32, record.input.mean, record.input.std)
-        members.append(Member(folder, record, record.input, torch.nn.Identity(), preprocess, "32-true"))
-    return Ensemble(tuple(members), found.classes, (32, 32), members[0].input, torch.device("cpu"))
+    members = fake_members(found.classes, found.networks)
+    return Ensemble(members, found.classes, (32, 32), members[0].input, torch.device("cpu"))
 
 
 def task(found: PatternMap, folder: Path) -> Task:

@@ -4,42 +4,25 @@ import csv
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
 from analysis.prediction.arguments import parse_arguments
-from analysis.prediction.ensemble import Member
 from analysis.prediction.series.command import predict_series
 from analysis.prediction.sources import Source
 from analysis.prediction.task import Task
 from stages.errors import CompleteError, RelayError
 from tests.analysis.prediction.series.test_find_lungs import thorax, write_ct, write_mask
-from tests.helpers.fake_ensemble import FakeEnsemble, fake_ensemble
+from tests.helpers.fake_ensemble import FakeEnsemble, fake_ensemble, fake_members
 from tests.helpers.fake_hrct import IDENTIFIERS
-
-
-def members(count: int) -> tuple[Member, ...]:
-    """Of so many runs that were never trained."""
-    return tuple(
-        cast(
-            Member,
-            SimpleNamespace(
-                name=f"dld/{number}",
-                precision="32-true",
-                record=SimpleNamespace(files={"model.ckpt": f"{number:064x}"}),
-                folder=SimpleNamespace(weights=Path("model.ckpt")),
-            ),
-        )
-        for number in range(count)
-    )
 
 
 def task_of(source: Path, out: Path, *more: str, **networks: Any) -> Task:
     fake = fake_ensemble(**networks)
-    ensemble = FakeEnsemble(**{**vars(fake), "members": members(fake.networks)})
+    ensemble = FakeEnsemble(**{**vars(fake), "members": fake_members(fake.classes, fake.networks)})
     typed = parse_arguments(["runs_dir=runs", "process=two_stage", f"source={source}", f"out={out}", *more])
     return Task(typed, ensemble, Source(str(source), "series"), None)
 
@@ -68,6 +51,8 @@ def test_a_series_becomes_maps_and_numbers_once(tmp_path: Path, capsys: pytest.C
     assert json.loads(settings)["stride"] == 4
     assert not any(word in settings for word in IDENTIFIERS)
     assert not (out / ".partial").exists()
+    assert (out / "report.html").is_file() and (out / "pattern.dcm").is_file()
+    assert [path.name for path in (out / "overlays").iterdir()]
     with pytest.raises(CompleteError):
         predict_series(task_of(tmp_path / "ct", out))
     with pytest.raises(RelayError, match=r"holds other results \(differing in: stride\)"):
