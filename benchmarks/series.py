@@ -188,7 +188,7 @@ def measure(asked: Asked) -> list[Measured]:
     )
     ensemble = load_ensemble(folders, torch.device("cpu"))
     if asked.as_trained:
-        ensemble = ensemble.as_trained()
+        ensemble = ensemble.as_trained
     volume = open_volume(asked.folder / "series.nii.gz")
     ensemble.probabilities(torch.zeros((256, *ensemble.shape), dtype=torch.uint8))  # kernels are chosen once
     before = psutil.Process().memory_info().rss
