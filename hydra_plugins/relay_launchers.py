@@ -28,7 +28,7 @@ from hydra_plugins.relay_remote_job import RemoteJob, answer, lost
 from stages.console.output import refuse
 from stages.errors import RelayError
 from stages.machine.private import private_folder, writable_by_others
-from stages.machine.resources import jobs_at_once
+from stages.machine.resources import jobs_at_once, number_of_jobs
 from stages.machine.slurm import wait_for_jobs
 
 log = logging.getLogger(__name__)
@@ -126,12 +126,12 @@ class SubmititLocalLauncher(ParallelLauncher):
         self._n_jobs, self._folder = n_jobs, Path(folder)
 
     def _run(self, jobs: Sequence[RemoteJob]) -> Sequence[JobReturn]:
-        folder = private_folder(self._folder)
+        at_once, folder = number_of_jobs(self._n_jobs), private_folder(self._folder)
         waiting = list(jobs)[::-1]
         running: dict[int, subprocess.Popen[bytes]] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < max(1, self._n_jobs):
+                while waiting and len(running) < at_once:
                     job = replace(waiting.pop(), answers=folder)
                     running[job.number] = _start(job, folder / f"{job.number}.log")
                 running = {number: process for number, process in running.items() if process.poll() is None}

@@ -23,7 +23,7 @@ from stages.errors import RelayError, unknown_name
 from stages.job_overrides import quoted
 from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import check_accelerator, note_of_cores, workers_environment
-from stages.machine.wandb_login import wandb_mode, why_not_now
+from stages.machine.wandb_login import leave_agent, wandb_mode, why_not_now
 from stages.outcome import Outcome
 from stages.parameters import schema
 from stages.plan import Plan, StageRun
@@ -105,6 +105,8 @@ class RelaySweeper(BasicSweeper):
         assert self.config is not None and self.launcher is not None
         settings = self.config.hydra.launcher
         missing = plan.missing(store)
+        if missing and missing[0].config.logger.wandb != "disabled":
+            leave_agent(len(plan.runs))
         execution = _offline(missing)
         if settings._target_.endswith(".BasicLauncher"):  # jobs in this process, which show their own bar
             return run_plan(plan, store, self.launcher.launch, execution=execution, reveal=_revealed)

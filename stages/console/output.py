@@ -1,8 +1,10 @@
 """The console: where messages, tables and bars are printed."""
 
 import logging
+import os
 import sys
 import warnings
+from contextlib import suppress
 from functools import cache, partial
 from typing import NoReturn
 
@@ -17,6 +19,22 @@ from stages.console.printable import Printable, printable
 _WIDTH_WITHOUT_TERMINAL = 150
 
 
+class _Output(Console):
+    """A console on standard output whose reader may go: what follows is printed nowhere, and work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Be quiet from now on, where rich would end the program: `| head` is no reason to stop training."""
+        self.quiet = True
+        with suppress(OSError, ValueError):  # what Python still holds is written there at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # rich knows broken pipes only: a terminal was closed, or the disk of a log is full
+            self.on_broken_pipe()
+
+
 @cache
 def output() -> Console:
     """The one console of the process, on standard output; wide enough for the tables without a terminal.
@@ -24,7 +42,7 @@ def output() -> Console:
     What it prints is literal: a name such as `[red]` or `:smile:` is no markup. Log messages, bars and the
     status line share it, so that a message is printed above a bar and not into it.
     """
-    literal = partial(Console, highlight=False, markup=False, emoji=False)
+    literal = partial(_Output, highlight=False, markup=False, emoji=False)
     terminal = literal()
     console = terminal if terminal.is_terminal else literal(width=_WIDTH_WITHOUT_TERMINAL)
     console.push_render_hook(Printable())
@@ -41,6 +59,7 @@ def write_out(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         output().on_broken_pipe()
+        sys.exit(1)
 
 
 def bar() -> Progress:

@@ -75,6 +75,22 @@ def jobs_at_once(threads: int) -> int:
     return max(1, min(available_cores() // threads, psutil.virtual_memory().available // BYTES_A_JOB))
 
 
+def number_of_jobs(n_jobs: object) -> int:
+    """How many stage runs at once `hydra.launcher.n_jobs` asks for, by joblib's convention.
+
+    Args:
+        n_jobs: a number; -1 is all cores of this machine, -2 all but one.
+
+    Raises:
+        RelayError: if it is no whole number, or 0.
+    """
+    if not isinstance(n_jobs, int) or n_jobs == 0:
+        raise RelayError(
+            f"hydra.launcher.n_jobs={n_jobs}: give the number of stage runs at once, or -1 for all cores"
+        )
+    return n_jobs if n_jobs > 0 else max(1, available_cores() + 1 + n_jobs)
+
+
 def note_of_cores(launcher: Mapping[str, Any], threads: int) -> str | None:
     """What to say where a launcher gives a stage run fewer cores than it has threads.
 
@@ -87,11 +103,14 @@ def note_of_cores(launcher: Mapping[str, Any], threads: int) -> str | None:
 
     Returns:
         None if there are enough, or if the configuration does not say.
+
+    Raises:
+        RelayError: if `n_jobs` is no number of stage runs.
     """
     cores, remote = available_cores(), launcher.get("remote") or {}
+    given: Any
     if (jobs := launcher.get("n_jobs")) is not None:
-        at_once = max(1, cores + 1 + jobs if jobs < 0 else jobs)  # joblib's convention: -1 is all cores
-        key, given = f"hydra.launcher.n_jobs={jobs} on {cores} cores", cores / at_once
+        key, given = f"hydra.launcher.n_jobs={jobs} on {cores} cores", cores / number_of_jobs(jobs)
     elif (given := launcher.get("cpus_per_task")) is not None:
         key = f"hydra.launcher.cpus_per_task={given}"
     elif (given := remote.get("num_cpus")) is not None:

@@ -20,6 +20,8 @@ _SECONDS_TO_SEND = 120.0  # at the end of a run; what is left over stays in its 
 
 _CLOUD = ("api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")  # one server: since wandb 0.31
 _MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # the last two are old names
+# The first two make W&B leave the id that a run is given aside.
+_AGENTS = ("WANDB_SWEEP_ID", "WANDB_LAUNCH", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 _gave_up: set[str] = set()  # servers that failed in this process
 
@@ -54,6 +56,26 @@ def wandb_mode(setting: str) -> Any:
     if chosen in ("offline", "disabled"):
         return chosen
     return "online" if logged_in() else "offline"
+
+
+def leave_agent(stage_runs: int) -> None:
+    """Log a command's stage runs as W&B runs of their own, where `wandb agent` or W&B Launch started it.
+
+    Their run is one, and W&B would take its id for each stage run. Call this before W&B reads its settings;
+    processes that are started later inherit it. A command with a single stage run stays in the agent's.
+
+    Args:
+        stage_runs: how many the command has, complete ones too.
+    """
+    if stage_runs < 2 or not any(os.environ.get(name) for name in _AGENTS[:2]):
+        return
+    for name in _AGENTS:
+        os.environ.pop(name, None)
+    log.warning(
+        "This command has %d stage runs, and the run of a W&B agent is one: each is logged as a W&B run of "
+        "its own, outside of the agent's sweep. See docs/wandb.md",
+        stage_runs,
+    )
 
 
 def why_not_now() -> str | None:

@@ -17,7 +17,7 @@ import wandb
 from callbacks import Tracking
 from stages.config import LoggerConfig
 from stages.machine import wandb_login
-from stages.machine.wandb_login import fitting, wandb_mode, why_not_now
+from stages.machine.wandb_login import fitting, leave_agent, wandb_mode, why_not_now
 from stages.record import Record
 from tests.helpers.stage_helpers import PROJECT, recipe, record_content
 from tests.helpers.wandb_files import Tracked, away, read_tracked
@@ -377,3 +377,18 @@ def test_an_error_while_logging_is_said_and_stops_nothing(
         tracking.log_epoch({"epoch": 0, "train_loss": 1.0})
         tracking.log_record(Record.model_validate(record_content(of)))
     assert caplog.text.count("W&B failed") == 3
+
+
+@pytest.mark.parametrize(("stage_runs", "expected"), [(1, "agents"), (2, recipe().id[:16])])
+def test_an_agents_run_holds_one_stage_run(
+    stage_runs: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B would give its id to each stage run of the command that `wandb agent` started."""
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    monkeypatch.setenv("WANDB_RUN_ID", "agents")
+    leave_agent(stage_runs)
+    with Tracking(_settings(), recipe(), CHAIN, "natural", tmp_path):
+        pass
+    wandb.teardown()
+    assert read_tracked(tmp_path).run.run_id == expected

@@ -561,3 +561,15 @@ def test_a_wandb_that_cannot_be_used_is_said_once(desk: Desk, monkeypatch: pytes
     answer = desk.train("+stage=dld", "-m", "seed=0,1,2")
     assert " ".join(answer.out.split()).count("This sweep is logged offline; send it later: wandb sync") == 1
     assert ["logger.wandb=offline" in job for job in desk.jobs] == [True] * 3
+
+
+def test_several_stage_runs_are_not_a_wandb_agents_one_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_SWEEP_ID", "WANDB_RUN_ID"):
+        monkeypatch.setenv(name, "agents")
+    assert "W&B agent" not in desk.train("+stage=dld", "-m").out
+    assert os.environ["WANDB_SWEEP_ID"] == os.environ["WANDB_RUN_ID"] == "agents"
+    answer = desk.train("+stage=dld", "-m", "seed=0,1")
+    assert "This command has 2 stage runs" in " ".join(answer.out.split())
+    assert "WANDB_SWEEP_ID" not in os.environ and "WANDB_RUN_ID" not in os.environ

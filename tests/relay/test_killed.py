@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from stages.predictions import read_predictions
 from stages.record import read_record
-from tests.helpers.relay import folders, only_folder, run, run_until, same_tensors, start
+from tests.helpers.programs import PROJECT, environment
+from tests.helpers.relay import command, folders, only_folder, run, run_until, same_tensors, start
 
 # A checkpoint after every epoch, and enough epochs to be killed between.
 STAGE = (
@@ -180,6 +182,22 @@ def test_ctrl_c_ends_cleanly_and_the_next_start_goes_on(
     assert again.returncode == 0, again.stderr
     assert_same(only_folder(tmp_path, "texture"), uninterrupted)
     assert not list(tmp_path.glob("texture/*/*last.ckpt*"))
+
+
+def test_a_reader_of_the_output_that_goes_stops_no_training(
+    uninterrupted: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    """As `python train.py ... | head -1` does."""
+    line = command(*STAGE, "-m", runs_dir=tmp_path, cache_dir=cache_dir, last=LAST)
+    with subprocess.Popen(
+        line, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None and program.stderr is not None
+        assert program.stdout.readline()
+        program.stdout.close()
+        said = program.stderr.read()
+    assert (program.returncode, said) == (0, b"")
+    assert_same(only_folder(tmp_path, "texture"), uninterrupted)
 
 
 def test_two_sweeps_train_a_shared_stage_once(cache_dir: Path, tmp_path: Path) -> None:

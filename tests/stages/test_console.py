@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,17 @@ def test_a_reader_that_goes_ends_a_command_without_a_traceback(printing: str) ->
         process.stdout.close()
         said = process.stderr.read()
     assert said == b"" and process.returncode in (0, 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_an_output_that_takes_nothing_ends_no_work() -> None:
+    """As the log on a full disk, or a terminal that was closed."""
+    code = (
+        "import os, sys; from stages.console.output import output; "
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 1); "
+        "[output().print('x' * 200000) for _ in range(2)]; print('goes on', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "goes on\n", 0)

@@ -20,6 +20,7 @@ from stages.machine.resources import (
     check_accelerator,
     jobs_at_once,
     note_of_cores,
+    number_of_jobs,
     visible_accelerators,
 )
 from stages.machine.threads import ignore_limits_of_threads, set_threads
@@ -83,6 +84,18 @@ def test_more_threads_than_a_launcher_gives_cores_are_noted(launcher: Mapping[st
     assert note_of_cores(launcher, max(1, most)) is None or most == 0
     note = note_of_cores(launcher, most + 1)
     assert note is not None and "hydra.launcher." in note and f"trainer.threads={most + 1}" in note
+
+
+@pytest.mark.parametrize(("n_jobs", "expected"), [(1, 1), (100, 100), (-1, 8), (-2, 7), (-20, 1)])
+def test_a_negative_number_of_jobs_counts_from_all_cores(n_jobs: int, expected: int) -> None:
+    """joblib's convention, for submitit_local too."""
+    assert number_of_jobs(n_jobs) == expected
+
+
+@pytest.mark.parametrize("n_jobs", [0, "many", 1.5, None])
+def test_a_number_of_jobs_that_starts_none_is_refused(n_jobs: object) -> None:
+    with pytest.raises(RelayError, match="or -1 for all cores"):
+        number_of_jobs(n_jobs)
 
 
 @pytest.mark.parametrize("launcher", [{}, {"cpus_per_task": None}, {"remote": {}}, {"remote": None}])
