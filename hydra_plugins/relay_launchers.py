@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,7 @@ from stages.console.output import refuse
 from stages.errors import RelayError
 from stages.machine.private import private_folder, writable_by_others
 from stages.machine.resources import jobs_at_once, number_of_jobs
+from stages.machine.signals import end_with_parent
 from stages.machine.slurm import wait_for_jobs
 
 log = logging.getLogger(__name__)
@@ -96,7 +98,10 @@ class ParallelLauncher(Launcher):
 
 
 class JoblibLauncher(ParallelLauncher):
-    """`n_jobs` processes on this machine, each for many stage runs. If one is killed, the batch ends."""
+    """`n_jobs` processes on this machine, each for many stage runs. If one is killed, the batch ends.
+
+    They end with the sweep, if that is killed too: else each would keep its memory, and wait.
+    """
 
     needs, extra, shares_terminal = "joblib", "slurm", True
 
@@ -107,9 +112,14 @@ class JoblibLauncher(ParallelLauncher):
         from joblib import Parallel, delayed
 
         # Nothing through files in a shared folder: large arrays would be mapped from one.
-        returned: list[JobReturn] = Parallel(
-            n_jobs=self._n_jobs, backend="loky", batch_size=1, max_nbytes=None
-        )(delayed(job)() for job in jobs)
+        parallel = Parallel(
+            n_jobs=self._n_jobs, backend="loky", batch_size=1, max_nbytes=None, initializer=end_with_parent
+        )
+        try:
+            returned: list[JobReturn] = parallel(delayed(job)() for job in jobs)
+        except BrokenProcessPool:  # joblib's words end with where a traceback is not
+            alone = "under hydra/launcher=submitit_local it would end only its own run"
+            raise RuntimeError(f"a worker was killed, as where memory runs out; {alone}") from None
         return returned
 
 

@@ -121,10 +121,27 @@ def test_what_ends_the_sweep_ends_its_jobs(number: signal.Signals, cache_dir: Pa
     assert "Traceback" not in said
     assert said.count("The same command trains what is missing") == 1, said
     assert number == signal.SIGINT or "Ended by SIGTERM" in said
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, "the job goes on"
-        time.sleep(0.05)
+    _wait_for_end(worker)
+
+
+def test_a_killed_sweep_leaves_no_worker_of_joblib(cache_dir: Path, tmp_path: Path) -> None:
+    """It would wait for five minutes, with its memory. A killed worker is named as what ended the batch."""
+    slow = ("callbacks.plateau.max_epochs=2000", "callbacks.plateau.length=2000")
+    arguments = ("-m", "process=scratch", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    sweep = start(*arguments, runs_dir=tmp_path / "sweep", cache_dir=cache_dir, last=slow)
+    _wait_for(tmp_path / "sweep" / "dld", ".holder.json")
+    worker = int(holder(tmp_path / "sweep" / "dld")["pid"])
+    sweep.send_signal(signal.SIGKILL)
+    sweep.communicate(timeout=60)
+    _wait_for_end(worker)
+    sweep = start(*arguments, runs_dir=tmp_path / "worker", cache_dir=cache_dir, last=slow)
+    _wait_for(tmp_path / "worker" / "dld", ".holder.json")
+    os.kill(int(holder(tmp_path / "worker" / "dld")["pid"]), signal.SIGKILL)
+    said, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, said
+    assert (
+        said.count("failed: dld: ended without a record: the launcher reported: a worker was killed") == 2
+    ), said
 
 
 def test_a_planted_pickle_is_not_opened(cache_dir: Path, tmp_path: Path) -> None:
@@ -155,6 +172,13 @@ class _Opened:
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.mkdir, (self.path,)
+
+
+def _wait_for_end(process: int) -> None:
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{process}/cmdline").exists() and Path(f"/proc/{process}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the job goes on"
+        time.sleep(0.05)
 
 
 def _wait_for(stage: Path, name: str) -> None:
