@@ -5,6 +5,7 @@ accelerator of its own. These wait for every job, and report what became of a lo
 """
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -113,7 +114,12 @@ class JoblibLauncher(ParallelLauncher):
 
         # Nothing through files in a shared folder: large arrays would be mapped from one.
         parallel = Parallel(
-            n_jobs=self._n_jobs, backend="loky", batch_size=1, max_nbytes=None, initializer=end_with_parent
+            n_jobs=self._n_jobs,
+            backend="loky",
+            batch_size=1,
+            max_nbytes=None,
+            initializer=end_with_parent,
+            initargs=(os.getpid(),),
         )
         try:
             returned: list[JobReturn] = parallel(delayed(job)() for job in jobs)

@@ -54,9 +54,13 @@ def held_back() -> Iterator[None]:
             before[signal.Signals(number)](number, frame)
 
 
-def end_with_parent() -> None:
-    """End this process soon after the one that started it has gone, such as one of DDP's that was killed."""
-    parent = os.getppid()
+def end_with_parent(parent: int | None = None) -> None:
+    """End this process soon after the one that started it has gone, such as one of DDP's that was killed.
+
+    Args:
+        parent: the one that started it, where that knows itself: it may be gone already.
+    """
+    parent = os.getppid() if parent is None else parent
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from callbacks import checkpoint
 from callbacks.checkpoint import save_whole
 from stages.machine import signals
 from stages.machine.signals import end_as_after_ctrl_c, ending_signal, held_back
+from tests.helpers.stage_helpers import PROJECT
 
 
 def test_a_signal_waits_for_the_end_of_the_block() -> None:
@@ -85,3 +88,15 @@ def test_ctrl_c_while_torch_writes_is_ctrl_c(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         save_whole({"weights": torch.zeros(1000)}, path)
     assert list(tmp_path.iterdir()) == [], "whole or not at all"
+
+
+def test_a_process_whose_parent_went_before_it_began_ends() -> None:
+    """As a worker of joblib whose sweep is killed while the worker starts."""
+    code = (
+        "import time; from stages.machine.signals import end_with_parent; end_with_parent({}); time.sleep({})"
+    )
+    another = os.getppid()
+    for parent, seconds, expected in ((another, 20, 1), (os.getpid(), 0, 0)):
+        line = [sys.executable, "-c", code.format(parent, seconds)]
+        done = subprocess.run(line, cwd=PROJECT, check=False, timeout=15)
+        assert done.returncode == expected
