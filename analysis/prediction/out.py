@@ -32,10 +32,18 @@ class Out:
     Attributes:
         folder: where finished files go.
         work: where unfinished ones are; found again by the same command, removed at the end.
+        new: whether `folder` was not there before.
     """
 
     folder: Path
     work: Path
+    new: bool = False
+
+    def abandon(self) -> None:
+        """Leave the folder as it was: for a refusal before there is anything to keep."""
+        shutil.rmtree(self.work)
+        if self.new and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
 
 def settings_of(task: Task, source_digest: str, **more: Any) -> dict[str, Any]:
@@ -81,13 +89,14 @@ def opened_out(folder: Path, settings: dict[str, Any], files: Sequence[str]) -> 
     _check_same(work / SETTINGS, settings)
     if not work.exists() and (found := [name for name in files if (folder / name).exists()]):
         raise RelayError(f"out={folder} holds {found[0]}, which this command did not write; choose another")
+    new = not folder.exists()
     make_folder(work)
     try:
         with FileLock(work / "lock", timeout=0):
             remove_partial_files(folder)
             remove_partial_files(work)
             write_text(work / SETTINGS, _document(settings))
-            yield Out(folder, work)
+            yield Out(folder, work, new)
             write_text(folder / SETTINGS, _document(settings | {"versions": package_versions()}))
         shutil.rmtree(work)
     except OSError as error:

@@ -5,7 +5,7 @@ import shutil
 from analysis.prediction.ensemble import Ensemble
 from analysis.prediction.out import opened_out, settings_of
 from analysis.prediction.series.given_mask import GivenMask, open_mask
-from analysis.prediction.series.lungs import write_lungs
+from analysis.prediction.series.lungs import notes_on_lungs, write_lungs
 from analysis.prediction.series.measure import MEASUREMENTS, Measurement, measure, write_measurements
 from analysis.prediction.series.nifti import PATTERN, PROBABILITIES, write_pattern, write_probabilities
 from analysis.prediction.series.outputs import OUTPUTS, write_outputs
@@ -54,7 +54,13 @@ def predict_series(task: Task) -> list[str]:
         for note in (*volume.notes, *(mask.notes if mask else ()), *_notes(task.ensemble, volume, sliding)):
             output().print(f"note: {note}", soft_wrap=True)
         made = PatternMap(out.work, volume, task.ensemble.classes, len(task.ensemble.members))
-        _prepare(made, mask)
+        try:
+            _prepare(made, mask)
+        except RelayError:  # the next command has another source or mask
+            out.abandon()
+            raise
+        for note in notes_on_lungs(made):
+            output().print(f"note: {note}", soft_wrap=True)
         map_patterns(made, task.ensemble, sliding)
         rows = measure(made)
         write_pattern(out.folder / PATTERN, made)

@@ -50,9 +50,15 @@ class GivenMask:
             RelayError: It cannot be decoded, or has another size.
         """
         try:
-            return self.read(number)
+            labels = self.read(number)
         except UnusableError as error:
             raise RelayError(f"mask={self.typed}: slice {number + 1}: {error}.") from None
+        if labels.min() < 0:
+            raise RelayError(
+                f"mask={self.typed}: slice {number + 1} has the value {labels.min()}, and a mask has none "
+                "below 0: it may be the series itself; give the file of the lungs."
+            )
+        return labels
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from analysis.prediction.series.find_lungs import body_of, find_lungs
 from analysis.prediction.series.given_mask import GivenMask
+from analysis.prediction.series.pattern_map import PatternMap
 from analysis.prediction.series.sides import LEFT, RIGHT, Midline, split_sides
 from analysis.prediction.series.volume import CTVolume
 from stages.errors import RelayError
@@ -18,6 +19,7 @@ _SIDE = 128  # px, about, of the slices by which sides are told apart
 _LOOKED_AT = 12  # slices by which the body's middle is found
 _APART = 0.25  # of the lungs' width, between the middles of two labels that are right and left
 _UNKNOWN = 3
+_LEAST_HU, _MOST_HU = -980, -200  # median of lungs, also of emphysema and of consolidation
 
 
 def write_lungs(path: Path, volume: CTVolume, mask: GivenMask | None) -> None:
@@ -43,6 +45,36 @@ def write_lungs(path: Path, volume: CTVolume, mask: GivenMask | None) -> None:
     with atomic_file(path) as file:
         for plane in planes:
             file.write(np.ascontiguousarray(plane, np.uint8).tobytes())
+
+
+def notes_on_lungs(made: PatternMap) -> Iterator[str]:
+    """What is odd of a map's lungs: a side that is missing, the image's edge, values that are no lung's."""
+    found: set[int] = set()
+    slices = at_edge = 0
+    for plane in made.lungs:
+        if plane.any():
+            slices += 1
+            found.update(np.unique(plane[plane > 0]).tolist())
+            at_edge += bool(plane[[0, -1]].any() or plane[:, [0, -1]].any())
+    if len(found) == 1 and _UNKNOWN not in found:
+        yield f"No {'left' if found == {RIGHT} else 'right'} lung is there: all of it lies on the other side."
+    if 2 * at_edge > slices:
+        yield (
+            f"Lungs reach the edge of the image in {at_edge} of {slices} slices: either slices do not "
+            "show all of them, or the mask shows something else, such as all but the lungs."
+        )
+    if made.volume.hounsfield:
+        numbers = np.flatnonzero([plane.any() for plane in made.lungs])
+        values = [
+            made.volume.slice(number)[made.lungs[number] > 0]
+            for number in numbers[:: -(-len(numbers) // _LOOKED_AT)].tolist()
+        ]
+        median = float(np.median(np.concatenate(values)))
+        if not _LEAST_HU <= median <= _MOST_HU:
+            yield (
+                f"The median of what counts as lung is {median:.0f} HU, where lungs have {_LEAST_HU} to "
+                f"{_MOST_HU}: look whether the mask shows the lungs."
+            )
 
 
 def _of_mask(volume: CTVolume, mask: GivenMask) -> Iterator[npt.NDArray[np.uint8]]:

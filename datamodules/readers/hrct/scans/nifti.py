@@ -94,7 +94,9 @@ class VolumePlane:
         values = self.turn.apply(plane) * slope + intercept
         if not np.isfinite(values).all():
             lost = int((~np.isfinite(values)).sum())
-            raise UnusableError(f"{lost} of its values are NaN or infinite; save them as air, -1000")
+            raise UnusableError(
+                f"{lost} of its values are NaN or infinite; save them as air, -1000, in a mask as 0"
+            )
         return values
 
     def whole_numbers(self) -> npt.NDArray[np.int32]:

@@ -135,7 +135,7 @@ def test_8_bit_slices_need_a_mask(tmp_path: Path) -> None:
 def write_mask(place: Path, volume: CTVolume, labels: npt.NDArray[Any], shift: float = 0.0) -> Path:
     affine = volume.affine.copy()
     affine[0, 3] += shift
-    nibabel.save(nibabel.Nifti1Image(labels.transpose(2, 1, 0).astype(np.uint8), affine), place)
+    nibabel.save(nibabel.Nifti1Image(labels.transpose(2, 1, 0).astype(np.int16), affine), place)
     return place
 
 
