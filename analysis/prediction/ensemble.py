@@ -115,8 +115,8 @@ class Ensemble:
         dull = [member.name for member in self.members if not member.record.plateau.learning]
         if dull:
             found.append(
-                f"{NOT_LEARNING}: {len(dull)} of {counted(len(self.members), 'network')}, whose training loss "
-                f"is about that of chance ({', '.join(dull)})"
+                f"{NOT_LEARNING}: {len(dull)} of {counted(len(self.members), 'network')}, whose training "
+                f"loss is about that of chance ({', '.join(dull)})"
             )
         sets = {member.record.data.content or member.record.data.digest for member in self.members}
         if len(sets) > 1:
