@@ -1,7 +1,7 @@
 """Backward paths: which components of an image a layer's features come from (paper, 4.2 and appendix A.1).
 
-The forward pass is watched (`analysis.explain.forward_trace`) and then undone module by module, last one
-first, by the rules of `analysis.explain.reverses`. No graph is kept.
+The forward pass is recorded with autograd's graph (`analysis.explain.forward_trace`), and goes back along it by
+the rules of `analysis.explain.reverses`. A batch's graph is gone before the next batch's is made.
 """
 
 from collections.abc import Callable
@@ -9,10 +9,12 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge, saved_tensors_hooks
 
 from analysis.explain.choices import Rule
 from analysis.explain.forward_trace import ForwardTrace, is_finite
 from analysis.explain.layers import evaluating, find_layer, tap_of
+from analysis.explain.reverses import apply_rule
 from stages.checks import is_whole
 from stages.errors import RelayError, unknown_name
 
@@ -32,10 +34,10 @@ def backward(
 ) -> Tensor:
     """Map a layer's features back to the images they come from: phi_dagger(phi(x)) of Eq. 5.
 
-    For `saliency` and the whole layer this is the gradient of ||phi(x)||^2 / 2. The network must be a chain
-    of modules up to that layer: convolution, ReLU, max and average pooling, linear, dropout, normalisation,
-    flattening. A module may run several times; the layer's first call counts. Evaluation mode is used, and
-    what was set before is put back.
+    For `saliency` and the whole layer this is the gradient of ||phi(x)||^2 / 2, of any network that has one.
+    The other rules take ReLU, max pooling, what is linear (convolution, sums, concatenation, means, scales,
+    changes of shape) and normalisation, as modules or as functions. Of a layer that runs several times the
+    first call counts. Evaluation mode is used, and what was set before is put back.
 
     Args:
         network: Its modules may be nested in any way.
@@ -125,7 +127,7 @@ def modules_until(network: nn.Module, images: Tensor, layer: str) -> list[str]:
         RelayError: As `backward`.
     """
     with evaluating(network), torch.no_grad():
-        return ForwardTrace(network, images.clone(), layer, "saliency").names
+        return ForwardTrace(network, images, layer, "saliency").names
 
 
 def path_back(
@@ -144,22 +146,56 @@ def path_back(
     _check_rule(rule)
     if not is_finite(images):
         raise RelayError("the images hold NaN or infinite values")
-    # A clone: a first layer may work in place.
-    trace = ForwardTrace(network, images.clone(), layer, rule, strided_as_dense=strided_as_dense)
-    current = _started(signal, trace.value)
-    if not is_finite(current):
+    trace = _traced(network, images, layer, rule, strided_as_dense)
+    start = _started(signal, trace.features.detach())
+    if not is_finite(start):
         raise RelayError(
             f"what starts at {layer} holds NaN or infinite values; the images, the weights or the signal "
             "are too large"
         )
-    for reverse in reversed(trace.reverses):
-        current = reverse(current)
-    if not is_finite(current):
+    try:
+        (found,) = torch.autograd.grad(trace.features, trace.images, start)
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        del trace  # its graph is not needed beside the other one
+        with saved_tensors_hooks(_kept, _as_kept):
+            trace = _traced(network, images, layer, rule, strided_as_dense)
+        (found,) = torch.autograd.grad(trace.features, trace.images, start)
+    if not is_finite(found):
         raise RelayError(
             f"on the way back from {layer} values became NaN or infinite; the images, the weights or the "
             "signal are too large"
         )
-    return current.reshape(images.shape)
+    return found
+
+
+def _traced(
+    network: nn.Module, images: Tensor, layer: str, rule: Rule, strided_as_dense: bool
+) -> ForwardTrace:
+    """A forward pass whose graph goes back by a rule."""
+    trace = ForwardTrace(network, images, layer, rule, strided_as_dense=strided_as_dense)
+    nodes = trace.nodes()
+    among = {*nodes, get_gradient_edge(trace.images).node}
+    for node in nodes:
+        module = trace.module_of(node)
+        refused = apply_rule(node, module, among, rule)
+        if refused is not None:
+            raise RelayError(
+                f"{trace.described(module)}: {refused} has no reverse under {rule}, which says what "
+                "becomes of ReLUs, max pools and what is linear; take rule=saliency, the gradient, or an earlier "
+                "layer"
+            )
+    return trace
+
+
+def _kept(saved: Tensor) -> Tensor:
+    """What a reverse needs, safe from what works in place on it later."""
+    return saved if isinstance(saved, nn.Parameter) else saved.detach().clone()
+
+
+def _as_kept(saved: Tensor) -> Tensor:
+    return saved
 
 
 def _check_rule(rule: str) -> None:

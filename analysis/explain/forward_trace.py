@@ -1,139 +1,139 @@
-"""A forward pass that is watched module by module, so that it can be undone, or is refused."""
+"""A forward pass up to a layer, with autograd's graph of all that happened on the way."""
 
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
+from torch.autograd import _get_sequence_nr  # type: ignore[attr-defined]
+from torch.autograd.graph import Node, get_gradient_edge
+from torch.overrides import TorchFunctionMode
 
 from analysis.explain.choices import Rule
 from analysis.explain.layers import Reached, find_layer, hooked, run
-from analysis.explain.reverses import Reverse, is_by_graph, needed_by_reverse, reverse_of
+from analysis.explain.reverses import replaced
 from stages.errors import RelayError
 
 
 class ForwardTrace:
-    """What ran up to a layer, in order, of a network in evaluation mode and without gradients.
+    """What ran up to a layer of a network in evaluation mode: modules, and functions between them.
 
-    Hooks are on the network while the trace is made and are always taken off again. No graph is kept, but for
-    single modules that autograd reverses.
+    Hooks are on the network while the trace is made and are always taken off again.
 
     Attributes:
-        names: Paths of the modules that ran.
-        reverses: How each step is undone: the modules, and the changes of shape between them.
-        value: What flowed out of the last one; at the end the layer's features.
+        names: Paths of the innermost modules that ran, in order.
+        images: The leaf that the graph ends in.
+        features: The layer's output, with its graph.
 
     Args:
         network: See `analysis.explain.desalinet.backward`.
-        images: (N, C, H, W); a first layer may change them in place.
-        layer: The last one that runs.
+        images: (N, C, H, W); they stay as they are where a first layer works in place.
+        layer: The last one that runs; of several calls the first.
         rule: Of the backward path.
-        strided_as_dense: See `analysis.explain.reverses.reverse_of`.
+        strided_as_dense: See `analysis.explain.reverses.replaced`.
 
     Raises:
-        RelayError: If something has no reverse, or the layer does not run.
+        RelayError: If the layer does not run, gives no single tensor or does not depend on the images, or if
+            weights on the way are not finite.
     """
 
     def __init__(
         self, network: nn.Module, images: Tensor, layer: str, rule: Rule, *, strided_as_dense: bool = False
     ) -> None:
         self.names: list[str] = []
-        self.reverses: list[Reverse] = []
-        self.value = images
-        self._version = images._version
-        # Tensors that the reverses need as they are now, each with its module and its version.
-        self._needed: list[tuple[str, Tensor, int]] = []
-        self._entered: dict[nn.Module, int] = {}
-        self._reached = False
-        self._layer = layer
-        self._rule = rule
-        self._strided_as_dense = strided_as_dense
-        self._paths = {module: path or type(network).__name__ for path, module in network.named_modules()}
-        computing, containers = _modules(network)
-        with hooked() as handles:
-            for module in computing:
+        self.images = images.detach().requires_grad_()
+        self._layer, self._rule, self._strided_as_dense = layer, rule, strided_as_dense
+        self._paths = {module: path for path, module in network.named_modules()}
+        # Modules that run now, and those that ran: with autograd's count of operations before and after.
+        self._running: list[tuple[nn.Module, int]] = []
+        self._ran: list[tuple[int, int, nn.Module]] = []
+        outputs: list[Any] = []
+
+        def at_layer(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            outputs.append(output)
+            raise Reached
+
+        with hooked() as handles, torch.enable_grad(), _WholeGraph():
+            for module in self._paths:
                 handles.append(module.register_forward_pre_hook(self._before))
-                # Before hooks of others: what they change is no longer what the module gave.
+                # Before hooks of others: what these change comes after what the module gave.
                 handles.append(module.register_forward_hook(self._after, prepend=True))
-            for module in containers:
-                handles.append(module.register_forward_pre_hook(self._enter))
-                handles.append(module.register_forward_hook(self._leave))
-            handles.append(find_layer(network, layer).register_forward_hook(self._at_layer))
-            run(network, images)
-        if not self._reached:
+            handles.append(find_layer(network, layer).register_forward_hook(at_layer))
+            run(network, self.images.clone())
+            while self._running:  # what the layer is a part of
+                self._leave()
+        if not outputs:
             raise RelayError(f"{layer} did not run in {type(network).__name__}'s forward pass")
+        if not isinstance(outputs[0], Tensor):
+            raise RelayError(f"{layer} gives something other than one tensor, and so has no reverse")
+        self.features = outputs[0]
 
-    def _before(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        path = self._paths[module]
-        given = _only(inputs, path, "takes")
-        _check_weights(module, path)
-        self.reverses.append(self._link(given, path))
-        self._check_needed(f"what is not a module, before {path},")
-        if not is_by_graph(module, self._rule):
-            return None
-        # This module alone keeps its graph: its switches, or what its derivative needs.
-        torch.set_grad_enabled(True)
-        return (given.detach().requires_grad_(),)
+    def nodes(self) -> list[Node]:
+        """The nodes of autograd's graph between the images and the features, in the order in which they ran.
 
-    def _after(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
-        torch.set_grad_enabled(False)
-        path, given = self._paths[module], inputs[0]
-        value = _only((output,), path, "gives")
-        reverse = reverse_of(module, given, value, self._rule, strided_as_dense=self._strided_as_dense)
-        if reverse is None:
-            raise _no_reverse(module, path)
-        if is_by_graph(module, self._rule):
-            value = value.detach()  # the graph ends here
-        self._check_needed(path)
-        needed = needed_by_reverse(module, given, value, self._rule)
-        if needed is not None:
-            self._needed.append((path, needed, needed._version))
-        self.names.append(path)
-        self.reverses.append(reverse)
-        self.value, self._version = value, value._version
-        return value
-
-    def _enter(self, module: nn.Module, _inputs: Any) -> None:
-        self._entered[module] = len(self.names)
-
-    def _leave(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        # One that ran none of its modules computes by itself, as attention does.
-        if self._entered[module] == len(self.names) and output is not inputs[0]:
-            raise _no_reverse(module, self._paths[module])
-
-    def _at_layer(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        end = f"the end of {self._layer}"
-        self.reverses.append(self._link(_only((output,), self._layer, "gives"), end))
-        self._check_needed(f"what is not a module, before {end},")
-        self.value = output
-        self._reached = True
-        raise Reached
-
-    def _check_needed(self, last: str) -> None:
-        """Refuse what worked in place on what the reverse of an earlier module needs."""
-        for path, tensor, version in self._needed:
-            if tensor._version != version:
-                raise RelayError(
-                    f"{last} changes in place what {path} needs for its reverse; give it inplace=False"
-                )
-
-    def _link(self, given: Tensor, path: str) -> Reverse:
-        """How what came out of one module became the input of the next: as it is, or in another shape.
+        What computes weights from other weights is not among them.
 
         Raises:
-            RelayError: If anything else happened in between.
+            RelayError: If there are none.
         """
-        last, shape = self.value, self.value.shape  # the reverse must not keep an activation alive
-        if given._version == self._version and (given is last or _is_view(last, given)):
-            return lambda signal: signal.reshape(shape)
-        if last._version == self._version and _is_reshaped(last, given):
-            return lambda signal: signal.reshape(shape)
-        source = self.names[-1] if self.names else "the images"
-        raise RelayError(
-            f"between {source} and {path} something happens that is not a module, such as a function "
-            "(torch.nn.functional.relu), a sum, a branch or a hook, and so has no reverse; make it a module, "
-            "or choose an earlier layer"
+        last = self.features.grad_fn
+        givers = {} if last is None else _closure([last], _sources)
+        users: dict[Node, list[Node]] = {}
+        for node in givers:
+            for source in _sources(node):
+                users.setdefault(source, []).append(node)
+        images = get_gradient_edge(self.images).node
+        found = _closure([images], lambda node: users.get(node, []))
+        if len(found) == 1:
+            raise RelayError(
+                f"what {self._layer} gives does not depend on the images by steps that have a derivative, "
+                "and so has no reverse"
+            )
+        return sorted((node for node in found if node is not images), key=lambda node: node._sequence_nr())
+
+    def module_of(self, node: Node) -> nn.Module:
+        """The innermost module in whose forward pass a node was made; of what is made later, the network."""
+        at = node._sequence_nr()
+        around = (
+            (end - start, place) for place, (start, end, _) in enumerate(self._ran) if start <= at < end
         )
+        return self._ran[min(around, default=(0, -1))[1]][2]
+
+    def described(self, module: nn.Module) -> str:
+        """A module's path and type."""
+        return ", ".join(part for part in (self._paths[module], type(module).__name__) if part)
+
+    def _before(self, module: nn.Module, _inputs: Any) -> None:
+        path = self._paths[module]
+        _check_weights(module, path)
+        self._running.append((module, _get_sequence_nr()))
+        if not any(True for _ in module.children()) and ".parametrizations." not in f".{path}":
+            self.names.append(path or type(module).__name__)
+
+    def _after(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor | None:
+        while self._leave() is not module:
+            pass  # one that raised an error, which the network caught
+        return replaced(module, inputs, output, self._rule, strided_as_dense=self._strided_as_dense)
+
+    def _leave(self) -> nn.Module:
+        module, started = self._running.pop()
+        self._ran.append((started, _get_sequence_nr(), module))
+        return module
+
+
+class _WholeGraph(TorchFunctionMode):
+    """The graph has no gaps: `torch.no_grad` and `detach` in a forward pass change no value: ignored."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch._C._set_grad_enabled:
+            return None
+        if func is Tensor.detach or func is torch.detach:
+            return args[0].view_as(args[0])
+        if func is Tensor.numpy or func is Tensor.__array__:  # which hooks of others ask for after a detach
+            args = (args[0].detach(), *args[1:])
+        return func(*args, **(kwargs or {}))
 
 
 def is_finite(values: Tensor) -> bool:
@@ -142,53 +142,26 @@ def is_finite(values: Tensor) -> bool:
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
-def _modules(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """The modules that compute, each to be undone, and those that only run others.
-
-    Modules that compute a weight, such as those of spectral_norm, run inside of the layer whose weight it is
-    and are in neither.
-    """
-    modules = list(network.modules())
-    weights = {
-        part
-        for module in modules
-        if is_parametrized(module)
-        for part in cast(nn.Module, module.parametrizations).modules()
-    }
-    own = [module for module in modules if module not in weights]
-    computing = [module for module in own if weights.issuperset(module.children())]
-    return computing, [module for module in own if module not in set(computing)]
+def _sources(node: Node) -> list[Node]:
+    return [source for source, _ in node.next_functions if source is not None]
 
 
-def _is_view(last: Tensor, given: Tensor) -> bool:
-    """Whether both are the same numbers in the same order in the same memory."""
-    same = given.data_ptr() == last.data_ptr() and given.numel() == last.numel()
-    return same and given.is_contiguous() and last.is_contiguous()
-
-
-def _is_reshaped(last: Tensor, given: Tensor) -> bool:
-    """Whether one is the other flattened, which takes memory of its own for other strides only."""
-    if last.is_contiguous() or given.dim() == last.dim() or given.numel() != last.numel():
-        return False
-    return torch.equal(last.reshape(given.shape), given)
-
-
-def _only(values: tuple[Any, ...], path: str, verb: str) -> Tensor:
-    if len(values) != 1 or not isinstance(values[0], Tensor):
-        raise RelayError(f"{path} {verb} something other than one tensor, and so has no reverse")
-    return values[0]
+def _closure(starts: list[Node], following: Callable[[Node], Iterable[Node]]) -> dict[Node, None]:
+    """The nodes that can be reached, the starts among them."""
+    found, pending = dict.fromkeys(starts), list(starts)
+    while pending:
+        for node in following(pending.pop()):
+            if node not in found:
+                found[node] = None
+                pending.append(node)
+    return found
 
 
 def _check_weights(module: nn.Module, path: str) -> None:
-    for name, value in module.state_dict().items():
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    for name, value in own:
         if value.is_floating_point() and not is_finite(value):
             raise RelayError(
-                f"{path}.{name} holds NaN or infinite weights, so that there is nothing to map back"
+                f"{path}{'.' if path else ''}{name} holds NaN or infinite weights, so that there is nothing "
+                "to map back"
             )
-
-
-def _no_reverse(module: nn.Module, path: str) -> RelayError:
-    return RelayError(
-        f"{path}, {type(module).__name__}, has no reverse; a backward path takes convolution, ReLU, "
-        "pooling, linear, dropout, normalisation and flattening modules"
-    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from torch.utils.hooks import RemovableHandle
 from lightning_modules.build import find_specification
 from lightning_modules.registry import default_taps
 from stages.errors import RelayError
+
+_LISTED = 40
+"""Layers that an error lists; of more it offers near names."""
 
 
 class Reached(Exception):  # not an error: it ends a forward pass early
@@ -61,7 +65,7 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     """The module of a layer.
 
     Raises:
-        RelayError: If the network has none of that name; lists those that it has.
+        RelayError: If the network has none of that name; lists those that it has, of many the nearest.
     """
     names = layer_names(network)
     if name not in names:
@@ -73,9 +77,12 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
                 "layer that comes after"
             )
         shown = [known for known, path in names.items() if not known[:1].isdigit() or known == path]
-        raise RelayError(
-            f"{type(network).__name__} has no layer {name!r}; its layers are {', '.join(shown) or 'none'}"
-        )
+        near = get_close_matches(name, shown, n=5)
+        if len(shown) > _LISTED and near:
+            advice = f"did you mean {' or '.join(near)}? It has {len(shown)}"
+        else:
+            advice = f"its layers are {', '.join(shown) or 'none'}"
+        raise RelayError(f"{type(network).__name__} has no layer {name!r}; {advice}")
     return network.get_submodule(names[name])
 
 
@@ -145,7 +152,9 @@ def activations(
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise RelayError(f"{name} gives something other than one tensor, and so has no features")
             found.setdefault(name, output.detach().clone())  # a clone: an in-place ReLU may follow
             if len(found) == len(modules):
                 raise Reached

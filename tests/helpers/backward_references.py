@@ -42,7 +42,7 @@ def small_chain() -> nn.Sequential:
 class HalfEnergy(nn.Module):
     """Half the squared norm of a module's output, an image: its gradient starts from that output itself.
 
-    ReLUs work out of place, as captum needs them.
+    The output is cloned, for a sum in place may follow. Modules work out of place, as captum needs them.
     """
 
     def __init__(self, network: nn.Module, path: str) -> None:
@@ -50,13 +50,13 @@ class HalfEnergy(nn.Module):
         self.network = copy.deepcopy(network).eval()
         self.path = path
         for module in self.network.modules():
-            if isinstance(module, nn.ReLU):
+            if hasattr(module, "inplace"):
                 module.inplace = False
 
     def forward(self, images: Tensor) -> Tensor:
         kept: list[Tensor] = []
         module = self.network.get_submodule(self.path)
-        handle = module.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        handle = module.register_forward_hook(lambda _module, _inputs, output: kept.append(output.clone()))
         self.network(images)
         handle.remove()
         return kept[0].flatten(1).square().sum(1) / 2
@@ -69,7 +69,7 @@ def autograds(network: nn.Module, images: Tensor, path: str) -> Tensor:
 
 
 def elsewhere(network: nn.Module, images: Tensor, path: str, rule: str) -> Tensor:
-    """A rule by captum or autograd; captum has no rule of its own for a normalisation."""
+    """A rule by captum or autograd; captum has a rule of its own for ReLU modules only."""
     if rule == "saliency":
         return autograds(network, images, path)
     method = {"desalinet": GuidedBackprop, "deconvnet": Deconvolution}[rule]
@@ -80,7 +80,7 @@ def elsewhere(network: nn.Module, images: Tensor, path: str, rule: str) -> Tenso
 
 
 def plain(modules: Sequence[nn.Module], images: Tensor, rule: str, signal: Tensor | None = None) -> Tensor:
-    """`desalinet` and `deconvnet` along a chain of modules; a normalisation is the identity."""
+    """`desalinet` and `deconvnet` along a chain; a local response normalisation is the identity."""
     inputs, value = [], images.clone()
     with torch.no_grad():
         for module in modules:
@@ -98,6 +98,10 @@ def plain(modules: Sequence[nn.Module], images: Tensor, rule: str, signal: Tenso
                 current = switches(module, given, current)
             elif isinstance(module, AdaptiveAveragePool2d):
                 current = means_backward(module.output_size, given, current)
+            elif isinstance(module, nn.BatchNorm2d):
+                assert module.running_var is not None
+                scale = module.weight / (module.running_var + module.eps).sqrt()
+                current = current * scale[:, None, None]
             elif isinstance(module, nn.Linear):
                 current = torch.einsum("no,oi->ni", current, module.weight)
             elif isinstance(module, nn.Flatten):

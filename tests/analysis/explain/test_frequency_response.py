@@ -112,7 +112,7 @@ def seen_by(network: nn.Module, **settings: Any) -> Tensor:
     network[0].register_forward_pre_hook(lambda _module, inputs: images.append(inputs[0].clone()))
     frequency_response(network, **settings)
     assert not images[0].any()
-    return torch.cat(images[1:])
+    return torch.cat(images[1:]).detach()
 
 
 @pytest.mark.parametrize(("size", "count"), [(8, 40), (9, 25), (16, 100)])
