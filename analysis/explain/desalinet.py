@@ -1,7 +1,7 @@
 """Backward paths: which components of an image a layer's features come from (paper, 4.2 and appendix A.1).
 
-The forward pass is recorded with autograd's graph (`analysis.explain.forward_trace`), and goes back along it by
-the rules of `analysis.explain.reverses`. A batch's graph is gone before the next batch's is made.
+The forward pass keeps autograd's graph (`analysis.explain.forward_trace`), and the way back follows it by the
+rules of `analysis.explain.reverses`. A batch's graph is gone before the next batch's is made.
 """
 
 from collections.abc import Callable
@@ -183,8 +183,8 @@ def _traced(
         if refused is not None:
             raise RelayError(
                 f"{trace.described(module)}: {refused} has no reverse under {rule}, which says what "
-                "becomes of ReLUs, max pools and what is linear; take rule=saliency, the gradient, or an earlier "
-                "layer"
+                "becomes of ReLUs, max pools and what is linear; take rule=saliency, the gradient, or an "
+                "earlier layer"
             )
     return trace
 

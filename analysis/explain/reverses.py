@@ -55,8 +55,8 @@ _ALONE = re.compile(
     ( Convolution\w* | Mean | Sum | Neg | (Adaptive)?AvgPool[123]D | Upsample(Nearest|\w*Linear|Bicubic)\w*
     | Alias | AsStrided | Clone | Col2Im | Copy | Diagonal | Expand | Flip | Gather | Im2Col | Index(Select)?
     | Permute | Pixel(Uns|S)huffle | Repeat | Reshape(Alias)? | Roll | Select | Slice
-    | (Unsafe)?Split(WithSizes)? | Squeeze | T | ToCopy | Transpose | Unbind | Unfold | (Unsafe)?View | Unsqueeze
-    | ConstantPadNd | (Reflection|Replication)Pad[123]D
+    | (Unsafe)?Split(WithSizes)? | Squeeze | T | ToCopy | Transpose | Unbind | Unfold | (Unsafe)?View
+    | Unsqueeze | ConstantPadNd | (Reflection|Replication)Pad[123]D
     | (Adaptive)?MaxPool[23]D(WithIndices)? | Max | (Batch|Layer|Group|Rms)Norm | _Replaced )""",
     re.VERBOSE,
 )
