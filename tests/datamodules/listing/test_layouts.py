@@ -40,6 +40,8 @@ def sides_of(listing: FileListing) -> dict[str, tuple[str, str]]:
         ("train", "dev"),
         ("trn", "Eval"),
         ("train", "evaluation"),
+        ("TrainingSet", "ValidationSet"),
+        ("Training Data", "Testing Data"),
     ],
 )
 def test_sides_under_other_names_are_never_classes(tmp_path: Path, train: str, val: str) -> None:
@@ -58,8 +60,6 @@ def test_sides_under_other_names_are_never_classes(tmp_path: Path, train: str, v
         ("seg_train", "seg_test", "seg_pred"),
         ("train_images", "test_images"),
         ("1_train", "2_val"),
-        ("TrainingSet", "ValidationSet"),
-        ("Training Data", "Testing Data"),
     ],
 )
 def test_sides_inside_longer_names_are_no_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
