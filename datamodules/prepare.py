@@ -6,13 +6,11 @@ Stopped by Ctrl-C or a power cut, the same command goes on with what is missing.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from textwrap import fill
 from typing import Annotated, Any
 
-import yaml
 from annotated_types import Ge
 
 from datamodules.faults import OnError
@@ -24,7 +22,7 @@ from stages.console.arguments import key_values
 from stages.console.output import bar, output, refuse
 from stages.errors import CompleteError, RelayError, unknown_key
 from stages.machine.resources import available_cores
-from stages.parameters import execution, group, parameters, typed
+from stages.parameters import described, execution, group, parameters, typed
 
 
 @group
@@ -132,7 +130,7 @@ def _help(arguments: Sequence[str], readers: Readers) -> str:
     given = dict(argument.partition("=")[::2] for argument in arguments)
     lines = [
         str(__doc__),
-        *_described(PrepareConfig),
+        *described(PrepareConfig),
         "",
         "Readers; each has keys of its own, see --help with it:",
     ]
@@ -141,20 +139,8 @@ def _help(arguments: Sequence[str], readers: Readers) -> str:
         lines.append(f"  domain={reader.domain} reader={name}{usual}: {reader.title}")
     for name, reader in readers.items():
         if given.get("reader") == name or ("reader" not in given and given.get("domain") == reader.domain):
-            lines += ["", f"Keys of reader={name}:", *_described(reader.options)]
+            lines += ["", f"Keys of reader={name}:", *described(reader.options)]
     return "\n".join(lines)
-
-
-def _described(group: type) -> Iterator[str]:
-    """Each key of a group with its default and meaning, and what is allowed."""
-    found = parameters(group)
-    for entry in sorted(fields(group), key=lambda entry: entry.default is not MISSING):
-        about = found[entry.name]
-        assert about is not None
-        default = "" if entry.default is MISSING else yaml.safe_dump(entry.default, default_flow_style=True)
-        key = f"{entry.name}={default.removesuffix(chr(10)).removesuffix('...').strip()}"
-        text = f"{about.meaning} ({'; '.join(filter(None, (about.unit, about.allowed)))})"
-        yield fill(text, 110, initial_indent=f"  {key:<26}", subsequent_indent=" " * 28)
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def _origins(ensemble: Ensemble) -> str:
         if name in ("python", "torch", "torchvision")
     }
     precisions = sorted({each.input.precision for each in ensemble.members})
-    commits = sorted({str(each.record.origin.git_commit)[:12] for each in ensemble.members})
+    commits = sorted({(each.record.origin.git_commit or "unknown")[:12] for each in ensemble.members})
     return f"{', '.join(sorted(found))}, in {', '.join(precisions)}, by Relay's commit {', '.join(commits)}"
 
 

@@ -24,7 +24,7 @@ from datamodules.embedded.dld_series import Series, draw_series
 from stages.console.arguments import key_values
 from stages.console.output import output, refuse
 from stages.errors import RelayError
-from stages.parameters import execution, group, parameters, typed
+from stages.parameters import described, execution, group, parameters, typed
 
 _NOBODY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
            "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
@@ -123,6 +123,9 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         SystemExit: With one message, if that is not possible.
     """
+    if {"-h", "--help"} & set(arguments):
+        output().print("\n".join((str(__doc__), *described(SeriesArguments))), soft_wrap=True)
+        return
     try:
         given = key_values(arguments, list(parameters(SeriesArguments)))
         if "out" not in given:

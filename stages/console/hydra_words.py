@@ -105,6 +105,10 @@ def _of_key(key: str, text: str) -> RelayError:
         known = _inside(parts[:-1])
         if "*" in known or not known:
             return RelayError(f"{where}there is no {key}; a new one is typed with a +")
+        # The same name in another group is meant, rather than a similar one here.
+        same = [each for each in parameters(Config) if each.split(".")[-1] == parts[-1] and "*" not in each]
+        if same:
+            return RelayError(f"{where}{key} is not a setting; did you mean {' or '.join(same)}?")
         return RelayError(f"{where}{unknown_key(key, known)}")
     leaf = _inside(parts[:-1]).get(parts[-1])
     typed = re.search(r"override [+~]*\S+?=(.*)", text) or re.search(r"Value '(.*)' of type", text)

@@ -12,6 +12,7 @@ from stages.parameters.declare import (
     reporting,
     tuples,
 )
+from stages.parameters.described import described
 from stages.parameters.names import Name
 from stages.parameters.schema import schema
 from stages.parameters.typed import typed
@@ -23,6 +24,7 @@ __all__ = [
     "Parameter",
     "Says",
     "checked",
+    "described",
     "execution",
     "group",
     "inner_group",

@@ -353,6 +353,10 @@ REFUSED = [
         "optim.batchsize is not a setting; did you mean optim.b",
     ),
     (
+        ("-m", "process=scratch", "trainer.max_epochs=3"),
+        "trainer.max_epochs is not a setting; did you mean callbacks.plateau.max_epochs?",
+    ),
+    (
         ("-m", "+stage=natural,dld", "process.between=conv_only"),
         "process.between is a rule of a process: type",
     ),

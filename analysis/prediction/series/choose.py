@@ -49,7 +49,8 @@ def choose_scan(
         raise RelayError(f"series={number}: source={source} holds {_listed(scans)}")
     if number is None and len(scans) > 1:
         raise RelayError(
-            f"source={source} holds {_listed(scans)} Choose one, such as series=1, or give its folder."
+            f"source={source} holds {_listed(scans)} Choose one, such as series=1, or give its folder "
+            "or file."
         )
     notes = [*(f"Not used: {text}" for text in wrong), *([passed_over] if passed_over else [])]
     if masks:
@@ -84,7 +85,7 @@ def _lines(scans: Sequence[Scan]) -> Iterator[str]:
         thickness = " or ".join(f"{one:g}" for one in sorted(scan.thickness))
         yield ", ".join(
             (
-                f"{number}: {len(scan.slices)} slices of {scan.shape[0]} x {scan.shape[1]}",
+                f"{number}: {scan.kind}, {len(scan.slices)} slices of {scan.shape[0]} x {scan.shape[1]}",
                 *([f"{thickness} mm thick"] if thickness else []),
                 *([f"kernel {' or '.join(sorted(scan.kernels))}"] if scan.kernels else []),
             )

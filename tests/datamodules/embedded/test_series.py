@@ -118,3 +118,10 @@ def test_files_are_never_put_beside_others(written: Path, capsys: pytest.Capture
     with pytest.raises(SystemExit):
         main(["slices=3"])
     assert "out is missing" in capsys.readouterr().err
+
+
+def test_help_says_what_each_key_is(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    said = capsys.readouterr().out
+    assert "python -m datamodules.embedded.series out=DIR" in said
+    assert "slices=60" in said and "From above the lungs to below them." in said

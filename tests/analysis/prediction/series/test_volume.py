@@ -100,7 +100,7 @@ def test_several_series_are_named_by_number_and_one_is_chosen(tmp_path: Path) ->
     kernel = {place: {"ConvolutionKernel": "BONE", "SliceThickness": 1.0} for place in range(3)}
     write_series(tmp_path, hounsfield(3), series="1.2.3", changes=kernel)
     write_series(tmp_path, hounsfield(4), series="1.2.4", first_name=50)
-    message = r"holds 2 series: 1: 3 slices of 48 x 40, 1 mm thick, kernel BONE; 2: 4 slices of 48 x 40"
+    message = r"1: DICOM, 3 slices of 48 x 40, 1 mm thick, kernel BONE; 2: DICOM, 4 slices of 48 x 40"
     with pytest.raises(RelayError, match=message):
         open_volume(tmp_path)
     assert open_volume(tmp_path, 2).shape[0] == 4
