@@ -151,9 +151,10 @@ class Calibration:
         if self.cross_fitted is None:
             return f"{said} What it changes could not be judged: {self.why_not}."
         before, after = 100 * held.error(), 100 * held.error(self.cross_fitted)
+        worse = " It does not become better: calibration=none is as good." if after >= before else ""
         return (
             f"{said} Their calibration error goes from {before:.1f}% to {after:.1f}%, each image judged with "
-            "a temperature of other groups."
+            f"a temperature of other groups.{worse}"
         )
 
 

@@ -41,8 +41,7 @@ def write_series(folder: Path, series: Series, name: str) -> None:
     Raises:
         RelayError: There is something in the folder.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise RelayError(f"{folder} is not empty; give another folder as out=DIR")
+    check_empty(folder)
     dicom = folder / "dicom"
     dicom.mkdir(parents=True)
     write_nifti(folder / "series.nii.gz", series.hounsfield, series.spacing)
@@ -50,6 +49,16 @@ def write_series(folder: Path, series: Series, name: str) -> None:
     write_nifti(folder / "lungs.nii.gz", series.lungs, series.spacing)
     for number in range(len(series.hounsfield)):
         _dicom(series, number, name).save_as(dicom / f"slice-{number + 1:04d}.dcm", enforce_file_format=True)
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse a folder with something in it.
+
+    Raises:
+        RelayError: There is.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise RelayError(f"{folder} is not empty; give another folder as out=DIR")
 
 
 def write_nifti(path: Path, volume: npt.NDArray[Any], spacing: tuple[float, float, float]) -> None:
@@ -131,8 +140,10 @@ def main(arguments: Sequence[str]) -> None:
         if "out" not in given:
             raise RelayError("out is missing: python -m datamodules.embedded.series out=DIR")
         options = SeriesArguments(**typed(SeriesArguments, given))
+        folder = Path(options.out).expanduser()
+        check_empty(folder)  # drawing takes a while
         series = draw_series(options.slices, options.size, options.seed)
-        write_series(Path(options.out).expanduser(), series, f"seed {options.seed}")
+        write_series(folder, series, f"seed {options.seed}")
     except (RelayError, OSError) as error:
         refuse(error)
     output().print(f"{options.slices} slices: {options.out}", soft_wrap=True)

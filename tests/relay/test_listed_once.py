@@ -16,9 +16,9 @@ COUNTING = """
 import runpy, sys
 from datamodules.listing import by_kind
 list_folder = by_kind.list_folder
-def counting(source):
+def counting(*given, **named):
     print("LISTED", file=sys.stderr)
-    return list_folder(source)
+    return list_folder(*given, **named)
 by_kind.list_folder = counting
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

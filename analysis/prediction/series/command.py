@@ -21,6 +21,12 @@ from stages.errors import RelayError
 FILES = (PATTERN, PROBABILITIES, MEASUREMENTS, *OUTPUTS)
 _MIB = 1 << 20
 
+# What is to be known of lungs without a mask.
+_FOUND = (
+    "Dense disease at the chest wall, the mediastinum or the diaphragm may be missing from lungs that are "
+    "found by their air: look at the overlays, and give mask=FILE where it matters."
+)
+
 
 def predict_series(task: Task) -> list[str]:
     """Map the series of the source, and write map, numbers, pictures and page to `out`.
@@ -59,7 +65,7 @@ def predict_series(task: Task) -> list[str]:
         except RelayError:  # the next command has another source or mask
             out.abandon()
             raise
-        for note in notes_on_lungs(made):
+        for note in (*notes_on_lungs(made), *([_FOUND] if mask is None else ())):
             output().print(f"note: {note}", soft_wrap=True)
         map_patterns(made, task.ensemble, sliding)
         rows = measure(made)
@@ -68,7 +74,7 @@ def predict_series(task: Task) -> list[str]:
         write_measurements(out.folder / MEASUREMENTS, rows)
         how = [
             ("stride", f"{sliding.stride} px of the training images"),
-            ("lungs", "found by Relay" if mask is None else "given as a mask"),
+            ("lungs", f"found by Relay. {_FOUND}" if mask is None else "given as a mask"),
         ]
         warned = write_outputs(made, rows, task, out.folder, how)
         for warning in warned:

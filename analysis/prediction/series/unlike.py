@@ -163,7 +163,7 @@ def _on_uncertain(overview: Overview) -> Iterator[Caveat]:
     if share > _UNCERTAIN:
         yield Caveat(
             f"{share:.0%} of the lungs are uncertain",
-            "The networks do not agree, or no pattern reaches half of the probability. The series may show "
+            "No pattern reaches half of the probability there, or networks do not agree. The series may show "
             "what they did not learn.",
         )
 
@@ -176,7 +176,7 @@ def _on_networks(records: Sequence[Record]) -> Iterator[Caveat]:
         if some:
             yield Caveat.listing(
                 f"{len(some)} of {counted(len(records), 'network')} {what}",
-                "Leave them out, or train on.",
+                "Choose others, or train on.",
                 [f"{record.stage} {record.id[:12]}, seed {record.seed}" for record in some],
             )
     if len(records) == 1:

@@ -304,7 +304,7 @@ def no_scaling(store: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "why"),
-    [(no_weights, "model.ckpt"), (other_classes, "same classes"), (no_scaling, "train it again")],
+    [(no_weights, "model.ckpt"), (other_classes, "same classes"), (no_scaling, "Train it again")],
 )
 def test_networks_that_cannot_be_exported(
     damage: Callable[[Path], None], why: str, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
