@@ -10,9 +10,9 @@ NIfTI, slices): see docs/prediction.md. Stopped by Ctrl-C, the same command goes
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from analysis.prediction.arguments import Arguments, parse_arguments
+from analysis.prediction.networks import networks_of
 from analysis.runs.arguments import help_lines
 from stages.console.output import output, refuse
 from stages.errors import CompleteError, RelayError
@@ -50,10 +50,7 @@ def predict(arguments: Arguments) -> list[str]:
     Raises:
         RelayError: there are no such networks, or they cannot be applied to the source.
     """
-    from analysis.prediction.calibration import calibrate
-    from analysis.prediction.chosen import chosen_runs
     from analysis.prediction.device import chosen_device
-    from analysis.prediction.ensemble import load_ensemble
     from analysis.prediction.evaluation.command import evaluate
     from analysis.prediction.pictures.command import predict_pictures
     from analysis.prediction.series.command import predict_series
@@ -61,16 +58,10 @@ def predict(arguments: Arguments) -> list[str]:
     from analysis.prediction.task import Task
 
     check_source(arguments.source, arguments.out)
-    folders = chosen_runs(
-        arguments.runs_dir, process=arguments.process, runs=arguments.runs, study=arguments.study
-    )
     device = chosen_device(arguments.device, arguments.threads)
-    ensemble = load_ensemble(folders, device)
+    ensemble, calibration = networks_of(arguments.runs_dir, arguments, device)
     if arguments.precision == "training":
         ensemble = ensemble.as_trained
-    calibration = calibrate(folders) if arguments.calibration == "temperature" else None
-    if calibration is not None:
-        ensemble = replace(ensemble, temperature=calibration.temperature)
     for line in [*ensemble.notes, *([] if calibration is None else [calibration.note])]:
         output().print(f"note: {line}", soft_wrap=True)
     kind = "pictures" if arguments.evaluate else arguments.kind

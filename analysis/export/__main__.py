@@ -7,10 +7,11 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+from analysis.prediction.networks import NetworkChoice, networks_of
 from analysis.runs.arguments import Key, help_lines, key_values, keys_of, settings_from
 from stages.console.output import output, refuse
 from stages.errors import RelayError
@@ -19,23 +20,16 @@ from stages.machine.signals import end_as_after_ctrl_c, ending_signal
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """What the command takes."""
+class _Places:
+    """Keys that must be given: where things are read and written."""
 
     runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
     out: Annotated[Path, Key("the folder that is made; it must be new or empty", "FOLDER")]
-    process: Annotated[
-        str | None, Key("a learning process: all its networks, of all seeds and folds, as one", "NAME")
-    ] = None
-    run: Annotated[str | None, Key("or networks by the ids of their runs, commas between them", "ID")] = None
-    study: Annotated[
-        str | None,
-        Key("which study, if the store holds several; the one with the most runs if left out", "ID"),
-    ] = None
-    calibration: Annotated[
-        Literal["none", "temperature"],
-        Key("temperature divides logits by a number fitted on images that networks had not seen"),
-    ] = "none"
+
+
+@dataclass(frozen=True)
+class Arguments(NetworkChoice, _Places):
+    """What the command takes."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -76,17 +70,9 @@ def export(given: Arguments) -> None:
     from analysis.export.facts import chain_of
     from analysis.export.folder import CHECK, CONFIG, is_exported, new_folder
     from analysis.export.network import raw_input, raw_patch_network
-    from analysis.prediction.calibration import calibrate
-    from analysis.prediction.chosen import chosen_runs
-    from analysis.prediction.ensemble import load_ensemble
     from stages.store import Store
 
-    runs = [] if given.run is None else [name for name in given.run.split(",") if name]
-    folders = chosen_runs(given.runs_dir, process=given.process, runs=runs, study=given.study)
-    ensemble = load_ensemble(folders, torch.device("cpu"))
-    calibration = calibrate(folders) if given.calibration == "temperature" else None
-    if calibration is not None:
-        ensemble = replace(ensemble, temperature=calibration.temperature)
+    ensemble, calibration = networks_of(given.runs_dir, given, torch.device("cpu"))
     raw = raw_input(ensemble)
     chain = chain_of(ensemble.members[0].record, Store(given.runs_dir))
     config = config_of(ensemble, raw, chain, calibration)
@@ -95,7 +81,7 @@ def export(given: Arguments) -> None:
         return
     evaluation = evaluation_of(ensemble, given.runs_dir, calibration)
     with new_folder(given.out) as folder:
-        output().print(f"writing {len(folders)} networks as one; a minute or so", soft_wrap=True)
+        output().print(f"writing {len(ensemble.members)} networks as one; a minute or so", soft_wrap=True)
         write_programs(raw_patch_network(ensemble, raw), folder)
         checked = check_programs(ensemble, raw, folder)
         write_text(folder / CONFIG, json.dumps({**config, CHECK: checked.document()}, indent=1) + "\n")

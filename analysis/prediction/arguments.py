@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
+from analysis.prediction.networks import NetworkChoice
 from analysis.runs.arguments import Key, key_values, keys_of, settings_from
 from stages.errors import RelayError
 from stages.recipe import Threads
@@ -17,19 +18,18 @@ KindOfSource = Literal["auto", "pictures", "series"]
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """What the command takes."""
+class _Places:
+    """Keys that must be given: where things are read and written."""
 
     runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
     source: Annotated[str, Key("what the networks are applied to (docs/prediction.md)", "PATH")]
     out: Annotated[Path, Key("where the results go", "FOLDER")]
-    process: Annotated[
-        str | None, Key("a learning process: all its networks on the whole training set as one", "NAME")
-    ] = None
-    run: Annotated[str | None, Key("runs by their ids instead, between commas", "ID,ID")] = None
-    study: Annotated[
-        str | None, Key("which study of the process; the one with the most runs if left out", "ID")
-    ] = None
+
+
+@dataclass(frozen=True)
+class Arguments(NetworkChoice, _Places):
+    """What the command takes."""
+
     kind: Annotated[
         KindOfSource, Key("pictures: each file is an image to classify; series: a CT scan to map")
     ] = "auto"
@@ -70,9 +70,6 @@ class Arguments:
     side: Annotated[
         str | None, Key("evaluate: train, val or test, only this side of the source; all if left out", "SIDE")
     ] = None
-    calibration: Annotated[
-        Literal["none", "temperature"], Key("temperature: probabilities as fitted on images not trained on")
-    ] = "none"
     batch_size: Annotated[int, Ge(1), Key("images at once on the device")] = 256
     device: Annotated[Literal["auto", "cpu", "cuda"], Key("what computes")] = "auto"
     precision: Annotated[
@@ -82,11 +79,6 @@ class Arguments:
     threads: Annotated[
         Threads | None, Key("CPU threads; as many as there are cores if left out", "NUMBER")
     ] = None
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        """The ids of `run`, none where it is left out."""
-        return tuple(filter(None, (self.run or "").replace(" ", "").split(",")))
 
 
 def parse_arguments(typed: Sequence[str]) -> Arguments:

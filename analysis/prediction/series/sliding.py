@@ -39,7 +39,12 @@ class _Part:
     """Slices whose patches go through the networks together."""
 
     numbers: tuple[int, ...]
-    patches: int
+    grids: tuple[Grid, ...]
+
+    @property
+    def patches(self) -> int:
+        """How many patches they have."""
+        return sum(grid.count for grid in self.grids)
 
 
 def usual_stride(patch: tuple[int, int]) -> int:
@@ -108,26 +113,20 @@ def map_patterns(made: PatternMap, ensemble: Ensemble, sliding: Sliding) -> None
 
 def _parts(made: PatternMap, patch: tuple[int, int], sliding: Sliding) -> Iterator[_Part]:
     """Slices in order, so many together that they fill a batch; the same ones after an interruption."""
-    numbers: list[int] = []
-    patches = 0
-    for number in range(made.volume.shape[0]):
-        numbers.append(number)
-        patches += _grid(made.lungs[number], patch, sliding).count
-        if patches >= sliding.batch_size or number == made.volume.shape[0] - 1:
-            yield _Part(tuple(numbers), patches)
-            numbers, patches = [], 0
-
-
-def _grid(lungs: npt.NDArray[np.uint8], patch: tuple[int, int], sliding: Sliding) -> Grid:
-    return grid_of(sliding.rescale.mask(lungs > 0), patch, sliding.stride)
+    first = 0
+    grids: list[Grid] = []
+    for number, lungs in enumerate(made.lungs):
+        grids.append(grid_of(sliding.rescale.mask(lungs > 0), patch, sliding.stride))
+        if sum(grid.count for grid in grids) >= sliding.batch_size or number == len(made.lungs) - 1:
+            yield _Part(tuple(range(first, number + 1)), tuple(grids))
+            first, grids = number + 1, []
 
 
 def _map_part(made: PatternMap, part: _Part, ensemble: Ensemble, sliding: Sliding) -> None:
     lungs = [np.array(made.lungs[number]) for number in part.numbers]
-    grids = [_grid(plane, ensemble.shape, sliding) for plane in lungs]
     cut = [
         grid.cut(_pixels(made.volume, number, plane, ensemble, sliding))
-        for grid, plane, number in zip(grids, lungs, part.numbers, strict=True)
+        for grid, plane, number in zip(part.grids, lungs, part.numbers, strict=True)
         if grid.count
     ]
     if cut:
@@ -136,7 +135,7 @@ def _map_part(made: PatternMap, part: _Part, ensemble: Ensemble, sliding: Slidin
             pixels = pixels.unsqueeze(-1).expand(*pixels.shape, 3).contiguous()
         outputs = ensemble.probabilities(pixels, sliding.batch_size).numpy()
     first = 0
-    for number, plane, grid in zip(part.numbers, lungs, grids, strict=True):
+    for number, plane, grid in zip(part.numbers, lungs, part.grids, strict=True):
         if grid.count:
             own = outputs[:, first : first + grid.count]
             made.write(number, *_of_slice(own, plane, grid, sliding.rescale))
