@@ -1,13 +1,15 @@
 """From a stage run's configuration to its recipe."""
 
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from stages.config import Config, source_of
 from stages.errors import RelayError
 from stages.machine.digest import file_digest
 from stages.parameters import part_of
-from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Recipe, TransferLayers
+from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Distortions, Recipe, TransferLayers
 
 
 def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Recipe:
@@ -15,7 +17,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
 
     Keys that have no effect on this run do not enter: the transfer rule and `lr_transfer` of a run that
     starts from random weights, `lr_scratch` of one that does not, the ratio's unit when all data are used,
-    `data.augment` where the domain has its own, the CPU threads of a run on an accelerator.
+    `data.augment` and what else of the augmentation where the domain has its own, a rotation by nothing and
+    the like, the CPU threads of a run on an accelerator.
 
     Args:
         config: the stage run's own configuration: `seed` and `data_ratio` are its own, `trainer.precision`
@@ -51,6 +54,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
             config.data,
             digest=data_digest,
             augment=source_of(config).augment or config.data.augment,
+            **_distortions(config),
             ratio=config.data_ratio,
             ratio_unit=config.ratio_unit if config.data_ratio < 1.0 else "patch",
         ),
@@ -62,6 +66,19 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         fold=config.fold,
         test_fraction=config.test_fraction,
     )
+
+
+def _distortions(config: Config) -> dict[str, Any]:
+    """What is drawn for training images: the domain's own values first; None what changes no image."""
+    source, chosen = source_of(config), dict[str, Any]()
+    for name in (entry.name for entry in fields(Distortions)):
+        own = getattr(source, name)
+        chosen[name] = getattr(config.data, name) if own is None else own
+    nothing = {"rotation": (0, 0), "crop": (1, 1), "brightness": 0, "contrast": 0, "noise": 0}
+    chosen |= {name: None for name, value in nothing.items() if chosen[name] == value}
+    if chosen["brightness"] is None and chosen["noise"] is None:
+        chosen["intensity_unit"] = None
+    return chosen
 
 
 def users_digest(path: Path) -> str:

@@ -10,13 +10,13 @@ import json
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Strict
 
-from stages.parameters import Number, group, recipe, shown
+from stages.parameters import Number, Says, group, recipe, shown
 from stages.plateau import PlateauRule
 
 # Raise it when the code changes what an equal configuration computes: every id moves then.
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 
 # Digits of the SHA-256 in a folder's name. 16 hex digits collide with probability 3e-12 at 10,000 runs; the
 # stored recipe is compared on every open all the same.
@@ -27,6 +27,7 @@ Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 Initialisation = Literal["lecun_normal", "krizhevsky", "caffe"]
 Augment = Literal["none", "flip", "dihedral"]
+IntensityUnit = Literal["grey", "HU"]
 RatioUnit = Literal["patch", "patient"]
 ClassWeights = Literal["none", "balanced"]
 Sampling = Literal["natural", "balanced"]
@@ -41,6 +42,30 @@ LearningRate = Annotated[Number, Gt(0)]
 GradientClip = Annotated[Number, Gt(0)]
 Channels = tuple[Number, Number, Number]
 Deviations = tuple[Annotated[Number, Gt(0)], Annotated[Number, Gt(0)], Annotated[Number, Gt(0)]]
+
+
+def _low_then_high(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("the first must not be greater than the second")
+    return limits
+
+
+_Degrees = Annotated[Number, Ge(-180), Le(180)]
+Rotation = Annotated[
+    tuple[_Degrees, _Degrees],
+    Strict(False),
+    AfterValidator(_low_then_high),
+    Says("two numbers from -180 to 180, low then high, such as [-10, 10]"),
+]
+_Share = Annotated[Number, Gt(0), Le(1)]
+Crop = Annotated[
+    tuple[_Share, _Share],
+    Strict(False),
+    AfterValidator(_low_then_high),
+    Says("two numbers in (0, 1], low then high, such as [0.8, 1]: a crop is not larger than its image"),
+]
+Intensity = Annotated[Number, Ge(0)]
+Contrast = Annotated[Number, Ge(0), Lt(1)]
 
 
 @group
@@ -96,6 +121,12 @@ class Descent:
         "all as many as there are. Typed for a chain it is the target's, in a file every stage's."
     )
 
+    ema_decay: Annotated[Number, Gt(0), Lt(1)] | None = recipe(
+        "Decay of a running mean of the weights, taken after each step; the mean is what is evaluated, kept "
+        "and handed to the next stage. null: the weights themselves.",
+        default=None,
+    )
+
     def __post_init__(self) -> None:
         if self.class_weights == self.sampling == "balanced":
             raise ValueError(
@@ -119,7 +150,44 @@ class Optim(Descent, Rate):
 
 
 @group
-class Preprocessing:
+class Distortions:
+    """What is drawn anew for each training image in each epoch, beside the symmetries of `augment`.
+
+    null is none of it. An image that is evaluated is never changed. `datamodules.batches.augment` says how.
+    """
+
+    rotation: Rotation | None = recipe(
+        "Least and greatest angle by which a training image is turned, against the clock.",
+        unit="degrees",
+        default=None,
+    )
+    crop: Crop | None = recipe(
+        "Least and greatest share of a training image's sides that is kept, at a place drawn at random, and "
+        "scaled to the whole.",
+        default=None,
+    )
+    brightness: Intensity | None = recipe(
+        "Greatest shift of a training image's values, up or down, in `intensity_unit`.", default=None
+    )
+    contrast: Contrast | None = recipe(
+        "Greatest change of a training image's contrast: differences from its mean are multiplied by a "
+        "number from 1 - contrast to 1 + contrast.",
+        default=None,
+    )
+    noise: Intensity | None = recipe(
+        "Standard deviation of the noise that is added to each pixel of a training image, in "
+        "`intensity_unit`.",
+        default=None,
+    )
+    intensity_unit: IntensityUnit | None = recipe(
+        "What brightness and noise are counted in: grey, levels of 0 to 255, or HU, Hounsfield units of "
+        "images that are windowed from CT. null: HU where they are, else grey.",
+        default=None,
+    )
+
+
+@group
+class Preprocessing(Distortions):
     """How a batch of images is made ready for the network."""
 
     image_size: Annotated[int, Ge(1)] = recipe("Side of the network's square input.", unit="px")

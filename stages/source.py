@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Lt
 from pydantic import AfterValidator, Strict, StringConstraints
 
 from stages.parameters import Number, Says, execution, group, recipe
-from stages.recipe import Augment
+from stages.recipe import Augment, Contrast, Crop, Intensity, IntensityUnit, Rotation
 
 Kind = Literal["embedded", "folder", "manifest", "packed"]
 Generator = Literal["natural", "texture", "dld"]
@@ -43,6 +43,15 @@ def _of(
     """A parameter of some kinds only: which need it, and which take it."""
     kinds = ", ".join((*needed, *taken))
     return role(f"{kinds}: {meaning}", unit=unit, default=None, needed=needed, taken=taken)
+
+
+def _own_of(name: str, unit: str = "") -> Any:
+    """A domain's own setting of what is drawn while training, in place of that of all domains."""
+    return _of(
+        f"as data.{name}, for this domain; null: data.{name}.",
+        taken=("embedded", "folder", "manifest", "packed"),
+        unit=unit,
+    )
 
 
 @group
@@ -114,6 +123,12 @@ class Source:
         "symmetries drawn while training on this domain; null: those of data.augment.",
         taken=("embedded", "folder", "manifest", "packed"),
     )
+    rotation: Rotation | None = _own_of("rotation", "degrees")
+    crop: Crop | None = _own_of("crop")
+    brightness: Intensity | None = _own_of("brightness")
+    contrast: Contrast | None = _own_of("contrast")
+    noise: Intensity | None = _own_of("noise")
+    intensity_unit: IntensityUnit | None = _own_of("intensity_unit")
     color: Color | None = _of(
         "grey or colour; auto, and null, is rgb as soon as one file is in colour, else grey.",
         taken=("folder", "manifest"),

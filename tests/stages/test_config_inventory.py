@@ -13,6 +13,7 @@ from datamodules.listing import list_source
 from stages.build import build_recipe
 from stages.config import Config, source_of
 from stages.parameters import execution, parameters, recipe
+from stages.recipe import Distortions
 from stages.source import Source
 from tests.helpers.stage_helpers import composed, plan_of, request, with_value
 
@@ -34,6 +35,12 @@ GOLDEN = {
         stage.source.window
         stage.source.color
         stage.source.augment
+        stage.source.rotation
+        stage.source.crop
+        stage.source.brightness
+        stage.source.contrast
+        stage.source.noise
+        stage.source.intensity_unit
         data.domains.*.kind
         data.domains.*.generator
         data.domains.*.classes
@@ -48,10 +55,22 @@ GOLDEN = {
         data.domains.*.window
         data.domains.*.color
         data.domains.*.augment
+        data.domains.*.rotation
+        data.domains.*.crop
+        data.domains.*.brightness
+        data.domains.*.contrast
+        data.domains.*.noise
+        data.domains.*.intensity_unit
         data.image_size
         data.mean
         data.std
         data.augment
+        data.rotation
+        data.crop
+        data.brightness
+        data.contrast
+        data.noise
+        data.intensity_unit
         model.name
         model.dropout
         model.initialisation
@@ -67,6 +86,7 @@ GOLDEN = {
         optim.warmup_steps
         optim.class_weights
         optim.sampling
+        optim.ema_decay
         optim.gradient_clip_scratch
         optim.gradient_clip_transfer
         trainer.precision
@@ -155,7 +175,7 @@ def test_a_key_without_a_role_is_found() -> None:
 
 # --- which keys move the id --------------------------------------------------------------------------------
 
-# Recipe keys that build_recipe does not read, and who does; `augment` has a test of its own.
+# Recipe keys that build_recipe does not read, and who does; the augmentation has tests of its own.
 THROUGH_THE_DIGEST = {key for key in golden() if re.match(r"(stage\.source|data\.domains\.\*)\.", key)}
 THROUGH_THE_PLAN = {"source_seed"}  # it becomes the sources' seed
 # Recipe keys that change nothing in a run of one kind.
@@ -172,6 +192,8 @@ KINDS: dict[str, tuple[str | None, float]] = {
 }
 SPECIAL: dict[str, Any] = {
     "data.mean": (0.1, 0.2, 0.3), "data.std": (0.1, 0.2, 0.3), "data.augment": "flip",
+    "data.rotation": (-5.0, 10.0), "data.crop": (0.5, 0.9), "data.brightness": 3.0, "data.contrast": 0.2,
+    "data.noise": 4.0, "data.intensity_unit": "grey", "optim.ema_decay": 0.99,
     "ratio_unit": "patient", "test_fraction": 0.3, "model.initialisation": "caffe",
     "trainer.precision": "bf16-mixed", "trainer.memory_format": "channels_last", "trainer.accelerator": "gpu",
     "logger.wandb": "online", "paths.lock": "soft",
@@ -207,9 +229,9 @@ def mutated(config: Config, key: str) -> Config:
 
 def base(kind: str) -> tuple[Config, str | None]:
     parent, ratio = KINDS[kind]
-    statistics = ("data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]")
+    given = ("data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]", "data.brightness=9")  # which has a unit
     config = composed(
-        "+stage=dld", "process=two_stage", f"data_ratio={ratio}", "seed=4", "folds=5", "fold=2", *statistics
+        "+stage=dld", "process=two_stage", f"data_ratio={ratio}", "seed=4", "folds=5", "fold=2", *given
     )
     return with_value(config, "stage.source", config.data.domains["dld"]), parent
 
@@ -297,6 +319,32 @@ def test_a_domains_own_augmentation_takes_the_place_of_that_of_all(part: str) ->
     assert list_source(source_of(own)).digest == list_source(source_of(config)).digest, "the same images"
 
 
+OWN = {
+    "rotation": (-5.0, 5.0), "crop": (0.5, 1.0), "brightness": 3.0, "contrast": 0.1, "noise": 2.0,
+    "intensity_unit": "HU",
+}  # fmt: skip
+NOTHING = {"rotation": (0.0, 0.0), "crop": (1.0, 1.0), "brightness": 0.0, "contrast": 0.0, "noise": 0.0}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_domain_has_its_own_of_what_is_drawn_and_nothing_is_none(name: str) -> None:
+    plain = composed("+stage=natural", "data.brightness=1")
+    own = with_value(plain, f"data.domains.natural.{name}", OWN[name])
+    built = build_recipe(own, data_digest="b" * 64, parent=None).data
+    assert (
+        getattr(built, name)
+        == OWN[name]
+        != getattr(build_recipe(plain, data_digest="b", parent=None).data, name)
+    )
+    if name in NOTHING:
+        off = with_value(
+            with_value(plain, f"data.{name}", OWN[name]), f"data.domains.natural.{name}", NOTHING[name]
+        )
+        without = with_value(plain, f"data.{name}", None)
+        assert recipe_id(off, None) == recipe_id(without, None), "turned off is not asked for"
+    assert list_source(source_of(own)).digest == list_source(source_of(plain)).digest, "the same images"
+
+
 FILES = {"decode_size": 8, "color": "rgb", "window": [0.0, 99.0], "val_fraction": 0.5, "split_seed": 1}
 
 
@@ -331,4 +379,5 @@ def test_where_the_files_lie_does_not_count(tmp_path: Path) -> None:
 def test_every_source_key_was_tried() -> None:
     tried = {"classes", "train_images", "val_images", "size", "seed", "generator", "window", *FILES}
     named = {"kind", "root", "manifest", "groups", "split", "augment"}
+    named |= {entry.name for entry in fields(Distortions)}
     assert {field.name for field in fields(Source)} == tried | named

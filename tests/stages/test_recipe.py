@@ -21,13 +21,14 @@ from tests.helpers.stage_helpers import PROJECT, recipe
 # Written by hand. Changing them makes every user's trained runs unfindable: raise RECIPE_VERSION instead.
 TRANSFERRED = (
     '{"arithmetic":{"compile":false,"memory_format":"contiguous","precision":"32-true","threads":2},'
-    '"data":{"augment":"none","digest":"' + "b" * 64 + '","image_size":64,"mean":[0.5,0.5,0.5],'
-    '"ratio":0.2,"ratio_unit":"patch","std":[0.25,0.25,0.25]},'
+    '"data":{"augment":"none","brightness":null,"contrast":null,"crop":null,"digest":"' + "b" * 64 + '",'
+    '"image_size":64,"intensity_unit":null,"mean":[0.5,0.5,0.5],"noise":null,'
+    '"ratio":0.2,"ratio_unit":"patch","rotation":null,"std":[0.25,0.25,0.25]},'
     '"fold":null,"folds":null,"init_from":null,"model":{"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
-    '"optim":{"batch_size":64,"class_weights":"none","gradient_clip":null,"lr":0.0005,"momentum":0.9,'
+    '"optim":{"batch_size":64,"class_weights":"none","ema_decay":null,"gradient_clip":null,"lr":0.0005,"momentum":0.9,'
     '"sampling":"natural","warmup_steps":20,"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
-    '"seed":3,"stage":"dld","test_fraction":null,"transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":3}'
+    '"seed":3,"stage":"dld","test_fraction":null,"transfer":"feature","transfer_layers":{"freeze":[],"reinitialise":["fc7","fc8"]},"version":4}'
 )
 SCRATCH = (
     TRANSFERRED.replace('"parent":"' + "a" * 64 + '"', '"parent":null')
@@ -39,8 +40,8 @@ SCRATCH = (
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "1de33db7a1ac1debd96f74771792ab9731ca627994231741e54f357774468794",
-    "scratch": "6b6787e52a52f4b3931888937a555e7568d2ef7d717c4a74b0b365ce1a7787ac",
+    "transferred": "3a2c321dc0e4960d3f9e283c6b0fb4903fe663b153d2bf72e2318766dd41b30b",
+    "scratch": "9d7f767d0f7b3fc04c2eb9a412f7458ea93183a3de86f0703e6e2ca2b0e6bb14",
 }
 
 
@@ -187,6 +188,8 @@ SPECIAL: dict[str, Any] = {
     "model.initialisation": "caffe",
     "optim.class_weights": "balanced", "optim.sampling": "balanced", "optim.gradient_clip": 1.0,
     "data.augment": "flip", "data.ratio_unit": "patient",
+    "data.rotation": (-5.0, 10.0), "data.crop": (0.5, 0.9), "data.brightness": 3.0, "data.contrast": 0.2,
+    "data.noise": 4.0, "data.intensity_unit": "grey", "optim.ema_decay": 0.99,
     "arithmetic.precision": "bf16-mixed", "arithmetic.memory_format": "channels_last", "plateau.length": 5,
     "folds": 5, "fold": 2,
     "transfer_layers.reinitialise": ("fc8",), "transfer_layers.freeze": ("conv1",),
