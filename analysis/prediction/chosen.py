@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis.runs.load import load_runs
 from analysis.runs.selection import process_order
-from analysis.runs.study import Study, find_studies, select_study
+from analysis.runs.study import Study, described, find_studies, select_study
 from stages.errors import RelayError, unknown_name
 from stages.recipe import short_id
 from stages.store import RunFolder, Store
@@ -22,7 +22,8 @@ def chosen_runs(
         runs_dir: the store.
         process: a learning process: all of its targets at `data_ratio`, of all seeds and folds.
         runs: ids, short or whole, or unambiguous beginnings of them; instead of a process.
-        study: where the process is in several studies, which of them; the one with the most runs if None.
+        study: where the process is in several studies, which of them; if None, the one with more runs than
+            each other.
         data_ratio: share of the training images that the process's networks were trained on.
 
     Raises:
@@ -83,6 +84,13 @@ def _by_process(runs_dir: Path, process: str, study: str | None, data_ratio: flo
         raise RelayError(
             f"no network of process={process} was trained at a data ratio of {data_ratio:g}; there are "
             f"{', '.join(f'{ratio:g}' for ratio in ratios)}. Name their runs instead, run=ID,ID"
+        )
+    most = [each for each in whole if len(each.runs) == len(whole[0].runs)]
+    if len(most) > 1:
+        listed = "; ".join(f"study={each.id}: {described(each, whole)}" for each in most)
+        raise RelayError(
+            f"process={process} is in {len(most)} studies of as many runs, and networks of different studies "
+            f"are not mixed. Choose one: {listed}"
         )
     return [RunFolder(Path(folder)) for folder in _rows_at(select_study(whole, None), process, data_ratio)]
 

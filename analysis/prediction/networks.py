@@ -22,7 +22,8 @@ class NetworkChoice:
     ] = None
     run: Annotated[str | None, Key("runs by their ids instead, between commas", "ID,ID")] = None
     study: Annotated[
-        str | None, Key("which study of the process; the one with the most runs if left out", "ID")
+        str | None,
+        Key("which study of the process; if left out, the one with more runs than any other", "ID"),
     ] = None
     calibration: Annotated[
         Literal["none", "temperature"], Key("temperature: probabilities as fitted on images not trained on")

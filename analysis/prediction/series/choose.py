@@ -1,5 +1,6 @@
 """Which series of a source is meant: the only one, or the one that was chosen by its number."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -46,11 +47,11 @@ def choose_scan(
     if unread := [text for text in wrong if text.startswith(("file ", "DICOM file "))]:
         raise RelayError(f"source={source}: {_first(unread)}")
     if number is not None and not 1 <= number <= len(scans):
-        raise RelayError(f"series={number}: source={source} holds {_listed(scans)}")
+        raise RelayError(f"series={number}: source={source} holds {_listed(scans, source)}")
     if number is None and len(scans) > 1:
         raise RelayError(
-            f"source={source} holds {_listed(scans)} Choose one, such as series=1, or give its folder "
-            "or file."
+            f"source={source} holds {_listed(scans, source)} Choose one, such as series=1, or give its "
+            "folder or file."
         )
     notes = [*(f"Not used: {text}" for text in wrong), *([passed_over] if passed_over else [])]
     if masks:
@@ -75,18 +76,26 @@ def _first(wrong: Sequence[str]) -> str:
     return f"{wrong[0]}{more}" if wrong else ""
 
 
-def _listed(scans: Sequence[Scan]) -> str:
+def _listed(scans: Sequence[Scan], source: Path) -> str:
     more = f" and {len(scans) - _MOST_NAMED} more" if len(scans) > _MOST_NAMED else ""
-    return f"{len(scans)} series: {'; '.join(_lines(scans[:_MOST_NAMED]))}{more}."
+    return f"{len(scans)} series: {'; '.join(_lines(scans[:_MOST_NAMED], source))}{more}."
 
 
-def _lines(scans: Sequence[Scan]) -> Iterator[str]:
-    for number, scan in enumerate(scans, start=1):
-        thickness = " or ".join(f"{one:g}" for one in sorted(scan.thickness))
-        yield ", ".join(
-            (
-                f"{number}: {scan.kind}, {len(scan.slices)} slices of {scan.shape[0]} x {scan.shape[1]}",
-                *([f"{thickness} mm thick"] if thickness else []),
-                *([f"kernel {' or '.join(sorted(scan.kernels))}"] if scan.kernels else []),
-            )
+def _lines(scans: Sequence[Scan], source: Path) -> Iterator[str]:
+    """A line for each series: a NIfTI file by its name, others that read alike by their first file's."""
+    lines = [_line(scan) for scan in scans]
+    for number, (scan, line) in enumerate(zip(scans, lines, strict=True), start=1):
+        file = os.path.relpath(scan.slices[0].location, source)
+        named = f", {file}" if scan.kind == "NIfTI" else f", first file {file}"
+        yield f"{number}: {line}{named if scan.kind == 'NIfTI' or lines.count(line) > 1 else ''}"
+
+
+def _line(scan: Scan) -> str:
+    thickness = " or ".join(f"{one:g}" for one in sorted(scan.thickness))
+    return ", ".join(
+        (
+            f"{scan.kind}, {len(scan.slices)} slices of {scan.shape[0]} x {scan.shape[1]}",
+            *([f"{thickness} mm thick"] if thickness else []),
+            *([f"kernel {' or '.join(sorted(scan.kernels))}"] if scan.kernels else []),
         )
+    )

@@ -11,7 +11,7 @@ from analysis.prediction.series.nifti import PATTERN, PROBABILITIES, write_patte
 from analysis.prediction.series.outputs import OUTPUTS, write_outputs
 from analysis.prediction.series.page import PAGE
 from analysis.prediction.series.pattern_map import PatternMap
-from analysis.prediction.series.rescale import Rescale
+from analysis.prediction.series.rescale import SAME_SPACING, Rescale
 from analysis.prediction.series.sliding import Sliding, check_patches, map_patterns, usual_stride
 from analysis.prediction.series.volume import CTVolume, open_volume
 from analysis.prediction.task import Task
@@ -57,15 +57,15 @@ def predict_series(task: Task) -> list[str]:
         device=task.ensemble.device.type,
     )
     with opened_out(typed.out, settings, FILES) as out:
-        for note in (*volume.notes, *(mask.notes if mask else ()), *_notes(task.ensemble, volume, sliding)):
-            output().print(f"note: {note}", soft_wrap=True)
         made = PatternMap(out.work, volume, task.ensemble.classes, len(task.ensemble.members))
         try:
+            notes = [*volume.notes, *(mask.notes if mask else ()), *_notes(task.ensemble, sliding)]
             _prepare(made, mask)
         except RelayError:  # the next command has another source or mask
             out.abandon()
             raise
-        for note in (*notes_on_lungs(made), *([_FOUND] if mask is None else ())):
+        notes += notes_on_lungs(made)
+        for note in (*notes, *([_FOUND] if mask is None else ())):
             output().print(f"note: {note}", soft_wrap=True)
         map_patterns(made, task.ensemble, sliding)
         rows = measure(made)
@@ -76,7 +76,7 @@ def predict_series(task: Task) -> list[str]:
             ("stride", f"{sliding.stride} px of the training images"),
             ("lungs", f"found by Relay. {_FOUND}" if mask is None else "given as a mask"),
         ]
-        warned = write_outputs(made, rows, task, out.folder, how)
+        warned = write_outputs(made, rows, task, out.folder, how, notes)
         for warning in warned:
             output().print(f"warning: {warning}", soft_wrap=True)
     return [_in_short(rows), f"Results are in {typed.out}; its page is {PAGE}."]
@@ -98,8 +98,11 @@ def _sliding(task: Task, volume: CTVolume) -> Sliding:
     acquisition = task.ensemble.input.acquisition
     trained = None if acquisition is None else acquisition.spacing_mm
     _, rows, columns = volume.spacing
+    (height, width), swapped = volume.scan.shape, volume.upright.transposed
+    if swapped:
+        height, width, rows, columns = width, height, columns, rows
     rescale = Rescale.to_training(
-        volume.scan.shape,
+        (height, width),
         None if rows is None or columns is None else (rows, columns),
         None if trained is None else trained[1],
     )
@@ -107,7 +110,7 @@ def _sliding(task: Task, volume: CTVolume) -> Sliding:
     return Sliding(stride, task.arguments.batch_size, rescale)
 
 
-def _notes(ensemble: Ensemble, volume: CTVolume, sliding: Sliding) -> list[str]:
+def _notes(ensemble: Ensemble, sliding: Sliding) -> list[str]:
     """What is done to slices before patches are cut, and what is not known of it."""
     notes = []
     rescale = sliding.rescale
@@ -121,6 +124,9 @@ def _notes(ensemble: Ensemble, volume: CTVolume, sliding: Sliding) -> list[str]:
             "The pixel spacing of the training images is not known: slices keep theirs, and patterns may "
             "look larger or smaller than those that the networks learned."
         )
+        if rescale.spacing is not None and max(rescale.spacing) > (1 + SAME_SPACING) * min(rescale.spacing):
+            sides = " x ".join(f"{side:.3g}" for side in rescale.spacing)
+            notes.append(f"The pixels are not square ({sides} mm) and stay so: patterns look stretched.")
     elif rescale.spacing is None:
         notes.append(
             "The pixel spacing of the slices is not known: they are not resampled to the training's."

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,15 @@ from datamodules.readers.hrct.regions.segments import SegmentFrames, read_segmen
 from datamodules.readers.hrct.scans.geometry import Planes
 from datamodules.readers.hrct.scans.images import read_mask
 from datamodules.readers.hrct.scans.kinds import is_nifti, may_be_dicom, natural
-from datamodules.readers.hrct.scans.nifti import VolumePlane, read_volume
+from datamodules.readers.hrct.scans.nifti import read_volume
 from datamodules.readers.hrct.sources.beside import slice_stem
+from stages.console.words import counted
 from stages.errors import RelayError
 
 Labels = npt.NDArray[np.int32]
+
+_SIDES = 2  # values that can be right and left
+_NAMED = 6  # values that are listed
 
 _FORMS = "a mask is a NIfTI file, a DICOM SEG, or a folder with one picture (PNG, TIFF) for each slice"
 
@@ -33,15 +38,19 @@ class GivenMask:
 
     Attributes:
         typed: What was typed.
+        volume: The series.
         files: Its files, for its digest.
         read: Slice, from 0 -> labels, (H, W); 0 outside.
-        notes: What a person should know of it.
+        found: What was noticed when it was opened, a sentence each.
+        covered: The slices that it says something of, from 0; None: all.
     """
 
     typed: Path
+    volume: CTVolume = field(repr=False)
     files: tuple[str, ...] = field(repr=False)
     read: Callable[[int], Labels] = field(repr=False)
-    notes: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    covered: frozenset[int] | None = None
 
     def labels(self, number: int) -> Labels:
         """Of a slice, (H, W).
@@ -49,16 +58,53 @@ class GivenMask:
         Raises:
             RelayError: It cannot be decoded, or has another size.
         """
+        if self.covered is not None and number not in self.covered:
+            return np.zeros(self.volume.shape[1:], np.int32)
+        of = f"mask={self.typed}: slice {number + 1}, counted {self.volume.order},"
         try:
             labels = self.read(number)
         except UnusableError as error:
-            raise RelayError(f"mask={self.typed}: slice {number + 1}: {error}.") from None
+            raise RelayError(f"{of} cannot be used: {error}.") from None
         if labels.min() < 0:
             raise RelayError(
-                f"mask={self.typed}: slice {number + 1} has the value {labels.min()}, and a mask has none "
-                "below 0: it may be the series itself; give the file of the lungs."
+                f"{of} has the value {labels.min()}, and a mask has none below 0: it may be the series "
+                "itself; give the file of the lungs."
             )
         return labels
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of it, a sentence each; reads all of it.
+
+        Raises:
+            RelayError: As `labels`.
+        """
+        slices = self.volume.shape[0]
+        values: set[int] = set()
+        held = []
+        for number in range(slices):
+            here = np.unique(self.labels(number))
+            values.update(here[here > 0].tolist())
+            held += [number] if here[-1] > 0 else []
+        said = list(self.found)
+        if len(values) > _SIDES:
+            named = ", ".join(map(str, sorted(values)[:_NAMED])) + (", ..." if len(values) > _NAMED else "")
+            said.append(
+                f"The mask has {len(values)} values above 0 ({named}): all of them count as lung. If one is "
+                "something else, such as the trachea, set it to 0."
+            )
+        covered = frozenset(range(slices)) if self.covered is None else self.covered
+        if len(covered) < slices:
+            said.append(
+                f"The mask covers {len(covered)} of {slices} slices: the others are not mapped. Percentages, "
+                "millilitres and thirds are of the slices that it covers."
+            )
+        if gap := len(covered.intersection(range(held[0], held[-1] + 1) if held else ()).difference(held)):
+            said.append(
+                f"{counted(gap, 'slice')} without lungs in the mask between slices with lungs: look whether "
+                "it is whole."
+            )
+        return tuple(said)
 
     @property
     def digest(self) -> str:
@@ -80,7 +126,7 @@ def open_mask(typed: Path, volume: CTVolume) -> GivenMask:
     files = _files(typed)
     try:
         if len(files) == 1 and is_nifti(files[0]):
-            return _of_nifti(typed, files[0], _planes(volume))
+            return _of_nifti(typed, files[0], volume)
         if len(files) == 1 and not is_image(files[0]):
             return _of_segments(typed, files[0], volume)
     except UnusableError as error:
@@ -116,17 +162,16 @@ def _planes(volume: CTVolume) -> Planes:
     return volume.scan.planes
 
 
-def _of_nifti(typed: Path, location: str, slices: Planes) -> GivenMask:
-    found, off = planes_onto(read_volume(location, os.stat(location).st_mtime_ns), slices)
+def _of_nifti(typed: Path, location: str, volume: CTVolume) -> GivenMask:
+    read = read_volume(location, os.stat(location).st_mtime_ns)
+    found, off = planes_onto(read, _planes(volume), in_part=True)
     beside = sum(bool(plane.values().any()) for plane in off)
     notes = (
         (f"The mask has {beside} planes with lungs that lie on no slice of the series.",) if beside else ()
     )
-    return GivenMask(typed, (location,), lambda number: _whole(found.get(number), slices), notes)
-
-
-def _whole(plane: VolumePlane | None, slices: Planes) -> Labels:
-    return np.zeros(slices.planes[0].shape, np.int32) if plane is None else plane.whole_numbers()
+    return GivenMask(
+        typed, volume, (location,), lambda number: found[number].whole_numbers(), notes, frozenset(found)
+    )
 
 
 def _of_segments(typed: Path, location: str, volume: CTVolume) -> GivenMask:
@@ -148,30 +193,37 @@ def _of_segments(typed: Path, location: str, volume: CTVolume) -> GivenMask:
             labels[inside] = segment
         return labels
 
-    return GivenMask(typed, (location,), read, tuple(notes))
+    return GivenMask(typed, volume, (location,), read, tuple(notes))
 
 
 def _of_pictures(typed: Path, files: Sequence[str], volume: CTVolume) -> GivenMask:
-    """By the names of the slices, or in order.
+    """By the names of the slices, of which some can be without a picture; or in order.
 
     Raises:
-        RelayError: Names do not fit, and there are more or fewer than slices.
+        RelayError: Some are named as slices and some are not, or none is, and there are more or fewer.
     """
-    by_name = {(slice_stem(stem(path)) or stem(path)): path for path in files}
     names = [stem(path) for path in volume.files]
-    notes: tuple[str, ...] = ()
-    if len(set(names)) == len(names) and set(names) <= by_name.keys():
-        ordered = [by_name[name] for name in names]
-    elif len(files) == len(names):
-        ordered = list(files)
-        notes = (
-            "The pictures of the mask are not named as the slices and are taken in the order of their names, "
-            f"the first for {'the lowest slice' if volume.placed else 'slice 1'}: look at the overlays.",
+    by_name = {(slice_stem(stem(path)) or stem(path)): path for path in files}
+    known = by_name.keys() & set(names)
+    shape = volume.scan.shape
+    if known and len(set(names)) == len(names) and len(by_name) == len(files):
+        if len(known) < len(files):
+            other = next(path for name, path in by_name.items() if name not in known)
+            raise RelayError(
+                f"mask={typed}: {len(files) - len(known)} of its {len(files)} pictures are named as no slice "
+                f"of the series, such as {Path(other).name}, the others as one; name each as its slice."
+            )
+        of = {number: by_name[name] for number, name in enumerate(names) if name in known}
+        return GivenMask(
+            typed, volume, tuple(of.values()), lambda number: read_mask(of[number], shape), (), frozenset(of)
         )
-    else:
+    if len(files) != len(names):
         raise RelayError(
             f"mask={typed} holds {len(files)} pictures for {len(names)} slices; name each as its slice, or "
             "give one for each slice in the order of their names."
         )
-    shape = volume.scan.shape
-    return GivenMask(typed, tuple(ordered), lambda number: read_mask(ordered[number], shape), notes)
+    notes = (
+        "The pictures of the mask are not named as the slices and are taken in the order of their names, "
+        f"the first for slice 1, counted {volume.order}: look at the overlays.",
+    )
+    return GivenMask(typed, volume, tuple(files), lambda number: read_mask(files[number], shape), notes)

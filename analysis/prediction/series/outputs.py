@@ -40,6 +40,7 @@ def write_outputs(
     task: Task,
     folder: Path,
     how: Sequence[tuple[str, str]],
+    notes: Sequence[str] = (),
 ) -> list[str]:
     """Write the segmentation (of DICOM alone), the overlays, and the page last.
 
@@ -49,6 +50,7 @@ def write_outputs(
         task: What was asked for.
         folder: Of the results.
         how: Names and values of what else decides the map: the stride, where the lungs are from.
+        notes: What a person should know of the series and its lungs, for the page, a sentence each.
 
     Returns:
         Warnings and notes, a line each.
@@ -58,10 +60,10 @@ def write_outputs(
     """
     window = task.ensemble.input.window
     overview = look_through(found, None if window is None else (window[0], window[1]), LUNG_WINDOW)
-    notes = []
+    lost = []
     if found.volume.scan.kind == "DICOM":
         why = _write_segmentation(found, task.ensemble, folder / SEGMENTATION, how)
-        notes += [f"no {SEGMENTATION}: {why}"] if why else []
+        lost += [f"no {SEGMENTATION}: {why}"] if why else []
     numbers = chosen_slices(overview, task.arguments.overlays == "all")
     shown = set(most_of_each(overview).values())
     kept = []
@@ -78,10 +80,11 @@ def write_outputs(
         Shown(kept, draw_strip(found, overview), len(numbers)),
         caveats,
         how,
+        notes,
         shown_command(task.arguments),
     )
     write_text(folder / PAGE, page)
-    return [f"{caveat.title}: {caveat.text}" for caveat in caveats if caveat.serious] + notes
+    return [f"{caveat.title}: {caveat.text}" for caveat in caveats if caveat.serious] + lost
 
 
 def shown_command(arguments: Arguments) -> str:

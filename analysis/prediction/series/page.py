@@ -88,6 +88,7 @@ def series_page(
     shown: Shown,
     caveats: Sequence[Caveat],
     how: Sequence[tuple[str, str]],
+    notes: Sequence[str],
     command: str,
 ) -> str:
     """The page as HTML.
@@ -97,10 +98,11 @@ def series_page(
         shown: Its pictures.
         caveats: Serious ones first.
         how: Names and values of what else made it, such as the stride.
+        notes: What a person should know of the series and its lungs, a sentence each.
         command: As typed, without paths.
     """
     found, rows, ensemble = result.found, result.rows, result.ensemble
-    notes = [_note("About the series", found.volume.notes), _note("About the networks", ensemble.notes)]
+    more = [_note("About the series and its lungs", notes), _note("About the networks", ensemble.notes)]
     return fill_template(
         "series.html.jinja",
         Path(__file__).resolve().parent / "templates",
@@ -108,7 +110,7 @@ def series_page(
         question=f"How much of the lungs shows which of {len(found.classes)} patterns, and where?",
         answer=_answer(rows, found),
         shares=share_bars(rows, found.classes),
-        caveats=[*caveats, *(note for note in notes if note is not None)],
+        caveats=[*caveats, *(note for note in more if note is not None)],
         regions={
             "text": _regions_text(rows),
             "picture": region_bars(rows, found.classes),

@@ -89,6 +89,9 @@ def check_patches(volume: CTVolume, ensemble: Ensemble, sliding: Sliding) -> Non
 def map_patterns(made: PatternMap, ensemble: Ensemble, sliding: Sliding) -> None:
     """Write the map of a series whose lungs are known; slices that are done already are left as they are.
 
+    Patches are cut from slices as CT is shown (`CTVolume.upright`), so that a series has one map,
+    whatever file it is in and however the patient lay.
+
     Which patches are taken stands in `patches.Grid`; pixels outside the lungs have the value of the nearest
     one inside (`patches.fill_outside`). The probability of a pixel is the mean over the networks and over the
     patches that it is in. Its pattern is *uncertain* where that of the most probable class is below 0.5, or
@@ -115,15 +118,17 @@ def _parts(made: PatternMap, patch: tuple[int, int], sliding: Sliding) -> Iterat
     """Slices in order, so many together that they fill a batch; the same ones after an interruption."""
     first = 0
     grids: list[Grid] = []
+    turn = made.volume.upright
     for number, lungs in enumerate(made.lungs):
-        grids.append(grid_of(sliding.rescale.mask(lungs > 0), patch, sliding.stride))
+        grids.append(grid_of(sliding.rescale.mask(turn.apply(lungs) > 0), patch, sliding.stride))
         if sum(grid.count for grid in grids) >= sliding.batch_size or number == len(made.lungs) - 1:
             yield _Part(tuple(range(first, number + 1)), tuple(grids))
             first, grids = number + 1, []
 
 
 def _map_part(made: PatternMap, part: _Part, ensemble: Ensemble, sliding: Sliding) -> None:
-    lungs = [np.array(made.lungs[number]) for number in part.numbers]
+    turn = made.volume.upright
+    lungs = [turn.apply(np.array(made.lungs[number])) for number in part.numbers]
     cut = [
         grid.cut(_pixels(made.volume, number, plane, ensemble, sliding))
         for grid, plane, number in zip(part.grids, lungs, part.numbers, strict=True)
@@ -138,7 +143,8 @@ def _map_part(made: PatternMap, part: _Part, ensemble: Ensemble, sliding: Slidin
     for number, plane, grid in zip(part.numbers, lungs, part.grids, strict=True):
         if grid.count:
             own = outputs[:, first : first + grid.count]
-            made.write(number, *_of_slice(own, plane, grid, sliding.rescale))
+            planes, uncertain, counts = _of_slice(own, plane, grid, sliding.rescale)
+            made.write(number, np.stack([turn.undo(one) for one in planes]), turn.undo(uncertain), counts)
             first += grid.count
     made.finish(list(part.numbers))
 
@@ -147,7 +153,7 @@ def _pixels(
     volume: CTVolume, number: int, lungs: npt.NDArray[np.uint8], ensemble: Ensemble, sliding: Sliding
 ) -> npt.NDArray[np.uint8]:
     window = ensemble.input.window
-    image = sliding.rescale.image(volume.slice(number))
+    image = sliding.rescale.image(volume.upright.apply(volume.slice(number)))
     levels = volume.levels(image, None if window is None else (window[0], window[1]))
     return fill_outside(levels, sliding.rescale.mask(lungs > 0))
 
@@ -159,12 +165,12 @@ def _of_slice(
 
     Args:
         outputs: Probabilities of its patches, (M, N, C).
-        lungs: (H, W).
+        lungs: (H, W), upright.
         grid: Where the patches lie.
         rescale: Between its pixels and the patches'.
 
     Returns:
-        As `PatternMap.write` takes it.
+        As `PatternMap.write` takes it, upright.
     """
     networks, _, classes = outputs.shape
     inside = lungs > 0

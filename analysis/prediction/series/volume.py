@@ -13,7 +13,7 @@ from analysis.prediction.series.choose import choose_scan
 from datamodules.faults import UnusableError
 from datamodules.pixels.window import Window, window_to_uint8
 from datamodules.readers.hrct.notes import notes_on_marks
-from datamodules.readers.hrct.scans.geometry import Planes
+from datamodules.readers.hrct.scans.geometry import Planes, Turn
 from datamodules.readers.hrct.scans.nifti import TO_DICOM, VolumePlane, read_volume
 from datamodules.readers.hrct.scans.scan import Scan
 from stages.console.words import counted
@@ -63,6 +63,18 @@ class CTVolume:
         """Whether it is known where the slices lie in the patient."""
         return self.scan.planes is not None
 
+    @cached_property
+    def upright(self) -> Turn:
+        """How a slice is turned to lie as CT is shown: rows to the patient's left, columns to the back."""
+        return Turn() if self.scan.planes is None else self.scan.planes.planes[0].upright()
+
+    @property
+    def order(self) -> str:
+        """How slices are counted, in words."""
+        if self.heights is None:
+            return "in the order of their names"
+        return "from the lowest" if self.heights[0] <= self.heights[-1] else "from the highest"
+
     @property
     def hounsfield(self) -> bool:
         """Whether values are Hounsfield units; otherwise they are 8-bit grey levels."""
@@ -98,7 +110,9 @@ class CTVolume:
         try:
             return self.scan.slice(number).astype(np.int16)
         except UnusableError as error:
-            raise RelayError(f"source={self.source}: slice {number + 1}: {error}.") from None
+            raise RelayError(
+                f"source={self.source}: slice {number + 1}, counted {self.order}: {error}."
+            ) from None
 
     def levels(self, image: npt.NDArray[np.int16], window: Window | None) -> npt.NDArray[np.uint8]:
         """A slice's values as networks were trained on them: through the window, or grey levels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from analysis.prediction.chosen import chosen_runs
 from analysis.prediction.ensemble import load_ensemble
 from stages.errors import RelayError
 from stages.store import RunFolder
-from tests.helpers.fake_networks import SIZE, write_networks
+from tests.helpers.fake_networks import CLASSES, SIZE, write_networks
+from tests.helpers.fake_study import FakeStudy
 from tests.helpers.stage_helpers import seal
 
 CPU = torch.device("cpu")
@@ -77,6 +79,20 @@ def test_what_is_not_there_is_named(store: Path, tmp_path: Path) -> None:
     assert "names none of the store's studies" in refused(store, "scratch", study="zzz")
     with pytest.raises(RelayError, match=r"at a data ratio of 0.7; there are 0.4, 1"):
         chosen_runs(store, process="scratch", runs=(), study=None, data_ratio=0.7)
+
+
+def test_of_studies_of_as_many_runs_the_user_chooses(own: list[RunFolder]) -> None:
+    store = own[0].path.parents[1]
+    FakeStudy(
+        ("scratch", "two_stage"), (0, 1), (0.4, 1.0), classes=CLASSES, width=0.0625, class_weights="balanced"
+    ).write(store)
+    said = refused(store, "two_stage")
+    assert "is in 2 studies of as many runs" in said and said.count("study=") == 2
+    (first, second) = re.findall("study=([0-9a-f]{8}): dld, 8 runs", said)
+    chosen = [chosen_runs(store, process="two_stage", runs=(), study=one) for one in (first, second)]
+    assert not {run.path for run in chosen[0]} & {run.path for run in chosen[1]}
+    shutil.rmtree(own[0].path)
+    assert len(targets(store)) == 2, "the study with more runs"
 
 
 def test_a_run_that_is_not_complete(own: list[RunFolder]) -> None:

@@ -125,8 +125,15 @@ def _onto(volume: Volume, file: SourceFile, series: Series) -> tuple[dict[int, V
     return drawn, sum(bool(plane.values().any()) for plane in off)
 
 
-def planes_onto(volume: Volume, slices: Planes) -> tuple[dict[int, VolumePlane], list[VolumePlane]]:
+def planes_onto(
+    volume: Volume, slices: Planes, *, in_part: bool = False
+) -> tuple[dict[int, VolumePlane], list[VolumePlane]]:
     """Find the slices of a series that the planes of a mask lie on.
+
+    Args:
+        volume: The mask.
+        slices: Of the series.
+        in_part: Whether a mask may lie on some of the slices, if each of its planes lies on one.
 
     Returns:
         Index of a slice -> the plane, turned as the slice; and the planes that lie on none.
@@ -144,7 +151,8 @@ def planes_onto(volume: Volume, slices: Planes) -> tuple[dict[int, VolumePlane],
             off.append(VolumePlane(volume.location, volume.modified, axis, place, Turn()))
         else:
             found[under[0]] = VolumePlane(volume.location, volume.modified, axis, place, under[1])
-    if not found or (len(planes) > 1 and len(found) < len(slices.planes)):
+    whole = len(planes) == 1 or len(found) == len(slices.planes) or (in_part and not off)
+    if not found or not whole:
         raise UnusableError(
             f"it lies on {len(found)} of the {len(slices.planes)} slices of its series: it has {volume}, the "
             f"series {slices}; make it from this series, or bring it to its geometry without interpolating "

@@ -191,11 +191,51 @@ def test_a_mask_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
     shifted = write_mask(tmp_path / "shifted.nii.gz", volume, true, shift=40.0)
     assert "its pixels do not lie on those of the series" in refusal(shifted)
-    fewer = write_mask(tmp_path / "fewer.nii.gz", volume, true[:2])
-    assert "it lies on 2 of the 4 slices of its series" in refusal(fewer)
+    between = tmp_path / "between.nii.gz"
+    half = volume.affine @ np.diag([1, 1, 0.5, 1])
+    nibabel.save(nibabel.Nifti1Image(true.transpose(2, 1, 0).astype(np.int16), half), between)
+    assert "it lies on 2 of the 4 slices of its series" in refusal(between)
     empty = write_mask(tmp_path / "empty.nii.gz", volume, 0 * true)
     assert "is empty on this series" in refusal(empty)
     assert "is not there; a mask is a NIfTI file" in refusal(tmp_path / "none.nii.gz")
     (tmp_path / "pictures").mkdir()
     Image.fromarray(np.ones((SIDE, SIDE), np.uint8)).save(tmp_path / "pictures" / "a.png")
     assert "holds 1 pictures for 4 slices" in refusal(tmp_path / "pictures")
+    (tmp_path / "pictures" / "a.png").rename(tmp_path / "pictures" / f"{Path(volume.files[2]).stem}.png")
+    Image.fromarray(np.ones((SIDE, SIDE), np.uint8)).save(tmp_path / "pictures" / "b.png")
+    assert "1 of its 2 pictures are named as no slice of the series, such as b.png" in refusal(
+        tmp_path / "pictures"
+    )
+
+
+@pytest.mark.parametrize("kind", ["NIfTI", "pictures"])
+def test_a_mask_of_some_slices_maps_these_and_says_so(tmp_path: Path, kind: str) -> None:
+    values, true = thorax(6)
+    volume = write_ct(tmp_path / "ct", values)
+    mask = tmp_path / "mask.nii.gz"
+    if kind == "NIfTI":
+        image = nibabel.load(write_mask(mask, volume, true))
+        nibabel.save(image.slicer[:, :, 2:5], mask)
+    else:
+        mask = tmp_path / "masks"
+        mask.mkdir()
+        for number in (2, 3, 4):
+            name = f"{Path(volume.files[number]).stem}_mask.png"
+            Image.fromarray((true[number] > 0).astype(np.uint8)).save(mask / name)
+    expected = np.where(np.isin(np.arange(6), (2, 3, 4))[:, None, None], true, 0)
+    assert (lungs_of(volume, tmp_path, mask) == expected).all()
+    (said,) = open_mask(mask, volume).notes
+    assert said.startswith("The mask covers 3 of 6 slices: the others are not mapped")
+
+
+def test_a_mask_of_three_values_is_lung_in_all_of_them_and_says_so(tmp_path: Path) -> None:
+    values, true = thorax(6)
+    volume = write_ct(tmp_path / "ct", values)
+    labels = np.where(ellipse(60, 64, 3, 3), 3, true)
+    labels[3] = 0
+    mask = write_mask(tmp_path / "three.nii.gz", volume, labels)
+    found = lungs_of(volume, tmp_path, mask)
+    assert ((found > 0) == (labels > 0)).all() and set(np.unique(found)) == {0, 1, 2}
+    said = " ".join(open_mask(mask, volume).notes)
+    assert "3 values above 0 (1, 2, 3): all of them count as lung" in said
+    assert "1 slice without lungs in the mask between slices with lungs" in said

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from analysis.prediction.arguments import parse_arguments
-from analysis.prediction.series.command import predict_series
+from analysis.prediction.series.command import _notes, predict_series
+from analysis.prediction.series.rescale import Rescale
+from analysis.prediction.series.sliding import Sliding
 from analysis.prediction.sources import Source
 from analysis.prediction.task import Task
 from stages.errors import CompleteError, RelayError
@@ -52,7 +54,8 @@ def test_a_series_becomes_maps_and_numbers_once(tmp_path: Path, capsys: pytest.C
     assert json.loads(settings)["stride"] == 4
     assert not any(word in settings for word in IDENTIFIERS)
     assert not (out / ".partial").exists()
-    assert (out / "report.html").is_file() and (out / "pattern.dcm").is_file()
+    assert "spacing of the training images is not known" in (out / "report.html").read_text()
+    assert (out / "pattern.dcm").is_file()
     assert [path.name for path in (out / "overlays").iterdir()]
     with pytest.raises(CompleteError):
         predict_series(task_of(tmp_path / "ct", out))
@@ -74,6 +77,13 @@ def test_a_series_of_another_spacing_is_resampled_and_that_is_said(
     assert "slices are resampled to these" in said and "give mask=FILE" not in said
     pattern = np.asarray(nibabel.load(tmp_path / "out" / "pattern.nii.gz").dataobj)
     assert ((pattern > 0) == (lungs > 0).transpose(2, 1, 0)).all()
+
+
+def test_pixels_that_are_not_square_and_stay_so_are_said() -> None:
+    ensemble = fake_ensemble()
+    for spacing, said in (((0.7, 1.4), True), ((0.7, 0.72), False)):
+        notes = _notes(ensemble, Sliding(4, 8, Rescale.to_training((64, 64), spacing, None)))
+        assert any("not square (0.7 x 1.4 mm) and stay so" in note for note in notes) == said
 
 
 def test_a_disk_without_room_is_said_before_anything_is_asked_of_the_networks(

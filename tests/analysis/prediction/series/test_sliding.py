@@ -15,6 +15,7 @@ from analysis.prediction.series.rescale import Rescale
 from analysis.prediction.series.sliding import Sliding, check_patches, map_patterns
 from analysis.prediction.series.volume import CTVolume, open_volume
 from datamodules.pixels.window import window_to_uint8
+from datamodules.readers.hrct.scans.geometry import Turn
 from stages.errors import RelayError
 from tests.helpers.fake_ensemble import FakeEnsemble, fake_ensemble
 from tests.helpers.fake_hrct import SPACING, hounsfield, write_series
@@ -117,6 +118,32 @@ def test_the_map_is_that_of_a_plain_loop(
         clear &= np.abs(mean.max(0) - 0.5) > 1 / ONE
         assert (made.uncertain[number] == doubt)[clear].all()
     assert 0 < made.uncertain.sum() < (lungs > 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("turn", "orientation"),
+    [(Turn(rows=True, columns=True), [-1, 0, 0, 0, -1, 0]), (Turn(transposed=True), [0, 1, 0, 1, 0, 0])],
+    ids=["prone", "columns first"],
+)
+def test_a_series_has_one_map_however_its_slices_are_stored(
+    tmp_path: Path, volume: CTVolume, turn: Turn, orientation: list[int]
+) -> None:
+    values = np.stack([turn.undo(volume.slice(number)) for number in range(4)])
+    spacing = list(SPACING[::-1] if turn.transposed else SPACING)
+    tags = {"ImageOrientationPatient": orientation, "PixelSpacing": spacing}
+    write_series(tmp_path / "ct", values, changes=dict.fromkeys(range(4), tags))
+    stored, networks, lungs = open_volume(tmp_path / "ct"), fake_ensemble(), lungs_of(volume.shape)
+    sliding = Sliding(5, 32, Rescale.to_training(volume.shape[1:], SPACING, 1.2))
+    upright = new_map(tmp_path / "upright", volume, lungs, networks)
+    map_patterns(upright, networks, sliding)
+    of = [int(np.abs(values - stored.slice(number)).sum((1, 2)).argmin()) for number in range(4)]
+    made = new_map(tmp_path / "made", stored, np.stack([turn.undo(lungs[one]) for one in of]), networks)
+    map_patterns(made, networks, sliding)
+    for number, one in enumerate(of):
+        assert (made.own_counts[number] == upright.own_counts[one]).all()
+        assert (made.uncertain[number] == turn.undo(upright.uncertain[one])).all()
+        for own, other in zip(made.probability(number), upright.probability(one), strict=True):
+            assert (own == turn.undo(other)).all()
 
 
 def test_an_interrupted_map_goes_on_and_has_the_same_bits(tmp_path: Path, volume: CTVolume) -> None:

@@ -108,6 +108,14 @@ def test_several_series_are_named_by_number_and_one_is_chosen(tmp_path: Path) ->
         open_volume(tmp_path, 3)
 
 
+def test_nifti_series_that_read_alike_are_told_apart_by_name(tmp_path: Path) -> None:
+    for name in ("ct_a", "ct_b"):
+        image = nibabel.Nifti1Image(np.moveaxis(hounsfield(3), 0, 2), np.eye(4))
+        nibabel.save(image, tmp_path / f"{name}.nii")
+    with pytest.raises(RelayError, match=r"1: NIfTI, 3 slices of 40 x 48, ct_a.nii; 2: .*, ct_b.nii\."):
+        open_volume(tmp_path)
+
+
 def test_a_mask_beside_a_nifti_series_is_not_a_series(tmp_path: Path) -> None:
     for name in ("ct", "ct_mask"):
         nibabel.save(
@@ -156,7 +164,10 @@ def _write_bad(folder: Path, what: str) -> None:
         ("coronal", "its slices are not axial"),
         ("copies", "4 of its 8 slices are where another one is"),
         ("unsigned", "set unsigned_offset"),
-        ("no HU", "slice 1: its values cannot be Hounsfield units: the lowest is 2000"),
+        (
+            "no HU",
+            "slice 1, counted from the lowest: its values cannot be Hounsfield units: the lowest is 2000",
+        ),
         ("damaged", "DICOM file 2 of source: its DICOM header"),
     ],
 )
