@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from lightning_modules.specification import Specification
 from stages.errors import RelayError, unknown_name
+from stages.recipe import Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,6 +50,21 @@ def specification_named(name: str) -> Specification:
         RelayError: There is no such network; names those that there are, similar ones first.
     """
     return network_file(name).SPECIFICATION
+
+
+def specification_of(model: Model) -> Specification:
+    """The specification of the network that a configuration or a recipe names; nothing is built.
+
+    Raises:
+        RelayError: There is no such network, or it has no architectures.
+    """
+    if model.initialisation == "timm":
+        raise RelayError(f"model.initialisation is timm, which {model.name} is not; see docs/settings.md")
+    if model.architecture is not None:
+        raise RelayError(
+            f"model.architecture is {model.architecture}, but {model.name} is one network: choose model=timm"
+        )
+    return specification_named(model.name)
 
 
 def check_width(network: Specification, width: float) -> None:

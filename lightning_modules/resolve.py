@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lightning_modules.hardware import arithmetic
-from lightning_modules.registry import check_width, specification_named
+from lightning_modules.registry import check_width, specification_of
 from lightning_modules.transfer_rule import transfer_rule
 from stages.config import Config
 from stages.errors import RelayError
@@ -25,8 +25,13 @@ def resolve(config: Config, transferred: bool) -> Config:
             come in this width, or the transfer rule is not one for its layers. The message says the key, the
             value and what is allowed.
     """
-    network = specification_named(config.model.name)
+    network = specification_of(config.model)
     check_width(network, config.model.width)
+    if config.data.image_size is None:
+        raise RelayError(
+            f"data.image_size is null, and {network.name} has no size of its own; set it, such as "
+            "data.image_size=224"
+        )
     if config.data.image_size < network.least_size:
         raise RelayError(
             f"data.image_size is {config.data.image_size}; {network.name} takes images of "

@@ -32,6 +32,7 @@ from stages.recipe import (
     RatioUnit,
     Rounding,
     Seed,
+    Side,
     Threads,
     TransferLayers,
 )
@@ -70,7 +71,16 @@ class Domains:
 
 
 @group
-class DataConfig(Preprocessing, Domains):
+class SizeConfig:
+    """The input's size, apart: see `stages.recipe.Rate`."""
+
+    image_size: Side | None = recipe(
+        "Side of the network's square input; null is what timm says of its network.", unit="px"
+    )
+
+
+@group
+class DataConfig(Preprocessing, SizeConfig, Domains):
     """The images of each domain, and how a batch of them is made ready for the network."""
 
     memory_limit_gb: Annotated[Number, Ge(0)] = execution(

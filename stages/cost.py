@@ -26,13 +26,13 @@ class Work:
 
     Attributes:
         stage: its name.
-        network: model, width, image size in pixels, precision.
+        network: model, architecture, width, image size in pixels, precision.
         plateau: when it ends.
         epoch_images: training images of an epoch.
     """
 
     stage: str
-    network: tuple[str, float, int, str]
+    network: tuple[str, str | None, float, int, str]
     plateau: Mapping[str, Any]
     epoch_images: int
 
@@ -95,7 +95,13 @@ def work_of(plan: Plan, run: StageRun) -> Work:
     recipe = run.recipe
     return Work(
         stage=recipe.stage,
-        network=(recipe.model.name, recipe.model.width, recipe.data.image_size, recipe.arithmetic.precision),
+        network=(
+            recipe.model.name,
+            recipe.model.architecture,
+            recipe.model.width,
+            recipe.data.image_size,
+            recipe.arithmetic.precision,
+        ),
         plateau=asdict(recipe.plateau),
         epoch_images=plan.images[run.id],
     )
@@ -243,6 +249,7 @@ def _samples(stage: Path, older: list[Path]) -> Iterator[Sample]:
             model, data = recipe["model"], recipe["data"]
             network = (
                 model["name"],
+                model.get("architecture"),
                 model["width"],
                 data["image_size"],
                 recipe["arithmetic"]["precision"],

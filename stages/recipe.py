@@ -25,7 +25,7 @@ SHORT_ID = 16
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
-Initialisation = Literal["lecun_normal", "krizhevsky", "caffe"]
+Initialisation = Literal["lecun_normal", "krizhevsky", "caffe", "timm"]
 Augment = Literal["none", "flip", "dihedral"]
 IntensityUnit = Literal["grey", "HU"]
 RatioUnit = Literal["patch", "patient"]
@@ -40,6 +40,7 @@ Fold = Annotated[int, Ge(0)]
 Fraction = Annotated[Number, Gt(0), Lt(1)]
 LearningRate = Annotated[Number, Gt(0)]
 GradientClip = Annotated[Number, Gt(0)]
+Side = Annotated[int, Ge(1)]
 Channels = tuple[Number, Number, Number]
 Deviations = tuple[Annotated[Number, Gt(0)], Annotated[Number, Gt(0)], Annotated[Number, Gt(0)]]
 
@@ -72,12 +73,18 @@ Contrast = Annotated[Number, Ge(0), Lt(1)]
 class Model:
     """The network."""
 
-    name: str = recipe("Which network: a file of lightning_modules/networks; choose it as model=NAME.")
+    name: str = recipe("Which network; choose it as model=NAME.")
+    architecture: str | None = recipe(
+        "With model=timm, which of timm's image classifiers, such as resnet50.tv_in1k; else null.",
+        default=None,  # a recipe of version 3 has none, and its network is still explained and predicts
+    )
     dropout: Annotated[Number, Ge(0), Lt(1)] = recipe(
-        "Probability of dropping a unit at the two fully connected layers (paper, section 6)."
+        "Probability of dropping a unit before the head, in AlexNet at both fully connected layers (paper, "
+        "section 6)."
     )
     initialisation: Initialisation = recipe(
-        "How random weights are drawn; see `lightning_modules.initialisation`."
+        "How random weights are drawn; see `lightning_modules.initialisation`. timm's networks take `timm`, "
+        "what timm itself does; the others do not."
     )
     width: Annotated[Number, Gt(0), Le(1)] = recipe(
         "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out."
@@ -150,6 +157,13 @@ class Optim(Descent, Rate):
 
 
 @group
+class Sized:
+    """The input's size, apart: a configuration may leave it to the network."""
+
+    image_size: Side = recipe("Side of the network's square input.", unit="px")
+
+
+@group
 class Distortions:
     """What is drawn anew for each training image in each epoch, beside the symmetries of `augment`.
 
@@ -190,10 +204,9 @@ class Distortions:
 class Preprocessing(Distortions):
     """How a batch of images is made ready for the network."""
 
-    image_size: Annotated[int, Ge(1)] = recipe("Side of the network's square input.", unit="px")
     mean: Channels | None = recipe(
-        "Subtracted from the three channels after division by 255; null takes it from the domain's training "
-        "images. null exactly where `std` is."
+        "Subtracted from the three channels after division by 255; null is what timm says of its network, "
+        "with other networks the mean of the domain's training images. null exactly where `std` is."
     )
     std: Deviations | None = recipe("What the three channels are divided by then.")
     augment: Augment = recipe(
@@ -216,7 +229,7 @@ class Identified:
 
 
 @group
-class Data(Preprocessing, Identified):
+class Data(Preprocessing, Sized, Identified):
     """Which images, how many of them, and how a batch of them is made ready."""
 
     ratio: Ratio = recipe("Share of the training images.")

@@ -99,9 +99,9 @@ class CachedNetwork:
     @property
     def specification(self) -> "Specification":
         """The network's description; nothing is built for it."""
-        from lightning_modules.registry import specification_named
+        from lightning_modules.registry import specification_of
 
-        return specification_named(self.model.name)
+        return specification_of(self.model)
 
     def cached(
         self, kind: str, settings: Mapping[str, object], compute: Callable[[], Arrays], names: Set[str]

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from lightning_modules.build import build_network
-from lightning_modules.registry import specification_named
+from lightning_modules.registry import specification_of
 from lightning_modules.weights import read_stored_weights
 from stages.errors import RelayError
 from stages.recipe import Model
@@ -28,7 +28,7 @@ def load_network(folder: Path) -> nn.Module:
     run = RunFolder(folder)
     model = model_of(run)
     weights = read_stored_weights(run)
-    described = specification_named(model.name)
+    described = specification_of(model)
     head = weights.get(f"{described.layer(described.head).path}.weight")
     network = build_network(
         model.name,

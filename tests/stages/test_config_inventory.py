@@ -72,6 +72,7 @@ GOLDEN = {
         data.noise
         data.intensity_unit
         model.name
+        model.architecture
         model.dropout
         model.initialisation
         model.width
@@ -199,7 +200,7 @@ SPECIAL: dict[str, Any] = {
     "logger.wandb": "online", "paths.lock": "soft",
     "optim.class_weights": "balanced", "optim.sampling": "balanced",
     "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
-    "logger.entity": "lab", "source_seed": 5,
+    "logger.entity": "lab", "model.architecture": "resnet18", "source_seed": 5,
     "stage.domain": "texture", "process.chain": ("natural",), "process.transfer": "finetune",
     "process.between": "conv_only", "transfer.reinitialise": ("fc8",), "transfer.freeze": ("conv1",),
     "job.chain": ("natural", "dld"), "job.parent": "c" * 64, "job.id": "d" * 64,

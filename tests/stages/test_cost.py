@@ -147,7 +147,7 @@ def test_work_of_a_planned_run() -> None:
     recipe = run.recipe
     assert work_of(plan, run).epoch_images == 20
     assert work_of(plan, run).network == (
-        "alexnet", recipe.model.width, recipe.data.image_size, "32-true",
+        "alexnet", None, recipe.model.width, recipe.data.image_size, "32-true",
     )  # fmt: skip
 
 
