@@ -55,7 +55,7 @@ class RecordedSpeeds:
     """
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
-        self._samples: dict[tuple[str, float, int, str], list[Sample]] = {}
+        self._samples: dict[tuple[str, str | None, float, int, str], list[Sample]] = {}
         self._estimates: dict[tuple[Any, ...], float | None] = {}
         self.count = 0
         for sample in samples:
