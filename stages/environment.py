@@ -82,6 +82,8 @@ def peak_memory_bytes() -> int:
 
 
 def _git(*arguments: str) -> str | None:
+    if not (_PROJECT / ".git").exists():  # installed: a repository around it is not Relay's
+        return None
     try:
         answer = subprocess.run(
             ["git", "-C", str(_PROJECT), *arguments], capture_output=True, text=True, timeout=10, check=True

@@ -21,6 +21,7 @@ from analysis.runs.arguments import Key, help_lines, keys_of, settings_from
 from analysis.runs.openings import check_test
 from analysis.wandb_dashboard.locked_test_set import open_test_set
 from analysis.wandb_dashboard.view import build_dashboard
+from relay_transfer.commands import as_typed
 from stages.console.arguments import key_values
 from stages.console.output import output, refuse
 from stages.errors import RelayError
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str]) -> None:
         )
     test_set = None
     if config.runs_dir is not None:
-        typed = f"python -m analysis.wandb_dashboard {shlex.join(arguments)}"
+        typed = as_typed(f"python -m analysis.wandb_dashboard {shlex.join(arguments)}")
         test_set = open_test_set(config.runs_dir, config.studies, typed)
     dashboard = build_dashboard(config.entity, config.project, config.studies, test_set, config.metric)
     if config.dry_run:

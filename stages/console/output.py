@@ -13,6 +13,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from relay_transfer.commands import as_typed
 from stages.console.printable import Printable, printable
 
 # Without a terminal rich assumes 80 columns; a file has more room.
@@ -90,7 +91,7 @@ def refuse(error: Exception) -> NoReturn:
         SystemExit: with code 2, as for any command that cannot be used as it was typed.
     """
     Console(stderr=True, soft_wrap=True, highlight=False).print(
-        f"[bold red]error:[/] {escape(printable(str(error)))}"
+        f"[bold red]error:[/] {escape(as_typed(printable(str(error))))}"
     )
     sys.exit(2)
 

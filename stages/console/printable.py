@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.segment import Segment
 
+from relay_transfer.commands import as_typed
+
 # Control characters but tabs and line ends, and the marks that make the rest of a line run the other way.
 _ACTING = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 
@@ -20,7 +22,7 @@ def _picture(code: int) -> str:
 
 
 class Printable(RenderHook):
-    """For `Console.push_render_hook`: whatever is printed, only rich's own codes act on the terminal."""
+    """For `Console.push_render_hook`: only rich's own codes act, and commands are as they are typed here."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """What is printed instead."""
@@ -37,4 +39,4 @@ class _Clean:
 
 def _clean(segments: Iterable[Segment]) -> Iterable[Segment]:
     for text, style, control in segments:
-        yield Segment(text if control else printable(text), style, control)
+        yield Segment(text if control else as_typed(printable(text)), style, control)
