@@ -1,7 +1,7 @@
-"""Draws the rooms of the project and the arrows between them: `python docs/rooms.py` writes docs/rooms.md.
+"""Lists the rooms of the project and the arrows between them: `python docs/rooms.py` writes docs/rooms.md.
 
-An arrow is an import of any kind, also one inside a function. It is read from the source, so the drawing is
-the code's; a test compares the committed page with what the code gives.
+An arrow is an import of any kind, also one inside a function. It is read from the source, so the page is the
+code's; a test compares the committed page with what the code gives.
 """
 
 import ast
@@ -12,13 +12,14 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "rooms.md"
 
-# Rooms with rooms of their own, each drawn by itself below the whole.
+# Rooms with rooms of their own, each listed by itself below the whole.
 HOUSES = ("", "analysis", "datamodules", "datamodules.readers.hrct", "stages")
 
 # A namespace of Hydra's, which must not have an `__init__.py` that could say it.
 _PLUGINS = "Hydra's side of a sweep: the sweeper that plans stage runs, and launchers for several at once."
 
 _TOP = (
+    "relay_transfer",
     "train",
     "predict",
     "hydra_plugins",
@@ -82,6 +83,7 @@ def ground(house: str, every: Mapping[str, Path]) -> set[str]:
         beside = stays
 
 
+@cache
 def arrows(house: str) -> set[tuple[str, str]]:
     """Which room of a house imports which other one; its ground and its other modules are rooms too."""
     every = modules()
@@ -119,31 +121,27 @@ def purpose(room: str) -> str:
     return (text or "").partition("\n")[0]
 
 
-def drawing(house: str) -> list[str]:
-    """A house as a Mermaid flowchart, arrows from who imports to who is imported."""
-    found = arrows(house)
-    drawn = sorted({room for pair in found for room in pair} | set(rooms(house)))
-    label = {room: room.removeprefix(f"{house}.") for room in drawn}
-    lines = ["```mermaid", "flowchart TD"]
-    lines += [f'    {_key(room)}["{label[room]}"]' for room in drawn]
-    lines += [f"    {_key(first)} --> {_key(second)}" for first, second in sorted(found)]
-    return [*lines, "```"]
-
-
 def page() -> str:
     """The whole page."""
     number = sum(len(rooms(house)) for house in HOUSES)
     total = sum(len(arrows(house)) for house in HOUSES)
     lines = [
         "# The rooms",
-        f"Made by `python docs/rooms.py`: {number} rooms, {total} arrows. An arrow points from a room to one "
-        "that it imports.",
-        "Which arrows are allowed stands in `pyproject.toml` under `tool.importlinter`.",
+        f"Made by `python docs/rooms.py`: {number} rooms, {total} imports among them and the modules beside.",
+        "Which are allowed stands in `pyproject.toml` under `tool.importlinter`.",
     ]
     for house in HOUSES:
-        lines += ["", f"## {house or 'The whole'}", "", *drawing(house), "", "| room | for |", "|---|---|"]
-        lines += [f"| `{room}` | {purpose(room)} |" for room in rooms(house)]
+        lines += ["", f"## {house or 'The whole'}", "", "| room | for | imports |", "|---|---|---|"]
+        lines += [
+            f"| `{room}` | {purpose(room)} | {', '.join(imported(room, house))} |" for room in rooms(house)
+        ]
     return "\n".join(lines) + "\n"
+
+
+def imported(room: str, house: str) -> list[str]:
+    """The rooms of a house that one of them imports, by their short names; all import its other modules."""
+    found = {second for first, second in arrows(house) if first == room} & set(rooms(house))
+    return sorted(f"`{second.removeprefix(f'{house}.')}`" for second in found)
 
 
 def rooms(house: str) -> Sequence[str]:
@@ -152,10 +150,6 @@ def rooms(house: str) -> Sequence[str]:
         return _TOP
     folder = PROJECT / house.replace(".", "/")
     return sorted(f"{house}.{path.parent.name}" for path in folder.glob("*/__init__.py"))
-
-
-def _key(room: str) -> str:
-    return room.replace(".", "_").replace(", ", "_")
 
 
 if __name__ == "__main__":
