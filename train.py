@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from stages.config import Config, source_of, to_config
 from stages.console.command import run_command
 from stages.console.output import output, refuse
-from stages.console.summary import arithmetic_lines, plan_table, show_notes, show_results
+from stages.console.summary import plan_table, show_notes, show_results, start_lines
 from stages.environment import environment
 from stages.errors import RelayError
 from stages.job import Job, failure
@@ -54,20 +54,20 @@ def run_alone(config: Config) -> Outcome | None:
     from datamodules.from_config import load_sources
     from datamodules.listing import revealed
     from datamodules.survey import Listings, survey
+    from lightning_modules.given import try_given
     from lightning_modules.resolve import resolve
 
-    listings = Listings()
-    request, compose = alone(config)
+    listings, (request, compose) = Listings(), alone(config)
     plan = build_plan([request], compose, listings.of, resolve)
     (run,) = plan.runs.values()
-    notes = survey([run], listings)
     store = Store(Path(config.paths.runs_dir))
+    missing = plan.missing(store)
+    notes = survey([run], listings) + try_given(missing, listings.classes)
     if config.plan:
         output().print(plan_table(plan, store, notes))
         return None
-    missing = plan.missing(store)
     loaded: list[Domain] = []
-    show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings, loaded))
+    show_notes(start_lines(missing) + notes + load_sources(missing, listings, loaded))
     source = source_of(run.config)
     outcome = run_job(run.job_config, listings.of(source), *loaded)
     show_results(plan, store, {run.id: replace(outcome, message=revealed(outcome.message, source))})

@@ -108,6 +108,7 @@ def write_results(
         parent=recipe.parent,
         parent_weights=job.parent_digest,
         starting_point=starting_point,
+        given=job.given,
         seed=recipe.seed,
         data_ratio=recipe.data.ratio,
         ratio_unit=recipe.data.ratio_unit,

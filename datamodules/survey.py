@@ -40,6 +40,10 @@ class Listings:
             self._known[source] = listing
         return self._known[source]
 
+    def classes(self, run: StageRun) -> int:
+        """Number of classes of a stage run's images."""
+        return len(self.of(source_of(run.config)).classes)
+
     def names(self, source: Source) -> Names | None:
         """The names of a source's images; None where they are not known before the images are drawn."""
         return listed_names(self.of(source))

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from stages.config import Config, source_of, to_config
 from stages.console.live import LiveLine
 from stages.console.output import output
-from stages.console.summary import arithmetic_lines, plan_table, show_notes, show_results
+from stages.console.summary import plan_table, show_notes, show_results, start_lines
 from stages.cost import recorded_speeds
 from stages.errors import RelayError, unknown_name
 from stages.job_overrides import quoted
@@ -74,14 +74,16 @@ class RelaySweeper(BasicSweeper):
         # Loaded here and not with the plugin, because Hydra imports every plugin at every start.
         from datamodules.from_config import load_sources
         from datamodules.survey import Listings, survey
+        from lightning_modules.given import try_given
         from lightning_modules.resolve import resolve
 
         assert self.config is not None and self.launcher is not None
         listings = Listings()
         plan = build_plan(requests, self._compose_stage, listings.of, resolve)
-        notes = plan.notes + survey(plan.runs.values(), listings)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
+        missing = plan.missing(store)
+        notes = [*plan.notes, *survey(plan.runs.values(), listings), *try_given(missing, listings.classes)]
         check_accelerator(self.config.hydra.launcher, first.trainer.accelerator)
         if self.config.plan:
             output().print(plan_table(plan, store, notes))
@@ -91,10 +93,9 @@ class RelaySweeper(BasicSweeper):
                 f"trainer.devices={first.trainer.devices} in a sweep: each of DDP's processes would start "
                 "the sweep again. Train one stage run on one device, or a single stage without -m"
             )
-        missing = plan.missing(store)
         if missing:  # a complete store may be one that is only read
             make_folder(store.runs_dir)
-        show_notes(arithmetic_lines(missing) + notes + load_sources(missing, listings))
+        show_notes(start_lines(missing) + notes + load_sources(missing, listings))
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store)
         show_results(plan, store, outcomes)

@@ -15,6 +15,8 @@ from lightning_modules.transfer import TransferReport, apply_transfer, freeze, k
 from lightning_modules.transfer_rule import TransferRule
 from lightning_modules.weights import find_weights, read_checkpoint, read_stored_weights
 from stages.balance import class_weights
+from stages.build import users_digest, weights_named
+from stages.errors import RelayError
 from stages.recipe import Recipe, short_id
 from stages.seeds import Seeds
 from stages.store import RunFolder
@@ -40,19 +42,12 @@ def build_module(
     Raises:
         RelayError: If the checkpoint cannot be read or does not fit the network.
     """
-    network = build_network(
-        recipe.model.name,
-        num_classes=len(train_counts),
-        dropout=recipe.model.dropout,
-        initialisation=recipe.model.initialisation,
-        width=recipe.model.width,
-        seed=seeds.initialisation,
-    )
+    network = network_of(recipe, len(train_counts))
     if checkpoint:
         report = TransferReport.from_dict(checkpoint[REPORT_KEY])
         freeze(network, report)
     else:
-        report = _first_weights(network, recipe, seeds, weights)
+        report = first_weights(network, recipe, weights)
     if recipe.arithmetic.memory_format == "channels_last":
         network = network.to(memory_format=torch.channels_last)
     if recipe.arithmetic.compile:
@@ -64,20 +59,49 @@ def build_module(
     )
 
 
-def _first_weights(network: nn.Module, recipe: Recipe, seeds: Seeds, weights: Path | None) -> TransferReport:
+def network_of(recipe: Recipe, num_classes: int) -> nn.Module:
+    """The network of a recipe with random weights.
+
+    Args:
+        recipe: A stage run's recipe.
+        num_classes: Number of outputs.
+    """
+    return build_network(
+        recipe.model.name,
+        num_classes=num_classes,
+        dropout=recipe.model.dropout,
+        initialisation=recipe.model.initialisation,
+        width=recipe.model.width,
+        seed=Seeds.of(recipe.seed).initialisation,
+    )
+
+
+def first_weights(network: nn.Module, recipe: Recipe, weights: Path | None) -> TransferReport:
+    """Start a new network as a recipe says.
+
+    Args:
+        network: As `network_of` builds it.
+        recipe: The stage run's recipe.
+        weights: See `build_module`.
+
+    Raises:
+        RelayError: As `build_module`, and if a checkpoint of the user's is not the one of the recipe.
+    """
     if weights is None:
         return scratch_report(network)
     layers = recipe.transfer_layers
     assert recipe.transfer is not None and layers is not None, "a run that starts from weights has a rule"
     rule = TransferRule(recipe.transfer, layers.reinitialise, layers.freeze)
-    scheme, seed = recipe.model.initialisation, seeds.initialisation
+    scheme, seed = recipe.model.initialisation, Seeds.of(recipe.seed).initialisation
     if recipe.parent:
         tensors, source = read_stored_weights(RunFolder(weights.parent)), f"parent {short_id(recipe.parent)}"
         return apply_transfer(
             network, tensors, rule, scheme=scheme, seed=seed, source=source, file=str(weights)
         )
-    wanted = kept_tensors(network, rule)
-    found = find_weights(read_checkpoint(weights), wanted, network)
-    source, file = f"init_from {short_id(recipe.init_from or '')}", f"init_from={weights}"
-    report = apply_transfer(network, found.tensors, rule, scheme=scheme, seed=seed, source=source, file=file)
+    named = weights_named(weights, recipe.given)
+    found = find_weights(read_checkpoint(weights), kept_tensors(network, rule), network)
+    source = f"{recipe.given or 'init_from'} {short_id(recipe.init_from or '')}"
+    report = apply_transfer(network, found.tensors, rule, scheme=scheme, seed=seed, source=source, file=named)
+    if users_digest(weights, recipe.given) != recipe.init_from:
+        raise RelayError(f"{named} was changed while it was read; type the same command again")
     return replace(report, names=found.names, dropped=found.dropped)

@@ -33,7 +33,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     trainer = config.trainer
     unresolved = (trainer.accelerator, trainer.precision, trainer.memory_format)
     assert "auto" not in unresolved, "resolve the arithmetic first"
-    init_from = None if config.init_from is None else users_digest(Path(config.init_from))
+    given, path = config.job.given, config.init_from
+    init_from = None if path is None else users_digest(Path(path), given)
     layers = part_of(TransferLayers, config.transfer)
     transferred = parent is not None or init_from is not None
     assert not transferred or RANGE not in "".join(layers.reinitialise + layers.freeze), (
@@ -44,6 +45,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         stage=config.stage.name,
         parent=parent,
         init_from=init_from,
+        given=given,
         transfer=config.transfer.name if transferred else None,
         transfer_layers=layers if transferred else None,
         seed=config.seed,
@@ -81,19 +83,39 @@ def _distortions(config: Config) -> dict[str, Any]:
     return chosen
 
 
-def users_digest(path: Path) -> str:
+def weights_named(path: Path | str, given: str | None) -> str:
+    """A checkpoint of the user's as messages name it: by where it was typed.
+
+    Args:
+        path: of the file.
+        given: the name of the given stage that it is; None where it was typed as `init_from`.
+    """
+    return f"init_from={path}" if given is None else f"stage {given}, weights: {path}"
+
+
+def users_digest(path: Path, given: str | None) -> str:
     """SHA-256 of a checkpoint of the user's, read once for a given size and time of change.
+
+    Args:
+        path: of the file.
+        given: see `weights_named`.
 
     Raises:
         RelayError: if there is no such file.
     """
-    if not path.exists():
-        raise RelayError(f"init_from: there is no file {path}")
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "a pipe or a device"
-        raise RelayError(f"init_from: {path} is {what}; give the file of the weights itself")
-    status = path.stat()
-    return _users_digest(path.resolve(), status.st_size, status.st_mtime_ns)
+    named = weights_named(path, given)
+    try:
+        if path.is_file():
+            status = path.stat()
+            return _users_digest(path.resolve(), status.st_size, status.st_mtime_ns)
+        if path.exists():
+            what = "a folder" if path.is_dir() else "a pipe or a device"
+            raise RelayError(f"{named} is {what}; give the file of the weights itself")
+    except OSError as error:
+        raise RelayError(f"{named} cannot be read: {error.strerror or error}") from None
+    raise RelayError(
+        f"{named}: there is no such file. If it was moved, type its new path: content counts, not names"
+    )
 
 
 @lru_cache(maxsize=64)

@@ -50,9 +50,15 @@ Project = Annotated[
 ]
 
 
+# It stands in tables and on pages.
+License = Annotated[
+    str, StringConstraints(pattern=r"^[^\r\n]*\S[^\r\n]*$", max_length=300), Says("one line of text")
+]
+
+
 @group
 class StageConfig:
-    """Training on one domain: `conf/stage/NAME.yaml`."""
+    """Training on one domain, or weights that are given instead: `conf/stage/NAME.yaml`."""
 
     name: Name = recipe("The file's name.")
     domain: Name | None = execution(
@@ -60,6 +66,24 @@ class StageConfig:
         default=None,
     )
     source: Source | None = None  # instead of `domain`, for images of the user's
+    weights: str | None = recipe(
+        "A checkpoint, instead of images: the stage is given, not trained; the first of a chain. Its content "
+        "enters ids, not its path (docs/weights.md).",
+        default=None,
+    )
+    license: License | None = reporting(
+        "The licence of `weights`, which records and pages name.", default=None
+    )
+    model: str | None = execution(
+        "The network that `weights` are of, `model.name` or `model.architecture`; another one is refused.",
+        default=None,
+    )
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and (self.domain is not None or self.source is not None):
+            raise ValueError("weights are given, so that it is not trained: leave out domain and source")
+        if self.weights is None and (self.license is not None or self.model is not None):
+            raise ValueError("license and model say what given weights are; weights is not there")
 
 
 @group
@@ -176,6 +200,8 @@ class JobConfig:
 
     chain: tuple[str, ...] | None = execution("The stage's path from the first source.")
     parent: str | None = execution("The parent's id.")
+    given: Name | None = recipe("The given stage whose weights `init_from` are.")
+    license: License | None = reporting("Its licence.")
     id: str | None = execution("The stage run's id.")
     index: int = execution("Its place in the sweep, from 1.")
     count: int = execution("Stage runs of the sweep.")
@@ -211,7 +237,7 @@ class Config:
         "seed, fold, data ratio and process; null: none but the source's own."
     )
     init_from: str | None = recipe(
-        "A checkpoint of the user's for the chain's first stage (docs/networks.md says which are taken)."
+        "A checkpoint of the user's for the chain's first stage (docs/weights.md says which are taken)."
     )
     plan: bool = execution("Whether to print what would be trained, and stop.")
 
@@ -266,7 +292,9 @@ def _given_source(config: Config, stage: StageConfig) -> Source:
     if stage.source is not None:
         return stage.source
     if stage.domain is None:
-        raise RelayError(f"stage {stage.name} has neither a domain nor a source: see conf/stage/natural.yaml")
+        raise RelayError(
+            f"stage {stage.name} has neither a domain, a source nor weights: see conf/stage/natural.yaml"
+        )
     if stage.domain not in config.data.domains:
         known = ", ".join(sorted(config.data.domains))
         raise RelayError(

@@ -22,7 +22,7 @@ from stages.outcome import Outcome
 from stages.plan import parent_folder
 from stages.processes import chain_rules, load_processes, process_name
 from stages.recipe import Recipe, short_id
-from stages.record import Ended
+from stages.record import Ended, GivenRecord
 from stages.store import RunFolder, Store
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,10 @@ class Job:
         """
         recipe = build_recipe(config, data_digest=data_digest, parent=config.job.parent)
         if recipe.id != config.job.id:
+            weights = "" if config.init_from is None else f", or {config.init_from},"
             raise RelayError(
                 f"this job composes recipe {short_id(recipe.id)}, but {short_id(str(config.job.id))} was "
-                "planned: conf/ or the data changed since the sweep was started. Start it again"
+                f"planned: conf/ or the data{weights} changed since the sweep was started. Start it again"
             )
         return cls(config, recipe, writes=int(os.environ.get("LOCAL_RANK", "0")) == 0)
 
@@ -103,6 +104,14 @@ class Job:
     def users_weights(self) -> Path | None:
         """The checkpoint of the user's that the run starts from, or None."""
         return None if self.config.init_from is None else Path(self.config.init_from)
+
+    @property
+    def given(self) -> GivenRecord | None:
+        """What the record says of the checkpoint of the user's; None without one."""
+        sha256 = self.recipe.init_from
+        if sha256 is None:
+            return None
+        return GivenRecord(name=self.recipe.given, sha256=sha256, license=self.config.job.license)
 
     @property
     def process(self) -> str | None:

@@ -52,6 +52,8 @@ def job_overrides(
         f"paths.cache_dir={quoted(config.paths.cache_dir)}",
         f"job.chain=[{','.join(map(_name, run.chain))}]",
         f"job.parent={recipe.parent or 'null'}",
+        f"job.given={quoted(config.job.given)}",
+        f"job.license={quoted(config.job.license)}",
         f"job.id={run.id}",
         f"job.index={index}",
         f"job.count={count}",

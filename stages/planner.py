@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 from typing import Protocol
 
 from stages.build import build_recipe
-from stages.config import Config, source_of
+from stages.config import Config, StageConfig, source_of
 from stages.errors import RelayError
 from stages.plan import Plan, StageRun
 from stages.processes import USUAL_RULE, load_processes
@@ -92,13 +92,18 @@ class _Planner:
         check_chain(request.chain)
         check_folds(request.folds, request.fold)
         parent: str | None = None
-        for depth, stage in enumerate(request.chain):
-            target = depth == len(request.chain) - 1
+        given: StageConfig | None = None
+        for place, stage in enumerate(request.chain):
+            target = place == len(request.chain) - 1
             rule = request.rule if target else request.between or USUAL_RULE
             overrides = request.overrides if rule is None else with_rule(request.overrides, rule)
             overrides = overrides if target else without_balance(overrides)
-            between = rule if depth > 0 and not target else None
-            config = self._stage(stage, overrides, between, has_parent=depth > 0)
+            if self._is_given(stage, overrides):
+                given = given_stage(self._composed[stage, overrides], request.chain)
+                continue
+            between = rule if place > 0 and not target else None
+            config = self._stage(stage, overrides, between, transferred=place > 0)
+            depth = place - (given is not None)
             seed = request.seed if target or request.source_seed is None else request.source_seed
             config = replace(
                 config,
@@ -111,6 +116,9 @@ class _Planner:
                 test_fraction=config.test_fraction if target else None,
                 init_from=config.init_from if depth == 0 else None,
             )
+            if given is not None and depth == 0:
+                job = replace(config.job, given=given.name, license=given.license)
+                config = replace(config, init_from=given.weights, job=job)
             images = (stage, overrides, config.folds is not None)
             if images not in self._identities:
                 self._identities[images] = self._identify(source_of(config))
@@ -123,7 +131,7 @@ class _Planner:
                     recipe=recipe,
                     config=config,
                     overrides=overrides,
-                    chain=request.chain[: depth + 1],
+                    chain=request.chain[: place + 1],
                     depth=depth,
                 )
                 self.images[run_id] = max(1, round(_training_images(identity, config) * config.data_ratio))
@@ -131,15 +139,21 @@ class _Planner:
             parent = run_id
         return ids
 
-    def _stage(
-        self, stage: str, overrides: tuple[str, ...], between: str | None, *, has_parent: bool
-    ) -> Config:
+    def _is_given(self, stage: str, overrides: tuple[str, ...]) -> bool:
+        """Whether a stage brings its weights, so that it is not trained; composes it, if no one did."""
         key = (stage, overrides)
         if key not in self._composed:
             self._composed[key] = self._compose(stage, overrides)
             check_name(stage, self._composed[key])
             check_rule_name(self._composed[key], overrides)
-        transferred = has_parent or self._composed[key].init_from is not None
+        composed = self._composed[key].stage
+        return composed is not None and composed.weights is not None
+
+    def _stage(
+        self, stage: str, overrides: tuple[str, ...], between: str | None, *, transferred: bool
+    ) -> Config:
+        key = (stage, overrides)
+        transferred = transferred or self._composed[key].init_from is not None
         if (*key, transferred) not in self._resolved:
             try:
                 resolved = self._resolve(self._composed[key], transferred)
@@ -203,6 +217,41 @@ def check_chain(chain: Sequence[str]) -> None:
     for stage in chain:
         if list(chain).count(stage) > 1:
             raise RelayError(f"stage {stage} occurs twice in the chain {' -> '.join(chain)}")
+
+
+def given_stage(config: Config, chain: Sequence[str]) -> StageConfig:
+    """The given stage of a chain, where it may be one.
+
+    Args:
+        config: what the stage composes to.
+        chain: the stages.
+
+    Raises:
+        RelayError: if it is not the first of several stages, if the chain starts from `init_from` too, or if
+            its weights are of another network.
+    """
+    stage, wanted = config.stage, config.model.name
+    assert stage is not None, "a given stage is one"
+    named = f"stage {stage.name} is given ({stage.weights}), not trained"
+    place = chain.index(stage.name)
+    if place > 0:
+        first = [stage.name, *(each for each in chain if each != stage.name)]
+        raise RelayError(
+            f"{named}: what stands before it in {' -> '.join(chain)} could have no effect. Begin the chain "
+            f"with it: {' -> '.join(first)}"
+        )
+    if len(chain) == 1:
+        raise RelayError(f"{named}: name the stages that start from it, +stage={stage.name},dld -m")
+    if config.init_from is not None:
+        raise RelayError(f"{named}, and init_from={config.init_from} is given too: leave one of them out")
+    architecture = getattr(config.model, "architecture", None)
+    if stage.model is not None and stage.model not in (wanted, architecture):
+        raise RelayError(
+            f"stage {stage.name}: its weights are of {stage.model}, as its file says (model:), and the chain "
+            f"trains {architecture or wanted}. Type model={stage.model}; of timm's networks, model=timm "
+            f"model.architecture={stage.model}"
+        )
+    return stage
 
 
 def check_name(stage: str, config: Config) -> None:

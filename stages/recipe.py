@@ -259,9 +259,10 @@ class Arithmetic(Rounding):
 class Recipe(BaseModel):
     """All that can change a stage run's result.
 
-    `parent` is the parent's full id, `init_from` the SHA-256 of a checkpoint file of the user's. `transfer`
-    is the transfer rule's name and `transfer_layers` what it does; both are None for a run that starts from
-    random weights. `folds` and `fold` are None together; these and `test_fraction` are None in a source.
+    `parent` is the parent's full id, `init_from` the SHA-256 of a checkpoint file of the user's, `given` the
+    name of the given stage that it is, None where it was typed as `init_from`. `transfer` is the transfer
+    rule's name and `transfer_layers` what it does; both are None for a run that starts from random weights.
+    `folds` and `fold` are None together; these and `test_fraction` are None in a source.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -270,6 +271,7 @@ class Recipe(BaseModel):
     stage: str
     parent: str | None
     init_from: str | None
+    given: str | None
     transfer: str | None
     transfer_layers: TransferLayers | None
     seed: Seed

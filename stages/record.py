@@ -45,13 +45,28 @@ class TransferRecord(_Part):
     names: str = ""
     dropped: list[str] = []
 
-    @property
-    def note(self) -> str | None:
-        """What a person should know of how a checkpoint of theirs was read, or None."""
+    def note(self, given: str | None) -> str | None:
+        """What a person should know of how a checkpoint of theirs was read, or None.
+
+        Args:
+            given: the name of the given stage that it is; None for one that was typed as `init_from`.
+        """
         more = f" and {len(self.dropped) - 10} more" if len(self.dropped) > 10 else ""
         left = f"not taken: {', '.join(self.dropped[:10])}{more}" if self.dropped else ""
         said = "; ".join(filter(None, (self.names, left)))
-        return f"of the checkpoint given with init_from, {said}" if said else None
+        return f"of {given or 'the checkpoint given with init_from'}, {said}" if said else None
+
+
+class GivenRecord(_Part):
+    """The checkpoint of the user's that a run started from.
+
+    `name`: of the given stage that it is; None where it was typed as `init_from`. `sha256`: of the file.
+    `license`: as the stage's file says it.
+    """
+
+    name: str | None
+    sha256: str
+    license: str | None
 
 
 class PlateauRecord(_Part):
@@ -197,6 +212,7 @@ class OriginRecord(_Part):
 class Record(_Part):
     """A finished stage run. Its learning process is not stored: chain and transfer rule say it.
 
+    `chain`: a given stage's name stands first in it; `given` is None but in the run that started from it.
     `input`: None in a record that was made before Relay kept it.
     `files`: SHA-256 of each file that the run left beside the record, by name. `parent_weights`: SHA-256 of
     the parent's `model.ckpt` that the run started from; None without a parent. `attempts`: the last one
@@ -211,6 +227,7 @@ class Record(_Part):
     parent: str | None
     parent_weights: str | None
     starting_point: str
+    given: GivenRecord | None = None
     seed: int
     data_ratio: float
     ratio_unit: str
@@ -231,7 +248,8 @@ class Record(_Part):
     @property
     def notes(self) -> list[str]:
         """What a person should know of how images and a checkpoint of theirs were read, a line each."""
-        return [*self.data.notes, *filter(None, [self.transfer.note])]
+        given = None if self.given is None else self.given.name
+        return [*self.data.notes, *filter(None, [self.transfer.note(given)])]
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:

@@ -186,7 +186,7 @@ def with_absolute_paths(config: DictConfig) -> DictConfig:
         RelayError: for a path that is empty, or that refers to what is not there.
     """
     config = config.copy()
-    for key in ("paths.runs_dir", "paths.data_dir", "paths.cache_dir", "init_from"):
+    for key in ("paths.runs_dir", "paths.data_dir", "paths.cache_dir", "init_from", "stage.weights"):
         try:
             path = OmegaConf.select(config, key)
         except OmegaConfBaseException as error:

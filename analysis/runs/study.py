@@ -37,6 +37,7 @@ _OF_TARGET = ("folds", "test_fraction")
 _BY_START = ("optim.lr", "optim.gradient_clip")
 
 _LAYERS = "transfer_layers"
+_GIVEN = "weights of"  # a given stage's: its file's SHA-256
 _CONTENT = "data.content"
 
 Settings = Mapping[str, str]
@@ -190,7 +191,8 @@ class _Lineages:
         while ancestor in self._runs:
             stage, parent = self._runs[ancestor][:2]
             recipe = self._recipes[ancestor]
-            left_out = {"transfer"} if ancestor == run or parent is not None else set()
+            between = parent is not None or any(key.startswith(_GIVEN) for key in recipe)
+            left_out = {"transfer"} if ancestor == run or between else set()
             left_out.update(() if ancestor == run else _OF_TARGET)
             recipe = {key: value for key, value in recipe.items() if key not in left_out}
             lineage.append((str(stage), recipe))
@@ -210,7 +212,9 @@ def _flat_recipe(folder: Path) -> dict[str, str]:
         return {}
     if not isinstance(content, dict):
         return {}
-    layers = content.pop(_LAYERS, None)
+    layers, given = content.pop(_LAYERS, None), content.pop("given", None)
+    if given is not None:
+        content[f"{_GIVEN} {given}"] = content.pop("init_from", None)
     start = "from random weights" if content.get("transfer") is None else "on transfer"
     flat: dict[str, str] = {}
     for key, value in _leaves(content):

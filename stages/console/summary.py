@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stages.console.given import given_lines
 from stages.console.output import output
 from stages.console.varied import varied_settings
 from stages.console.words import counted
@@ -53,21 +54,21 @@ def plan_table(plan: Plan, store: Store, notes: Sequence[str] = ()) -> Renderabl
         images = f"{plan.most_images(run):,}" if run.id in missing else ""
         cells = [*_place(run, in_folds), *(values[run.id] for values in settings.values())]
         table.add_row(_chain(run), *cells, run.recipe.transfer or "-", images, state)
-    notes = [*arithmetic_lines(plan.runs.values()), *notes]
+    notes = [*start_lines(list(plan.runs.values())), *notes]
     said = [*_folds(plan), *_test_sets(plan), *(Text(f"note: {note}") for note in notes)]
     said += [Text(fault, style="red") for fault in damaged.values()]
     return Group(title, *said, *cost, table, *_paths(plan, store, dict.fromkeys(missing, ", to train")))
 
 
-def arithmetic_lines(runs: Iterable[StageRun]) -> list[str]:
-    """What stage runs are computed with, `auto` resolved: one line for each way."""
+def start_lines(runs: Sequence[StageRun]) -> list[str]:
+    """What stage runs are computed with, `auto` resolved, a line for each way; what they start from."""
     ways = dict.fromkeys((run.config.trainer.accelerator, run.recipe.arithmetic) for run in runs)
     lines = []
     for accelerator, way in ways:
         threads = "" if way.threads is None else f" with {counted(way.threads, 'thread')}"
         compiled = ", compiled" if way.compile else ""
         lines.append(f"computed on {accelerator}{threads}: {way.precision}, {way.memory_format}{compiled}")
-    return lines
+    return [*lines, *given_lines(runs)]
 
 
 def show_notes(notes: Sequence[str]) -> None:

@@ -8,9 +8,9 @@ from stages.plan import StageRun
 from stages.recipe import short_id
 
 # What has a column of its own, or follows from one; a parent's differences are its own row's.
-_ELSEWHERE = frozenset(
-    {"version", "stage", "parent", "seed", "data.ratio", "folds", "fold", "transfer", "transfer_layers"}
-)
+_ELSEWHERE = frozenset({"version", "stage", "parent", "given", "seed", "data.ratio", "folds", "fold"}) | {
+    *("transfer", "transfer_layers")
+}
 _HASHES = frozenset({"data.digest", "init_from", "parent"})
 
 

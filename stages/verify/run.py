@@ -131,13 +131,21 @@ def _against_recipe(record: Record, recipe: Mapping[str, Any]) -> Iterator[str]:
         "data.image_size": data["image_size"],
         "transfer.rule": recipe["transfer"] or "none",
     }
+    if "given" in recipe:  # of version 4
+        expected |= {"given.name": recipe["given"], "given.sha256": recipe["init_from"]}
     stored = record.model_dump()
     stored |= {f"data.{name}": value for name, value in stored["data"].items()}
     stored["transfer.rule"] = record.transfer.rule
+    stored |= {
+        "given.name": record.given and record.given.name,
+        "given.sha256": record.given and record.given.sha256,
+    }
     for name, value in expected.items():
         if stored[name] != value:
             yield f"says {name} {stored[name]}, and recipe.yaml {value}"
-    if record.chain[-1:] != [record.stage] or (len(record.chain) > 1) != (record.parent is not None):
+    given = record.given and record.given.name
+    before = record.chain[:-1] if given is None else [stage for stage in record.chain[:-1] if stage != given]
+    if record.chain[-1:] != [record.stage] or bool(before) != (record.parent is not None):
         yield f"says the chain {' > '.join(record.chain)}, which does not fit its stage or parent"
 
 

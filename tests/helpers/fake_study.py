@@ -132,6 +132,7 @@ class FakeStudy:
             stage=process.chain[position],
             parent=parent,
             init_from=None,
+            given=None,
             transfer=None if parent is None else rule,
             transfer_layers=None if parent is None else self.layers.get(rule, _LAYERS),
             seed=seed,

@@ -344,9 +344,12 @@ def test_each_stage_is_composed_and_identified_once() -> None:
         (request("natural", "dld", seed=-1), "seed is -1"),
         (request("natural", "dld", source_seed=-2), "seed is -2"),
         (request("dld", overrides=("optim.batch_size=0",)), r"optim\.batch_size is 0"),
-        (request("dld", overrides=("init_from=/absent.pth",)), r"init_from: there is no file /absent\.pth"),
-        (request("dld", overrides=("init_from=/dev/null",)), "init_from: /dev/null is a pipe or a device"),
-        (request("dld", overrides=("init_from=/tmp",)), "init_from: /tmp is a folder; give the file of the"),
+        (
+            request("dld", overrides=("init_from=/absent.pth",)),
+            r"init_from=/absent\.pth: there is no such file",
+        ),
+        (request("dld", overrides=("init_from=/dev/null",)), "init_from=/dev/null is a pipe or a device"),
+        (request("dld", overrides=("init_from=/tmp",)), "init_from=/tmp is a folder; give the file of the"),
     ],
 )
 def test_a_request_without_sense(wrong: Request, message: str) -> None:
@@ -368,7 +371,7 @@ def test_where_images_come_from() -> None:
     assert source_of(replace(config, stage=replace(config.stage, source=own))) is own
     with pytest.raises(RelayError, match="no domain 'mri'; it has dld, natural, texture"):
         source_of(replace(config, stage=replace(config.stage, domain="mri")))
-    with pytest.raises(RelayError, match="stage natural has neither a domain nor a source"):
+    with pytest.raises(RelayError, match="stage natural has neither a domain, a source nor weights"):
         source_of(replace(config, stage=replace(config.stage, domain=None)))
 
 

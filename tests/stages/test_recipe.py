@@ -24,7 +24,7 @@ TRANSFERRED = (
     '"data":{"augment":"none","brightness":null,"contrast":null,"crop":null,"digest":"' + "b" * 64 + '",'
     '"image_size":64,"intensity_unit":null,"mean":[0.5,0.5,0.5],"noise":null,'
     '"ratio":0.2,"ratio_unit":"patch","rotation":null,"std":[0.25,0.25,0.25]},'
-    '"fold":null,"folds":null,"init_from":null,"model":{"architecture":null,"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
+    '"fold":null,"folds":null,"given":null,"init_from":null,"model":{"architecture":null,"dropout":0.5,"initialisation":"lecun_normal","name":"alexnet","width":1.0},'
     '"optim":{"batch_size":64,"class_weights":"none","ema_decay":null,"gradient_clip":null,"lr":0.0005,"momentum":0.9,'
     '"sampling":"natural","warmup_steps":20,"weight_decay":0.0},"parent":"' + "a" * 64 + '",'
     '"plateau":{"length":4,"max_epochs":16,"min_delta":0.05,"patience":2,"smoothing":2},'
@@ -40,8 +40,8 @@ SCRATCH = (
     .replace('"gradient_clip":null', '"gradient_clip":1.0')
 )
 PINNED = {
-    "transferred": "30a9969ad4f6b8e28fc758164d6784d1bff941f9e8cae7e5d1da00dcd61fc3cb",
-    "scratch": "8d017da420e1df2df47ac70728c52f8485a36080b1dadfda3b9361bbe0e70ac7",
+    "transferred": "686662cdf43559ae55ea5bccddc5aa84806ac352b04d7cca9cfefd873f6976ec",
+    "scratch": "4953effcfe0666526228c62939791b5bade44dce6ad3a42f790a59bfbd31f681",
 }
 
 

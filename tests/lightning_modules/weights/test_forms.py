@@ -209,8 +209,8 @@ def test_taken(
     assert not report.rounded
     assert found.names.startswith(prefix)
     record = TransferRecord(**replace(report, names=found.names, dropped=found.dropped).as_dict())
-    assert bool(record.note) == bool(found.names or dropped)
-    assert all(part in (record.note or "") for part in (found.names, *dropped))
+    assert bool(record.note(None)) == bool(found.names or dropped)
+    assert all(part in (record.note(None) or "") for part in (found.names, *dropped))
     assert bool(found.names) == bool(prefix)
 
 
