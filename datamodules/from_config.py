@@ -13,8 +13,11 @@ from datamodules.loading import load
 from datamodules.splits import Division, divided_sides
 from datamodules.survey import Listings, check_divisions
 from datamodules.values.notes import check_values, value_notes
+from datamodules.values.unit import distortion_note
 from stages.config import Config, source_of
+from stages.parameters import part_of
 from stages.plan import StageRun
+from stages.recipe import Distortions
 from stages.source import Source
 
 _GIB = 1024**3
@@ -53,13 +56,14 @@ def load_sources(runs: Iterable[StageRun], listings: Listings, keep: list[Domain
         keep: Takes the images, for a job in this process; otherwise each source leaves memory.
 
     Returns:
-        As `check_divisions`, of generated images, whose groups are known now; and which test sets leak.
+        As `check_divisions`, of generated images, whose groups are known now; what is drawn for training
+        images; and which test sets leak.
 
     Raises:
-        RelayError: As `load_source` and `check_divisions`.
+        RelayError: As `load_source`, `check_divisions` and `distortion_note`.
     """
     runs, notes, leaking = list(runs), list[str](), list[str]()
-    for config in {run.recipe.data.digest: run.config for run in runs}.values():
+    for digest, config in {run.recipe.data.digest: run.config for run in runs}.items():
         source = source_of(config)
         domain = load_source(listings.of(source), config)
         if keep is not None:
@@ -81,6 +85,14 @@ def load_sources(runs: Iterable[StageRun], listings: Listings, keep: list[Domain
             *(note for note in found if note),
         ]
         leaking += [f"{source.root or source.generator}: {note}" for note in told]
+        drawn = {
+            (run.stage, part_of(Distortions, run.recipe.data))
+            for run in runs
+            if run.recipe.data.digest == digest
+        }
+        notes += filter(
+            None, [distortion_note(each, domain.values, stage) for stage, each in sorted(drawn, key=str)]
+        )
     return notes + leaking
 
 

@@ -15,10 +15,12 @@ from datamodules.listing import Listing, PackedListing
 from datamodules.listing.hidden import with_hidden_names
 from datamodules.loading import check_unchanged
 from datamodules.splits import Division
+from datamodules.values.unit import grey_levels
 from stages.balance import check_classes
 from stages.config import Config
 from stages.console.words import counted
-from stages.recipe import Recipe
+from stages.parameters import part_of
+from stages.recipe import Distortions, Recipe
 from stages.record import AcquisitionRecord, DataRecord, InputRecord
 from stages.seeds import Seeds
 from stages.source import Source
@@ -66,8 +68,8 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
         workers: Processes that decode ahead where the images do not fit in memory.
 
     Raises:
-        RelayError: The data ratio leaves a class empty, one without images is to be balanced, or the images'
-            own mean is asked for and they do not fit in memory.
+        RelayError: The data ratio leaves a class empty, one without images is to be balanced, the images'
+            own mean is asked for and they do not fit in memory; or as `grey_levels`.
     """
     from datamodules.batches.stage_data import StageData
 
@@ -83,6 +85,8 @@ def stage_data(domain: Domain, recipe: Recipe, seeds: Seeds, workers: int) -> "S
         mean=mean,
         std=std,
         augment=recipe.data.augment,
+        distortions=(distortions := part_of(Distortions, recipe.data)),
+        levels=grey_levels(distortions, domain.values, recipe.stage),
         sampling=recipe.optim.sampling,
         data_ratio=recipe.data.ratio,
         ratio_unit=recipe.data.ratio_unit,

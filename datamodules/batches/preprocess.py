@@ -6,9 +6,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from datamodules.batches.random_bits import Draws, random_words, top_bits
 from datamodules.batches.resize import resize_bicubic
 from stages.errors import RelayError, unknown_name
-from stages.recipe import Augment
+from stages.recipe import Augment, Distortions
 
 
 class Preprocess:
@@ -20,7 +21,7 @@ class Preprocess:
 
     Augmentation draws one symmetry for each image: "flip" mirrors left and right with probability 1/2,
     "dihedral" is one of the square's eight rotations and reflections (for lung patches and textures, which
-    have no upright side). It moves pixels only, so it is done on uint8, before resizing.
+    have no upright side). It moves pixels only, so it is done on uint8, before all else.
 
     Args:
         size: Side of the network's square input in pixels.
@@ -28,6 +29,8 @@ class Preprocess:
         std: Of the three channels, in units of 0..1.
         augment: Which symmetries are drawn.
         memory_format: `torch.channels_last` or `torch.contiguous_format` of the result.
+        distortions: What else is drawn, see `datamodules.batches.augment`; it follows the symmetry.
+        levels: Grey levels in one unit of its brightness and noise.
 
     Raises:
         RelayError: A value is out of range.
@@ -40,6 +43,8 @@ class Preprocess:
         std: Sequence[float],
         augment: Augment = "none",
         memory_format: torch.memory_format = torch.contiguous_format,
+        distortions: Distortions | None = None,
+        levels: float = 1.0,
     ) -> None:
         if size < 1:
             raise RelayError(f"image_size is {size}; give the side of the network's input in pixels.")
@@ -49,6 +54,12 @@ class Preprocess:
             raise unknown_name("augment", augment, get_args(Augment))
         self.size = size
         self.augment = augment
+        self._distort = None
+        if distortions not in (None, Distortions()):
+            # Imported here: torchvision takes a second, and few runs ask for it.
+            from datamodules.batches.augment import augmentation
+
+            self._distort = augmentation(distortions, size, levels)
         self.memory_format = memory_format
         # (x - mean) / std as one multiplication and addition, worked out in double precision.
         shift = [-m / s for m, s in zip(mean, std, strict=True)]
@@ -63,20 +74,22 @@ class Preprocess:
 
         Args:
             images: uint8, (N, H, W) grey or (N, H, W, 3) in colour, on any device.
-            augment_seed: Seed of the symmetries, one for each epoch; None does not augment.
-            index: int64, (N,), the images' numbers: a symmetry depends on the seed and the image's number,
+            augment_seed: Seed of what is drawn, one for each epoch; None does not augment.
+            index: int64, (N,), the images' numbers: what is drawn depends on the seed and the image's number,
                 not on the batch it is in. Its place in the batch where not given.
 
         Returns:
             float32, (N, 3, size, size), in `memory_format`, on the device of `images`.
         """
-        if augment_seed is not None and self.augment != "none":
+        if augment_seed is None:
+            return self._prepared(_planes(images))
+        index = torch.arange(len(images), device=images.device) if index is None else index
+        if self.augment != "none":
             images = self._augmented(images, augment_seed, index)
-        planes = images.permute(0, 3, 1, 2) if images.dim() == 4 else images.unsqueeze(1)
-        if images.shape[1:3] == (self.size, self.size):
-            return self._normalised(planes.float(), 255)
-        planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
-        return self._normalised(resize_bicubic(planes.div_(255), self.size), 1)
+        planes = _planes(images)
+        if self._distort is not None:
+            planes, _ = self._distort(planes, Draws(augment_seed, index))
+        return self._prepared(planes)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Whether images of this shape, (H, W) or (H, W, 3), can be augmented so.
@@ -89,6 +102,13 @@ class Preprocess:
                 f"augment=dihedral turns images by 90 degrees, but they have {shape[1]}x{shape[0]} pixels; "
                 "set decode_size to make them square, or use augment=flip."
             )
+
+    def _prepared(self, planes: Tensor) -> Tensor:
+        """Resized and normalised, from (N, 1 or 3, H, W) of 0 to 255."""
+        if planes.shape[2:] == (self.size, self.size):
+            return self._normalised(planes.float(), 255)
+        planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
+        return self._normalised(resize_bicubic(planes.div_(255), self.size), 1)
 
     def _normalised(self, values: Tensor, unit: int) -> Tensor:
         """(values / unit - mean) / std in one pass over (N, 1 or 3, size, size)."""
@@ -115,13 +135,11 @@ class Preprocess:
         scale, shift = self._cached[key]
         return scale, shift
 
-    def _augmented(self, images: Tensor, seed: int, index: Tensor | None) -> Tensor:
-        if index is None:
-            index = torch.arange(len(images), device=images.device)
+    def _augmented(self, images: Tensor, seed: int, index: Tensor) -> Tensor:
         self.check(tuple(images.shape[1:]))
         height, width = images.shape[1:3]
         symmetries = self._symmetries(height, width, images.device)
-        drawn = _random_bits(seed, index) % len(symmetries)
+        drawn = top_bits(random_words(seed, index), 3) % len(symmetries)
         pixels = images.reshape(len(images), height * width, -1)
         origin = symmetries[drawn].unsqueeze(-1).expand_as(pixels)
         return pixels.gather(1, origin).view_as(images)
@@ -139,20 +157,6 @@ class Preprocess:
         return self._cached[key]
 
 
-def _random_bits(seed: int, index: Tensor) -> Tensor:
-    """Three random bits for each number: the finaliser of SplitMix64 over (seed, number), on the device."""
-    words = (index + 1) * _signed(0x9E3779B97F4A7C15) + _signed(seed)
-    words = (words ^ _shifted(words, 30)) * _signed(0xBF58476D1CE4E5B9)
-    words = (words ^ _shifted(words, 27)) * _signed(0x94D049BB133111EB)
-    return _shifted(words, 61)
-
-
-def _signed(word: int) -> int:
-    """The 64-bit word as torch's int64 holds it."""
-    word &= 0xFFFFFFFFFFFFFFFF
-    return word - (1 << 64) if word >> 63 else word
-
-
-def _shifted(words: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right; torch's own copies the sign."""
-    return (words >> bits) & ((1 << (64 - bits)) - 1)
+def _planes(images: Tensor) -> Tensor:
+    """(N, H, W) or (N, H, W, 3) as (N, 1 or 3, H, W)."""
+    return images.permute(0, 3, 1, 2) if images.dim() == 4 else images.unsqueeze(1)

@@ -17,7 +17,7 @@ from datamodules.batches.subset import stratified_subset
 from datamodules.domain import Domain
 from stages.balance import images_of_each_class
 from stages.errors import RelayError
-from stages.recipe import Augment, RatioUnit, Sampling
+from stages.recipe import Augment, Distortions, RatioUnit, Sampling
 from stages.seeds import seeded_word
 
 
@@ -35,12 +35,14 @@ class StageData(LightningDataModule):
         mean: Of the three channels, in units of 0..1.
         std: Of the three channels, in units of 0..1.
         augment: Symmetries drawn while training: "none", "flip" or "dihedral".
+        distortions: What else is drawn then.
+        levels: Grey levels in one unit of its brightness and noise.
         sampling: "natural" draws each training image once an epoch, "balanced" each class equally often.
         data_ratio: Share of the training images that is used, in (0, 1].
         ratio_unit: "patch" or "patient", see `stratified_subset`.
         order_seed: Seed of the order of samples.
         subset_seed: Seed of the subset.
-        augment_seed: Seed of the symmetries.
+        augment_seed: Seed of symmetries and distortions.
         workers: Processes per side that decode ahead, where the domain streams; ignored in memory.
         channels_last: Whether images are handed on in torch's channels-last memory format.
 
@@ -82,6 +84,8 @@ class StageData(LightningDataModule):
         augment_seed: int,
         workers: int,
         channels_last: bool,
+        distortions: Distortions | None = None,
+        levels: float = 1.0,
     ) -> None:
         super().__init__()
         for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -90,7 +94,7 @@ class StageData(LightningDataModule):
         if workers < 0:
             raise RelayError(f"workers is {workers}; give 0 or more.")
         memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self._preprocess = Preprocess(image_size, mean, std, augment, memory_format)
+        self._preprocess = Preprocess(image_size, mean, std, augment, memory_format, distortions, levels)
         self._preprocess.check(domain.shape)
         self.image_size = image_size
         self.mean, self.std = mean, std
@@ -171,7 +175,7 @@ class StageData(LightningDataModule):
         seed = None
         if self.trainer is not None and self.trainer.training:
             seed = seeded_word(self._augment_seed, self.trainer.current_epoch)
-        # A further draw of an image in the same epoch has a symmetry of its own.
+        # A further draw of an image in the same epoch is augmented anew.
         number = batch.indices + (batch.draws.clamp(min=0) << 32)
         return batch._replace(images=self._preprocess(batch.images, seed, number))
 

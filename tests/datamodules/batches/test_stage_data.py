@@ -25,6 +25,7 @@ from datamodules.domain import Domain, Side
 from datamodules.listing import list_source
 from datamodules.loading import load
 from stages.errors import RelayError
+from stages.recipe import Distortions
 from stages.source import Source
 from tests.helpers.fake_images import ROWS, manifest, pixels, split_folders
 
@@ -83,6 +84,12 @@ def stage_data(domain: Domain, **change: Any) -> StageData:
         "subset_seed": 2, "augment_seed": 3, "workers": 0, "channels_last": False,
     }  # fmt: skip
     return StageData(**{**fields, **change})
+
+
+DRAWN: dict[str, Any] = {
+    "augment": "dihedral", "levels": 2.0,
+    "distortions": Distortions(rotation=(-9, 9), crop=(0.7, 1), brightness=5, contrast=0.2, noise=4),
+}  # fmt: skip
 
 
 def trainer(path: Path, epochs: int, **change: Any) -> Trainer:
@@ -146,8 +153,8 @@ def test_order_goes_on_after_a_resume(domain: Domain, tmp_path: Path, sampling: 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streaming_equals_memory(domain: Domain, tmp_path: Path, workers: int) -> None:
     streamed = prepared(tmp_path, limit=0)
-    memory = fit(tmp_path, stage_data(domain, augment="dihedral"), 2)
-    stream = fit(tmp_path, stage_data(streamed, augment="dihedral", workers=workers), 2)
+    memory = fit(tmp_path, stage_data(domain, **DRAWN), 2)
+    stream = fit(tmp_path, stage_data(streamed, workers=workers, **DRAWN), 2)
     for ours, theirs in zip(memory.train_batches, stream.train_batches, strict=True):
         assert ours[:2] == theirs[:2]
         torch.testing.assert_close(ours[2], theirs[2], rtol=0, atol=0)
@@ -164,9 +171,12 @@ def test_streaming_resumes_in_the_right_epoch(tmp_path: Path) -> None:
     assert [indices for _, indices, _ in resumed.train_batches] == expected_order(1)
 
 
-def test_augmentation_differs_by_epoch_and_spares_evaluation(domain: Domain, tmp_path: Path) -> None:
+@pytest.mark.parametrize("drawn", [{"augment": "dihedral"}, DRAWN])
+def test_augmentation_differs_by_epoch_and_spares_evaluation(
+    domain: Domain, tmp_path: Path, drawn: dict[str, Any]
+) -> None:
     plain = fit(tmp_path, stage_data(domain), 2)
-    augmented = fit(tmp_path, stage_data(domain, augment="dihedral"), 2)
+    augmented = fit(tmp_path, stage_data(domain, **drawn), 2)
 
     def by_image(probe: Probe, epoch: int) -> Tensor:
         parts = [(i, image) for e, indices, images in probe.train_batches if e == epoch
@@ -176,7 +186,7 @@ def test_augmentation_differs_by_epoch_and_spares_evaluation(domain: Domain, tmp
     first, second = by_image(augmented, 0), by_image(augmented, 1)
     assert not torch.equal(first, second)
     assert not torch.equal(first, by_image(plain, 0))
-    torch.testing.assert_close(first, by_image(fit(tmp_path, stage_data(domain, augment="dihedral"), 1), 0))
+    torch.testing.assert_close(first, by_image(fit(tmp_path, stage_data(domain, **drawn), 1), 0))
     for ours, theirs in zip(plain.val_batches, augmented.val_batches, strict=True):
         torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=0)
 
