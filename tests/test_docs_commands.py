@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from analysis.export.__main__ import Arguments as ExportArguments
@@ -15,7 +16,7 @@ from analysis.runs.arguments import key_values, keys_of, settings_from
 from analysis.visualize import parse_arguments as parse_visualize
 from datamodules.embedded.series import SeriesArguments
 from tests.helpers.stage_helpers import CONF, compose_dict
-from tests.test_docs import PAGES
+from tests.test_docs import PAGES, faults
 
 # Files of conf/ that a page lets its reader make are not in this checkout.
 _READERS = {"skin", "histology", "skin_only", "by_histology", "freeze_conv1"}
@@ -44,7 +45,7 @@ def parse_series(arguments: Sequence[str]) -> None:
 
 
 def parse_train(arguments: Sequence[str]) -> None:
-    typed = [each for each in arguments if not each.startswith("-")]
+    typed = [each for each in arguments if "=" in each]
     chosen = []
     for override in OverridesParser.create().parse_overrides(typed):
         value = override.input_line or ""
@@ -84,6 +85,14 @@ def test_what_is_typed_is_taken(program: str) -> None:
             pytest.fail(f"{page.name}: {line}\n{error}")
         seen += 1
     assert seen > 0, "no page has such a command"
+
+
+def test_the_help_of_train_is_short_and_right() -> None:
+    text = yaml.safe_load((CONF / "train.yaml").read_text())["hydra"]["help"]["template"]
+    assert len(text.splitlines()) <= 30
+    assert [fault for word in text.split() for fault in faults(word.strip("'.,;"))] == []
+    for line in re.findall(r"python train.py (.*)", text):
+        parse_train(shlex.split(re.split(r"  |; ", line)[0]))
 
 
 def test_a_wrong_command_is_found() -> None:

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from relay_transfer.commands import COMMANDS, STARTED_BY, as_typed
 
@@ -71,6 +73,12 @@ def test_refusals_name_the_command_that_was_typed(installed: Path, tmp_path: Pat
         2,
         "relay: there is no command 'trian'; did you mean train?\n",
     )
+
+
+def test_the_version_is_one() -> None:
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((PROJECT / "CITATION.cff").read_text())["version"] == declared
+    assert f"## {declared} " in (PROJECT / "CHANGELOG.md").read_text()
 
 
 def test_every_command_starts_something_that_exists() -> None:
