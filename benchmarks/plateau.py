@@ -26,7 +26,12 @@ NOISES = (0.0, 0.005, 0.02, 0.05)
 
 def _rule(min_delta: float, patience: int, smoothing: int) -> PlateauRule:
     return PlateauRule(
-        min_delta=min_delta, patience=patience, length=1, smoothing=smoothing, max_epochs=EPOCHS
+        min_delta=min_delta,
+        patience=patience,
+        length=1,
+        smoothing=smoothing,
+        max_epochs=EPOCHS,
+        start_from_epoch=0,
     )
 
 
@@ -154,7 +159,7 @@ def old(losses: Sequence[float], rule: PlateauRule, chance: float) -> int | None
     best, waited = math.inf, 0
     for epoch, value in enumerate(smoothed(losses, rule.smoothing)):
         best, waited = (value, 0) if value < best * (1.0 - rule.min_delta) else (best, waited + 1)
-        if waited >= rule.patience:
+        if rule.patience is not None and waited >= rule.patience:
             return epoch + 1
     return None
 

@@ -12,12 +12,12 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from stages.attempts import Attempt
-from stages.balance import seen_counts
+from stages.balance import loss_of_chance
 from stages.epochs import Row, to_csv
 from stages.job import Job
 from stages.machine.atomic import write_text
 from stages.metrics import TRAIN_LOSS
-from stages.plateau import Plateau, PlateauRule, chance_loss, find_plateau, should_stop
+from stages.plateau import Plateau, PlateauRule, find_plateau, judged, should_stop
 from stages.predictions import predicted_classes
 from stages.record import AttemptRecord, CostRecord
 
@@ -32,9 +32,12 @@ class EvaluatedModule(Protocol):
     @property
     def train_loss(self) -> float: ...  # noqa: D102
     @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
     def evaluation(self) -> _Evaluation | None: ...  # noqa: D102
     @property
     def predictions(self) -> Any: ...  # noqa: D102
+    def loss_judged(self, loss: float, counts: float) -> None: ...  # noqa: D102
 
 
 class History(Callback):
@@ -47,7 +50,7 @@ class History(Callback):
     Args:
         path: the CSV file.
         rule: when the training loss counts as flat.
-        chance: training loss of predicting the class frequencies; `stages.plateau.chance_loss`.
+        chance: training loss of predicting the class frequencies; `stages.balance.loss_of_chance`.
         on_row: called with each new row.
         attempt: told how far the training is.
     """
@@ -81,7 +84,7 @@ class History(Callback):
             train_counts: its training images of each class.
             on_row: called with each new row.
         """
-        chance = chance_loss(seen_counts(job.recipe.optim, train_counts))
+        chance = loss_of_chance(job.recipe.optim, train_counts)
         return cls(job.folder.history, job.recipe.plateau, chance, on_row, job.attempt)
 
     @property
@@ -129,13 +132,20 @@ class History(Callback):
             self._epoch_began = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the row of the epoch and decide whether to continue."""
+        """Add the row of the epoch, say whether the loss still falls, and decide whether to continue."""
         module = cast(EvaluatedModule, pl_module)
         assert module.evaluation is not None, "every epoch is evaluated"
         self.predicted.append(torch.from_numpy(predicted_classes(module.predictions.logits.numpy())))
         self.rows.append(
-            {"epoch": trainer.current_epoch, TRAIN_LOSS: module.train_loss, **module.evaluation.metrics}
+            {
+                "epoch": trainer.current_epoch,
+                TRAIN_LOSS: module.train_loss,
+                "learning_rate": module.learning_rate,
+                **module.evaluation.metrics,
+            }
         )
+        if (found := judged(self.losses, self._rule, chance=self._chance)) is not None:
+            module.loss_judged(*found)
         if self._attempt is not None:
             assert torch.get_num_threads() == self._attempt.threads, "nothing else sets the threads"
             self._attempt.epoch_done()

@@ -1,20 +1,27 @@
-"""One LightningModule for all stages: a network, cross-entropy, momentum SGD."""
+"""One LightningModule for all stages: a network, cross-entropy, gradient descent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lightning_modules.metrics import Evaluation, evaluate
-from lightning_modules.transfer import TransferReport, set_train_mode, trainable_parameters
+from lightning_modules.optimisation import by_step, on_plateau, optimiser
+from lightning_modules.transfer import TransferReport, set_train_mode
+from lightning_modules.unfreezing import waiting_parameters
 from stages.errors import RelayError
 from stages.recipe import Optim
 from stages.seeds import derive_seed
+
+Scheduler = TypeVar("Scheduler", LambdaLR, ReduceLROnPlateau)
 
 REPORT_KEY = "transfer_report"  # of a resume checkpoint
 
@@ -45,11 +52,13 @@ class StageModule(pl.LightningModule):
     """Trains a network on one stage's batches and evaluates it after every epoch.
 
     Dropout draws from a stream that depends on the seed and the epoch only, so a run resumed at an epoch's
-    beginning sees what an uninterrupted one sees.
+    beginning sees what an uninterrupted one sees. Optimisation is manual, as Lightning calls it: a step may
+    be of several parts, whose losses are divided by what the whole batch weighs.
 
     Attributes:
         train_loss: Mean cross-entropy over the images of the last epoch, in nats, weighted as the loss is;
             the same in every process.
+        learning_rate: Of the last step, where layers differ the highest.
         evaluation: The metrics after it.
         predictions: The logits that they were computed on.
         test_predictions: The logits of the test images, once they were asked for; no metric is computed.
@@ -75,12 +84,13 @@ class StageModule(pl.LightningModule):
         fused: bool = True,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.network = network
         self.report = report
         self.optim = optim
         self.fused = fused
         self.dropout_seed = dropout_seed
-        self.train_loss = float("nan")
+        self.train_loss = self.learning_rate = float("nan")
         self.evaluation: Evaluation | None = None
         self.predictions: Predictions | None = None
         self.test_predictions: Predictions | None = None
@@ -89,6 +99,7 @@ class StageModule(pl.LightningModule):
         self.register_buffer("class_weights", weights, persistent=False)  # moves with the network
         self._sums = torch.zeros(2, dtype=torch.float64)  # of weighted losses and of weights
         self._evaluated: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._waiting: list[nn.Parameter] = []  # of layers that are not trained yet
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, S, S)."""
@@ -96,30 +107,80 @@ class StageModule(pl.LightningModule):
         return logits
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's dropout stream; keep frozen layers in eval mode where that matters."""
+        """Begin the epoch's dropout stream; keep frozen layers in eval mode where that matters.
+
+        So are layers that wait for their round of gradual unfreezing. DDP takes the gradients that it was
+        made for, and theirs are dropped then.
+        """
         torch.manual_seed(derive_seed(self.dropout_seed, self.current_epoch, self.global_rank))
-        set_train_mode(self.network, self.report)
+        waiting = waiting_parameters(
+            self.network, self.report, self.current_epoch, self.optim.unfreeze_epochs
+        )
+        for parameter in self._waiting:
+            parameter.requires_grad_(True)
+        self._waiting = list(waiting.values())
+        for parameter in self._waiting:
+            parameter.requires_grad_(self.trainer.world_size > 1)
+        set_train_mode(self.network, replace(self.report, frozen=(*self.report.frozen, *waiting)))
         self._sums = torch.zeros(2, dtype=torch.float64, device=self._sum_device())
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Cross-entropy of a batch, in nats: the weighted mean as torch's `CrossEntropyLoss` defines it.
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """One step of the optimiser, with the gradient of the batch's cross-entropy, part by part."""
+        number = min(self.optim.accumulate, len(batch.labels))
+        parts = [Batch(*part) for part in zip(*(it.tensor_split(number) for it in batch), strict=True)]
+        whole = None
+        if self.trainer.world_size > 1:
+            whole = self._gathered(self._weight(batch)).sum() / self.trainer.world_size
+        elif number > 1:
+            whole = self._weight(batch)
+        optimizer = cast(LightningOptimizer, self.optimizers())
+        optimizer.zero_grad()
+        for place, part in enumerate(parts, start=1):
+            with self._without_exchange() if place < number else nullcontext():
+                loss = self.part_loss(part, whole)
+                with torch.autocast(self.device.type, enabled=False):
+                    self.manual_backward(loss)
+        for parameter in self._waiting:
+            parameter.grad = None
+        self.learning_rate = max(group["lr"] for group in optimizer.param_groups)
+        optimizer.step()
+        if (steps := self._scheduler(LambdaLR)) and (self._warms_up or self.optim.schedule == "cosine"):
+            steps.step()
 
-        With several processes it is this one's part of the mean over the batch of all of them, times their
-        number, because DDP averages gradients.
+    def part_loss(self, part: Batch, whole: Tensor | None) -> Tensor:
+        """Cross-entropy of a part of a step's batch, in nats; the parts' sum is that of the batch.
+
+        That is the weighted mean as torch's `CrossEntropyLoss` defines it. With several processes the sum is
+        times their number, because DDP averages gradients.
+
+        Args:
+            part: Images and labels.
+            whole: What the labels of the batch weigh, over all processes and divided by their number; None
+                where the part is the batch.
         """
-        logits, weights = self(batch.images).float(), self.class_weights
-        if self.trainer.world_size == 1:
-            loss = functional.cross_entropy(logits, batch.labels, weights)
-            size = len(batch.labels)
-            weight = loss.new_full((), size) if weights is None else weights[batch.labels].sum()
+        logits, weights, smoothing = self(part.images).float(), self.class_weights, self.optim.label_smoothing
+        weight = self._weight(part)
+        if whole is None:
+            loss = functional.cross_entropy(logits, part.labels, weights, label_smoothing=smoothing)
             self._add(loss.detach().to(self._sums) * weight.to(self._sums), weight)
             return loss
-        counted = (batch.draws >= 0).float()
-        losses = functional.cross_entropy(logits, batch.labels, weights, reduction="none")
-        total = (losses * counted).sum()
-        weight = (counted if weights is None else counted * weights[batch.labels]).sum()
+        losses = functional.cross_entropy(
+            logits, part.labels, weights, reduction="none", label_smoothing=smoothing
+        )
+        total = (losses * (part.draws >= 0)).sum()
         self._add(total.detach(), weight)
-        return total * (self.trainer.world_size / self._gathered(weight).sum())
+        return total / whole
+
+    def _weight(self, batch: Batch) -> Tensor:
+        """What a batch's labels weigh together; a repeat for another process weighs nothing."""
+        counted = (batch.draws >= 0).float()
+        return (counted if self.class_weights is None else counted * self.class_weights[batch.labels]).sum()
+
+    def _without_exchange(self) -> AbstractContextManager[None]:
+        """Several processes average their gradients once a step."""
+        if self.trainer.world_size == 1:
+            return nullcontext()
+        return cast(ParallelStrategy, self.trainer.strategy).block_backward_sync()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation; close the epoch's training loss, which every process takes part in.
@@ -179,19 +240,39 @@ class StageModule(pl.LightningModule):
         checkpoint[REPORT_KEY] = self.report.as_dict()
 
     def configure_optimizers(self) -> Any:
-        """SGD over the parameters that are not frozen, and the warm-up."""
+        """The optimiser over the parameters that are not frozen, and the schedules of its rate."""
         settings = self.optim
-        optimizer = torch.optim.SGD(
-            trainable_parameters(self.network),
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            fused=self.fused,
-        )
-        if settings.warmup_steps == 0:
-            return optimizer
-        scheduler = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / settings.warmup_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        optimizer = optimiser(self.network, settings, fused=self.fused)
+        schedulers: list[LambdaLR | ReduceLROnPlateau] = []
+        if settings.schedule == "cosine":
+            schedulers.append(by_step(optimizer, settings, int(self.trainer.estimated_stepping_batches)))
+        elif settings.warmup_steps > 0:
+            schedulers.append(by_step(optimizer, settings, settings.warmup_steps))
+        if settings.schedule == "step":
+            schedulers.append(on_plateau(optimizer, settings))
+        return [optimizer], schedulers
+
+    def loss_judged(self, loss: float, counts: float) -> None:
+        """With the schedule step, lower the rate if the loss is level; the warm-up is waited for.
+
+        Args:
+            loss: Smoothed training loss of the epoch, in nats.
+            counts: Least fall of it that counts.
+        """
+        scheduler = self._scheduler(ReduceLROnPlateau)
+        if scheduler is not None and not self._warms_up:
+            scheduler.threshold = counts
+            scheduler.step(loss)
+
+    @property
+    def _warms_up(self) -> bool:
+        """Whether the next step is one of the warm-up."""
+        return self.global_step < self.optim.warmup_steps
+
+    def _scheduler(self, kind: type[Scheduler]) -> Scheduler | None:
+        """The schedule of a kind, if the rate has one."""
+        found = (config.scheduler for config in self.trainer.lr_scheduler_configs)
+        return next((scheduler for scheduler in found if isinstance(scheduler, kind)), None)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradient's norm; Lightning itself refuses to for a fused optimiser, unscaled or not."""

@@ -5,8 +5,10 @@ from dataclasses import replace
 from lightning_modules.hardware import arithmetic
 from lightning_modules.registry import check_width, specification_of
 from lightning_modules.transfer_rule import transfer_rule
+from lightning_modules.unfreezing import rounds
 from stages.config import Config
 from stages.errors import RelayError
+from stages.schedule import after_unfreezing
 
 
 def resolve(config: Config, transferred: bool) -> Config:
@@ -18,11 +20,12 @@ def resolve(config: Config, transferred: bool) -> Config:
 
     Returns:
         The configuration with accelerator, precision and memory format for this machine in place of `auto`,
-        and the transfer rule's layers named one by one.
+        the transfer rule's layers named one by one, and the first epoch of a plateau.
 
     Raises:
         RelayError: The network is unknown, images are too small for it, it does not
-            come in this width, or the transfer rule is not one for its layers. The message says the key, the
+            come in this width, the transfer rule is not one for its layers, or too many layers wait for their
+            training. The message says the key, the
             value and what is allowed.
     """
     network = specification_of(config.model)
@@ -52,4 +55,7 @@ def resolve(config: Config, transferred: bool) -> Config:
     if not transferred:
         return replace(config, trainer=trainer)
     transfer = replace(written, reinitialise=rule.reinitialised, freeze=rule.frozen)
-    return replace(config, trainer=trainer, transfer=transfer)
+    layers = rounds(network, rule.reinitialised, rule.frozen)
+    plateau = after_unfreezing(config.callbacks.plateau, config.optim, len(layers))
+    callbacks = replace(config.callbacks, plateau=plateau)
+    return replace(config, trainer=trainer, transfer=transfer, callbacks=callbacks)

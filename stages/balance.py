@@ -7,6 +7,7 @@ chance, against which a plateau is judged, all take it from here.
 from collections.abc import Sequence
 
 from stages.errors import RelayError
+from stages.plateau import chance_loss
 from stages.recipe import Descent
 
 
@@ -56,17 +57,30 @@ def images_of_each_class(counts: Sequence[int]) -> int:
     return -(-sum(counts) // len(counts))
 
 
-def seen_counts(optim: Descent, counts: Sequence[int]) -> tuple[float, ...]:
-    """How much each class weighs in an epoch's training loss: sums of weights over the images drawn.
+def loss_of_chance(optim: Descent, counts: Sequence[int]) -> float:
+    """The least training loss without looking at an image, in nats, against which a plateau is judged.
 
-    The loss of chance is that of predicting these frequencies (`stages.plateau.chance_loss`): the logarithm
-    of the number of classes where they are balanced, in either way.
+    It is that of predicting the frequencies with which the labels come in an epoch's loss: the logarithm of
+    the number of classes where they are balanced, in either way. With label smoothing e each image counts
+    1 - e for its class and e / C for each of the C classes, each times the class's weight, while the loss is
+    divided by the weights of the images' own classes (torch's `CrossEntropyLoss`).
 
     Args:
-        optim: whether and how the classes are balanced.
+        optim: whether and how the classes are balanced, and the labels smoothed.
         counts: training images of each class.
+
+    Raises:
+        ValueError: as `stages.plateau.chance_loss`.
     """
+    drawn: Sequence[float] = counts
     if optim.sampling == "balanced":
-        return (float(images_of_each_class(counts)),) * len(counts)
+        drawn = (images_of_each_class(counts),) * len(counts)
     weights = class_weights(optim, counts) or (1.0,) * len(counts)
-    return tuple(count * weight for count, weight in zip(counts, weights, strict=True))
+    seen = [count * weight for count, weight in zip(drawn, weights, strict=True)]
+    if optim.label_smoothing == 0:
+        return chance_loss(seen)
+    spread = optim.label_smoothing * sum(drawn) / len(drawn)
+    smooth = [
+        (1 - optim.label_smoothing) * own + spread * weight for own, weight in zip(seen, weights, strict=True)
+    ]
+    return chance_loss(smooth) * sum(smooth) / sum(seen)

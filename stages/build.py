@@ -10,6 +10,7 @@ from stages.errors import RelayError
 from stages.machine.digest import file_digest
 from stages.parameters import part_of
 from stages.recipe import RANGE, RECIPE_VERSION, Arithmetic, Data, Distortions, Recipe, TransferLayers
+from stages.schedule import agreed
 
 
 def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Recipe:
@@ -18,7 +19,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     Keys that have no effect on this run do not enter: the transfer rule and `lr_transfer` of a run that
     starts from random weights, `lr_scratch` of one that does not, the ratio's unit when all data are used,
     `data.augment` and what else of the augmentation where the domain has its own, a rotation by nothing and
-    the like, the CPU threads of a run on an accelerator.
+    the like, the CPU threads of a run on an accelerator, the plateau's patience and what lowers the rate
+    where the schedule has no use for them.
 
     Args:
         config: the stage run's own configuration: `seed` and `data_ratio` are its own, `trainer.precision`
@@ -27,7 +29,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         parent: full id of the stage run that it starts from, or None.
 
     Raises:
-        RelayError: if `init_from` is not a file.
+        RelayError: if `init_from` is not a file, or schedule and plateau contradict each other.
     """
     assert config.stage is not None, "a stage run has a stage"
     trainer = config.trainer
@@ -40,6 +42,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     assert not transferred or RANGE not in "".join(layers.reinitialise + layers.freeze), (
         "resolve ranges first"
     )
+    optim, plateau = agreed(config.optim.of_start(transferred=transferred), config.callbacks.plateau)
     return Recipe(
         version=RECIPE_VERSION,
         stage=config.stage.name,
@@ -50,7 +53,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         transfer_layers=layers if transferred else None,
         seed=config.seed,
         model=config.model,
-        optim=config.optim.of_start(transferred=transferred),
+        optim=optim,
         data=part_of(
             Data,
             config.data,
@@ -63,7 +66,7 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         arithmetic=part_of(
             Arithmetic, trainer, threads=trainer.threads if trainer.accelerator == "cpu" else None
         ),
-        plateau=config.callbacks.plateau,
+        plateau=plateau,
         folds=config.folds,
         fold=config.fold,
         test_fraction=config.test_fraction,

@@ -130,7 +130,7 @@ class Rates:
 
 @group
 class OptimConfig(Descent, Rates):
-    """Stochastic gradient descent with momentum (paper, section 6)."""
+    """Gradient descent: optimiser, rate, batch and loss; docs/training.md. The paper's is sgd (section 6)."""
 
     gradient_clip_scratch: GradientClip | None = recipe(
         "Bound of the whole gradient's norm, from random weights; null: none."
@@ -142,8 +142,10 @@ class OptimConfig(Descent, Rates):
     def of_start(self, *, transferred: bool) -> Optim:
         """The values of a run that starts from random weights, or from a parent or a checkpoint."""
         start = "transfer" if transferred else "scratch"
-        lr, clip = getattr(self, f"lr_{start}"), getattr(self, f"gradient_clip_{start}")
-        return part_of(Optim, self, lr=lr, gradient_clip=clip)
+        own = {"lr": getattr(self, f"lr_{start}"), "gradient_clip": getattr(self, f"gradient_clip_{start}")}
+        if not transferred:
+            own |= {"layer_decay": 1.0, "unfreeze_epochs": 0}
+        return part_of(Optim, self, **own)
 
 
 @group

@@ -42,6 +42,7 @@ def job_overrides(
         f"folds={'null' if config.folds is None else config.folds}",
         f"fold={'null' if config.fold is None else config.fold}",
         f"test_fraction={'null' if config.test_fraction is None else config.test_fraction}",
+        f"callbacks.plateau.start_from_epoch={config.callbacks.plateau.start_from_epoch}",
         f"trainer.accelerator={config.trainer.accelerator}",
         f"trainer.threads={config.trainer.threads}",
         f"trainer.precision={recipe.arithmetic.precision}",

@@ -33,9 +33,10 @@ class PlateauRule:
         "Least fall of the smoothed loss that counts, as a share of its whole fall so far, which is from the "
         "loss of predicting the class frequencies."
     )
-    patience: Annotated[int, Ge(1)] = recipe(
+    patience: Annotated[int, Ge(1)] | None = recipe(
         "Epochs without such a fall after which the plateau has begun; up to three times as many if the loss "
-        "is restless.",
+        "is restless. null looks for none: a stage trains for `max_epochs`, and the last `length` stand for "
+        "its plateau, as always with optim.schedule=cosine.",
         unit="epochs",
     )
     length: Annotated[int, Ge(1)] = recipe("Epochs trained and evaluated from then on.", unit="epochs")
@@ -45,11 +46,21 @@ class PlateauRule:
     max_epochs: Annotated[int, Ge(1)] = recipe(
         "Epochs after which training ends in any case, at least `length`.", unit="epochs"
     )
+    start_from_epoch: Annotated[int, Ge(0)] = recipe(
+        "First epoch, from 0, whose loss is looked at; with optim.unfreeze_epochs not before all layers are "
+        "trained.",
+        unit="epochs",
+    )
 
     def __post_init__(self) -> None:
         if self.max_epochs < self.length:
             raise ValueError(
                 f"max_epochs ({self.max_epochs}) is less than the plateau's length ({self.length})"
+            )
+        if self.max_epochs < self.start_from_epoch + self.length:
+            raise ValueError(
+                f"max_epochs ({self.max_epochs}) leaves no room for a plateau of length {self.length} after "
+                f"start_from_epoch ({self.start_from_epoch})"
             )
 
 
@@ -60,7 +71,8 @@ class Plateau:
     Attributes:
         onset: first epoch of the plateau, counted from 0.
         length: number of its epochs.
-        reached: False if `max_epochs` ended the training first; then these are its last epochs.
+        reached: False if `max_epochs` ended the training first; then these are its last epochs. Where the
+            rule looks for no plateau, they stand for it as soon as all epochs are trained.
         learning: False if the mean loss of these epochs is not below the loss of chance by more than `BEGUN`
             of it: the network has learned nothing, or has lost what it had learned. Such a plateau is never
             reached.
@@ -131,19 +143,34 @@ def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float |
     """
     losses = _numbers(losses)
     start = _start(losses, chance)
+    if rule.patience is None:
+        return None
     best, waited = math.inf, 0
     for epoch, value in enumerate(smoothed(losses, rule.smoothing)):
         fall = start - value
         so_far = losses[: epoch + 1]
-        if fall <= _least_fall(so_far, rule, start, chance):
+        if epoch < rule.start_from_epoch or fall <= _least_fall(so_far, rule, start, chance):
             best, waited = math.inf, 0
         elif best == math.inf or value < best - rule.min_delta * fall:
             best, waited = value, 0
         else:
             waited += 1
-            if waited >= _patience(so_far, rule, fall):
+            if waited >= rule.patience * _more_patience(so_far, rule, fall):
                 return epoch + 1
     return None
+
+
+def judged(losses: Sequence[float], rule: PlateauRule, *, chance: float) -> tuple[float, float] | None:
+    """The smoothed loss of the last epoch, and the least fall of it that counts.
+
+    None as long as the loss is not looked at, or its fall has not begun. Arguments as `plateau_onset`.
+    """
+    losses = _numbers(losses)
+    value = smoothed(losses, rule.smoothing)[-1]
+    fall = chance - value
+    if len(losses) <= rule.start_from_epoch or fall <= _least_fall(losses, rule, chance, chance):
+        return None
+    return value, rule.min_delta * fall
 
 
 def should_stop(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> bool:
@@ -163,6 +190,8 @@ def find_plateau(losses: Sequence[float], rule: PlateauRule, *, chance: float | 
         raise ValueError("no epoch was trained, so there is no plateau")
     onset = plateau_onset(losses, rule, chance=chance)
     full = onset is not None and len(losses) >= onset + rule.length
+    if rule.patience is None:
+        full = len(losses) >= rule.max_epochs
     length = min(rule.length, len(losses))
     first = onset if full and onset is not None else len(losses) - length
     start = _start(losses, chance)
@@ -206,17 +235,17 @@ def _least_fall(losses: Sequence[float], rule: PlateauRule, start: float, chance
     return BEGUN * start + (0.0 if chance is not None else _FIRST * _unrest(losses, rule))
 
 
-def _patience(losses: Sequence[float], rule: PlateauRule, fall: float) -> float:
-    """Epochs to wait without a fall that counts; more if the loss is restless."""
+def _more_patience(losses: Sequence[float], rule: PlateauRule, fall: float) -> float:
+    """By what the patience grows while the loss is restless; 1 where it is not."""
     hidden, counts = _RESTLESS * _unrest(losses, rule) / math.sqrt(rule.smoothing), rule.min_delta * fall
     if hidden <= counts:
-        return rule.patience
-    return rule.patience * (min(_MOST_PATIENCE, hidden / counts) if counts > 0 else _MOST_PATIENCE)
+        return 1.0
+    return min(_MOST_PATIENCE, hidden / counts) if counts > 0 else _MOST_PATIENCE
 
 
 def _unrest(losses: Sequence[float], rule: PlateauRule) -> float:
     """Standard deviation of the noise in the last losses, without smoothing; 0 with fewer than three."""
-    recent = losses[-max(3, 2 * rule.patience) :]
+    recent = losses[-max(3, 2 * (rule.patience or rule.length)) :]
     triples = zip(recent, recent[1:], recent[2:], strict=False)
     bends = [abs(after - 2 * here + before) for before, here, after in triples]
     return median(bends) / _QUARTILE / math.sqrt(6) if bends else 0.0

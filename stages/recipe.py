@@ -31,6 +31,8 @@ IntensityUnit = Literal["grey", "HU"]
 RatioUnit = Literal["patch", "patient"]
 ClassWeights = Literal["none", "balanced"]
 Sampling = Literal["natural", "balanced"]
+Optimiser = Literal["sgd", "adamw"]
+Schedule = Literal["constant", "cosine", "step"]
 
 Threads = Annotated[int, Ge(1), Le(256)]
 Seed = Annotated[int, Ge(0)]
@@ -111,13 +113,48 @@ class TransferLayers:
 
 @group
 class Descent:
-    """Stochastic gradient descent with momentum (paper, section 6), however a stage starts."""
+    """Gradient descent, however a stage starts; docs/training.md. The paper's is sgd (section 6)."""
 
-    momentum: Annotated[Number, Ge(0), Lt(1)] = recipe("Momentum of the gradient's running sum.")
-    weight_decay: Annotated[Number, Ge(0)] = recipe("Share of a weight that is added to its gradient.")
+    name: Optimiser = recipe(
+        "The optimiser: sgd has momentum, adamw is Adam with decoupled weight decay; its rates are a "
+        "hundredth of sgd's."
+    )
+    schedule: Schedule = recipe(
+        "The rate over time: cosine falls to zero in `callbacks.plateau.max_epochs` epochs, which are all "
+        "trained; step falls each time the loss is level for `step_patience` epochs."
+    )
+    step_factor: Fraction | None = recipe("What the rate is multiplied by then; no effect but with step.")
+    step_patience: Annotated[int, Ge(1)] | None = recipe(
+        "Epochs without a fall that counts (`callbacks.plateau.min_delta`) until then; null is half of "
+        "`callbacks.plateau.patience`.",
+        unit="epochs",
+    )
+    momentum: Annotated[Number, Ge(0), Lt(1)] = recipe(
+        "Momentum of the gradient's running sum; with adamw beta1, of its running mean."
+    )
+    weight_decay: Annotated[Number, Ge(0)] = recipe(
+        "Share of a weight that is added to its gradient; with adamw, that a rate of 1 takes off the weight, "
+        "of matrices and kernels alone: biases and normalisations do not decay."
+    )
     batch_size: Annotated[int, Ge(1)] = recipe("Images in one step, over all devices.", unit="images")
+    accumulate: Annotated[int, Ge(1)] = recipe(
+        "Parts in which a step's images go through the network, one after another, their gradients added: "
+        "the step of the whole batch in the memory of a part. A batch normalisation sees a part."
+    )
     warmup_steps: Annotated[int, Ge(0)] = recipe(
         "Steps over which the rate rises linearly from zero.", unit="steps"
+    )
+    label_smoothing: Annotated[Number, Ge(0), Lt(1)] = recipe(
+        "Share of each training label that is spread evenly over all classes."
+    )
+    layer_decay: Annotated[Number, Gt(0), Le(1)] = recipe(
+        "What the rate of each layer is of that of the layer after it; 1 trains all alike. No effect from "
+        "random weights."
+    )
+    unfreeze_epochs: Annotated[int, Ge(0)] = recipe(
+        "Epochs after which one more kept layer is trained, from the head backwards; fresh layers are from "
+        "the first. 0 trains all from the first. No effect from random weights.",
+        unit="epochs",
     )
     class_weights: ClassWeights = recipe(
         "Weights of the classes in the training loss; balanced makes them N / (C n), of N training images in "
@@ -140,6 +177,12 @@ class Descent:
                 "class_weights and sampling are both balanced, which would favour the small classes twice; "
                 "choose one"
             )
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate ({self.accumulate}) is more parts than batch_size ({self.batch_size}) has images"
+            )
+        if self.schedule == "step" and self.step_factor is None:
+            raise ValueError("schedule is step; give step_factor, such as 0.1")
 
 
 @group
@@ -151,7 +194,10 @@ class Rate:
 
 @group
 class Optim(Descent, Rate):
-    """Stochastic gradient descent as a run uses it: `lr` and `gradient_clip` are those of its start."""
+    """Gradient descent as a run uses it: what hangs on its start is that of its start.
+
+    `step_factor` and `step_patience` are None without the schedule step.
+    """
 
     gradient_clip: GradientClip | None = recipe("Bound of the whole gradient's norm.")
 

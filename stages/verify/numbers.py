@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.balance import seen_counts
+from stages.balance import loss_of_chance
 from stages.epochs import Row, read_csv, summarise
 from stages.errors import RelayError
 from stages.metrics import PRIMARY, TRAIN_LOSS
-from stages.plateau import PlateauRule, chance_loss, find_plateau
+from stages.plateau import PlateauRule, find_plateau
 from stages.predictions import read_predictions
 from stages.recipe import Optim
 from stages.record import Record
@@ -55,7 +55,7 @@ def _of_history(rows: Sequence[Row], record: Record, recipe: Mapping[str, Any]) 
     if [row["epoch"] for row in rows] != list(range(record.epochs)):
         yield f"the record has {record.epochs} epochs and it does not"
         return
-    chance = chance_loss(seen_counts(Optim(**recipe["optim"]), record.data.train_counts))
+    chance = loss_of_chance(Optim(**recipe["optim"]), record.data.train_counts)
     losses = [float(row[TRAIN_LOSS]) for row in rows]
     plateau = find_plateau(losses, PlateauRule(**recipe["plateau"]), chance=chance)
     if (stored := record.plateau.model_dump()) != asdict(plateau):

@@ -34,12 +34,12 @@ def test_history_keeps_a_row_an_epoch_and_stops_when_the_plateau_is_over(tmp_pat
     history = History(tmp_path / "history.csv", RULE, CHANCE, told.append)
     assert end_epochs(history, LOSSES) == [False, False, False, False, True]
     assert history.rows == told
-    assert history.rows[1] == {"epoch": 1, "train_loss": 0.96, "accuracy": 0.1}
+    assert history.rows[1] == {"epoch": 1, "train_loss": 0.96, "learning_rate": 0.1, "accuracy": 0.1}
     assert history.losses == LOSSES
 
 
 def test_history_stops_at_max_epochs(tmp_path: Path) -> None:
-    rule = PlateauRule(min_delta=0.1, patience=2, length=2, smoothing=1, max_epochs=3)
+    rule = PlateauRule(min_delta=0.1, patience=2, length=2, smoothing=1, max_epochs=3, start_from_epoch=0)
     history = History(tmp_path / "history.csv", rule, CHANCE)
     assert end_epochs(history, [1.0, 0.5, 0.25]) == [False, False, True]
 
@@ -79,7 +79,7 @@ def test_history_csv_holds_the_numbers_exactly(tmp_path: Path) -> None:
     end_epochs(history, losses)
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["epoch", "train_loss", "accuracy"]
+    assert list(rows[0]) == ["epoch", "train_loss", "learning_rate", "accuracy"]
     assert [float(row["train_loss"]) for row in rows] == losses
     assert [row["epoch"] for row in rows] == ["0", "1"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from datamodules.splits import group_folds
 from stages.metrics import metric_of
 from stages.plateau import PlateauRule
 from stages.processes import Process, load_processes
-from stages.recipe import RECIPE_VERSION, Arithmetic, ClassWeights, Data, Model, Optim, Recipe, TransferLayers
+from stages.recipe import RECIPE_VERSION, Arithmetic, ClassWeights, Data, Model, Recipe, TransferLayers
 from stages.record import RECORD_SCHEMA, Record
 from stages.store import RunFolder, Store, recipe_document
 from tests.helpers.fake_outcomes import Floats, Ints, Outcomes, SharedEffects, Spread
+from tests.helpers.plain_optim import PLAIN
 from tests.helpers.store_files import attempt
 
 EvaluationSet = tuple[Ints, list[str], list[str]]
@@ -138,14 +139,12 @@ class FakeStudy:
             seed=seed,
             test_fraction=None,
             model=Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
-            optim=Optim(
+            optim=replace(
+                PLAIN,
                 lr=0.05 if parent is None else self.lr_transfer,
                 momentum=0.9,
-                weight_decay=0.0,
                 batch_size=256,
-                warmup_steps=0,
                 class_weights=self.class_weights if target else "none",
-                sampling="natural",
                 gradient_clip=1.0 if parent is None else None,
             ),
             data=Data(
@@ -159,7 +158,12 @@ class FakeStudy:
             ),
             arithmetic=Arithmetic(precision="32-true", memory_format="contiguous", compile=False, threads=2),
             plateau=PlateauRule(
-                min_delta=0.01, patience=3, length=5, smoothing=2, max_epochs=self.epochs + 6
+                min_delta=0.01,
+                patience=3,
+                length=5,
+                smoothing=2,
+                max_epochs=self.epochs + 6,
+                start_from_epoch=0,
             ),
             folds=None if fold is None else self.folds,
             fold=fold,

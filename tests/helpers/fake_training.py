@@ -16,7 +16,7 @@ from stages.plateau import PlateauRule
 from tests.helpers.stage_helpers import composed, recipe
 
 # The fall from chance is 1 at first; 0.96 and 0.95 are not a tenth of it below. The plateau is epochs 3, 4.
-RULE = PlateauRule(min_delta=0.1, patience=2, length=2, smoothing=1, max_epochs=10)
+RULE = PlateauRule(min_delta=0.1, patience=2, length=2, smoothing=1, max_epochs=10, start_from_epoch=0)
 CHANCE = 2.0
 LOSSES = [1.0, 0.96, 0.95, 0.5, 0.25]
 
@@ -62,6 +62,8 @@ def fake_module(loss: float, accuracy: float = 0.5, predicted: tuple[int, int] =
     """A module that predicted these classes, of three, for its two images."""
     return SimpleNamespace(
         train_loss=loss,
+        learning_rate=0.1,
+        loss_judged=lambda loss, counts: None,
         evaluation=SimpleNamespace(metrics={"accuracy": accuracy}),
         predictions=SimpleNamespace(logits=torch.eye(3)[list(predicted)], labels=torch.tensor([0, 1])),
     )

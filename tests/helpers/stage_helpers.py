@@ -20,11 +20,12 @@ from stages.plan import Plan, StageRun
 from stages.planner import build_plan
 from stages.plateau import PlateauRule
 from stages.processes import Process
-from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Optim, Recipe, TransferLayers
+from stages.recipe import RECIPE_VERSION, Arithmetic, Data, Model, Recipe, TransferLayers
 from stages.record import RECORD_SCHEMA, Record
 from stages.request import Request
 from stages.source import Source
 from stages.store import RunFolder, Store
+from tests.helpers.plain_optim import PLAIN
 from tests.helpers.store_files import attempt
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -84,16 +85,7 @@ def recipe(**changes: Any) -> Recipe:
         "seed": 3,
         "test_fraction": None,
         "model": Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=1.0),
-        "optim": Optim(
-            lr=0.0005,
-            momentum=0.9,
-            weight_decay=0.0,
-            batch_size=64,
-            warmup_steps=20,
-            class_weights="none",
-            sampling="natural",
-            gradient_clip=None,
-        ),
+        "optim": replace(PLAIN, lr=0.0005, momentum=0.9, warmup_steps=20),
         "data": Data(
             digest="b" * 64,
             image_size=64,
@@ -104,7 +96,9 @@ def recipe(**changes: Any) -> Recipe:
             ratio_unit="patch",
         ),
         "arithmetic": Arithmetic(precision="32-true", memory_format="contiguous", compile=False, threads=2),
-        "plateau": PlateauRule(min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16),
+        "plateau": PlateauRule(
+            min_delta=0.05, patience=2, length=4, smoothing=2, max_epochs=16, start_from_epoch=0
+        ),
         "folds": None,
         "fold": None,
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from lightning_modules.transfer import TransferReport, apply_transfer, scratch_r
 from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
 from stages.recipe import Optim
+from tests.helpers import plain_optim
 
 # Lightning 2.6 makes a LeafSpec, which torch 2.9 and later warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
@@ -35,14 +36,12 @@ def optim(
     warmup_steps: int = 0,
     gradient_clip: float | None = None,
 ) -> Optim:
-    return Optim(
+    return replace(
+        plain_optim.PLAIN,
         lr=lr,
         momentum=momentum,
         weight_decay=weight_decay,
-        batch_size=1,
         warmup_steps=warmup_steps,
-        class_weights="none",
-        sampling="natural",
         gradient_clip=gradient_clip,
     )
 
@@ -248,7 +247,7 @@ def test_class_weights_are_not_in_a_checkpoint() -> None:
 
 @pytest.mark.parametrize("of_class", [None, (0.4, 1.0, 3.0)], ids=["alike", "weighted"])
 def test_the_shares_of_several_processes_make_up_the_loss_of_the_batch(
-    monkeypatch: pytest.MonkeyPatch, of_class: Sequence[float] | None
+    of_class: Sequence[float] | None,
 ) -> None:
     """DDP averages gradients: three processes with 2, 1 and 1 images, the last a repeat to even them out."""
     (whole,) = batches((3,), seed=3)
@@ -260,9 +259,7 @@ def test_the_shares_of_several_processes_make_up_the_loss_of_the_batch(
     gradients, losses = [], []
     for share in shares:
         module = linear_module(weights=of_class)
-        module._trainer = SimpleNamespace(world_size=3)  # type: ignore[assignment]
-        monkeypatch.setattr(module, "_gathered", lambda part: torch.stack(of_share))
-        loss = module.training_step(share, 0)
+        loss = module.part_loss(share, torch.stack(of_share).sum() / 3)
         loss.backward()
         gradients.append(module.network.layer.weight.grad)
         losses.append(module._sums)
@@ -460,7 +457,7 @@ def test_the_clip_bounds_the_norm_of_the_whole_gradient(clip: float | None, expe
     report = TransferReport("none", None, kept=(), reinitialised=names)
     settings = optim(lr=0.1, momentum=0.0, weight_decay=0.0, warmup_steps=0, gradient_clip=clip)
     module = StageModule(network, report, settings, dropout_seed=0)
-    optimiser = module.configure_optimizers()
+    (optimiser,), _ = module.configure_optimizers()
     # 3 and 4 in two parameters: a bound for each of them alone would leave sqrt(2)
     for parameter, gradient in zip(network.parameters(), (3.0, 4.0), strict=True):
         parameter.grad = torch.full_like(parameter, gradient)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import entropy
 from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
 
-from stages.balance import check_classes, class_weights, images_of_each_class, seen_counts
+from stages.balance import check_classes, class_weights, images_of_each_class, loss_of_chance
 from stages.config import Config
 from stages.errors import RelayError
 from stages.plan import Plan
@@ -38,11 +42,34 @@ def test_an_epoch_draws_as_many_images_as_the_set_has_in_equal_shares() -> None:
 def test_the_loss_sees_equal_classes_where_they_are_balanced() -> None:
     """So the loss of chance, -sum p log p, is the logarithm of the number of classes."""
     counts = (6, 3, 1)
-    assert seen_counts(optim(), counts) == counts
+    assert loss_of_chance(optim(), counts) == pytest.approx(entropy(counts))
     for balanced in (optim(class_weights="balanced"), optim(sampling="balanced")):
-        seen = np.array(seen_counts(balanced, counts))
-        shares = seen / seen.sum()
-        assert -(shares * np.log(shares)).sum() == pytest.approx(math.log(3))
+        assert loss_of_chance(balanced, counts) == pytest.approx(math.log(3))
+
+
+@pytest.mark.parametrize("balance", [{}, {"class_weights": "balanced"}, {"sampling": "balanced"}])
+def test_chance_with_smoothed_labels_is_the_least_loss_of_torch_for_equal_outputs(
+    balance: dict[str, str],
+) -> None:
+    """Found by descent over outputs that are the same for every image."""
+    counts, settings = (6, 3, 1), replace(optim(**balance), label_smoothing=0.2)
+    drawn = (4, 4, 4) if balance.get("sampling") else counts
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor(drawn))
+    weights = class_weights(settings, counts)
+    loss = nn.CrossEntropyLoss(
+        None if weights is None else torch.tensor(weights), label_smoothing=0.2
+    ).double()
+    outputs = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    descent = torch.optim.LBFGS([outputs], max_iter=100, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        descent.zero_grad()
+        found: torch.Tensor = loss(outputs.expand(len(labels), 3), labels)
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    descent.step(closure)  # type: ignore[no-untyped-call]
+    assert loss_of_chance(settings, counts) == pytest.approx(closure().item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("setting", ["class_weights", "sampling"])

@@ -81,10 +81,18 @@ GOLDEN = {
         transfer.freeze
         optim.lr_scratch
         optim.lr_transfer
+        optim.name
+        optim.schedule
+        optim.step_factor
+        optim.step_patience
         optim.momentum
         optim.weight_decay
         optim.batch_size
+        optim.accumulate
         optim.warmup_steps
+        optim.label_smoothing
+        optim.layer_decay
+        optim.unfreeze_epochs
         optim.class_weights
         optim.sampling
         optim.ema_decay
@@ -100,6 +108,7 @@ GOLDEN = {
         callbacks.plateau.length
         callbacks.plateau.smoothing
         callbacks.plateau.max_epochs
+        callbacks.plateau.start_from_epoch
         seed
         source_seed
         data_ratio
@@ -186,11 +195,15 @@ THROUGH_THE_DIGEST = {key for key in golden() if re.match(r"(stage\.source|data\
 THROUGH_THE_PLAN = {"source_seed"}  # it becomes the sources' seed
 OF_A_GIVEN_STAGE = {"stage.weights", "stage.license", "stage.model"}  # of one that is not trained
 # Recipe keys that change nothing in a run of one kind.
-TRANSFER = {"transfer.name", "transfer.reinitialise", "transfer.freeze"}
+TRANSFER = {
+    "transfer.name", "transfer.reinitialise", "transfer.freeze", "optim.lr_transfer",
+    "optim.gradient_clip_transfer", "optim.layer_decay", "optim.unfreeze_epochs",
+}  # fmt: skip
+STEP = {"optim.step_factor", "optim.step_patience"}  # test_schedule.py shows that they do with schedule=step
 WITHOUT_EFFECT = {
-    "scratch": {"optim.lr_transfer", "optim.gradient_clip_transfer", *TRANSFER},
-    "transferred": {"optim.lr_scratch", "optim.gradient_clip_scratch"},
-    "scratch, all data": {"optim.lr_transfer", "optim.gradient_clip_transfer", *TRANSFER, "ratio_unit"},
+    "scratch": {*TRANSFER, *STEP},
+    "transferred": {"optim.lr_scratch", "optim.gradient_clip_scratch", *STEP},
+    "scratch, all data": {*TRANSFER, *STEP, "ratio_unit"},
 }
 KINDS: dict[str, tuple[str | None, float]] = {
     "scratch": (None, 0.5),
@@ -204,6 +217,7 @@ SPECIAL: dict[str, Any] = {
     "ratio_unit": "patient", "test_fraction": 0.3, "model.initialisation": "caffe",
     "trainer.precision": "bf16-mixed", "trainer.memory_format": "channels_last", "trainer.accelerator": "gpu",
     "logger.wandb": "online", "paths.lock": "soft",
+    "optim.name": "adamw", "optim.schedule": "cosine", "optim.step_patience": 1,
     "optim.class_weights": "balanced", "optim.sampling": "balanced",
     "optim.gradient_clip_scratch": 0.7, "optim.gradient_clip_transfer": 0.7, "trainer.threads": 3,
     "logger.entity": "lab", "model.architecture": "resnet18", "source_seed": 5,

@@ -27,10 +27,20 @@ CHANCE_24 = math.log(24)
 
 
 def rule(
-    min_delta: float = 0.1, patience: int = 2, length: int = 3, smoothing: int = 1, max_epochs: int = 60
+    min_delta: float = 0.1,
+    patience: int | None = 2,
+    length: int = 3,
+    smoothing: int = 1,
+    max_epochs: int = 60,
+    start_from_epoch: int = 0,
 ) -> PlateauRule:
     return PlateauRule(
-        min_delta=min_delta, patience=patience, length=length, smoothing=smoothing, max_epochs=max_epochs
+        min_delta=min_delta,
+        patience=patience,
+        length=length,
+        smoothing=smoothing,
+        max_epochs=max_epochs,
+        start_from_epoch=start_from_epoch,
     )
 
 
@@ -179,6 +189,7 @@ RULES = st.builds(
     patience=st.integers(1, 4),
     length=st.integers(1, 5),
     smoothing=st.integers(1, 4),
+    start_from_epoch=st.integers(0, 2),
 )
 LOSSES = st.lists(st.floats(0.0, 10.0), max_size=30)
 
@@ -192,7 +203,8 @@ def test_the_onset_depends_on_losses_up_to_it_only(
     if onset is None:
         assert all(plateau_onset(losses[:n], any_rule, chance=chance) is None for n in range(len(losses)))
     else:
-        assert any_rule.patience + 1 <= onset <= len(losses)
+        assert any_rule.patience is not None
+        assert any_rule.start_from_epoch + any_rule.patience + 1 <= onset <= len(losses)
         assert plateau_onset(losses[:onset] + other, any_rule, chance=chance) == onset
         assert plateau_onset(losses[: onset - 1], any_rule, chance=chance) is None
 
@@ -201,6 +213,7 @@ def test_the_onset_depends_on_losses_up_to_it_only(
 @given(st.lists(st.floats(0.0, 1.2), max_size=30), RULES)
 def test_the_onset_in_the_plainest_words(losses: list[float], any_rule: PlateauRule) -> None:
     """Written a second time, with numpy: an epoch that sets no new best, `patience` times running."""
+    assert any_rule.patience is not None
     width, best, without = any_rule.smoothing, math.inf, 0
     onset = None
     for epoch in range(len(losses)):
@@ -214,7 +227,7 @@ def test_the_onset_in_the_plainest_words(losses: list[float], any_rule: PlateauR
         needed = any_rule.patience * min(3.0, max(1.0, hidden / counts if counts else math.inf))
         needed = any_rule.patience if hidden == counts == 0 else needed
         assume(needed == round(needed) or abs(needed - round(needed)) > 1e-9)
-        if fall <= 0.05:
+        if fall <= 0.05 or epoch < any_rule.start_from_epoch:
             best, without = math.inf, 0
         elif mean < best - (counts if best < math.inf else 0.0):
             best, without = mean, 0

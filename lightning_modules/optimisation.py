@@ -1,0 +1,91 @@
+"""The optimiser of a stage, its groups of parameters, and the schedules of its rate: torch's own."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from lightning_modules.layers import layer_parameters
+from lightning_modules.transfer import trainable_parameters
+from stages.recipe import Optim
+
+
+def optimiser(network: nn.Module, settings: Optim, *, fused: bool) -> torch.optim.Optimizer:
+    """SGD or AdamW, torch's, over the parameters that are not frozen.
+
+    AdamW's betas are (momentum, 0.999). Its weight decay leaves alone what has fewer than two dimensions
+    (biases, normalisations) and what the network's own `no_weight_decay` names, as timm's does; SGD's pulls
+    at every parameter, as torch's does.
+
+    Args:
+        network: Its layers are asked for only with a layer decay below 1.
+        settings: How to step.
+        fused: Whether all parameters are stepped in one pass over memory.
+
+    Raises:
+        RelayError: Every parameter is frozen.
+    """
+    groups = _groups(network, settings)
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=fused)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fused)
+
+
+def _groups(network: nn.Module, settings: Optim) -> list[dict[str, Any]]:
+    """The parameters by their rate and their decay, in the order in which they were registered.
+
+    One group without a layer decay, and with weights that all decay alike.
+    """
+    trained = {id(parameter) for parameter in trainable_parameters(network)}
+    scales = _scales(network, settings.layer_decay)
+    spared = set(getattr(network, "no_weight_decay", set)()) if settings.name == "adamw" else set[str]()
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if id(parameter) not in trained:
+            continue
+        decays = settings.name == "sgd" or (parameter.dim() > 1 and name not in spared)
+        key = (settings.lr * scales.get(name, 1.0), settings.weight_decay if decays else 0.0)
+        groups.setdefault(key, []).append(parameter)
+    return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
+
+
+def _scales(network: nn.Module, layer_decay: float) -> Mapping[str, float]:
+    """Parameter -> its rate as a share of that of the last layer; empty where all have the same."""
+    if layer_decay == 1.0:
+        return {}
+    layers = reversed(layer_parameters(network).values())
+    return {name: layer_decay**depth for depth, names in enumerate(layers) for name in names}
+
+
+def by_step(optimizer: torch.optim.Optimizer, settings: Optim, steps: int) -> LambdaLR:
+    """The warm-up, and the cosine after it (Loshchilov and Hutter 2017, equation 5, one period to zero).
+
+    Args:
+        optimizer: Of which all groups' rates are multiplied alike.
+        settings: Warm-up and schedule.
+        steps: Of the whole training; a cosine ends with them.
+    """
+    warm = settings.warmup_steps
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        if settings.schedule != "cosine":
+            return 1.0
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
+
+    return LambdaLR(optimizer, factor)
+
+
+def on_plateau(optimizer: torch.optim.Optimizer, settings: Optim) -> ReduceLROnPlateau:
+    """The rate that falls when the loss is level; `threshold`, the fall that counts, is set at each epoch."""
+    assert settings.step_factor is not None and settings.step_patience is not None, "the group checks it"
+    return ReduceLROnPlateau(
+        optimizer,
+        factor=settings.step_factor,
+        patience=settings.step_patience - 1,  # torch's is exceeded, not reached
+        threshold_mode="abs",
+    )

@@ -1,0 +1,101 @@
+"""What the schedule of the rate and the rule of the plateau ask of each other."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from stages.config import Config, OptimConfig
+from stages.errors import RelayError
+from stages.parameters import shown
+from stages.plan import StageRun
+from stages.plateau import PlateauRule
+from stages.recipe import Optim
+
+_MOST_OF_ADAMW = 0.01  # AdamW's steps are about as long as its rate, whatever the gradient
+
+
+def agreed(optim: Optim, rule: PlateauRule) -> tuple[Optim, PlateauRule]:
+    """Schedule and plateau as a run uses them: what has no effect is None, and `step_patience` is a number.
+
+    A cosine has an end, and before it the loss is level only because the rate is still high: no plateau is
+    looked for, and the last epochs stand for it.
+
+    Raises:
+        RelayError: if the plateau would be found before the rate has fallen a single time.
+    """
+    if optim.schedule != "step":
+        optim = replace(optim, step_factor=None, step_patience=None)
+        return optim, replace(rule, patience=None) if optim.schedule == "cosine" else rule
+    patience = optim.step_patience or (rule.patience or 0) // 2
+    if patience == 0:
+        raise RelayError(
+            f"optim.schedule is step, callbacks.plateau.patience {shown(rule.patience)}, which has no half "
+            "for the rate to wait: give optim.step_patience, such as 5, less than that patience"
+        )
+    if rule.patience is not None and patience >= rule.patience:
+        raise RelayError(
+            f"optim.step_patience is {patience}, callbacks.plateau.patience {rule.patience}: the plateau "
+            "would begin, and the training end, before the rate falls. Set optim.step_patience to less, null "
+            "for half, or callbacks.plateau.patience to more"
+        )
+    return replace(optim, step_patience=patience), rule
+
+
+def after_unfreezing(rule: PlateauRule, optim: OptimConfig, rounds: int) -> PlateauRule:
+    """The rule of a plateau that does not begin while layers still wait for their training.
+
+    Args:
+        rule: the rule as it was given.
+        optim: every `unfreeze_epochs` a round of layers joins.
+        rounds: in how many rounds the network's layers begin.
+
+    Raises:
+        RelayError: if the last layer would not begin in time.
+    """
+    last = max(0, rounds - 1) * optim.unfreeze_epochs
+    if last + rule.length > rule.max_epochs:
+        raise RelayError(
+            f"optim.unfreeze_epochs is {optim.unfreeze_epochs}: the last of {rounds} rounds of layers is "
+            f"trained from epoch {last} on, and callbacks.plateau.max_epochs={rule.max_epochs} leaves no "
+            f"plateau of {rule.length} epochs after it. Set optim.unfreeze_epochs to less or "
+            f"callbacks.plateau.max_epochs to {last + rule.length} or more"
+        )
+    return replace(rule, start_from_epoch=max(rule.start_from_epoch, last))
+
+
+def check_warmup(config: Config, images: int) -> None:
+    """Refuse a cosine whose warm-up never ends.
+
+    Args:
+        config: a stage run's.
+        images: training images of an epoch.
+
+    Raises:
+        RelayError: naming both numbers of steps.
+    """
+    optim, epochs = config.optim, config.callbacks.plateau.max_epochs
+    steps = math.ceil(images / optim.batch_size) * epochs
+    if optim.schedule == "cosine" and optim.warmup_steps >= steps:
+        raise RelayError(
+            f"optim.warmup_steps is {optim.warmup_steps}, but {epochs} epochs of {images} images are {steps} "
+            "steps: the rate would not have risen before its cosine ends. Set optim.warmup_steps to less, or "
+            "callbacks.plateau.max_epochs to more"
+        )
+
+
+def schedule_notes(runs: Iterable[StageRun]) -> list[str]:
+    """What a person should know of how stage runs are trained, a line each."""
+    notes = dict[str, None]()
+    for run in runs:
+        optim, rule = run.recipe.optim, run.recipe.plateau
+        if optim.schedule == "cosine":
+            notes[
+                f"optim.schedule=cosine: a stage trains for all {rule.max_epochs} epochs "
+                f"(callbacks.plateau.max_epochs), and the last {rule.length} stand for its plateau"
+            ] = None
+        if optim.name == "adamw" and optim.lr > _MOST_OF_ADAMW:
+            notes[
+                f"optim.name=adamw with a learning rate of {optim.lr:g} ({run.stage}), as sgd takes: AdamW "
+                "learns at 0.0001 to 0.001 as a rule; optim=adamw has such rates"
+            ] = None
+    return list(notes)
