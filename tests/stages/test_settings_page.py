@@ -35,8 +35,9 @@ def test_every_key_stands_there_with_a_meaning() -> None:
     [
         ("optim.momentum", "a number in [0, 1)", "", "`0.9`", "recipe"),
         ("optim.lr_scratch", "a number greater than 0", "",
-         "narrow: `0.08`<br>paper: `0.05`<br>small: `0.03`", "recipe"),
-        ("optim.weight_decay", "a number, 0 or more", "", "`0.0`", "recipe"),
+         "adamw: `0.001`<br>narrow: `0.08`<br>paper: `0.05`<br>small: `0.03`", "recipe"),
+        ("optim.weight_decay", "a number, 0 or more", "",
+         "adamw: `0.05`<br>narrow: `0.0`<br>paper: `0.0`<br>small: `0.0`", "recipe"),
         ("data_ratio", "a number in (0, 1]", "", "`1.0`", "recipe"),
         ("trainer.threads", "a whole number in [1, 256]", "", "`2`", "recipe"),
         ("paths.lock", "one of flock, soft", "", "`flock`", "execution"),
