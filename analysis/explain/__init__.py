@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from analysis.explain.cka import linear_cka
     from analysis.explain.desalinet import backward
     from analysis.explain.frequency import frequency_response, reference_image
+    from analysis.explain.stored_network import load_network
 
-__all__ = ["backward", "frequency_response", "linear_cka", "reference_image"]
+__all__ = ["backward", "frequency_response", "linear_cka", "load_network", "reference_image"]
 
 _HOMES = {
     "backward": "desalinet",
     "frequency_response": "frequency",
     "linear_cka": "cka",
+    "load_network": "stored_network",
     "reference_image": "frequency",
 }
 
