@@ -100,11 +100,13 @@ def opened_out(folder: Path, settings: dict[str, Any], files: Sequence[str]) -> 
             write_text(folder / SETTINGS, _document(settings | {"versions": package_versions()}))
         shutil.rmtree(work)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
+        why = f"the disk of {folder} is full"
+        if error.errno == errno.EFBIG:
+            why = f"a file of {folder} is larger than the disk or a limit (ulimit -f) lets it be"
         raise RelayError(
-            f"the disk of {folder} is full; what is done is kept, and the same command goes on when there "
-            "is room"
+            f"{why}; what is done is kept, and the same command goes on when there is room"
         ) from None
     except Timeout:
         raise RelayError(f"another process writes to out={folder}; wait for it, or choose another") from None

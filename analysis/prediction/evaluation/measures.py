@@ -28,6 +28,8 @@ Of = Literal["ensemble", "single networks"]
 ENSEMBLE: Of = "ensemble"
 SINGLE: Of = "single networks"
 """The networks' mean probability; or each network by itself, the mean over seeds of their values."""
+NO_INTERVAL = "no interval"
+"""What stands in `covers` where there is none."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def table_of(answers: Answers) -> pd.DataFrame:
         for each in measured(answers, of):
             found, covers = interval_of(each, answers)
             row = (each.metric.name, of, found.estimate, found.low, found.high)
-            rows.append((*row, covers if found.exists else "nothing"))
+            rows.append((*row, covers if found.exists else NO_INTERVAL))
     return pd.DataFrame(rows, columns=["metric", "of", "value", "low", "high", "covers"])
 
 
@@ -139,7 +141,7 @@ def interval_of(found: Measured, answers: Answers) -> tuple[Interval, str]:
         over = interval_over_seeds(found.values, fraction=found.metric.is_fraction)
         return over.within(*found.metric.bounds), "other seeds"
     if len(sizes) < 2 or np.isnan(found.without).any():
-        return no_interval(found.mean), "nothing"
+        return no_interval(found.mean), NO_INTERVAL
     if len(found.values) > 1:
         return _two_way(found, sizes), f"other seeds and {units}"
     value, without = found.mean, found.without[0]

@@ -10,7 +10,7 @@ from analysis.prediction.evaluation.answers import Answers, Integers
 from analysis.prediction.evaluation.caveats import caveats_of
 from analysis.prediction.evaluation.home import comparison
 from analysis.prediction.evaluation.judged import Judged
-from analysis.prediction.evaluation.measures import ENSEMBLE, SINGLE, classes_of, groups_of
+from analysis.prediction.evaluation.measures import ENSEMBLE, NO_INTERVAL, SINGLE, classes_of, groups_of
 from analysis.report import figures_evaluation, tables
 from analysis.report.figures import Picture, ProcessStyle, process_styles
 from analysis.report.page import Report, Section
@@ -80,11 +80,14 @@ def _facts(judged: Judged) -> list[tuple[str, str]]:
 
 def _in_short(judged: Judged, compared: pd.DataFrame | None) -> str:
     """The answer in one sentence, without intervals."""
+    known = "; it holds images that they know" if judged.overlap.any else ""
     if compared is None or compared.empty:
-        return f"Right on {100 * judged.accuracy(np.ones(judged.images, np.bool_)):.1f}% of the set's images."
+        right = 100 * judged.accuracy(np.ones(judged.images, np.bool_))
+        return f"Right on {right:.1f}% of the set's images{known}."
     found = compared.set_index("metric")
     who = "the network is" if judged.members[0] == 1 else "a single network is"
-    return f"At home {who} right on {_percent(found, 'home')} of images, here on {_percent(found, 'here')}."
+    home, here = (_percent(found, where) for where in ("home", "here"))
+    return f"At home {who} right on {home} of images, here on {here}{known}."
 
 
 def _answer(judged: Judged, compared: pd.DataFrame | None) -> list[str]:
@@ -93,9 +96,10 @@ def _answer(judged: Judged, compared: pd.DataFrame | None) -> list[str]:
     networks = judged.members[0]
     who = "the network is" if networks == 1 else f"the {networks} networks together are"
     said = f"On this set {who} right on {100 * row['value']:.1f}% of {judged.size}"
-    if row["covers"] != "nothing":
+    if row["covers"] != NO_INTERVAL:
         ends = f"{100 * row['low']:.1f}% to {100 * row['high']:.1f}%"
         said += f" (95% interval {ends}, for {row['covers']})"
+    said += _known(judged)
     if compared is None or compared.empty:
         return [f"{said}.", f"What the networks reach at home is not known: {judged.why_no_home}."]
     found = compared.set_index("metric")
@@ -105,6 +109,18 @@ def _answer(judged: Judged, compared: pd.DataFrame | None) -> list[str]:
         f"{_apart(judged, found, 'accuracy')}.",
         *_balanced(judged, found),
     ]
+
+
+def _known(judged: Judged) -> str:
+    """That the networks know some of the images, for the sentence that counts them."""
+    trained, evaluated = (int(flags.sum()) for flags in (judged.overlap.trained, judged.overlap.evaluated))
+    said = ""
+    if trained:
+        without = 100 * judged.accuracy(~judged.overlap.trained)
+        said = f", {trained} of which they were trained on (without these {without:.1f}%)"
+    if evaluated:
+        said += f",{' and' if trained else ''} {evaluated} of which their runs were evaluated on"
+    return said
 
 
 def _percent(found: pd.DataFrame, where: str, metric: str = "accuracy") -> str:

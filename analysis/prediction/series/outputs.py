@@ -26,7 +26,7 @@ from analysis.prediction.task import Task
 from analysis.report.page import relay_version
 from relay_transfer.commands import as_typed
 from stages.console.output import bar
-from stages.machine.atomic import write_bytes, write_text
+from stages.machine.atomic import remove_partial_files, write_bytes, write_text
 from stages.store import make_folder
 
 OUTPUTS = (SEGMENTATION, OVERLAYS, PAGE)
@@ -69,6 +69,7 @@ def write_outputs(
     shown = set(most_of_each(overview).values())
     kept = []
     make_folder(folder / OVERLAYS)
+    remove_partial_files(folder / OVERLAYS)
     with room_on_disk(folder / OVERLAYS), bar() as progress:
         for overlay in progress.track(
             draw_overlays(found, overview, numbers), total=len(numbers), description="overlays"

@@ -11,6 +11,7 @@ from analysis.prediction.series.measure import UNCERTAIN, Measurement
 from analysis.prediction.series.network_tables import learned_table, network_table
 from analysis.prediction.series.overlays import Overlay, most_of_each, place_of
 from analysis.prediction.series.overview import Overview
+from analysis.prediction.series.pattern_codes import spelled_out
 from analysis.prediction.series.pattern_map import PatternMap
 from analysis.prediction.series.region_tables import region_tables
 from analysis.report.page import Caveat, fill_template, relay_version
@@ -145,19 +146,25 @@ def _answer(rows: Sequence[Measurement], found: PatternMap) -> dict[str, Any]:
     volume = "" if None in size else f" ({sum(ml or 0.0 for ml in size) / 1000:.2f} l)"
     doubtful = of_lungs[UNCERTAIN].percent or 0.0
     interval = (
-        f"Intervals are 95% of Student's t over the {found.networks} networks' own percentages: where the "
-        "mean of networks trained alike on the same images lies. They say nothing of errors that all "
-        "networks share, or of other patients and scanners."
+        f"Intervals are over networks only: 95% of Student's t over the {found.networks} networks' own "
+        "percentages, where the mean of networks trained alike on the same images lies. They are not over "
+        "patients, and do not say where the truth lies: on synthetic series 21 of 28 such intervals held the "
+        "true percentage. Errors that all networks share are in none."
     )
     if all(row.low is None for row in patterns):
         interval = f"There is no interval: it needs networks that differ, and there is {networks}."
     rule = f"{UNCERTAIN_RULE}. They count in their pattern, too."
     return {
         "lead": f"Of the lungs{volume}, by {networks}: {named}{others}.",
-        "sentences": [(row.pattern, f"{_with_interval(row)}{_ml(row)}") for row in patterns],
+        "sentences": [(row.pattern, f"{_meaning(row)}{_with_interval(row)}{_ml(row)}") for row in patterns],
         "uncertain": f"Uncertain are {doubtful:.1f}% of the lungs: {rule}",
         "interval": interval,
     }
+
+
+def _meaning(row: Measurement) -> str:
+    words = spelled_out(row.pattern)
+    return f"({words}) " if words else ""
 
 
 def _with_interval(row: Measurement) -> str:

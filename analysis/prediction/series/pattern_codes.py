@@ -41,6 +41,16 @@ _CATEGORIES: Mapping[str, tuple[str, str, str]] = {  # PS3.16, CID 7150
 }
 _OURS = "99RELAY"
 _LONG = 64
+_SHORT = 3
+
+
+def spelled_out(name: str) -> str:
+    """What a short name such as GGO stands for, in small letters; empty for any other name."""
+    if len(name) > _SHORT:
+        return ""
+    if name.casefold() in _NORMAL:
+        return "normal lung"
+    return _KNOWN[name.casefold()][2].lower() if name.casefold() in _KNOWN else ""
 
 
 def segment_codes(name: str) -> tuple[Any, Any]:

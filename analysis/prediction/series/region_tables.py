@@ -33,7 +33,8 @@ def region_tables(rows: Sequence[Measurement], classes: Sequence[str]) -> list[T
     percent = Table(
         "percent",
         "Percent of each region",
-        "The 95% interval over the networks below. Uncertain pixels count in their pattern, too.",
+        "The 95% interval below is over networks only, not over patients. Uncertain pixels count in their "
+        "pattern, too.",
         [
             tables.text("pattern", "pattern"),
             *(_percent(region) for region in regions),

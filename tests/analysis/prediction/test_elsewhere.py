@@ -19,6 +19,7 @@ from analysis.prediction.evaluation.files import tables_of
 from analysis.prediction.evaluation.judge import judge
 from analysis.prediction.evaluation.judged import Judged
 from analysis.prediction.evaluation.labelled import Labelled, read_labelled
+from analysis.prediction.evaluation.page import _known
 from datamodules.packing.finish import SplitRule
 from datamodules.packing.layout import part_name
 from datamodules.packing.pack import pack
@@ -218,6 +219,9 @@ def test_training_images_are_found_equal_or_nearly_so(ensemble: Ensemble, home: 
     }
     said = titles(found)
     assert "2 images of the set were trained on" in said and "1 equal in every pixel, 1 nearly" in said
+    without = 100 * found.accuracy(~found.overlap.trained)
+    trained = f", 2 of which they were trained on (without these {without:.1f}%)"
+    assert _known(found) == f"{trained}, and 1 of which their runs were evaluated on"
     assert "on 19 images" in said and "Part is known: 1 image" in said
     assert str(tmp_path) not in said and "ward-7" not in said
 

@@ -1,10 +1,12 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from PIL import Image
 from scipy import ndimage
 
 from datamodules.batches.histogram import histogram_accuracy
@@ -13,6 +15,7 @@ from datamodules.embedded import dld
 from datamodules.embedded.dld_patterns import draw
 from datamodules.embedded.dld_scan import acquire
 from datamodules.embedded.dld_structures import Lung
+from datamodules.embedded.patches import write_patches
 from stages.errors import RelayError
 
 PATTERNS = ("CON", "GGO", "HCM", "RET", "EMP", "NOD", "NOR")
@@ -281,3 +284,16 @@ def test_grey_levels_alone_do_not_tell_the_classes(default: Domain) -> None:
     train, val = default.train, default.val
     accuracy = histogram_accuracy(to_grey(train.images), train.labels, to_grey(val.images), val.labels)
     assert 214 / 560 + 0.1 < accuracy < 0.80
+
+
+def test_patches_are_files_of_hounsfield_units_by_class_and_patient(tmp_path: Path) -> None:
+    write_patches(tmp_path / "out", 14, 16, 3)
+    drawn = generate(14, 14, 16, 3)
+    files = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.tif"))
+    sorts = (drawn.classes[label] for label in drawn.val.labels)
+    named = [f"{sort}/{one}.tif" for sort, one in zip(sorts, drawn.val.samples, strict=True)]
+    assert [str(path) for path in files] == sorted(named) and len(files[0].parts) == 3
+    for name, patch in zip(named, np.asarray(drawn.val.images), strict=True):
+        assert (np.asarray(Image.open(tmp_path / "out" / name)) == patch).all()
+    with pytest.raises(RelayError, match="is not empty"):
+        write_patches(tmp_path / "out", 14, 16, 3)

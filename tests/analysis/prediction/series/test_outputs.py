@@ -15,6 +15,7 @@ from analysis.prediction.ensemble import Ensemble
 from analysis.prediction.series.dicom_seg import SEGMENTATION
 from analysis.prediction.series.measure import measure
 from analysis.prediction.series.outputs import OUTPUTS, shown_command, write_outputs
+from analysis.prediction.series.pattern_codes import spelled_out
 from analysis.prediction.series.pattern_map import PatternMap
 from analysis.prediction.series.volume import open_volume
 from analysis.prediction.sources import Source
@@ -111,6 +112,14 @@ def test_the_page_says_the_answer_its_rules_and_what_made_it(planted: tuple[Path
     ):  # fmt: skip
         assert said in text, said
     assert any("reconstruction kernel" in note for note in notes)
+    kinds = re.findall(r'class="kind">(\w+)<', (folder / "out/report.html").read_text())
+    assert kinds == ["Warning", "Note"] and "Before believing it: 1 warning and 1 note " in text
+    assert "over networks only" in text and "21 of 28 such intervals held the true percentage" in text
+
+
+def test_short_names_of_patterns_are_spelled_out() -> None:
+    assert spelled_out("GGO") == "ground glass opacity" and spelled_out("nor") == "normal lung"
+    assert spelled_out("emphysema") == spelled_out("XYZ") == ""
 
 
 @pytest.mark.slow

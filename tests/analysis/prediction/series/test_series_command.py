@@ -1,6 +1,7 @@
 """`predict.py` with a series: the files that outside checks read, and what becomes of the folder."""
 
 import csv
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,6 +65,30 @@ def test_a_series_becomes_maps_and_numbers_once(tmp_path: Path, capsys: pytest.C
     write_ct(tmp_path / "other", thorax(4)[0])
     with pytest.raises(RelayError, match=r"holds other results \(differing in: source"):
         predict_series(task_of(tmp_path / "other", out))
+
+
+def test_what_a_kill_left_is_gone_when_the_same_command_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = write_ct(tmp_path / "ct", thorax(2)[0])
+    mask = write_mask(tmp_path / "lungs.nii.gz", volume, thorax(2)[1])
+    more = (f"mask={mask}", "stride=16")
+    predict_series(task_of(tmp_path / "ct", tmp_path / "whole", *more))
+
+    def killed(path: Path, content: bytes) -> None:
+        (path.parent / f".{path.name}.1.ab.partial").write_bytes(content[:9])
+        raise OSError(errno.EFBIG, "File too large")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("analysis.prediction.series.outputs.write_bytes", killed)
+        with pytest.raises(RelayError, match=r"cannot be written: File too large\. Finished slices are kept"):
+            predict_series(task_of(tmp_path / "ct", tmp_path / "out", *more))
+    predict_series(task_of(tmp_path / "ct", tmp_path / "out", *more))
+    found = [
+        {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (tmp_path / "whole", tmp_path / "out")
+    ]
+    assert found[0] == found[1]
 
 
 def test_a_series_of_another_spacing_is_resampled_and_that_is_said(
