@@ -55,14 +55,14 @@ def run_alone(config: Config) -> Outcome | None:
     from datamodules.listing import revealed
     from datamodules.survey import Listings, survey
     from lightning_modules.given import try_given
-    from lightning_modules.resolve import resolve
+    from lightning_modules.resolve import network_notes, resolve
 
     listings, (request, compose) = Listings(), alone(config)
     plan = build_plan([request], compose, listings.of, resolve)
     (run,) = plan.runs.values()
     store = Store(Path(config.paths.runs_dir))
     missing = plan.missing(store)
-    notes = survey([run], listings) + try_given(missing, listings.classes)
+    notes = network_notes([run]) + survey([run], listings) + try_given(missing, listings.classes)
     if config.plan:
         output().print(plan_table(plan, store, notes))
         return None

@@ -75,7 +75,7 @@ class RelaySweeper(BasicSweeper):
         from datamodules.from_config import load_sources
         from datamodules.survey import Listings, survey
         from lightning_modules.given import try_given
-        from lightning_modules.resolve import resolve
+        from lightning_modules.resolve import network_notes, resolve
 
         assert self.config is not None and self.launcher is not None
         listings = Listings()
@@ -83,7 +83,9 @@ class RelaySweeper(BasicSweeper):
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
         missing = plan.missing(store)
-        notes = [*plan.notes, *survey(plan.runs.values(), listings), *try_given(missing, listings.classes)]
+        runs = plan.runs.values()
+        notes = plan.notes + network_notes(runs) + survey(runs, listings)
+        notes += try_given(missing, listings.classes)
         check_accelerator(self.config.hydra.launcher, first.trainer.accelerator)
         if self.config.plan:
             output().print(plan_table(plan, store, notes))

@@ -4,9 +4,16 @@ from functools import cache
 
 from torch import nn
 
-from lightning_modules.registry import check_width, network_file, network_names, specification_named
+from lightning_modules.registry import (
+    check_width,
+    network_file,
+    network_names,
+    specification_named,
+    specification_of,
+)
 from lightning_modules.specification import Kind, Specification
 from stages.errors import RelayError
+from stages.recipe import Model
 
 _MODULES: dict[Kind, type[nn.Module] | tuple[type[nn.Module], ...]] = {
     "convolution": nn.Conv2d,
@@ -27,7 +34,7 @@ def build_network(
     """A freshly initialised network; nothing is downloaded.
 
     Args:
-        name: One of `network_names()`.
+        name: One of `network_names()`; `build_model` builds timm's, too.
         num_classes: Number of outputs.
         dropout: Probability of dropping a unit, in [0, 1].
         initialisation: See `lightning_modules.initialisation.initialise_layers`.
@@ -49,6 +56,23 @@ def build_network(
     if find_specification(network) != file.SPECIFICATION:
         network.specification = file.SPECIFICATION  # type: ignore[assignment]  # torch thinks of modules only
     _check_modules(network, file.SPECIFICATION)
+    return network
+
+
+def build_model(model: Model, num_classes: int, seed: int = 0) -> nn.Module:
+    """The network that a configuration or a recipe names, with fresh weights; see `build_network`.
+
+    Raises:
+        RelayError: As `build_network`, and where timm has no such classifier.
+    """
+    described = specification_of(model)
+    if described.architecture is None:
+        return build_network(model.name, num_classes, model.dropout, model.initialisation, model.width, seed)
+    check_width(described, model.width)
+    from lightning_modules.backbones import build_backbone
+
+    network = build_backbone(described.architecture, num_classes, dropout=model.dropout, seed=seed)
+    network.specification = described  # type: ignore[assignment]  # torch thinks of modules only
     return network
 
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lightning_modules.metrics import Evaluation, evaluate
 from lightning_modules.optimisation import by_step, on_plateau, optimiser
+from lightning_modules.synchronised import synchronise
 from lightning_modules.transfer import TransferReport, set_train_mode
 from lightning_modules.unfreezing import waiting_parameters
 from stages.errors import RelayError
@@ -105,6 +106,15 @@ class StageModule(pl.LightningModule):
         """Logits (N, classes) of images (N, 3, S, S)."""
         logits: Tensor = self.network(images)
         return logits
+
+    def setup(self, stage: str) -> None:
+        """With several processes, let batch normalisations see the whole batch.
+
+        Raises:
+            RelayError: They cannot, on processors.
+        """
+        if self.trainer.world_size > 1:
+            synchronise(self.network, self.trainer.strategy.root_device)
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's dropout stream; keep frozen layers in eval mode where that matters.

@@ -6,7 +6,7 @@ what a transfer rule needs when it re-initialises some layers and keeps others.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import torch
@@ -36,8 +36,9 @@ def check_scheme(scheme: str) -> None:
     Raises:
         RelayError: Names the schemes.
     """
-    if scheme not in get_args(Initialisation):
-        raise unknown_name("initialisation", scheme, get_args(Initialisation))
+    known = [name for name in get_args(Initialisation) if name != "timm"]
+    if scheme not in known:
+        raise unknown_name("initialisation", scheme, known)
 
 
 def initialise_layers(network: nn.Module, names: Iterable[str], scheme: str, seed: int) -> None:
@@ -49,22 +50,40 @@ def initialise_layers(network: nn.Module, names: Iterable[str], scheme: str, see
     Args:
         network: One with a specification.
         names: Names of layers.
-        scheme: See `initialise`.
+        scheme: See `initialise`; of no effect on a network of timm's, which has timm's own.
         seed: 0 or more.
 
     Raises:
         RelayError: A name, the scheme or the seed is not valid, or a layer holds a module that cannot be
             initialised; then nothing has been changed.
     """
-    layers = [specification(network).layer(name) for name in names]
-    modules = layer_modules(network)
-    check_scheme(scheme)
+    described = specification(network)
+    layers = [described.layer(name) for name in names]
     if seed < 0:
         raise RelayError(f"initialisation: the seed is {seed}; give 0 or more.")
+    if described.architecture is not None:
+        _initialise_as_timm(network, described.architecture, layers, seed)
+        return
+    modules = layer_modules(network)
+    check_scheme(scheme)
     for layer in layers:
         _check_module(modules[layer.name], layer.name)
     for layer in layers:
         initialise(modules[layer.name], layer, scheme, seed)
+
+
+def _initialise_as_timm(network: nn.Module, architecture: str, layers: Sequence[Layer], seed: int) -> None:
+    """Copy layers from a new network of the seed: what timm draws for one may depend on those before it."""
+    own = network.state_dict(keep_vars=True)
+    keys = [key for layer in layers for key in layer.keys(network) if not own[key].is_meta]
+    if not keys:
+        return
+    from lightning_modules.backbones import fresh_state
+
+    fresh = fresh_state(architecture, int(getattr(network, "num_classes")), seed)  # noqa: B009  # not a Tensor
+    with torch.no_grad():
+        for key in keys:
+            own[key].copy_(fresh[key])
 
 
 def initialise(module: nn.Module, layer: Layer, scheme: str, seed: int) -> None:

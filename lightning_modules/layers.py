@@ -9,6 +9,8 @@ from stages.errors import RelayError
 def layer_modules(network: nn.Module) -> dict[str, nn.Module]:
     """The layers with parameters by name, in the order in which they run.
 
+    Of a layer that is what a module itself holds (`Layer.own`), the module with all that is inside it.
+
     Raises:
         RelayError: The network has no specification.
     """
@@ -21,8 +23,9 @@ def first_convolution(network: nn.Module) -> nn.Conv2d:
     Raises:
         RelayError: The network has no specification, or its layers have no convolution.
     """
-    for layer in layer_modules(network).values():
-        for module in layer.modules():
+    layers = [layer for layer in specification(network).layers if not layer.own]
+    for layer in layers:
+        for module in network.get_submodule(layer.path).modules():
             if isinstance(module, nn.Conv2d):
                 return module
     raise RelayError(f"{type(network).__name__} has no convolution among its layers")
@@ -40,10 +43,7 @@ def layer_parameters(network: nn.Module) -> dict[str, tuple[str, ...]]:
             the network has no specification.
     """
     described = specification(network)
-    keys = {
-        layer.name: tuple(f"{layer.path}.{key}" for key in network.get_submodule(layer.path).state_dict())
-        for layer in described.layers
-    }
+    keys = {layer.name: layer.keys(network) for layer in described.layers}
     listed = [key for layer in keys.values() for key in layer]
     strays = sorted(set(network.state_dict()) - set(listed))
     if strays:
@@ -55,7 +55,8 @@ def layer_parameters(network: nn.Module) -> dict[str, tuple[str, ...]]:
         raise RelayError(
             f"{described.name}: {', '.join(repeated)} belong to several layers of the specification"
         )
-    for name, module in layer_modules(network).items():
-        if next(module.parameters(), None) is None:
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    for name, own in keys.items():
+        if parameters.keys().isdisjoint(own):
             raise RelayError(f"{described.name}: layer {name} has no parameters; put it into another")
     return keys

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PACKAGE = "lightning_modules.networks"
+TIMM = "timm"
+"""`model.name` of all of timm's networks; `model.architecture` says which."""
 
 
 class NetworkFile(Protocol):
@@ -33,7 +35,7 @@ class NetworkFile(Protocol):
 
 
 def network_names() -> tuple[str, ...]:
-    """The networks that `model.name` can name: the files of `lightning_modules/networks`."""
+    """The networks of Relay's own that `model.name` can name: the files of `lightning_modules/networks`."""
     package = importlib.import_module(_PACKAGE)
     return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
 
@@ -56,15 +58,29 @@ def specification_of(model: Model) -> Specification:
     """The specification of the network that a configuration or a recipe names; nothing is built.
 
     Raises:
-        RelayError: There is no such network, or it has no architectures.
+        RelayError: There is no such network, or it does not come as the configuration says.
     """
-    if model.initialisation == "timm":
-        raise RelayError(f"model.initialisation is timm, which {model.name} is not; see docs/settings.md")
-    if model.architecture is not None:
+    if model.name != TIMM:
+        if model.architecture is not None:
+            raise RelayError(
+                f"model.architecture is {model.architecture}, but {model.name} is one network: add model=timm"
+            )
+        if model.initialisation == TIMM:
+            raise RelayError(f"model.initialisation is timm, but {model.name} is a network of Relay's own")
+        return specification_named(model.name)
+    if model.architecture is None:
         raise RelayError(
-            f"model.architecture is {model.architecture}, but {model.name} is one network: choose model=timm"
+            "model.architecture is null; model=timm takes the name of one of timm's image classifiers, such "
+            "as model.architecture=resnet18"
         )
-    return specification_named(model.name)
+    if model.initialisation != TIMM:
+        raise RelayError(
+            f"model.initialisation is {model.initialisation}; timm's networks start with timm's own weights: "
+            "set model.initialisation=timm"
+        )
+    from lightning_modules.backbones import backbone_specification
+
+    return backbone_specification(model.architecture)
 
 
 def check_width(network: Specification, width: float) -> None:
@@ -88,7 +104,7 @@ def network_file(name: str) -> NetworkFile:
         RelayError: There is no such network, or its file describes another.
     """
     if name not in network_names():
-        raise unknown_name("model.name", name, network_names())
+        raise unknown_name("model.name", name, (*network_names(), TIMM))
     file = cast(NetworkFile, importlib.import_module(f"{_PACKAGE}.{name}"))
     if file.SPECIFICATION.name != name:
         raise RelayError(

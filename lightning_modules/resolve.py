@@ -1,13 +1,17 @@
 """What a configuration means for its network and this machine, settled before anything is trained."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from lightning_modules.hardware import arithmetic
 from lightning_modules.registry import check_width, specification_of
+from lightning_modules.specification import Specification
 from lightning_modules.transfer_rule import transfer_rule
 from lightning_modules.unfreezing import rounds
-from stages.config import Config
+from stages.config import Config, DataConfig
 from stages.errors import RelayError
+from stages.plan import StageRun
+from stages.recipe import Channels, Deviations, TransferLayers
 from stages.schedule import after_unfreezing
 
 
@@ -30,16 +34,7 @@ def resolve(config: Config, transferred: bool) -> Config:
     """
     network = specification_of(config.model)
     check_width(network, config.model.width)
-    if config.data.image_size is None:
-        raise RelayError(
-            f"data.image_size is null, and {network.name} has no size of its own; set it, such as "
-            "data.image_size=224"
-        )
-    if config.data.image_size < network.least_size:
-        raise RelayError(
-            f"data.image_size is {config.data.image_size}; {network.name} takes images of "
-            f"{network.least_size} px or more"
-        )
+    config = replace(config, data=_input(config.data, network))
     accelerator, precision, memory_format = arithmetic(config)
     if (accelerator, precision) == ("cpu", "16-mixed"):
         raise RelayError(
@@ -59,3 +54,69 @@ def resolve(config: Config, transferred: bool) -> Config:
     plateau = after_unfreezing(config.callbacks.plateau, config.optim, len(layers))
     callbacks = replace(config.callbacks, plateau=plateau)
     return replace(config, trainer=trainer, transfer=transfer, callbacks=callbacks)
+
+
+
+def _input(data: DataConfig, network: Specification) -> DataConfig:
+    """Size and normalisation of the network's input: as they are set, else as the network says of itself."""
+    own = network.input
+    size = data.image_size if data.image_size is not None or own is None else own.size
+    if size is None:
+        raise RelayError(
+            f"data.image_size is null, and {network.name} has no size of its own; set it, such as "
+            "data.image_size=224"
+        )
+    if network.architecture is not None:
+        from lightning_modules.backbones import check_size
+
+        check_size(network.architecture, size)
+    elif size < network.least_size:
+        raise RelayError(
+            f"data.image_size is {size}; {network.name} takes images of {network.least_size} px or more"
+        )
+    if data.mean is None and own is not None:
+        data = replace(data, mean=own.mean, std=own.std)
+    return replace(data, image_size=size)
+
+
+def network_notes(runs: Iterable[StageRun]) -> list[str]:
+    """A line for each thing about sizes, normalisation and transfer rules that may surprise."""
+    recipes = [run.recipe for run in runs]
+    models = {recipe.model: specification_of(recipe.model) for recipe in recipes}
+    inputs = dict.fromkeys((it.model, it.data.image_size, it.data.mean, it.data.std) for it in recipes)
+    notes = [note for model, size, mean, std in inputs for note in _of_input(models[model], size, mean, std)]
+    rules: dict[tuple[str, TransferLayers], dict[str, None]] = {}
+    for recipe in recipes:
+        if recipe.transfer is not None and recipe.transfer_layers is not None:
+            key = (models[recipe.model].name, recipe.transfer_layers)
+            rules.setdefault(key, {})[recipe.transfer] = None
+    notes += [
+        f"in {network} the transfer rules {' and '.join(names)} are the same"
+        for (network, _), names in rules.items()
+        if len(names) > 1
+    ]
+    return list(dict.fromkeys(notes))
+
+
+def _of_input(
+    network: Specification, size: int, mean: Channels | None, std: Deviations | None
+) -> Iterator[str]:
+    own = network.input
+    if own is None:
+        return
+    if size != own.size:
+        yield f"{network.name} is made for images of {own.size} px (data.image_size={size})"
+    least = own.reduction
+    if size < 2 * least:
+        yield (
+            f"{network.name} reduces images {least} times: of {size} px its last features have one place; "
+            f"data.image_size={2 * least} or more keeps some of where things are"
+        )
+    elif size % least:
+        yield (
+            f"{network.name} reduces images {least} times, and data.image_size={size} is no multiple of "
+            "that: a border of the image counts less"
+        )
+    if (mean, std) == (own.mean, own.std):
+        shown = [" ".join(f"{number:g}" for number in part) for part in (own.mean, own.std)]
+        yield f"{network.name}: images are normalised as timm says of it, mean {shown[0]}, std {shown[1]}"

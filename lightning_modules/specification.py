@@ -8,7 +8,7 @@ from stages.errors import RelayError
 from stages.recipe import RANGE
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Kind = Literal["convolution", "linear", "normalisation", "block"]
 """A block is any other module, most often one with others inside, such as a residual block."""
@@ -26,6 +26,8 @@ class Layer:
             the head, whose units are the classes of one stage.
         raised_bias: Whether its bias starts above zero in the schemes `krizhevsky` and `caffe`.
         narrow: Whether its weights start with the smaller deviation of the scheme `caffe`.
+        own: Whether only what the module itself holds is meant, without the modules inside it: the tokens and
+            positions of a transformer, whose path is "", the network itself.
     """
 
     name: str
@@ -34,6 +36,31 @@ class Layer:
     tap: str | None = None
     raised_bias: bool = False
     narrow: bool = False
+    own: bool = False
+
+    def keys(self, network: "nn.Module") -> tuple[str, ...]:
+        """The names of its parameters and persistent buffers, as in `network.state_dict()`."""
+        module = network.get_submodule(self.path)
+        inside = tuple(f"{name}." for name, _ in module.named_children()) if self.own else ()
+        names = (name for name in module.state_dict() if not name.startswith(inside))
+        return tuple(f"{self.path}.{name}".lstrip(".") for name in names)
+
+
+@dataclass(frozen=True)
+class Input:
+    """The images that a network was made for.
+
+    Attributes:
+        size: Their height and width in pixels.
+        mean: Subtracted from the channels after division by 255.
+        std: What the channels are divided by then.
+        reduction: Pixels of an image, along one side, for each pixel of its last features.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    reduction: int
 
 
 @dataclass(frozen=True)
@@ -49,9 +76,13 @@ class Specification:
             it extract features (paper, section 4.1). The head alone if None.
         taps: Where maps and frequencies may be taken: name -> path of a module.
         default_tap: The tap that is taken where none is asked for.
-        least_size: Least height and width of an image in pixels.
+        least_size: Least height and width of an image in pixels; 1 of timm's, whose sizes are tried.
         scalable: Whether `model.width` may be less than 1.
         outside_class: Full name of a class of another package whose instances this describes too.
+        heads: The layers that give logits, where there are several and their mean is taken; else empty.
+        architecture: timm's name of it; None for a network of `lightning_modules/networks`.
+        input: The images that it was made for; None where the configuration alone says it.
+        undefined: Words of transfer rules that mean nothing here -> the reason.
 
     Raises:
         RelayError: The description contradicts itself.
@@ -66,6 +97,10 @@ class Specification:
     classifier: str | None = None
     scalable: bool = False
     outside_class: str | None = None
+    heads: tuple[str, ...] = ()
+    architecture: str | None = None
+    input: Input | None = None
+    undefined: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         names = self.layer_names
@@ -74,10 +109,15 @@ class Specification:
             raise RelayError(
                 f"{self.name}: layer {wrong[0]!r}; each name stands once and has no {RANGE!r} in it"
             )
-        for what, layer in (("head", self.head), ("classifier", self.classifier)):
+        ends = (
+            ("head", self.head),
+            ("classifier", self.classifier),
+            *(("head", head) for head in self.heads),
+        )
+        for what, layer in ends:
             if layer is not None and layer not in names:
                 raise RelayError(f"{self.name}: the {what} {layer!r} is not one of its layers")
-        taken = [name for name in names if name in self.words]
+        taken = [name for name in names if name not in self.words.get(name, (name,))]
         if taken:
             raise RelayError(
                 f"{self.name}: a layer named {taken[0]!r}; in a transfer rule this word stands for "
@@ -97,15 +137,16 @@ class Specification:
     def words(self) -> dict[str, tuple[str, ...]]:
         """Words of transfer rules -> the layers that each stands for in this network.
 
-        `features` and `classifier` are the two parts of the paper's section 4.1, `head` is the last layer, a
-        kind is all layers of it. A rule of such words fits networks whose layers have other names.
+        `features` and `classifier` are the two parts of the paper's section 4.1, `head` is what gives the
+        logits, a kind is all layers of it. A rule of such words fits networks whose layers have other names.
         """
         names = self.layer_names
-        cut = names.index(self.classifier or self.head)
+        heads = self.heads or (self.head,)
+        cut = names.index(self.classifier or heads[0])
         kinds = {
             kind: tuple(layer.name for layer in self.layers if layer.kind == kind) for kind in get_args(Kind)
         }
-        return {"features": names[:cut], "classifier": names[cut:], "head": (self.head,), **kinds}
+        return {"features": names[:cut], "classifier": names[cut:], "head": heads, **kinds}
 
     @property
     def feature_taps(self) -> dict[str, str]:

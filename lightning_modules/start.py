@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightning_modules.build import build_network
+from lightning_modules.build import build_model
 from lightning_modules.classifier import REPORT_KEY, StageModule
 from lightning_modules.transfer import TransferReport, apply_transfer, freeze, kept_tensors, scratch_report
 from lightning_modules.transfer_rule import TransferRule
@@ -66,14 +66,7 @@ def network_of(recipe: Recipe, num_classes: int) -> nn.Module:
         recipe: A stage run's recipe.
         num_classes: Number of outputs.
     """
-    return build_network(
-        recipe.model.name,
-        num_classes=num_classes,
-        dropout=recipe.model.dropout,
-        initialisation=recipe.model.initialisation,
-        width=recipe.model.width,
-        seed=Seeds.of(recipe.seed).initialisation,
-    )
+    return build_model(recipe.model, num_classes, Seeds.of(recipe.seed).initialisation)
 
 
 def first_weights(network: nn.Module, recipe: Recipe, weights: Path | None) -> TransferReport:

@@ -119,7 +119,8 @@ def apply_transfer(
     kept = list(wanted)
     fresh = [key for key, layer in owners.items() if layer in rule.reinitialised]
     modules = layer_modules(network)
-    renewed = {id(modules[layer]) for layer in rule.reinitialised}
+    whole = {layer.name for layer in specification(network).layers if not layer.own}
+    renewed = {id(modules[layer]) for layer in rule.reinitialised if layer in whole}
     inside = tuple(f"{path}." for path, module in network.named_modules() if id(module) in renewed)
     ignored = {key for key in weights if key in fresh or (key not in state and key.startswith(inside))}
     used = {key: weights[key] for key in weights if key not in ignored}

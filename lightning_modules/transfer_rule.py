@@ -6,10 +6,14 @@ Rules are files, `conf/transfer/NAME.yaml`. Paper, section 4.1: the feature extr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from lightning_modules.specification import Specification
 from stages.errors import RelayError, unknown_name
 from stages.recipe import RANGE
+
+_LISTED = 40
+"""Names that an error lists; of more it offers near ones."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,9 @@ def transfer_rule(
 
     Args:
         name: The rule's name.
-        reinitialise: Names of layers, ranges FIRST-LAST of layers in the network's order, both ends included,
-            and words (see `Specification.words`). A layer may be named more than once.
+        reinitialise: Names of layers; starts of names, such as layer1 for layer1.0 and layer1.1; ranges
+            FIRST-LAST of either in the network's order, both ends included; and words, which come first (see
+            `Specification.words`). A layer may be named more than once.
         freeze: The same.
         network: Whose layers these are.
 
@@ -43,8 +48,8 @@ def transfer_rule(
         The rule with each layer named once, in the network's order.
 
     Raises:
-        RelayError: The network has no such layer, a range is the wrong way round, a layer is both
-            re-initialised and frozen, or every layer is frozen.
+        RelayError: The network has no such layer, a word means nothing in it, a range is the wrong way
+            round, a layer is both re-initialised and frozen, or every layer is frozen.
     """
     fresh = _layers(f"transfer.reinitialise of the rule {name}", reinitialise, network)
     frozen = _layers(f"transfer.freeze of the rule {name}", freeze, network)
@@ -69,25 +74,44 @@ def _layers(key: str, patterns: Sequence[str], network: Specification) -> tuple[
 
 
 def _named(key: str, pattern: str, network: Specification) -> Sequence[str]:
-    names, words = network.layer_names, network.words
+    names = network.layer_names
     if RANGE not in pattern:
-        if pattern in words:
-            return words[pattern]
-        if pattern not in names:
-            raise unknown_name(key, pattern, (*names, *words))
-        return (pattern,)
+        if pattern in network.undefined:
+            raise RelayError(f"{key} is {pattern}, but of {network.name}: {network.undefined[pattern]}")
+        return network.words[pattern] if pattern in network.words else _below(key, pattern, network)
     ends = pattern.split(RANGE)
     if len(ends) != 2 or not all(ends):
         raise RelayError(
             f"{key} is {pattern!r}; a range is FIRST{RANGE}LAST, the names of two layers of {network.name}"
         )
-    for end, name in zip(("first", "last"), ends, strict=True):
-        if name not in names:
-            raise unknown_name(f"the {end} layer of {pattern!r} in {key}", name, names)
-    first, last = ends
-    low, high = names.index(first), names.index(last)
+    first, last = (
+        _below(f"the {end} layer of {pattern!r} in {key}", name, network)
+        for end, name in zip(("first", "last"), ends, strict=True)
+    )
+    low, high = names.index(first[0]), names.index(last[-1])
     if low > high:
         raise RelayError(
-            f"{key} is {pattern!r}; in {network.name} {last} comes before {first}: write {last}{RANGE}{first}"
+            f"{key} is {pattern!r}; in {network.name} {ends[1]} comes before {ends[0]}: write "
+            f"{ends[1]}{RANGE}{ends[0]}"
         )
     return names[low : high + 1]
+
+
+def _below(key: str, name: str, network: Specification) -> Sequence[str]:
+    """The layer of a name, or those whose names begin with it, in the network's order."""
+    names = network.layer_names
+    found = (name,) if name in names else tuple(each for each in names if each.startswith(f"{name}."))
+    if found:
+        return found
+    pieces = [each.split(".") for each in names]
+    starts = [".".join(parts[:end]) for parts in pieces for end in range(1, len(parts) + 1)]
+    known = list(dict.fromkeys((*starts, *network.words)))
+    if len(known) <= _LISTED:
+        raise unknown_name(key, name, known)
+    near = get_close_matches(name, known, n=5)
+    offer = f"did you mean {' or '.join(near)}? The" if near else "the"
+    short = dict.fromkeys(parts[0] for parts in pieces)
+    raise RelayError(
+        f"{key} is {name!r}; {offer} layers of {network.name} begin with {', '.join(short)}, and the words "
+        f"are {', '.join(network.words)}"
+    )

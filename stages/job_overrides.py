@@ -47,6 +47,9 @@ def job_overrides(
         f"trainer.threads={config.trainer.threads}",
         f"trainer.precision={recipe.arithmetic.precision}",
         f"trainer.memory_format={recipe.arithmetic.memory_format}",
+        f"data.image_size={recipe.data.image_size}",
+        f"data.mean={_numbers(recipe.data.mean)}",
+        f"data.std={_numbers(recipe.data.std)}",
         f"init_from={quoted(config.init_from)}",
         f"paths.runs_dir={quoted(str(store.runs_dir))}",
         f"paths.data_dir={quoted(config.paths.data_dir)}",
@@ -74,6 +77,10 @@ def _rule(recipe: Recipe) -> list[str]:
             for key, layers in asdict(recipe.transfer_layers).items()
         ),
     ]
+
+
+def _numbers(values: Sequence[float] | None) -> str:
+    return "null" if values is None else f"[{','.join(map(repr, values))}]"
 
 
 def _name(name: str) -> str:

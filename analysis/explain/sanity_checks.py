@@ -127,7 +127,8 @@ def weight_randomisation(
     layers = [
         described.name
         for described in specification(network).layers
-        if any(each == described.path or each.startswith(f"{described.path}.") for each in path)
+        if described.own
+        or any(each == described.path or each.startswith(f"{described.path}.") for each in path)
     ]
     order, rank, structure = [], [], []
     for name, randomised in randomisations(network, layers, scheme, _RANDOM_WEIGHTS):

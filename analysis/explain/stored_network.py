@@ -4,8 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from lightning_modules.build import build_network
-from lightning_modules.registry import specification_of
+from lightning_modules.build import build_model
 from lightning_modules.weights import read_stored_weights
 from stages.errors import RelayError
 from stages.recipe import Model
@@ -28,15 +27,7 @@ def load_network(folder: Path) -> nn.Module:
     run = RunFolder(folder)
     model = model_of(run)
     weights = read_stored_weights(run)
-    described = specification_of(model)
-    head = weights.get(f"{described.layer(described.head).path}.weight")
-    network = build_network(
-        model.name,
-        num_classes=1 if head is None else len(head),
-        dropout=model.dropout,
-        initialisation=model.initialisation,
-        width=model.width,
-    )
+    network = build_model(model, len(run.read_record().data.classes))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -78,6 +78,8 @@ def network_name(folder: RunFolder) -> str:
         RelayError: if its recipe cannot be read.
     """
     model = model_of(folder)
+    if model.architecture is not None:
+        return model.architecture
     return model.name if model.width == 1.0 else f"{model.name}, width {model.width:g}"
 
 

@@ -180,7 +180,7 @@ def test_unknown_names_are_answered_with_similar_ones() -> None:
     with pytest.raises(RelayError, match=r"model\.name is 'alexnett'; did you mean alexnet"):
         specification_named("alexnett")
     with pytest.raises(
-        RelayError, match=r"model\.name is 'vgg'; it must be one of alexnet, .*torchvision_alexnet"
+        RelayError, match=r"model\.name is 'vgg'; it must be one of alexnet, .*torchvision_alexnet, timm"
     ):
         build_network("vgg", 3)
 
@@ -201,7 +201,10 @@ def test_a_file_describes_the_network_of_its_own_name(
         ({"layers": (Layer("a-b", "a", "linear"),), "head": "a-b"}, "layer 'a-b'; each name"),
         ({"head": "fc9"}, "the head 'fc9' is not one of its layers"),
         ({"classifier": "fc9"}, "the classifier 'fc9' is not one of its layers"),
-        ({"layers": (Layer("head", "fc", "linear"),), "head": "head"}, "a layer named 'head'; in a transfer"),
+        (
+            {"layers": (Layer("head", "bn1", "normalisation"), Layer("fc", "fc", "linear"))},
+            "named 'head'; in a",
+        ),
         ({"default_tap": "pool9"}, "'pool9' is not one of its taps, relu, maxpool"),
         ({"layers": (Layer("fc", "fc", "linear", tap="relu9"),)}, "'relu9' is not one of its taps"),
     ],
