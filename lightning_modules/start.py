@@ -1,5 +1,6 @@
 """A stage run's LightningModule: the network with its first weights, by the transfer rule."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,17 @@ from torch import nn
 
 from lightning_modules.build import build_model
 from lightning_modules.classifier import REPORT_KEY, StageModule
-from lightning_modules.transfer import TransferReport, apply_transfer, freeze, kept_tensors, scratch_report
+from lightning_modules.transfer import (
+    TransferReport,
+    apply_transfer,
+    freeze,
+    kept_tensors,
+    scratch_report,
+    set_train_mode,
+)
 from lightning_modules.transfer_rule import TransferRule
 from lightning_modules.weights import find_weights, read_checkpoint, read_stored_weights
-from stages.balance import class_weights
+from stages.balance import class_weights, images_of_each_class
 from stages.build import users_digest, weights_named
 from stages.errors import RelayError
 from stages.recipe import Recipe, short_id
@@ -48,6 +56,7 @@ def build_module(
         freeze(network, report)
     else:
         report = first_weights(network, recipe, weights)
+    _check_last_batch(network, report, recipe, train_counts)
     if recipe.arithmetic.memory_format == "channels_last":
         network = network.to(memory_format=torch.channels_last)
     if recipe.arithmetic.compile:
@@ -98,3 +107,30 @@ def first_weights(network: nn.Module, recipe: Recipe, weights: Path | None) -> T
     if users_digest(weights, recipe.given) != recipe.init_from:
         raise RelayError(f"{named} was changed while it was read; type the same command again")
     return replace(report, names=found.names, dropped=found.dropped)
+
+
+def _check_last_batch(
+    network: nn.Module, report: TransferReport, recipe: Recipe, train_counts: Sequence[int]
+) -> None:
+    """Refuse a last batch of one image where batch normalisation would have one number of each channel.
+
+    Raises:
+        RelayError: With a batch size that leaves more.
+    """
+    of_class = images_of_each_class(train_counts)
+    images = of_class * len(train_counts) if recipe.optim.sampling == "balanced" else sum(train_counts)
+    batch, size = recipe.optim.batch_size, recipe.data.image_size
+    if batch > 1 and images % batch != 1:
+        return
+    shapes = copy.deepcopy(network).to("meta")
+    set_train_mode(shapes, report)
+    try:
+        with torch.no_grad():
+            shapes(torch.zeros(1, 3, size, size, device="meta"))
+    except ValueError as error:
+        better = next((each for each in range(batch + 1, images + 1) if images % each != 1), None)
+        raise RelayError(
+            f"optim.batch_size={batch} leaves one image to the last batch of the {images} of an epoch, and "
+            f"batch normalisation needs more ({error}); "
+            + (f"try optim.batch_size={better}" if better else "take more images")
+        ) from None

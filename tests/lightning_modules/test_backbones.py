@@ -17,12 +17,14 @@ from lightning_modules.initialisation import initialise_layers
 from lightning_modules.layers import first_convolution, layer_parameters
 from lightning_modules.registry import specification_of
 from lightning_modules.resolve import network_notes, resolve
+from lightning_modules.start import build_module
 from lightning_modules.synchronised import synchronise
 from lightning_modules.transfer import apply_transfer, set_train_mode, trainable_parameters
 from lightning_modules.transfer_rule import TransferRule, transfer_rule
 from stages.errors import RelayError
 from stages.recipe import Model
-from tests.helpers.stage_helpers import composed, plan_of, request
+from stages.seeds import Seeds
+from tests.helpers.stage_helpers import composed, plan_of, recipe, request
 
 # One of each design: residual, plain, dense, inverted residual, transformers of one and of several scales.
 FEW = (
@@ -264,6 +266,24 @@ def test_a_network_without_a_classifier() -> None:
 def test_a_network_of_timms_has_one_width() -> None:
     with pytest.raises(RelayError, match=r"model\.width is 0\.5; test_resnet comes in one width"):
         build_model(model("test_resnet", width=0.5), 2)
+
+
+def test_a_last_batch_of_one_image() -> None:
+    """Of 32 px the last stage of a ResNet has one place, so that one image is one number of each channel."""
+    usual = recipe(parent=None, transfer=None, model=model("test_resnet"))
+
+    def build(size: int, counts: tuple[int, ...], batch: int, **changes: Any) -> None:
+        data = replace(usual.data, image_size=size)
+        optim = replace(usual.optim, batch_size=batch, **changes)
+        build_module(usual.model_copy(update={"data": data, "optim": optim}), Seeds.of(0), counts, None)
+
+    with pytest.raises(
+        RelayError, match=r"batch_size=4 leaves one image .* of the 9 .* try optim.batch_size=5"
+    ):
+        build(16, (4, 5), 4)
+    build(16, (4, 5), 4, sampling="balanced")  # ten
+    build(16, (4, 4), 4)
+    build(64, (4, 5), 4)
 
 
 # --- several processes -------------------------------------------------------------------------------------

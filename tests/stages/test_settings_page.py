@@ -49,7 +49,7 @@ def test_every_key_stands_there_with_a_meaning() -> None:
          "finetune_natural: `finetune`<br>finetune_texture: `finetune`", "execution"),
         ("model.width", "a number in (0, 1]", "", "experiment=paper: `1.0`<br>experiment=real: `1.0`<br>"
          "experiment=real_small: `0.25`<br>"
-         "alexnet: `0.1875`<br>torchvision_alexnet: `1.0`", "recipe"),
+         "alexnet: `0.1875`<br>timm: `1.0`<br>torchvision_alexnet: `1.0`", "recipe"),
         ("data.std", "a list of 3, each a number greater than 0, or null", "",
          "embedded: `null`<br>paper: `[1.0, 1.0, 1.0]`<br>real: `null`", "recipe"),
         ("data.domains.NAME.size", "a whole number, 8 or more, or null", "px", "", "recipe"),
