@@ -104,8 +104,8 @@ def _below(key: str, name: str, network: Specification) -> Sequence[str]:
     if found:
         return found
     pieces = [each.split(".") for each in names]
-    starts = [".".join(parts[:end]) for parts in pieces for end in range(1, len(parts) + 1)]
-    known = list(dict.fromkeys((*starts, *network.words)))
+    starts = [".".join(parts[:end]) for parts in pieces for end in range(1, len(parts))]
+    known = list(dict.fromkeys((*names, *starts, *network.words)))
     if len(known) <= _LISTED:
         raise unknown_name(key, name, known)
     near = get_close_matches(name, known, n=5)
