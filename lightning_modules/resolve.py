@@ -56,7 +56,6 @@ def resolve(config: Config, transferred: bool) -> Config:
     return replace(config, trainer=trainer, transfer=transfer, callbacks=callbacks)
 
 
-
 def _input(data: DataConfig, network: Specification) -> DataConfig:
     """Size and normalisation of the network's input: as they are set, else as the network says of itself."""
     own = network.input

@@ -56,7 +56,7 @@ def build_module(
         freeze(network, report)
     else:
         report = first_weights(network, recipe, weights)
-    _check_last_batch(network, report, recipe, train_counts)
+    _check_batches(network, report, recipe, train_counts)
     if recipe.arithmetic.memory_format == "channels_last":
         network = network.to(memory_format=torch.channels_last)
     if recipe.arithmetic.compile:
@@ -109,18 +109,23 @@ def first_weights(network: nn.Module, recipe: Recipe, weights: Path | None) -> T
     return replace(report, names=found.names, dropped=found.dropped)
 
 
-def _check_last_batch(
+def _check_batches(
     network: nn.Module, report: TransferReport, recipe: Recipe, train_counts: Sequence[int]
 ) -> None:
-    """Refuse a last batch of one image where batch normalisation would have one number of each channel.
+    """Refuse a single image, alone in a batch or in a part of one, where batch normalisation needs more.
 
     Raises:
         RelayError: With a batch size that leaves more.
     """
-    of_class = images_of_each_class(train_counts)
-    images = of_class * len(train_counts) if recipe.optim.sampling == "balanced" else sum(train_counts)
-    batch, size = recipe.optim.batch_size, recipe.data.image_size
-    if batch > 1 and images % batch != 1:
+    of_class, optim, size = images_of_each_class(train_counts), recipe.optim, recipe.data.image_size
+    images = of_class * len(train_counts) if optim.sampling == "balanced" else sum(train_counts)
+
+    def alone(batch: int) -> bool:
+        """Whether a part that is run by itself has one image: of a full batch, or of the last."""
+        sizes = [size for size in (min(batch, images), images % batch) if size]
+        return any(size // min(optim.accumulate, size) == 1 for size in sizes)
+
+    if not alone(optim.batch_size):
         return
     shapes = copy.deepcopy(network).to("meta")
     set_train_mode(shapes, report)
@@ -128,9 +133,13 @@ def _check_last_batch(
         with torch.no_grad():
             shapes(torch.zeros(1, 3, size, size, device="meta"))
     except ValueError as error:
-        better = next((each for each in range(batch + 1, images + 1) if images % each != 1), None)
+        better = next((each for each in range(optim.batch_size + 1, images + 1) if not alone(each)), None)
         raise RelayError(
-            f"optim.batch_size={batch} leaves one image to the last batch of the {images} of an epoch, and "
-            f"batch normalisation needs more ({error}); "
-            + (f"try optim.batch_size={better}" if better else "take more images")
+            f"optim.batch_size={optim.batch_size} with optim.accumulate={optim.accumulate} leaves one image "
+            f"by itself, of {images} in an epoch, and batch normalisation needs more ({error}); "
+            + (
+                f"try optim.batch_size={better}"
+                if better
+                else "take more images, or a lower optim.accumulate"
+            )
         ) from None

@@ -278,11 +278,13 @@ def test_a_last_batch_of_one_image() -> None:
         build_module(usual.model_copy(update={"data": data, "optim": optim}), Seeds.of(0), counts, None)
 
     with pytest.raises(
-        RelayError, match=r"batch_size=4 leaves one image .* of the 9 .* try optim.batch_size=5"
+        RelayError, match=r"batch_size=4 .* leaves one image .* of 9 .* try optim.batch_size=5"
     ):
         build(16, (4, 5), 4)
     build(16, (4, 5), 4, sampling="balanced")  # ten
     build(16, (4, 4), 4)
+    with pytest.raises(RelayError, match=r"optim.accumulate=4 leaves one image .* try optim.batch_size=8"):
+        build(16, (4, 4), 4, accumulate=4)
     build(64, (4, 5), 4)
 
 
