@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from lightning_modules.build import build_model
+from lightning_modules.registry import specification_of
 from lightning_modules.weights import read_stored_weights
 from stages.errors import RelayError
 from stages.recipe import Model
@@ -27,13 +28,15 @@ def load_network(folder: Path) -> nn.Module:
     run = RunFolder(folder)
     model = model_of(run)
     weights = read_stored_weights(run)
-    network = build_model(model, len(run.read_record().data.classes))
+    described = specification_of(model)
+    head = weights.get(f"{described.layer(described.head).path}.weight")
+    network = build_model(model, 1 if head is None else len(head))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise RelayError(
-            f"{run.weights} is not the {model.name} that {run.recipe.name} names: {first}"
+            f"{run.weights} is not the {described.name} that {run.recipe.name} names: {first}"
         ) from None
     return network.eval()
 
