@@ -19,7 +19,8 @@ from analysis.report.page import check_output, write_files
 from analysis.report.processes import process_labels, styles_of
 from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
 from analysis.runs.load import load_runs
-from analysis.runs.study import Study, find_studies, select_study
+from analysis.runs.study import Study, find_studies
+from analysis.runs.study_choice import select_study
 from analysis.wandb_dashboard.figures import log_figures
 from stages.console.output import bar, output, refuse
 from stages.errors import RelayError

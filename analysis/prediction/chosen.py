@@ -5,7 +5,8 @@ from pathlib import Path
 
 from analysis.runs.load import load_runs
 from analysis.runs.selection import process_order
-from analysis.runs.study import Study, described, find_studies, select_study
+from analysis.runs.study import Study, find_studies
+from analysis.runs.study_choice import described, select_study
 from stages.errors import RelayError, unknown_name
 from stages.recipe import short_id
 from stages.store import RunFolder, Store

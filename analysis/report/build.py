@@ -23,7 +23,8 @@ from analysis.runs.folds import complete_seeds
 from analysis.runs.load import read_runs
 from analysis.runs.openings import check_test, open_test_sets, with_test
 from analysis.runs.selection import process_order
-from analysis.runs.study import Study, find_studies, select_study
+from analysis.runs.study import Study, find_studies
+from analysis.runs.study_choice import select_study
 from analysis.runs.unfinished import unfinished_runs
 from stages.errors import RelayError
 from stages.metrics import PRIMARY
@@ -41,7 +42,7 @@ def build_report(
 
     Args:
         runs_dir: the store.
-        study: beginning of a study's id; None for the study with the most runs.
+        study: a study's name, its target, or the beginning of its id; None for the one with the most runs.
         metric: name of the metric that the answer is about.
         test: "open" reads the study's locked test set; see `analysis.runs.openings`.
         command: what to write down as having opened it.

@@ -88,7 +88,8 @@ def optional_files() -> list[str]:
 def _context(explained: ExplainedStudy, labels: Labels, styles: Mapping[str, ProcessStyle]) -> Context:
     """Labels and styles of the processes that were explained, also where their runs are gone since."""
     gone = process_labels([name for name in explained.facts.processes if name not in labels])
-    labels, styles = {**labels, **gone}, {**styles, **styles_of(gone)}
+    labels = {**labels, **gone}
+    styles = {**styles_of(labels), **styles}
     names = [name for name in labels if name in explained.facts.processes]
     return Context(
         explained.facts, {name: labels[name] for name in names}, {name: styles[name] for name in names}

@@ -58,7 +58,7 @@ def learning_curves(
     metrics = _metrics(run for runs in curves.values() for run in runs)
     names = [name for name in styles if any(process == name for process, _ in curves)]
     ratios = sorted({ratio for _, ratio in curves})
-    colours = mpl.colormaps["cividis"](np.linspace(0.0, 0.8, len(ratios)))
+    colours = mpl.colormaps["cividis"](np.linspace(0.0, 0.65, len(ratios)))
     with house_style():
         figure = new_figure(PAGE_WIDTH, 0.8 + 1.35 * len(names))
         panels = figure.subplots(len(names), len(metrics), sharex=True, sharey="col", squeeze=False)
@@ -73,9 +73,9 @@ def learning_curves(
                     epochs = np.arange(1, len(mean) + 1)
                     line = _RATIO_LINES[::-1][(len(ratios) - 1 - index) % len(_RATIO_LINES)]
                     axes.plot(epochs, mean, color=colours[index], ls=line, label=ratio_label(ratio))
-                    axes.fill_between(
-                        epochs, mean - spread, mean + spread, color=colours[index], alpha=0.16, lw=0
-                    )
+                    low, high = (metric.scale * end for end in metric.bounds)
+                    band = np.clip(np.array([mean - spread, mean + spread]), low, high)
+                    axes.fill_between(epochs, *band, color=colours[index], alpha=0.16, lw=0)
             for axes, metric in zip(row, metrics, strict=True):
                 _baseline(axes, metric, baseline.get(ratios[-1]))
             row[0].set_ylabel(wrapped(styles[name].label, 16))
@@ -87,9 +87,10 @@ def learning_curves(
         return save(
             figure,
             "figure7",
-            "Learning curves by amount of training data (Figure 7)",
+            "Learning curves by amount of training data (paper: Figure 7)",
             "Mean over runs (seeds, and each fold of a seed) after each epoch, with a band of one standard "
-            "deviation on either side. A line ends where fewer than half of its runs were still training."
+            "deviation on either side, as far as values can go. A line ends where fewer than half of its "
+            "runs were still training."
             + baseline_caption(ratios[-1] in baseline)
             + (f" It is trained on {ratio_label(ratios[-1])}." if ratios[-1] in baseline else ""),
             f"Line plots of {titles_in('robustness')} against epochs for {len(names)} processes (rows) and "

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.report.figures import (
+    ON_COLOUR,
     PAGE_WIDTH,
     Picture,
     ProcessStyle,
@@ -19,8 +20,10 @@ from analysis.report.tables import file_name
 from analysis.runs.details import Reliability
 from stages.metrics import CALIBRATION_BINS
 
-# Classes up to which a cell has room for percent and count, and for percent alone.
-_ROOM_FOR_COUNTS, _ROOM_FOR_PERCENT = 8, 16
+# Classes up to which a cell has percent and count, and percent alone; the side of a cell in inches with both,
+# with percent alone, and with neither.
+_ROOM_FOR_COUNTS, _ROOM_FOR_PERCENT = 8, 30
+_CELLS = (0.40, 0.29, 0.16)
 
 OF_STUDY = (
     "All training data, all seeds. ECE: expected calibration error after the last epoch, the mean over seeds."
@@ -42,8 +45,9 @@ def confusion_matrix(
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     number = len(classes)
+    cell = _CELLS[(number > _ROOM_FOR_COUNTS) + (number > _ROOM_FOR_PERCENT)]
     with house_style():
-        side = 3.9 if number <= _ROOM_FOR_PERCENT else 4.6
+        side = max(3.3, 1.05 + cell * number)
         figure = new_figure(side, side)
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -60,12 +64,12 @@ def confusion_matrix(
                 text,
                 ha="center",
                 va="center",
-                fontsize=6.5 if number <= _ROOM_FOR_COUNTS else 6,
-                color="white" if share > 0.55 else "black",
+                fontsize=8 if number <= _ROOM_FOR_COUNTS else 7.5,
+                color="white" if share > 0.5 else "black",
+                in_layout=False,  # it lies within its axes, and measuring it takes long
             )
-        size = 7.5 if number <= _ROOM_FOR_PERCENT else max(3.0, 160 / number)
-        axes.set_xticks(range(number), classes, rotation=90, fontsize=size)
-        axes.set_yticks(range(number), classes, fontsize=size)
+        axes.set_xticks(range(number), classes, rotation=90, fontsize=8)
+        axes.set_yticks(range(number), classes, fontsize=8)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         axes.set_title(style.label)
@@ -114,11 +118,10 @@ def reliability_diagrams(
                 1.0 / CALIBRATION_BINS,
                 align="edge",
                 color=style.colour,
-                edgecolor="black",
-                linewidth=0.4,
-                alpha=0.6,
+                edgecolor="white",
+                linewidth=0.6,
             )
-            axes.plot([0, 1], [0, 1], color="black", lw=0.9, ls="--")
+            axes.plot([0, 1], [0, 1], color="black", lw=0.9, ls="--", path_effects=ON_COLOUR)
             share = bins.counts[filled] / bins.counts.sum()
             axes.scatter(confidence, accuracy, s=4 + 90 * share, color="black", zorder=3, clip_on=False)
             error = 100 * float(np.mean(bins.errors))
@@ -187,6 +190,8 @@ def class_recall(
             axes.axhline(boundary - 0.5, color="#dddddd", lw=0.6)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("recall (%)")
+        ends = axes.get_xlim()
+        axes.set_xlim(max(ends[0], -1.0), min(ends[1], 101.0))
         legend_above(figure, axes, 3)
         return save(
             figure,

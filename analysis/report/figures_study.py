@@ -11,6 +11,8 @@ from analysis.report.figures import (
     BASELINE_LABEL,
     BASELINE_LINE,
     BASELINE_METRIC,
+    NARROW_WIDTH,
+    ON_COLOUR,
     PAGE_WIDTH,
     Picture,
     ProcessStyle,
@@ -20,6 +22,8 @@ from analysis.report.figures import (
     new_figure,
     ratio_label,
     save,
+    within_bounds,
+    wrapped,
 )
 from analysis.report.judgement import Words
 from analysis.runs.details import Cell
@@ -37,19 +41,18 @@ def performance_points(
         baseline: accuracy of a linear classifier on grey-level histograms, if known.
     """
     metric, by_seed = words.metric, words.inference.by_seed
-    rows = pd.DataFrame(words.levels(metric).values()).set_index("process")
+    levels = words.levels(metric)
+    rows = pd.DataFrame(levels.values()).set_index("process")
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 0.7 + 0.45 * len(rows))
+        figure = new_figure(NARROW_WIDTH, 0.8 + 0.47 * len(rows))
         axes = figure.subplots()
         shown = [name for name in styles if name in rows.index]
         for position, name in enumerate(shown):
-            style, row = styles[name], rows.loc[name]
+            style, row = styles[name], levels[name]
             chosen = by_seed[(by_seed["process"] == name) & (by_seed["metric"] == metric.name)]
             values = metric.scale * chosen.sort_values("seed")["value"].to_numpy(dtype=float)
             spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1)
-            axes.plot(
-                values, position + 0.2 + spread, style.marker, color=style.colour, ms=3.5, alpha=0.75, mew=0
-            )
+            axes.plot(values, position + 0.22 + spread, style.marker, color=style.colour, ms=4, mew=0)
             mean, low, high = (metric.scale * row[name] for name in ("mean", "ci_low", "ci_high"))
             half = [[mean - low], [high - mean]]
             error = None if np.isnan(half).any() else half
@@ -63,20 +66,30 @@ def performance_points(
                 mew=1.6,
                 capsize=4,
             )
-        axes.set_yticks(range(len(shown)), [styles[name].label for name in shown])
-        axes.set_ylim(len(shown) - 0.5, -0.5)
+            axes.annotate(
+                metric.text(float(row["mean"])),
+                (mean, position - 0.25),
+                ha="center",
+                va="bottom",
+                fontsize=7.5,
+                path_effects=ON_COLOUR,
+            )
+        axes.set_yticks(range(len(shown)), [wrapped(styles[name].label, 16) for name in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.7)
         axes.set_xlabel(metric.heading)
         axes.grid(axis="y", visible=False)
         if baseline is not None:
             axes.axvline(metric.scale * baseline, label=BASELINE_LABEL, **BASELINE_LINE)
             legend_above(figure, axes, 1)
-        interval = "" if words.usual == "nothing" else f" with its 95% interval {words.what_for(words.usual)}"
+        within_bounds(axes, "x", metric)
+        interval = "" if words.usual == "nothing" else f" its 95% interval {words.what_for(words.usual)}"
         return save(
             figure,
             metric.name,
             f"{metric.capitalised} with all training data",
-            "Each point is one seed, the mean over its plateau; the black line is the mean over seeds"
-            f"{interval}. The axis does not start at zero." + baseline_caption(baseline is not None),
+            "Each coloured point is one seed, the mean over its plateau; the number is the mean over seeds, "
+            f"the black line{interval or ' marks it'}. The axis need not start at zero."
+            + baseline_caption(baseline is not None),
             "Dot plot. " + _sentence(rows, styles, metric),
         )
 
@@ -116,6 +129,7 @@ def ratio_bars(
                 axes.plot([], [], label=BASELINE_LABEL if baseline else None, **BASELINE_LINE)
             axes.set_ylabel(metric.heading)
             axes.set_ylim(bottom=0.0)
+            within_bounds(axes, "y", metric)
             axes.grid(axis="x", visible=False)
         panels[-1].set_xticks(range(len(ratios)), [ratio_label(ratio) for ratio in ratios])
         panels[-1].set_xlabel("share of the target's training images")
@@ -124,7 +138,7 @@ def ratio_bars(
         return save(
             figure,
             "figure6",
-            "Performance at each amount of training data (Figure 6)",
+            "Performance at each amount of training data (paper: Figure 6)",
             "Means over seeds of the representative values (75th percentiles over the plateau); error bars "
             "are 95% intervals for new seeds on these images."
             + (" * means that a run of this bar did not reach its plateau." if unreached else "")
@@ -152,8 +166,8 @@ def _bars(
         label=style.label,
         color=style.colour,
         hatch=style.hatch,
-        edgecolor="black",
-        linewidth=0.5,
+        edgecolor="white",  # of the hatch too: it is seen on dark bars
+        linewidth=0.0,
     )
     error = np.nan_to_num(np.array([mean - low, high - mean]))
     axes.errorbar(x, mean, yerr=error, fmt="none", ecolor="black", elinewidth=0.9, capsize=1.6)

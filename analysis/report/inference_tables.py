@@ -58,9 +58,11 @@ def levels_table(words: Words, metrics: Sequence[Metric]) -> Table:
 def differences_table(words: Words) -> Table:
     """Every pair of processes in the main metric."""
     metric = words.metric
+    covers = set(words.differences(metric)["covers"])
     caption = (
         f"In {metric.unit_of_differences}, process minus the one against it, paired by seed, of the "
-        f"plateau's means. The 95% interval is corrected for all pairs ({words.pairs}, Bonferroni). Seeds "
+        f"plateau's means. The 95% interval{_for_all(covers)} is corrected for all pairs ({words.pairs}, "
+        "Bonferroni). Seeds "
         f"alone: these {words.others} fixed; max-T over all pairs, with simultaneous 95% intervals that "
         "exclude 0 where p is below 0.05. The last three columns are the paper's: the difference of 75th "
         "percentiles, Wilcoxon's signed-rank test of it, and Holm's correction."
@@ -77,7 +79,7 @@ def differences_table(words: Words) -> Table:
             low="together_low",
             high="together_high",
         ),
-        _COVERS,
+        *([] if len(covers) == 1 else [_COVERS]),
         tables.interval("seeds alone", metric.digits, "all_low", "all_high", scale=metric.scale),
         tables.p_value("p_max_t", "p, max-T"),
         tables.number("p75_difference", "difference, p75", metric.digits, scale=metric.scale, sign=True),
@@ -156,6 +158,11 @@ def recall_table(data: pd.DataFrame, labels: Labels, caption: str) -> Table:
         ],
         labelled(data, labels),
     )
+
+
+def _for_all(covers: set[str]) -> str:
+    """What all intervals are for, where that is one thing."""
+    return f", for new {next(iter(covers))}," if len(covers) == 1 and covers != {"nothing"} else ""
 
 
 def _covers(levels: pd.DataFrame, metric: Metric) -> set[str]:

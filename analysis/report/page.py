@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from analysis.report.figures import Picture
 from analysis.report.tables import Table
+from stages.console.words import counted
 from stages.errors import RelayError
 from stages.machine.atomic import write_bytes, write_text
 from stages.store import make_folder
@@ -47,6 +48,13 @@ class Caveat:
         return cls(title, text, tuple(items[:MOST_ITEMS]), max(0, len(items) - MOST_ITEMS), serious)
 
 
+def counted_caveats(caveats: Sequence[Caveat]) -> str:
+    """How many there are: `2 warnings and 1 note`."""
+    serious = sum(caveat.serious for caveat in caveats)
+    numbers = ((serious, "warning"), (len(caveats) - serious, "note"))
+    return " and ".join(counted(number, what) for number, what in numbers if number)
+
+
 def relative(folder: str, runs_dir: Path) -> str:
     """A run's folder below the store."""
     return Path(folder).relative_to(runs_dir).as_posix()
@@ -75,6 +83,8 @@ class Section:
         name: its anchor in the page.
         title: its heading.
         text: paragraphs.
+        facts: names and values.
+        commands: what each does, and the command.
         sentences: one per process.
         pictures: figures as wide as the page.
         grid: figures side by side.
@@ -87,6 +97,8 @@ class Section:
     name: str
     title: str
     text: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    commands: Sequence[tuple[str, str]] = ()
     sentences: Sequence[Sentence] = ()
     pictures: Sequence[Picture] = ()
     grid: Sequence[Picture] = ()
@@ -115,7 +127,8 @@ class Report:
         question: the one that it answers.
         facts: names and values about the study.
         caveats: serious ones first.
-        summary: the answer, as paragraphs.
+        summary: the answer in one sentence, then paragraphs on what supports it.
+        figure: what the answer says, drawn.
         sentences: one per process.
         sections: in the page's order.
         version: Relay's.
@@ -130,6 +143,7 @@ class Report:
     facts: Sequence[tuple[str, str]] = ()
     caveats: Sequence[Caveat] = ()
     summary: Sequence[str] = ()
+    figure: Picture | None = None
     sentences: Sequence[Sentence] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
     complete: bool = True
@@ -140,6 +154,18 @@ class Report:
     def tables(self) -> list[Table]:
         """All tables."""
         return [table for section in self.sections for table in section.all_tables]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All figures, the answer's first."""
+        of_sections = [picture for section in self.sections for picture in section.all_pictures]
+        return of_sections if self.figure is None else [self.figure, *of_sections]
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """What figures and tables are called on the page, in its order, by the anchors of both."""
+        figures = {f"figure-{each.name}": f"Figure {n}" for n, each in enumerate(self.pictures, 1)}
+        return figures | {f"table-{each.name}": f"Table {n}" for n, each in enumerate(self.tables, 1)}
 
 
 def relay_version() -> str:
@@ -171,6 +197,7 @@ def fill_template(template: str, folder: Path | None = None, **values: Any) -> s
         lstrip_blocks=True,
     )
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    environment.filters["counted"] = counted_caveats
     # These two files are ours and contain neither </style> nor </script>. Everything else is escaped.
     css, js = (Markup((_TEMPLATES / name).read_text()) for name in ("report.css", "report.js"))
     return environment.get_template(template).render(css=css, js=js, **values)
@@ -189,7 +216,8 @@ def write_report(report: Report, folder: Path) -> Path:
     Raises:
         RelayError: if the folder cannot be written.
     """
-    write_files(report.sections, folder)
+    answer = Section("answer", "Answer", pictures=[] if report.figure is None else [report.figure])
+    write_files([answer, *report.sections], folder)
     page = folder / PAGE
     write_text(page, render(report))
     return page

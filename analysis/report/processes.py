@@ -1,8 +1,9 @@
 """What learning processes are called on the page, and how they are drawn."""
 
 from collections.abc import Sequence
+from itertools import chain, count
 
-from analysis.report.figures import ProcessStyle, process_styles
+from analysis.report.figures import COLOURS, ProcessStyle, style_at
 from analysis.report.study_tables import Labels
 from analysis.runs.selection import process_order
 from stages.processes import load_processes
@@ -15,8 +16,12 @@ def process_labels(names: Sequence[str]) -> dict[str, str]:
 
 
 def styles_of(labels: Labels) -> dict[str, ProcessStyle]:
-    """A style for each process; those of conf/process have the same style in every report."""
-    known = process_order(load_processes())
-    names = [*known, *(name for name in labels if name not in known)]
-    styles = process_styles([(name, labels.get(name, name)) for name in names])
-    return {name: styles[name] for name in labels}
+    """A style for each process: the paper's have theirs in every report, others what is left on this page."""
+    known = load_processes()
+    titled = process_order(name for name, process in known.items() if process.title)
+    places = {name: place for place, name in enumerate(titled) if name in labels}
+    rest = chain(
+        range(len(titled), COLOURS), range(min(len(titled), COLOURS)), count(max(len(titled), COLOURS))
+    )
+    free = (place for place in rest if place not in set(places.values()))
+    return {name: style_at(places[name] if name in titled else next(free), labels[name]) for name in labels}

@@ -1,7 +1,7 @@
 """Tables of where a study's numbers come from: settings, versions, commits, machines."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -12,8 +12,10 @@ from analysis.runs.study import Study, differences
 from stages.processes import BETWEEN, load_processes
 
 
-def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
-    """Chain, transfer rules and number of runs of each process."""
+def process_table(runs: pd.DataFrame, labels: Mapping[str, str], sources: pd.DataFrame) -> Table:
+    """Chain, transfer rules, number of runs and training time of each process; `sources` are of all runs."""
+    parents = dict(zip(sources["id"], sources["parent"], strict=True))
+    seconds = dict(zip(sources["id"], sources["seconds"], strict=True))
     rows = []
     for process, label in labels.items():
         chosen = runs[runs["process"] == process]
@@ -26,13 +28,14 @@ def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
                 "seeds": chosen["seed"].nunique(),
                 "ratios": ", ".join(f"{100 * ratio:g}%" for ratio in sorted(chosen["data_ratio"].unique())),
                 "hours": chosen["seconds"].sum() / 3600.0,
+                "source_hours": sum(seconds[run] for run in _ancestors(chosen["parent"], parents)) / 3600.0,
             }
         )
     return Table(
         "processes",
         "Learning processes",
-        "What differs between the runs of this study, besides seed and amount of training data. Hours count "
-        "the training of the target only.",
+        "What differs between the runs of this study, besides seed and amount of training data. Hours are of "
+        "the runs that are there; those of the sources count a source in every process that starts from it.",
         [
             tables.text("label", "process"),
             tables.text("chain", "chain"),
@@ -40,10 +43,22 @@ def process_table(runs: pd.DataFrame, labels: Mapping[str, str]) -> Table:
             tables.number("runs", "runs", 0),
             tables.number("seeds", "seeds", 0),
             tables.text("ratios", "training images"),
-            tables.number("hours", "hours", 2),
+            tables.number("hours", "hours, target", 2),
+            tables.number("source_hours", "hours, sources", 2),
         ],
         pd.DataFrame(rows),
     )
+
+
+def _ancestors(runs: Iterable[str], parents: Mapping[str, str]) -> set[str]:
+    """Those of `runs` that are sources of the study, and what these started from."""
+    found: set[str] = set()
+    for parent in runs:
+        run = parent
+        while run in parents and run not in found:
+            found.add(run)
+            run = parents[run]
+    return found
 
 
 def _rules(process: str, target_rule: str) -> str:
@@ -72,7 +87,7 @@ def studies_table(studies: Sequence[Study]) -> Table:
     differing = differences(studies)
     rows = [
         {
-            "study": study.id,
+            "study": study.name,
             "runs": len(study.runs),
             **{key: _plain(values[study.id]) for key, values in differing.items()},
         }
@@ -83,7 +98,7 @@ def studies_table(studies: Sequence[Study]) -> Table:
     return Table(
         "studies",
         "Studies in this store",
-        "Runs of different configurations are never averaged. study=ID chooses the study to report; "
+        "Runs of different configurations are never averaged. study=NAME chooses the study to report; "
         "docs/statistics.md says how to compare two. A run counts in every study that it fits.",
         columns,
         pd.DataFrame(rows),

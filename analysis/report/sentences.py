@@ -15,25 +15,27 @@ from stages.metrics import Metric
 
 
 def headline(words: Words) -> list[str]:
-    """Which process is best, and what supports that: the answer's first paragraphs."""
+    """Which process is best, in one sentence; then paragraphs on what supports that."""
     metric, ranked = words.metric, words.ranking(words.metric)
     if len(ranked) == 0:
         return ["No process has a run with all training data, so there is no comparison."]
     best, mean = str(ranked.index[0]), metric.text(ranked.iloc[0])
     if len(ranked) == 1:
-        alone = f"{words.labels[best]} reached {mean} {metric.title}; there is no other process to compare"
-        return [f"{alone} it with.", *_method(words)]
+        level = _level_text(words, metric, words.levels(metric)[best])
+        alone = f"{words.labels[best]} reached {level} with all training data"
+        return [f"{alone}; there is no other process to compare it with.", *_method(words)]
     second = str(ranked.index[1])
     pair = words.pair(metric, best, second)
     extreme = "lowest" if metric.better == "lower" else "highest"
-    first = f"{words.labels[best]} has the {extreme} mean {metric.title} with all training data, {mean}. "
+    first = f"{words.labels[best]} has the {extreme} mean {metric.title} with all training data, {mean}"
+    if words.companion is not None and best in (beside := words.ranking(words.companion)).index:
+        first += f" ({words.companion.title} {words.companion.text(beside[best])})"
     if pair.n == 0:
-        first += f"It cannot be compared with {words.labels[second]}, the next: the two share no seed."
-    else:
-        first += f"Its difference from {words.labels[second]}, the next, is "
-        first += f"{_interval_text(words, metric, pair)}. "
-        first += _verdict(words, pair)
-    return [first, *_companion(words, best), *reversals(words, best, second), *_method(words)]
+        first += f"; it cannot be compared with {words.labels[second]}, the next: the two share no seed."
+        return [first, *_companion(words, best), *_method(words)]
+    first += f"; its difference from {words.labels[second]}, the next, is {difference_text(words, pair)}."
+    verdict = f"Of {words.labels[best]} and {words.labels[second]}: {_verdict(words, pair)}"
+    return [first, verdict, *_companion(words, best), *reversals(words, best, second), *_method(words)]
 
 
 def process_sentences(words: Words) -> list[Sentence]:
@@ -166,8 +168,8 @@ def _method(words: Words) -> list[str]:
     if words.test_set:
         third = "a test set is kept apart"
     return [
-        f"{text}. All of them are of the evaluation set; {third}. The paper's 75th percentiles, in Tables 1 "
-        "and 2 and Figure 6, are optimistic besides: they favour the plateau's better epochs."
+        f"{text}. All of them are of the evaluation set; {third}. The 75th percentiles, in the tables and "
+        "figures marked as the paper's, are optimistic besides: they favour the plateau's better epochs."
     ]
 
 

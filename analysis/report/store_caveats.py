@@ -8,7 +8,8 @@ import pandas as pd
 from analysis.report.page import Caveat
 from analysis.runs.contents import replaced_images
 from analysis.runs.load import DamagedRun
-from analysis.runs.study import Study, described
+from analysis.runs.study import Study
+from analysis.runs.study_choice import described
 from analysis.runs.unfinished import UnfinishedRun
 from stages.console.words import counted
 
@@ -19,13 +20,14 @@ def other_studies_caveats(studies: Sequence[Study], chosen: Study) -> list[Cavea
         return []
     return [
         Caveat(
-            f"This store holds {len(studies)} studies; this page is of {chosen.id}",
+            f"This store holds {len(studies)} studies; this page is of {chosen.name}",
             "Their configurations differ, so their runs are not compared with each other. Provenance lists "
-            "what differs; study=ID or study=TARGET reports another one.",
+            "what differs; study=NAME reports another one.",
             tuple(
-                f"{study.id}: {described(study, studies)}" + (" (this page)" if study is chosen else "")
+                f"{study.name}: {described(study, studies)}" + (" (this page)" if study is chosen else "")
                 for study in studies
             ),
+            serious=False,
         )
     ]
 

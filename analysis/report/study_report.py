@@ -1,5 +1,6 @@
 """A study's report: its statistics, caveats, sentences, tables and figures, in the order of the page."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,15 +28,17 @@ from analysis.report.figures import ProcessStyle
 from analysis.report.judgement import Words, companion
 from analysis.report.page import Caveat, Report, Section
 from analysis.report.processes import process_labels, styles_of
+from analysis.report.repeat import repeat_section
 from analysis.report.study_tables import Labels
 from analysis.report.tables import Table
-from analysis.runs.details import Cell, RunDetails, read_details
+from analysis.runs.details import Cell, RunDetails, most_frequent, read_details
 from analysis.runs.folds import in_folds
 from analysis.runs.selection import metric_column, metrics_of, process_order
 from analysis.runs.study import Study
 from analysis.statistics.comparison import compare
 from analysis.statistics.inference import infer
 from analysis.statistics.robustness import at_ratios, slope_tests, slopes
+from stages.console.words import counted
 from stages.metrics import MEAN, PRIMARY, REPRESENTATIVE, Metric, metric_of, shown_in
 
 
@@ -81,7 +84,7 @@ def study_report(
     found = [*store_caveats, *over_patients, *study_caveats(runs, sources, details, words, runs_dir)]
     sections = [
         data_section(study, sources),
-        _comparison(runs, comparison, words, there, styles, details.baseline.get(1.0)),
+        _comparison(runs, comparison, words, there),
         baseline_section(pooled, labels),
         errors_section(pooled, labels),
         study_evaluation.recall(details, of_classes, words, styles),
@@ -100,16 +103,24 @@ def study_report(
         Section(
             "runs", "Runs", folded=[run_tables.runs_table(runs, labels, runs_dir)], folded_title="All runs"
         ),
-        _provenance(study, details, labels, studies),
+        _provenance(study, sources, details, labels, studies),
+        repeat_section(
+            study, details.origins.get("commit", {}), version, metric if metric != PRIMARY else None
+        ),
     ]
+    baseline = details.baseline.get(1.0) if main.name == PRIMARY else None
     return Report(
-        title=f"Relay: which learning process for {study.target}?",
+        title=f"Which learning process for {study.target}?"
+        + (f" Study {study.name}" if study.name != study.target else ""),
         question="Which chain of source domains should a network see before it is trained on "
         f"{study.target}, how sure is that, and how much does it depend on the amount of training data?",
         version=version,
-        facts=_facts(study, details),
+        facts=_facts(study, sources, details),
         caveats=sorted(found, key=lambda caveat: not caveat.serious),
         summary=sentences.headline(words),
+        figure=None
+        if words.ranking(main).empty
+        else figures_study.performance_points(words, styles, baseline),
         sentences=sentences.process_sentences(words),
         sections=[section for section in sections if section is not None],
     )
@@ -138,20 +149,30 @@ def _unreached(runs: pd.DataFrame) -> set[Cell]:
     return set(zip(rows["process"], rows["data_ratio"], strict=True))
 
 
-def _facts(study: Study, details: RunDetails) -> list[tuple[str, str]]:
+def _facts(study: Study, sources: pd.DataFrame, details: RunDetails) -> list[tuple[str, str]]:
     runs = study.runs
     images = sum(details.evaluation_images)
     groups = f" of {details.evaluation_groups} patients (groups)" if details.groups_known else ""
     return [
-        ("study", study.id),
+        ("study", f"{study.name} ({study.id})"),
         ("target", f"{study.target}, {len(details.classes)} classes"),
         ("runs", str(len(runs))),
         ("seeds", str(runs["seed"].nunique())),
         ("training images", ", ".join(f"{100 * ratio:g}%" for ratio in sorted(runs["data_ratio"].unique()))),
         ("evaluation set", f"{images} images{groups}"),
         ("image size", _sizes(*details.sizes)),
+        ("training time", _cost(runs, sources, details)),
         ("last run finished", _time(max(details.finished))),
     ]
+
+
+def _cost(runs: pd.DataFrame, sources: pd.DataFrame, details: RunDetails) -> str:
+    minutes = (runs["seconds"].sum() + sources["seconds"].sum()) / 60.0
+    time = f"{minutes / 60:.1f} hours" if minutes >= 90 else counted(round(minutes), "minute")
+    of = counted(len(runs), "run") + (f" and {counted(len(sources), 'source')}" if len(sources) else "")
+    devices = details.origins.get("processor or GPU", Counter())
+    named = " and ".join(name for name, _ in most_frequent(devices)) or "a device that is not known"
+    return f"{time} together for {of}, on {named}; energy was not measured"
 
 
 def _sizes(height: int, width: int, trained: int) -> str:
@@ -168,13 +189,11 @@ def _comparison(
     comparison: pd.DataFrame,
     words: Words,
     metrics: Sequence[Metric],
-    styles: Mapping[str, ProcessStyle],
-    baseline: float | None,
 ) -> Section:
     title = "Comparison with all training data"
     if comparison.empty or words.ranking(words.metric).empty:
         return Section("comparison", title, ["No run of this study used all training data."])
-    several, accuracy = comparison["process"].nunique() > 1, words.metric.name == PRIMARY
+    several = comparison["process"].nunique() > 1
     tables = [inference_tables.levels_table(words, metrics)]
     folded = [study_tables.all_metrics(comparison, words.labels)]
     if several:
@@ -184,7 +203,6 @@ def _comparison(
         "comparison",
         title,
         [] if several else ["There is only one process, so there is nothing to compare it with."],
-        pictures=[figures_study.performance_points(words, styles, baseline if accuracy else None)],
         tables=[*tables, study_tables.table_1(comparison, runs, words.labels)],
         folded=folded,
         folded_title="Every metric",
@@ -221,9 +239,11 @@ def _robustness(
     )
 
 
-def _provenance(study: Study, details: RunDetails, labels: Labels, studies: Table | None) -> Section:
+def _provenance(
+    study: Study, sources: pd.DataFrame, details: RunDetails, labels: Labels, studies: Table | None
+) -> Section:
     tables = [
-        provenance.process_table(study.runs, labels),
+        provenance.process_table(study.runs, labels, sources),
         provenance.origin_table(details),
         provenance.settings_table(study),
     ]

@@ -47,7 +47,7 @@ def table_1(comparison: pd.DataFrame, runs: pd.DataFrame, labels: Labels) -> Tab
     columns += [tables.number("seeds", "seeds", 0), tables.number("plateaus_reached", "plateaus reached", 0)]
     return Table(
         "table1",
-        "Performance with all training data (Table 1)",
+        "Performance with all training data (paper: Table 1)",
         "As the paper's: mean ± standard deviation over seeds of the representative value (75th percentile "
         "over the plateau), and the mean's 95% interval for new seeds on these images. Precision, recall and "
         "F1 are macro averages. * not every plateau was reached.",
@@ -61,8 +61,8 @@ def all_metrics(comparison: pd.DataFrame, labels: Labels) -> Table:
     return Table(
         "metrics",
         "All metrics with all training data",
-        "Representative values, over seeds as in Table 1, each metric in its own unit (a fraction is in "
-        "[0, 1]). A metric that is not defined on the evaluation set is left out.",
+        "Representative values, over seeds as in the paper's Table 1, each metric in its own unit (a "
+        "fraction is in [0, 1]). A metric that is not defined on the evaluation set is left out.",
         [
             PROCESS,
             METRIC_UNSCALED,
@@ -111,7 +111,7 @@ def slope_table(slopes: pd.DataFrame, metrics: Iterable[Metric], labels: Labels)
     chosen = slopes[slopes["metric"].isin([metric.name for metric in metrics])]
     return Table(
         "table2",
-        "Robustness: slopes over the amount of training data (Table 2)",
+        "Robustness: slopes over the amount of training data (paper: Table 2)",
         "As the paper's, of representative values: A of metric = A r + b by least squares, r in (0, 1], in "
         "the metric's unit; A's 95% interval is Student's of the slopes of each seed, for new seeds on these "
         "images. The closer A is to 0, the less the process depends on the amount of data.",

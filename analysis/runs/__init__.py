@@ -2,6 +2,7 @@
 
 from analysis.runs.load import load_runs
 from analysis.runs.out_of_fold import PooledPredictions, pool_folds
-from analysis.runs.study import Study, find_studies, select_study
+from analysis.runs.study import Study, find_studies
+from analysis.runs.study_choice import select_study
 
 __all__ = ["PooledPredictions", "Study", "find_studies", "load_runs", "pool_folds", "select_study"]

@@ -50,7 +50,7 @@ class StudyArguments:
     out: Annotated[Path | None, Key("where files go", "FOLDER")] = None
     study: Annotated[
         str | None,
-        Key("which study, if the store holds several; the one with the most runs if left out", "ID"),
+        Key("which study, if the store holds several; the one with the most runs if left out", "NAME"),
     ] = None
 
 

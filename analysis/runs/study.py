@@ -9,23 +9,23 @@ on transfer and no sources), so one run can belong to several studies.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis.runs.configuration import given_name
 from analysis.runs.selection import metric_column, metrics_of
-from stages.console.output import output
-from stages.console.words import counted
 from stages.errors import RelayError
 from stages.store import RunFolder
 
 SOURCE_SEED = "source_seed"
 TARGETS_SEED = "the target's"
 
-_LENGTH_OF_ID = 8
+_LENGTH_OF_ID, _LETTERS_BEHIND = 8, 4
 
 # What differs between the runs of one study. A parent is compared by its own recipe instead.
 _VARIED = ("id", "seed", "fold", "parent", "data.ratio")
@@ -49,6 +49,8 @@ class Study:
 
     Attributes:
         id: 8 hex digits, from target and settings.
+        name: what the user called it (`logger.study`), or else its target. Names that several studies of a
+            store share have the beginning of the id behind them.
         target: the last stage of the chains.
         settings: what all runs share, JSON values by the recipe's dotted keys; `STAGE: ` stands before a key
             that differs between the stages of a chain.
@@ -56,6 +58,7 @@ class Study:
     """
 
     id: str
+    name: str
     target: str
     settings: Settings
     runs: pd.DataFrame
@@ -80,50 +83,14 @@ def find_studies(runs: pd.DataFrame) -> list[Study]:
             shared = dict(sorted(item for signature in clique for item in signature))
             indices = sorted(index for signature in clique for index in members[signature])
             studies += _by_source_seed(str(target), shared, rows.loc[indices], lineages)
-    return sorted(studies, key=lambda study: (-len(study.runs), study.id))
-
-
-def select_study(studies: Sequence[Study], name: str | None) -> Study:
-    """The study with the most runs, or the one of a target, or whose id begins so.
-
-    Where it is one of several and none was named, the console says which, and how to choose another.
-
-    Args:
-        studies: of a store.
-        name: a target, or the beginning of an id.
-
-    Raises:
-        RelayError: if there is no such study, or more than one.
-    """
-    if name is None:
-        if len(studies) > 1:
-            others = "\n".join(f"  study={study.id}  {described(study, studies)}" for study in studies)
-            said = (
-                f"{len(studies)} studies in this store; this is {studies[0].id}, with the most runs. Choose:"
-            )
-            output().print(f"{said}\n{others}", soft_wrap=True)
-        return studies[0]
-    found = [study for study in studies if name == study.target]
-    found = found or [study for study in studies if study.id.startswith(name)]
-    if len(found) != 1:
-        known = "; ".join(f"{study.id}: {described(study, studies)}" for study in studies)
-        raise RelayError(
-            f"study={name} names {len(found) or 'none'} of the store's studies. {known or 'There are none'}"
-        )
-    return found[0]
-
-
-def described(study: Study, studies: Sequence[Study]) -> str:
-    """A study's target and size, and the first settings in which it differs from others of its target."""
-    own = [other for other in studies if other.target == study.target]
-    differing = {key: json.loads(values[study.id] or "null") for key, values in differences(own).items()}
-    shown = ", ".join(f"{key}={_short(value)}" for key, value in list(differing.items())[:3])
-    return f"{study.target}, {counted(len(study.runs), 'run')}{f', {shown}' if shown else ''}"
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 24 else f"{text[:8]}..."
+    namesakes = Counter(study.name for study in studies)
+    named = [
+        study
+        if namesakes[study.name] == 1
+        else replace(study, name=f"{study.name}-{study.id[:_LETTERS_BEHIND]}")
+        for study in studies
+    ]
+    return sorted(named, key=lambda study: (-len(study.runs), study.id))
 
 
 def differences(studies: Sequence[Study]) -> dict[str, dict[str, str | None]]:
@@ -302,4 +269,5 @@ def _study(target: str, settings: Settings, rows: pd.DataFrame) -> Study:
     # Sources that another version trained may have metrics that these runs do not have.
     columns = [metric_column(rows, metric) for metric in metrics_of(rows)]
     rows = rows.drop(columns=[name for name in columns if rows[name].isna().all()])
-    return Study(hashlib.sha256(content.encode()).hexdigest()[:_LENGTH_OF_ID], target, settings, rows)
+    id_ = hashlib.sha256(content.encode()).hexdigest()[:_LENGTH_OF_ID]
+    return Study(id_, given_name(rows["folder"]) or target, target, settings, rows)

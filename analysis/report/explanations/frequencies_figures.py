@@ -10,7 +10,15 @@ from analysis.explain.arrays import Arrays, Floats
 from analysis.explain.reference_images import wave
 from analysis.explain.response_curves import normalised, smoothed
 from analysis.report.explanation import Context, StudyFacts
-from analysis.report.figures import PAGE_WIDTH, Picture, house_style, legend_above, new_figure, save
+from analysis.report.figures import (
+    ON_COLOUR,
+    PAGE_WIDTH,
+    Picture,
+    house_style,
+    legend_above,
+    new_figure,
+    save,
+)
 
 _EXAMPLE = (5, math.pi / 4)  # the paper's
 _EXAMPLE_REACH = 12  # cycles per image around zero that are drawn
@@ -65,7 +73,7 @@ def reference_example(size: int) -> Picture:
         return save(
             figure,
             "reference_image",
-            "A reference image",
+            "A reference image (paper: Figure 8)",
             f"1 at two opposite points of the circle of {omega} cycles per image in the direction of 45 "
             "degrees, (w, theta) and (w, theta + pi), rounded to the grid of Fourier space; its inverse "
             "transform is the image. Figure 8 of the paper prints (w, -theta) for the second point, "
@@ -86,11 +94,13 @@ def response_curves(summary: FrequencySummary, context: Context) -> Picture:
             axes.plot(omega, mean, color=style.colour, ls=style.line, label=style.label)
             if len(curves) > 1:
                 spread = curves.std(0, ddof=1)
-                axes.fill_between(omega, mean - spread, mean + spread, color=style.colour, alpha=0.15, lw=0)
+                band = np.clip(np.array([mean - spread, mean + spread]), 0.0, 1.0)
+                axes.fill_between(omega, *band, color=style.colour, alpha=0.15, lw=0)
             else:
                 single.append(style.label)
         _mark_limits(axes, summary, context.study)
         axes.set_xlim(0, context.study.size // 2)
+        axes.set_ylim(0, 1)
         axes.set_xlabel("spatial frequency (cycles per image)")
         axes.set_ylabel("response, scaled to [0, 1]")
         legend_above(figure, axes, 3)
@@ -100,19 +110,22 @@ def response_curves(summary: FrequencySummary, context: Context) -> Picture:
         return save(
             figure,
             "frequency_response",
-            "Frequency response of the features",
+            "Frequency response of the features (paper: Figure 10)",
             f"Gain of {summary['layer']} mapped back ({summary['rule']}) for waves of one frequency, mean "
             f"over directions ({summary['directions']}, {summary['count']} at most) of Eq. 8; each network's "
-            "curve scaled to [0, 1] by its minimum and maximum, then smoothed by a second-order "
-            f"Savitzky-Golay filter over {summary['window']} frequencies; mean over seeds, {band}. "
+            f"curve smoothed by a second-order Savitzky-Golay filter over {summary['window']} frequencies, "
+            f"then scaled to [0, 1] by its minimum and maximum; mean over seeds, {band}. "
             f"{limits_sentence(summary, context.study)}",
             "Frequency response of each learning process; the table has the peaks.",
         )
 
 
 def scaled_responses(gains: Floats, window: int) -> Floats:
-    """Responses (S, W) as Figure 10 shows them: each scaled to [0, 1], then smoothed."""
-    return np.stack([smoothed(normalised(gain), window) for gain in gains])
+    """Responses (S, W) as Figure 10 shows them: each smoothed, then scaled to [0, 1].
+
+    The paper scales first; both keep a curve's shape, and in this order it ends within [0, 1].
+    """
+    return np.stack([normalised(smoothed(gain, window)) for gain in gains])
 
 
 def target_limit(study: StudyFacts) -> float | None:
@@ -150,7 +163,17 @@ def _mark_limits(axes: Axes, summary: FrequencySummary, study: StudyFacts) -> No
     top = axes.get_xaxis_transform()
     if target is not None:
         axes.axvspan(0, target, color="#eeeeee", zorder=0)
-        axes.text(target, 0.02, " < the target's band", transform=top, size=7)
+        axes.text(
+            target, 0.9, " < the target's band", transform=top, va="top", size=7, path_effects=ON_COLOUR
+        )
     if alias is not None:
         axes.axvline(alias, color="black", lw=0.9, ls="--")
-        axes.text(alias, 0.98, f" {summary['first_layer']} aliases beyond", transform=top, va="top", size=7)
+        axes.text(
+            alias,
+            0.98,
+            f" {summary['first_layer']} aliases beyond",
+            transform=top,
+            va="top",
+            size=7,
+            path_effects=ON_COLOUR,
+        )

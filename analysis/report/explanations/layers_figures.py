@@ -89,6 +89,7 @@ def process_similarity(summary: LayerSummary, context: Context) -> Picture | Non
                 first, second = names.index(row["process_a"]), names.index(row["process_b"])
                 values[first, second] = values[second, first] = row["cka"]
             _matrix(figure, axes, values, labels, labels, bar=False)
+            axes.tick_params(axis="x", rotation=90)
             axes.set_title(layer)
         for axes in panels[len(layers) :]:
             axes.set_visible(False)

@@ -73,7 +73,7 @@ def feature_maps(shown: Shown, summary: MapSummary, context: Context, name: str,
         return save(
             figure,
             name,
-            "What each learning process takes from the same images",
+            "What each learning process takes from the same images (paper: Figure 9)",
             f"Features of {summary['layer']} mapped back by the rule {summary['rule']}; all training data, "
             f"{networks}. Above: the map, from its minimum (black) to its maximum (white). Below: its "
             f"magnitude over the image, one colour scale for all, 0 to {brightest:.1f} times the mean over "

@@ -60,9 +60,36 @@ async function copyText(text) {
   }
 }
 
+// What is wider than its place can be reached by the keyboard, has a name, and says that it can be scrolled.
+function markScrollers() {
+  for (const box of document.querySelectorAll(".scroll")) {
+    const wide = box.scrollWidth > box.clientWidth + 1;
+    if (wide !== box.hasAttribute("tabindex")) {
+      if (wide) {
+        for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-labelledby", box.dataset.label]]) box.setAttribute(name, value);
+        const note = document.createElement("span");
+        note.className = "more";
+        note.textContent = "Wider than this window: scroll sideways \u2192";
+        box.before(note);
+      } else {
+        for (const name of ["tabindex", "role", "aria-labelledby"]) box.removeAttribute(name);
+        box.previousElementSibling.remove();
+      }
+    }
+    box.classList.toggle("end", box.scrollLeft + box.clientWidth >= box.scrollWidth - 1);
+  }
+}
+
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
 
+markScrollers();
+addEventListener("load", markScrollers);
+addEventListener("resize", markScrollers);
+document.addEventListener("toggle", markScrollers, true);
+document.addEventListener("scroll", markScrollers, true);
+
 for (const button of document.querySelectorAll("button[data-copies]")) {
+  const words = button.innerHTML;
   button.hidden = false;
   button.addEventListener("click", async () => {
     try {
@@ -74,7 +101,7 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
       button.textContent = "Not copied: use the CSV file";
     }
     button.focus();
-    setTimeout(() => { button.textContent = "Copy table"; }, 2500);
+    setTimeout(() => { button.innerHTML = words; }, 2500);
   });
 }
 

@@ -48,11 +48,14 @@ def two(difference: float = 0.02, groups: int = 20, **changes: Any) -> Words:
 
 
 def test_a_difference_that_holds_for_new_seeds_and_patients() -> None:
-    first, method = sentences.headline(two())
+    first, verdict, method = sentences.headline(two())
     assert first == (
-        "(4) two_stage has the highest mean accuracy with all training data, 92.0%. Its difference from "
-        "(1) scratch, the next, is +2.0 percentage points (+0.5 to +3.5). It keeps its sign for new seeds "
-        "and for other patients like these, at 95%. Over seeds alone, on these patients, p = 0.008 (max-T)."
+        "(4) two_stage has the highest mean accuracy with all training data, 92.0%; its difference from "
+        "(1) scratch, the next, is +2.0 percentage points (+0.5 to +3.5): different."
+    )
+    assert verdict == (
+        "Of (4) two_stage and (1) scratch: It keeps its sign for new seeds and for other patients like "
+        "these, at 95%. Over seeds alone, on these patients, p = 0.008 (max-T)."
     )
     assert "95% intervals for new seeds and new patients" in method
     assert method.count("75th percentile") == 1 and "no third set" in method
@@ -92,8 +95,8 @@ def test_a_difference_that_holds_for_new_seeds_and_patients() -> None:
     ],
 )
 def test_what_is_claimed_follows_the_interval(changes: dict[str, Any], said: str, not_said: str) -> None:
-    first = sentences.headline(two(**changes))[0]
-    assert said in first and not_said not in first
+    text = " ".join(sentences.headline(two(**changes))[:2])
+    assert said in text and not_said not in text
 
 
 def test_nothing_is_said_of_patients_where_groups_are_images() -> None:
@@ -102,14 +105,14 @@ def test_nothing_is_said_of_patients_where_groups_are_images() -> None:
         *(s.text for s in sentences.process_sentences(two(groups=100))),
     ]:
         assert "patient" not in text
-    assert "for other images like these" in sentences.headline(two(groups=100))[0]
+    assert "for other images like these" in sentences.headline(two(groups=100))[1]
 
 
 def test_lower_is_better_where_it_is() -> None:
     levels = [level("scratch", 0.3, LOSS.name), level("two_stage", 0.4, LOSS.name)]
     first = sentences.headline(words(levels, [pair("scratch", "two_stage", -0.1, LOSS.name)], metric=LOSS))[0]
     assert first.startswith(
-        "(1) scratch has the lowest mean cross-entropy with all training data, 0.300. Its"
+        "(1) scratch has the lowest mean cross-entropy with all training data, 0.300; its"
     )
     assert "is \N{MINUS SIGN}0.100 nats (\N{MINUS SIGN}0.115 to \N{MINUS SIGN}0.085)" in first
 
@@ -141,8 +144,8 @@ def test_three_pairs_are_corrected_for_and_said_to_be() -> None:
         pair(*names, -0.01)
         for names in (("scratch", "natural"), ("scratch", "two_stage"), ("natural", "two_stage"))
     ]
-    first, *_, method = sentences.headline(words(levels, pairs))
-    assert "(max-T of all 3 pairs)" in first and "corrected for all 3 pairs" in method
+    _, verdict, method = sentences.headline(words(levels, pairs))
+    assert "(max-T of all 3 pairs)" in verdict and "corrected for all 3 pairs" in method
 
 
 def reversal(*pairs: dict[str, Any], levels: list[dict[str, Any]] | None = None) -> str:
@@ -191,6 +194,7 @@ def test_unbalanced_classes_have_two_metrics_in_the_answer() -> None:
         "The classes are unbalanced, so macro F1 stands beside accuracy: in it (1) scratch is best, with "
         "80.0% against 75.0% of (4) two_stage." in sentences.headline(said)
     )
+    assert "92.0% (macro F1 75.0%);" in sentences.headline(said)[0]
     assert sentences.process_sentences(said)[0].text.startswith(
         "reached 90.0% accuracy (88.0% to 91.0%; 8 seeds), and 80.0% macro F1 (78.0% to 81.0%);"
     )

@@ -211,7 +211,7 @@ def test_too_few_seeds_for_the_level_are_said_with_how_many_it_takes(tmp_path: P
     assert (
         "0.062" in found.text and "takes 6 seeds with max-T" in found.text and "0.01, 8 and 8" in found.text
     )
-    assert "5 seeds cannot give a p below 0.062" in report.summary[0]
+    assert "5 seeds cannot give a p below 0.062" in report.summary[1]
 
 
 def test_missing_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:

@@ -143,16 +143,23 @@ def test_a_table_is_copied_as_tab_separated_text(page: Any) -> None:
     page.locator("button[data-copies=table-table1]").click()
     page.wait_for_function("document.getElementById('status').textContent === 'Table copied.'")
     lines = page.evaluate("navigator.clipboard.readText()").split("\n")
-    assert len(lines) == 4
+    assert len(lines) == 4  # the button's words are not in it
     assert lines[0].split("\t")[:2] == ["process", "accuracy (%)"]
     assert lines[1].split("\t")[0] == "(1) scratch"
     assert {len(line.split("\t")) for line in lines} == {8}
 
 
-def test_warnings_stand_before_the_answer(page: Any) -> None:
-    warnings, answer = page.locator(".warnings").bounding_box(), page.locator("#answer").bounding_box()
-    assert warnings["y"] + warnings["height"] <= answer["y"]
+def test_the_answer_stands_before_the_warnings_and_these_before_the_sections(page: Any) -> None:
+    title, answer, warnings, nav = (
+        page.locator(name).bounding_box() for name in ("main h1", "#answer", ".warnings", "nav")
+    )
+    assert title["y"] + title["height"] <= answer["y"]
+    assert answer["y"] + answer["height"] <= warnings["y"]
+    assert warnings["y"] + warnings["height"] <= nav["y"]
+    assert page.locator("#answer p").first.inner_text().count(". ") == 0, "one sentence"
+    assert page.locator("#answer img").count() == 1
     assert "6 of 18 runs did not reach the plateau" in page.locator(".warnings").inner_text()
+    assert page.locator("#warnings").inner_text() == "Before believing it: 2 warnings and 1 note"
 
 
 def test_all_figures_are_drawn(page: Any) -> None:
@@ -174,6 +181,29 @@ def test_nothing_is_wider_than_the_page(page: Any, name: str, width: int) -> Non
         assert not page.locator("nav").is_visible()
     if folder := os.environ.get("RELAY_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"report-{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_wider_than_its_place_says_so_and_is_reached_by_the_keyboard(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    boxes = page.locator(".scroll:visible").all()
+    wide = [box for box in boxes if box.evaluate("box => box.scrollWidth > box.clientWidth + 1")]
+    assert len(wide) > 8 if width == 390 else len(wide) < 3
+    for box in boxes:
+        note = box.evaluate("box => box.previousElementSibling?.className === 'more'")
+        focusable = box.get_attribute("tabindex") == "0"
+        assert note == focusable == (box in wide)
+    assert not page.locator("#answer .more").is_visible(), "the answer's figure fits a telephone"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_no_violation(page: Any, width: int) -> None:
+    """WCAG 2.2 AA and axe-core's best practices, everything unfolded."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: .[test]")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 def test_text_has_the_contrast_of_wcag_aa(page: Any) -> None:

@@ -13,7 +13,8 @@ from analysis.report.build import build_report
 from analysis.report.provenance import process_table
 from analysis.runs import pool_folds
 from analysis.runs.load import load_runs
-from analysis.runs.study import find_studies, select_study
+from analysis.runs.study import find_studies
+from analysis.runs.study_choice import select_study
 from analysis.statistics import compare
 from stages.errors import RelayError
 from stages.processes import load_processes
@@ -31,11 +32,12 @@ def test_two_configurations_are_two_studies(tmp_path: Path, monkeypatch: pytest.
     assert (len(first.runs), len(second.runs)) == (12, 8)
     assert (first.settings["data.image_size"], second.settings["data.image_size"]) == ("64", "96")
     report = build_report(tmp_path)
-    assert f"2 studies; this page is of {first.id}" in caveat(report, "This store holds").title
+    assert [each.name for each in (first, second)] == [f"dld-{each.id[:4]}" for each in (first, second)]
+    assert f"2 studies; this page is of {first.name}" in caveat(report, "This store holds").title
     assert table(report, "studies").data.columns.tolist() == ["study", "runs", "data.image_size"]
-    other = build_report(tmp_path, second.id[:6])
-    assert len(table(other, "runs").data) == 8
-    with pytest.raises(RelayError, match=f"study=zz names none of .*{first.id}.*{second.id}"):
+    for name in (second.id[:6], second.name):
+        assert len(table(build_report(tmp_path, name), "runs").data) == 8
+    with pytest.raises(RelayError, match=f"study=zz names none of .*\n.*{first.name}.*\n.*{second.name}"):
         build_report(tmp_path, "zz")
 
 
@@ -79,13 +81,16 @@ def test_processes_with_different_rules_between_are_one_study(
     (study,) = find_studies(load_runs(tmp_path))
     assert sorted(study.runs["process"]) == ["other", "other", "two_stage", "two_stage"]
     labels = {name: name for name in ("other", "two_stage")}
-    assert process_table(study.runs, labels).data["transfer"].tolist() == [
-        "feature, conv_only between",
-        "feature",
-    ]
+    runs = load_runs(tmp_path)
+    sources = runs[runs["stage"] != "dld"]
+    made = process_table(study.runs, labels, sources).data
+    assert made["transfer"].tolist() == ["feature, conv_only between", "feature"]
+    # two seeds of one target each, after a natural stage that both share and a texture stage of its own
+    assert made["hours"].tolist() == [240 / 3600] * 2 and made["source_hours"].tolist() == [480 / 3600] * 2
     unnamed = study.runs.replace({"process": {"other": "two_stage+between=reuse_fc"}})
     labels = {"two_stage+between=reuse_fc": "unnamed"}
-    assert process_table(unnamed, labels).data["transfer"].tolist() == ["feature, reuse_fc between"]
+    made = process_table(unnamed, labels, sources).data
+    assert made["transfer"].tolist() == ["feature, reuse_fc between"]
 
 
 def test_a_rule_that_was_edited_between_is_another_study(tmp_path: Path) -> None:
@@ -156,8 +161,18 @@ def test_a_study_is_chosen_by_its_target(tmp_path: Path, capsys: pytest.CaptureF
     assert select_study(studies, "skin").target == "skin" and capsys.readouterr().out == ""
     assert select_study(studies, None) is studies[0]
     said = capsys.readouterr().out
-    assert f"2 studies in this store; this is {studies[0].id}, with the most runs" in said
-    assert all(f"study={study.id}  {study.target}, {len(study.runs)} runs" in said for study in studies)
+    assert f"2 studies in this store; this is {studies[0].name}, with the most runs" in said
+    assert all(f"study={study.name}  {study.target}, {len(study.runs)} runs" in said for study in studies)
+
+
+def test_a_study_has_the_name_that_the_user_gave(tmp_path: Path) -> None:
+    folders = small_study().write(tmp_path)
+    folders[0].config.write_text("logger: {study: wide lungs}\n")
+    (study,) = find_studies(load_runs(tmp_path))
+    assert study.name == "wide lungs"
+    assert select_study([study], "wide lungs") is select_study([study], "dld") is study
+    folders[0].config.write_text("logger: {study: default}\n")
+    assert find_studies(load_runs(tmp_path))[0].name == "dld"
 
 
 def test_what_tells_two_studies_of_a_target_apart_is_said(

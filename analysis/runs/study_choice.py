@@ -1,0 +1,50 @@
+"""Which study of a store a command was asked for, and what is said of those that there are."""
+
+import json
+from collections.abc import Sequence
+
+from analysis.runs.study import Study, differences
+from stages.console.output import output
+from stages.console.words import counted
+from stages.errors import RelayError
+
+
+def select_study(studies: Sequence[Study], name: str | None) -> Study:
+    """The study with the most runs, or the one of a name, of a target, or whose id begins so.
+
+    Where it is one of several and none was named, the console says which, and how to choose another.
+
+    Args:
+        studies: of a store.
+        name: its name, a target, or the beginning of an id.
+
+    Raises:
+        RelayError: if there is no such study, or more than one.
+    """
+    if name is None and len(studies) == 1:
+        return studies[0]
+    listed = "\n".join(f"  study={study.name}  {described(study, studies)}" for study in studies)
+    if name is None:
+        said = f"{len(studies)} studies in this store; this is {studies[0].name}, with the most runs. Choose:"
+        output().print(f"{said}\n{listed}", soft_wrap=True)
+        return studies[0]
+    found = [study for study in studies if name == study.name]
+    found = found or [study for study in studies if name == study.target]
+    found = found or [study for study in studies if study.id.startswith(name)]
+    if len(found) != 1:
+        there = f"There are:\n{listed}" if studies else "There are none"
+        raise RelayError(f"study={name} names {len(found) or 'none'} of the store's studies. {there}")
+    return found[0]
+
+
+def described(study: Study, studies: Sequence[Study]) -> str:
+    """A study's target and size, and the first settings in which it differs from others of its target."""
+    own = [other for other in studies if other.target == study.target]
+    differing = {key: json.loads(values[study.id] or "null") for key, values in differences(own).items()}
+    shown = ", ".join(f"{key}={_short(value)}" for key, value in list(differing.items())[:3])
+    return f"{study.target}, {counted(len(study.runs), 'run')}{f', {shown}' if shown else ''}"
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:8]}..."
