@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from analysis.explain.stored_network import load_network
 from datamodules.batches.preprocess import Preprocess
 from lightning_modules.hardware import native_bfloat16
+from lightning_modules.lean import lean_network
 from stages.console.words import counted
 from stages.errors import RelayError
 from stages.record import NOT_LEARNING, InputRecord, Record
@@ -25,7 +27,8 @@ class Member:
         record: of its stage run.
         input: what its input is made of.
         network: in evaluation mode, on its device; its weights are those that the record names.
-        preprocess: what training did with decoded pixels: its own mean and deviation.
+        preprocess: what training did with decoded pixels: its own mean and deviation; the channels of grey
+            images are shared.
         precision: how it rounds here; float32, unless `Ensemble.as_trained` made it.
     """
 
@@ -40,6 +43,18 @@ class Member:
     def name(self) -> str:
         """The run's name in messages: STAGE/ID."""
         return f"{self.folder.path.parent.name}/{self.folder.path.name}"
+
+    def logits(self, ready: Tensor) -> Tensor:
+        """What the network says of prepared images, as it rounds here: (N, C)."""
+        if self.precision == "32-true":
+            return self._lean(ready)
+        # Bit for bit as in training: a layer with fewer operations would round to bfloat16 in other places.
+        with self.arithmetic(ready.device):
+            return self.network(ready.contiguous(memory_format=self.preprocess.memory_format)).float()
+
+    @cached_property
+    def _lean(self) -> nn.Module:
+        return lean_network(self.network, self.preprocess.size)
 
     def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
         """Rounding as in training, for a `with` block."""
@@ -97,8 +112,7 @@ class Ensemble:
             for member in self.members:
                 if made_by is not member.preprocess:
                     made_by, ready = member.preprocess, member.preprocess(pixels)
-                with member.arithmetic(self.device):
-                    yield member.network(ready).float().cpu()
+                yield member.logits(ready).cpu()
 
     @property
     def as_trained(self) -> "Ensemble":
@@ -151,7 +165,9 @@ def load_ensemble(folders: Sequence[RunFolder], device: torch.device) -> Ensembl
         layout = torch.channels_last if given.memory_format == "channels_last" else torch.contiguous_format
         key = (record.data.image_size, *given.mean, *given.std, layout)
         if key not in made:
-            made[key] = Preprocess(record.data.image_size, given.mean, given.std, memory_format=layout)
+            made[key] = Preprocess(
+                record.data.image_size, given.mean, given.std, memory_format=layout, shared=True
+            )
         network = load_network(folder.path)
         network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs
         members.append(Member(folder, record, given, network, made[key]))

@@ -31,6 +31,8 @@ class Preprocess:
         memory_format: `torch.channels_last` or `torch.contiguous_format` of the result.
         distortions: What else is drawn, see `datamodules.batches.augment`; it follows the symmetry.
         levels: Grey levels in one unit of its brightness and noise.
+        shared: Whether the channels of grey images are one in memory, a view with a stride of 0, where they
+            have the same mean and std. Values are the same; `memory_format` is that of other images.
 
     Raises:
         RelayError: A value is out of range.
@@ -45,6 +47,7 @@ class Preprocess:
         memory_format: torch.memory_format = torch.contiguous_format,
         distortions: Distortions | None = None,
         levels: float = 1.0,
+        shared: bool = False,
     ) -> None:
         if size < 1:
             raise RelayError(f"image_size is {size}; give the side of the network's input in pixels.")
@@ -61,6 +64,7 @@ class Preprocess:
 
             self._distort = augmentation(distortions, size, levels)
         self.memory_format = memory_format
+        self.shared = shared and len(set(mean)) == len(set(std)) == 1
         # (x - mean) / std as one multiplication and addition, worked out in double precision.
         shift = [-m / s for m, s in zip(mean, std, strict=True)]
         self._scale = torch.tensor([1 / s for s in std], dtype=torch.float64)
@@ -79,7 +83,7 @@ class Preprocess:
                 not on the batch it is in. Its place in the batch where not given.
 
         Returns:
-            float32, (N, 3, size, size), in `memory_format`, on the device of `images`.
+            float32, (N, 3, size, size), in `memory_format` or shared, on the device of `images`.
         """
         if augment_seed is None:
             return self._prepared(_planes(images))
@@ -112,6 +116,9 @@ class Preprocess:
 
     def _normalised(self, values: Tensor, unit: int) -> Tensor:
         """(values / unit - mean) / std in one pass over (N, 1 or 3, size, size)."""
+        if self.shared and values.shape[1] == 1:
+            scale, shift = self._constants(unit, values.device, 1)
+            return torch.addcmul(shift[0], values, scale[0]).expand(-1, 3, -1, -1)
         output = torch.empty(
             (len(values), 3, self.size, self.size), device=values.device, memory_format=self.memory_format
         )

@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 Plane = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 _LEAST_LUNG = 0.75  # of a patch, as much as of a region in a patch to train on (docs/preparing.md)
 
 
@@ -50,6 +51,15 @@ class Grid:
         patches: npt.NDArray[np.uint8] = windows[self.rows[places[0]], self.columns[places[1]]]
         return patches
 
+    @property
+    def blocks(self) -> tuple[Places, Places]:
+        """The block of each row and each column, (H,) and (W,): its pixels are in the same patches."""
+        rows, columns = (
+            _block_of(starts, own, side)
+            for starts, own, side in zip((self.rows, self.columns), self.patch, self.shape, strict=True)
+        )
+        return rows, columns
+
     def spread(self, values: npt.NDArray[np.floating]) -> Plane:
         """The mean over the patches that a pixel is in, of values of the patches.
 
@@ -59,25 +69,41 @@ class Grid:
         Returns:
             float64, (C, H, W); 0 where no patch is.
         """
+        rows, columns = self.blocks
+        return self.spread_on_blocks(values)[:, rows[:, None], columns]
+
+    def spread_on_blocks(self, values: npt.NDArray[np.floating]) -> Plane:
+        """As `spread`, with one value for each block: (C, rows of blocks, columns of blocks)."""
         on_grid = np.zeros((values.shape[1] + 1, *self.taken.shape))
         on_grid[:-1, self.taken] = values.T
         on_grid[-1, self.taken] = 1
-        down = _covered(self.rows, self.patch[0], self.shape[0])
-        across = _covered(self.columns, self.patch[1], self.shape[1])
-        sums = down @ (on_grid @ across.T)
+        sums = _added_up(on_grid, self.rows, self.columns, self.patch, self.shape)
         return np.asarray(sums[:-1] / np.maximum(sums[-1], 1))
 
 
-def fill_outside(image: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def fill_outside(
+    image: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_], reach: tuple[int, int] | None = None
+) -> npt.NDArray[np.uint8]:
     """A slice (H, W) whose pixels outside the lungs have the value of the nearest pixel inside.
 
     Patches at the lungs' edge would show the chest wall, which is as bright as the densest pattern: networks
     that learned from patches of lung call it that (docs/results.md).
+
+    Args:
+        image: (H, W).
+        lungs: (H, W).
+        reach: Rows and columns around the lungs outside of which pixels may stay as they are.
     """
     if not lungs.any():
         return image
-    rows, columns = ndimage.distance_transform_edt(~lungs, return_distances=False, return_indices=True)
-    filled: npt.NDArray[np.uint8] = image[rows, columns]
+    with_lungs = (np.flatnonzero(lungs.any(axis)) for axis in (1, 0))
+    box = tuple(
+        slice(max(int(inside[0]) - own, 0), int(inside[-1]) + own + 1)
+        for inside, own in zip(with_lungs, reach or image.shape, strict=True)
+    )
+    nearest = ndimage.distance_transform_edt(~lungs[box], return_distances=False, return_indices=True)
+    filled = image.copy()
+    filled[box] = image[box][tuple(nearest)]
     return filled
 
 
@@ -90,19 +116,17 @@ def grid_of(lungs: npt.NDArray[np.bool_], patch: tuple[int, int], stride: int) -
         stride: Step between places, at most the patch's shorter side.
     """
     rows, columns = (_starts(side, own, stride) for side, own in zip(lungs.shape, patch, strict=True))
-    table = np.pad(lungs.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+    table = np.pad(lungs.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))
     top, left = rows[:, None], columns[None]
     bottom, right = top + patch[0], left + patch[1]
     inside = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
     taken = inside >= _LEAST_LUNG * patch[0] * patch[1]
-    down, across = (
-        _covered(starts, own, side)
-        for starts, own, side in zip((rows, columns), patch, lungs.shape, strict=True)
-    )
-    bare = np.argwhere(lungs & ((down @ taken @ across.T) == 0))
+    grid = Grid(rows, columns, taken, patch, (lungs.shape[0], lungs.shape[1]))
+    free = _added_up(taken, rows, columns, patch, grid.shape) == 0
+    bare = np.argwhere(lungs & free[np.ix_(*grid.blocks)])
     if len(bare):
         taken[_fullest(bare, rows, columns, patch, inside)] = True
-    return Grid(rows, columns, taken, patch, (lungs.shape[0], lungs.shape[1]))
+    return grid
 
 
 def _starts(side: int, patch: int, stride: int) -> npt.NDArray[np.int64]:
@@ -111,9 +135,33 @@ def _starts(side: int, patch: int, stride: int) -> npt.NDArray[np.int64]:
     return starts if starts[-1] == side - patch else np.append(starts, side - patch)
 
 
-def _covered(starts: npt.NDArray[np.int64], patch: int, side: int) -> Plane:
-    """1 where a patch at a start (columns) covers a pixel (rows): (side, R)."""
-    pixels = np.arange(side)[:, None]
+def _block_of(starts: Places, patch: int, side: int) -> Places:
+    """The block of each pixel of a side: where a patch begins or ends, the next one does."""
+    begins = np.zeros(side + 1, np.int64)
+    begins[starts] = begins[starts + patch] = 1
+    begins[0] = 0
+    blocks: Places = begins[:side].cumsum()
+    return blocks
+
+
+def _added_up(
+    on_grid: npt.NDArray[np.generic],
+    rows: Places,
+    columns: Places,
+    patch: tuple[int, int],
+    shape: tuple[int, int],
+) -> Plane:
+    """Sums over the patches that cover a block, of values of places (..., R, Q)."""
+    down, across = (
+        _covers(starts, own, side) for starts, own, side in zip((rows, columns), patch, shape, strict=True)
+    )
+    return np.asarray(down @ (on_grid @ across.T))
+
+
+def _covers(starts: Places, patch: int, side: int) -> Plane:
+    """1 where a patch at a start (columns) covers a block (rows)."""
+    _, first = np.unique(_block_of(starts, patch, side), return_index=True)
+    pixels = first[:, None]
     return ((pixels >= starts) & (pixels < starts + patch)).astype(np.float64)
 
 

@@ -155,7 +155,7 @@ def _pixels(
     window = ensemble.input.window
     image = sliding.rescale.image(volume.upright.apply(volume.slice(number)))
     levels = volume.levels(image, None if window is None else (window[0], window[1]))
-    return fill_outside(levels, sliding.rescale.mask(lungs > 0))
+    return fill_outside(levels, sliding.rescale.mask(lungs > 0), ensemble.shape)
 
 
 def _of_slice(
@@ -175,24 +175,38 @@ def _of_slice(
     networks, _, classes = outputs.shape
     inside = lungs > 0
     sides = lungs[inside].astype(np.int64) - 1
-    back: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] = rescale.taking_back(inside)
-    total = np.zeros((classes, len(sides)))
-    votes = np.zeros((classes, len(sides)), np.int32)
-    counts = np.zeros((networks, len(SIDES), classes), np.uint32)
-    for network, own in enumerate(outputs):
-        probabilities = back(grid.spread(own))
-        named = probabilities.argmax(0)
-        total += probabilities
-        votes[named, np.arange(len(named))] += 1
-        counts[network] = np.bincount(sides * classes + named, minlength=len(SIDES) * classes).reshape(
-            len(SIDES), classes
-        )
-    stored = np.rint(total / networks * ONE).astype(np.uint16)
-    named = stored.argmax(0)
-    places = np.arange(len(named))
-    doubtful = (stored[named, places] < UNCERTAIN * ONE) | (votes[named, places] < UNCERTAIN * networks)
+    brought, place = _points(inside, grid, rescale)
+    probabilities = np.stack([brought(own) for own in outputs])
+    names = probabilities.argmax(1)
+    counts = np.array(
+        [
+            np.bincount(sides * classes + own[place], minlength=len(SIDES) * classes).reshape(-1, classes)
+            for own in names
+        ],
+        np.uint32,
+    )
+    stored = np.rint(probabilities.mean(0) * ONE).astype(np.uint16)
+    votes = (names == stored.argmax(0)).sum(0)
+    doubtful = (stored.max(0) < UNCERTAIN * ONE) | (votes < UNCERTAIN * networks)
     planes = np.zeros((classes, *lungs.shape), np.uint16)
-    planes[:, inside] = stored
+    planes[:, inside] = stored[:, place]
     uncertain = np.zeros(lungs.shape, np.bool_)
-    uncertain[inside] = doubtful
+    uncertain[inside] = doubtful[place]
     return planes, uncertain, counts
+
+
+def _points(
+    inside: npt.NDArray[np.bool_], grid: Grid, rescale: Rescale
+) -> tuple[Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]], npt.NDArray[np.int64]]:
+    """Where probabilities are worked out: at each pixel, or, without resampling, once for equal pixels.
+
+    Returns:
+        A function from a network's probabilities of patches, (N, C), to those of points, (C, P); and the
+        point of each pixel of `inside`.
+    """
+    if rescale.needed:
+        back = rescale.taking_back(inside)
+        return lambda own: back(grid.spread(own)), np.arange(int(inside.sum()))
+    rows, columns = grid.blocks
+    point = rows[:, None] * (columns[-1] + 1) + columns
+    return lambda own: grid.spread_on_blocks(own).reshape(own.shape[1], -1), point[inside]
