@@ -7,7 +7,8 @@
 The series is synthetic, 512 x 512, with its true lungs. The loop takes one patch after the other: it cuts it,
 applies the window, resizes and scales it, calls each network in float32, and adds the probabilities to the
 map. It is timed on patches of the same places, drawn at random, and counted for as many as the map has. Both
-run in one process of its own, the loop before and after; the map includes reading slices and writing files.
+run in one process of its own, one after the other, in rounds: of each round a ratio is made, of these the
+median. Wall time, and processor time of all threads; the map includes reading slices and writing files.
 Peak memory is what the process grew by since the networks were loaded.
 """
 
@@ -51,6 +52,7 @@ class Asked:
     sample: int
     threads: int
     as_trained: bool
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,17 @@ class Measured:
     Attributes:
         stride: px.
         patches: That went through the networks.
-        map_ms: Per patch, wall time.
-        loop_ms: Per patch, wall time: before and after the map.
-        difference: Largest difference between a probability of the loop and of the map's networks.
+        map_ms: Per patch, (rounds, 2): wall and processor time.
+        loop_ms: The same.
+        difference: Largest difference between a probability of the loop and of the map's networks, which see
+            grey levels in 255 steps, as in training.
         grown: Bytes that the process grew by at most since the networks were loaded.
     """
 
     stride: int
     patches: int
-    map_ms: float
-    loop_ms: tuple[float, float]
+    map_ms: npt.NDArray[np.float64]
+    loop_ms: npt.NDArray[np.float64]
     difference: float
     grown: int
 
@@ -85,8 +88,8 @@ def write_synthetic(folder: Path, slices: int, size: int) -> None:
 
 def plain_loop(
     volume: CTVolume, places: Sequence[tuple[int, int, int]], ensemble: Ensemble
-) -> tuple[float, npt.NDArray[np.float32]]:
-    """One patch after the other: seconds per patch, and the probabilities (N, M, C)."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """One patch after the other: seconds per patch (wall and processor), and the probabilities (N, M, C)."""
     height, width = ensemble.shape
     assert ensemble.input.window is not None
     low, high = ensemble.input.window
@@ -97,7 +100,7 @@ def plain_loop(
     sums = np.zeros((len(ensemble.classes), *volume.shape[1:]))
     counts = np.zeros(volume.shape[1:])
     said = []
-    began = time.perf_counter()
+    began = _clocks()
     with torch.inference_mode():
         for number, row, column in places:
             patch = filled[number][row : row + height, column : column + width]
@@ -113,7 +116,11 @@ def plain_loop(
             said.append(own)
             sums[:, row : row + height, column : column + width] += np.mean(own, axis=0)[:, None, None]
             counts[row : row + height, column : column + width] += 1
-    return (time.perf_counter() - began) / len(places), np.array(said, np.float32)
+    return (_clocks() - began) / len(places), np.array(said, np.float32)
+
+
+def _clocks() -> npt.NDArray[np.float64]:
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def fill_outside_hu(plane: npt.NDArray[np.int16], lungs: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
@@ -135,7 +142,7 @@ class _Counted(Ensemble):
 
 
 def measure_stride(asked: Asked, ensemble: Ensemble, volume: CTVolume, stride: int, before: int) -> Measured:
-    """Time the loop, the map and the loop again."""
+    """Time the loop and the map in turns."""
     lungs = np.memmap(asked.folder / "lungs.raw", np.uint8, "r", shape=volume.shape)
     mapped = range(0, volume.shape[0], asked.every)
     places: list[tuple[int, int, int]] = []
@@ -148,21 +155,22 @@ def measure_stride(asked: Asked, ensemble: Ensemble, volume: CTVolume, stride: i
         ]
     rng = np.random.default_rng(0)
     drawn = [places[index] for index in sorted(rng.choice(len(places), asked.sample).tolist())]
-    first, said = plain_loop(volume, drawn, ensemble)
-    folder = asked.folder / f"map-{stride}"
-    folder.mkdir()
-    (folder / "lungs.raw").symlink_to(asked.folder / "lungs.raw")
-    made = PatternMap(folder, volume, ensemble.classes, len(ensemble.members))
-    made.create()
-    made.finish(sorted(set(range(volume.shape[0])) - set(mapped)))
     counted = _Counted(**vars(ensemble))
-    _Counted.patches = 0
-    began = time.perf_counter()
-    map_patterns(made, counted, Sliding(stride, 256, Rescale(volume.shape[1:], None, None)))
-    seconds = time.perf_counter() - began
+    loops, maps = [], []
+    for turn in range(asked.rounds):
+        seconds, said = plain_loop(volume, drawn, ensemble)
+        loops.append(seconds)
+        folder = asked.folder / f"map-{stride}-{turn}"
+        folder.mkdir()
+        (folder / "lungs.raw").symlink_to(asked.folder / "lungs.raw")
+        made = PatternMap(folder, volume, ensemble.classes, len(ensemble.members))
+        made.create()
+        made.finish(sorted(set(range(volume.shape[0])) - set(mapped)))
+        _Counted.patches = 0
+        began = _clocks()
+        map_patterns(made, counted, Sliding(stride, 256, Rescale(volume.shape[1:], None, None)))
+        maps.append((_clocks() - began) / _Counted.patches)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    patches = _Counted.patches
-    again, _ = plain_loop(volume, drawn, ensemble)
     few = drawn[: min(len(drawn), 64)]
     cut = [
         volume.levels(fill_outside_hu(volume.slice(number), lungs[number] > 0), _window(ensemble))[
@@ -172,7 +180,7 @@ def measure_stride(asked: Asked, ensemble: Ensemble, volume: CTVolume, stride: i
     ]
     own = ensemble.probabilities(torch.from_numpy(np.array(cut))).numpy().transpose(1, 0, 2)
     difference = float(np.abs(own - said[: len(few)]).max())
-    return Measured(stride, patches, 1e3 * seconds / patches, (1e3 * first, 1e3 * again), difference, grown)
+    return Measured(stride, _Counted.patches, 1e3 * np.array(maps), 1e3 * np.array(loops), difference, grown)
 
 
 def _window(ensemble: Ensemble) -> tuple[float, float]:
@@ -206,7 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--every", type=int, default=6, help="only each so-manieth slice is mapped")
     parser.add_argument("--strides", type=int, nargs="+", default=[8, 16])
-    parser.add_argument("--sample", type=int, default=400, help="patches of the loop, before and after")
+    parser.add_argument("--sample", type=int, default=400, help="patches of the loop, each round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
         "--as-trained", action="store_true", help="the map as networks were trained, not in float32"
@@ -217,21 +226,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_synthetic(folder, given.slices, given.size)
         asked = Asked(
             given.runs_dir, tuple(filter(None, given.run.split(","))), folder, tuple(given.strides),
-            given.every, given.sample, given.threads, given.as_trained,
+            given.every, given.sample, given.threads, given.as_trained, given.rounds,
         )  # fmt: skip
         # Of its own, so that the drawing is not in its memory.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             measured = pool.apply(measure, (asked,))
-    print("| stride | patches mapped | series, s | loop, s | times | difference | memory, MiB |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| stride | patches mapped | series, s | loop, s | times | of processor time | difference "
+        "| memory, MiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for each in measured:
-        loop = float(np.mean(each.loop_ms))
         whole = each.patches * given.every / 1e3
-        times = [one / each.map_ms for one in sorted(each.loop_ms)]
+        (series, _), (loop, _) = (np.median(one, axis=0) for one in (each.map_ms, each.loop_ms))
+        times = [
+            f"{np.median(one):.1f} ({one.min():.1f} to {one.max():.1f})"
+            for one in (each.loop_ms / each.map_ms).T
+        ]
         print(
-            f"| {each.stride} | {each.patches} | {whole * each.map_ms:.1f} | {whole * loop:.0f} "
-            f"| {loop / each.map_ms:.1f} ({times[0]:.1f} and {times[1]:.1f}) | {each.difference:.4f} "
-            f"| {each.grown / 2**20:.0f} |"
+            f"| {each.stride} | {each.patches} | {whole * series:.1f} | {whole * loop:.0f} "
+            f"| {' | '.join(times)} | {each.difference:.6f} | {each.grown / 2**20:.0f} |"
         )
 
 

@@ -46,11 +46,14 @@ class Member:
 
     def logits(self, ready: Tensor) -> Tensor:
         """What the network says of prepared images, as it rounds here: (N, C)."""
+        logits: Tensor
         if self.precision == "32-true":
-            return self._lean(ready)
-        # Bit for bit as in training: a layer with fewer operations would round to bfloat16 in other places.
+            logits = self._lean(ready)
+            return logits
+        # As in training to the bit: with fewer operations, others would round to bfloat16.
         with self.arithmetic(ready.device):
-            return self.network(ready.contiguous(memory_format=self.preprocess.memory_format)).float()
+            logits = self.network(ready.contiguous(memory_format=self.preprocess.memory_format))
+        return logits.float()
 
     @cached_property
     def _lean(self) -> nn.Module:

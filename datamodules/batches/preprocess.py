@@ -47,6 +47,7 @@ class Preprocess:
         memory_format: torch.memory_format = torch.contiguous_format,
         distortions: Distortions | None = None,
         levels: float = 1.0,
+        *,
         shared: bool = False,
     ) -> None:
         if size < 1:

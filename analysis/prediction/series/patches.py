@@ -77,7 +77,11 @@ class Grid:
         on_grid = np.zeros((values.shape[1] + 1, *self.taken.shape))
         on_grid[:-1, self.taken] = values.T
         on_grid[-1, self.taken] = 1
-        sums = _added_up(on_grid, self.rows, self.columns, self.patch, self.shape)
+        down, across = (
+            _covers(starts, own, side)
+            for starts, own, side in zip((self.rows, self.columns), self.patch, self.shape, strict=True)
+        )
+        sums = down @ (on_grid @ across.T)
         return np.asarray(sums[:-1] / np.maximum(sums[-1], 1))
 
 
@@ -116,13 +120,14 @@ def grid_of(lungs: npt.NDArray[np.bool_], patch: tuple[int, int], stride: int) -
         stride: Step between places, at most the patch's shorter side.
     """
     rows, columns = (_starts(side, own, stride) for side, own in zip(lungs.shape, patch, strict=True))
-    table = np.pad(lungs.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))
-    top, left = rows[:, None], columns[None]
-    bottom, right = top + patch[0], left + patch[1]
-    inside = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    shape = (lungs.shape[0], lungs.shape[1])
+    down, across = _covers(rows, patch[0], shape[0]), _covers(columns, patch[1], shape[1])
+    of_blocks = np.add.reduceat(lungs, _first(rows, patch[0], shape[0]), axis=0, dtype=np.int64)
+    of_blocks = np.add.reduceat(of_blocks, _first(columns, patch[1], shape[1]), axis=1)
+    inside = np.rint(down.T @ of_blocks @ across).astype(np.int64)
     taken = inside >= _LEAST_LUNG * patch[0] * patch[1]
-    grid = Grid(rows, columns, taken, patch, (lungs.shape[0], lungs.shape[1]))
-    free = _added_up(taken, rows, columns, patch, grid.shape) == 0
+    grid = Grid(rows, columns, taken, patch, shape)
+    free = down @ taken @ across.T == 0
     bare = np.argwhere(lungs & free[np.ix_(*grid.blocks)])
     if len(bare):
         taken[_fullest(bare, rows, columns, patch, inside)] = True
@@ -144,24 +149,14 @@ def _block_of(starts: Places, patch: int, side: int) -> Places:
     return blocks
 
 
-def _added_up(
-    on_grid: npt.NDArray[np.generic],
-    rows: Places,
-    columns: Places,
-    patch: tuple[int, int],
-    shape: tuple[int, int],
-) -> Plane:
-    """Sums over the patches that cover a block, of values of places (..., R, Q)."""
-    down, across = (
-        _covers(starts, own, side) for starts, own, side in zip((rows, columns), patch, shape, strict=True)
-    )
-    return np.asarray(down @ (on_grid @ across.T))
+def _first(starts: Places, patch: int, side: int) -> Places:
+    """The first pixel of each block of a side."""
+    return np.unique(_block_of(starts, patch, side), return_index=True)[1]
 
 
 def _covers(starts: Places, patch: int, side: int) -> Plane:
     """1 where a patch at a start (columns) covers a block (rows)."""
-    _, first = np.unique(_block_of(starts, patch, side), return_index=True)
-    pixels = first[:, None]
+    pixels = _first(starts, patch, side)[:, None]
     return ((pixels >= starts) & (pixels < starts + patch)).astype(np.float64)
 
 

@@ -131,11 +131,13 @@ class PatternMap:
         Raises:
             RelayError: The disk is full.
         """
-        slices = self.volume.shape[0]
+        slices, height, _ = self.volume.shape
+        rows = np.flatnonzero(self.lungs[number].any(1))  # the others are zero, and stay so
+        first, end = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
         for index, plane in enumerate(probabilities):
-            self._put("probabilities", index * slices + number, plane)
-        self._put("uncertain", number, uncertain)
-        self._put("own_counts", number, own_counts)
+            self._put("probabilities", (index * slices + number) * height + first, plane[first:end])
+        self._put("uncertain", number * height + first, uncertain[first:end])
+        self._put("own_counts", number, own_counts[None])
 
     def finish(self, numbers: list[int]) -> None:
         """Say that slices are done, once what was written of them is on the disk.
@@ -150,10 +152,11 @@ class PatternMap:
         for number in numbers:
             self._put("done", number, np.ones(1, np.bool_))
 
-    def _put(self, name: str, place: int, values: npt.NDArray[Any]) -> None:
+    def _put(self, name: str, place: int, rows: npt.NDArray[Any]) -> None:
+        """Write rows of a file, from the one of number `place` on."""
         with room_on_disk(self.folder), open(self._path(name), "r+b") as file:
-            file.seek(place * values.nbytes)
-            file.write(np.ascontiguousarray(values).tobytes())
+            file.seek(place * rows.nbytes // max(len(rows), 1))
+            file.write(np.ascontiguousarray(rows).data)
 
     def _read(self, name: str, kind: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         return np.memmap(self._path(name), kind, "r", shape=shape)
