@@ -19,6 +19,7 @@ from datamodules.readers.ilsvrc.archives import ARCHIVES, TrainArchive, ValArchi
 from datamodules.readers.ilsvrc.devkit import ClassNames, chosen_classes, read_class_names
 from datamodules.readers.ilsvrc.folders import ClassFolders, FlatFolder, has_class_folders, side_folder
 from datamodules.readers.ilsvrc.images import PackedEntries, Packer, image_name
+from datamodules.readers.ilsvrc.names import named_class
 from datamodules.readers.ilsvrc.units import ImageUnit
 from stages.errors import RelayError
 from stages.parameters import execution, group, recipe
@@ -81,10 +82,17 @@ def survey(source: Path, options: IlsvrcOptions, on_error: OnError) -> Survey:
     content = hashlib.sha256()
     for side, listed in sides.items():
         _check_classes(side, listed, classes)
-        entries = _entries(side, listed, classes, faults)
+        elsewhere = Counter[str]()
+        entries = _entries(side, listed, classes, faults, names.validation, elsewhere)
         if listed.missing > 0:
             faults.add(side, f"{listed.missing} images of the devkit's ground truth are not there")
         notes += _notes(source, side, listed, classes, names, len(entries))
+        if elsewhere:
+            folders = [f"{count} in {wnid}" for wnid, count in sorted(elsewhere.items())]
+            notes.append(
+                f"{side}: by the provider's names {elsewhere.total()} images are of another class than their "
+                f"folder ({first_and_more(folders, 3)}); the folder's is taken: see that none was misplaced"
+            )
         content.update(entries.content_digest())
         units += _units(side, listed, classes, entries, options)
     faults.settle()
@@ -128,7 +136,15 @@ def _check_classes(side: SideName, listed: _Listed, classes: tuple[str, ...]) ->
         )
 
 
-def _entries(side: SideName, listed: _Listed, classes: tuple[str, ...], faults: Faults) -> PackedEntries:
+def _entries(
+    side: SideName,
+    listed: _Listed,
+    classes: tuple[str, ...],
+    faults: Faults,
+    truth: tuple[str, ...],
+    elsewhere: Counter[str],
+) -> PackedEntries:
+    """All images that can be used; those whose names say another class are counted by folder."""
     packer = Packer()
     for label, (wnid, entries) in enumerate(listed.images(classes)):
         usable = []
@@ -138,8 +154,10 @@ def _entries(side: SideName, listed: _Listed, classes: tuple[str, ...], faults: 
                 trouble = trouble or f"it has {entry.size:,} bytes; {MOST_BYTES:,} are the most"
             if trouble:
                 faults.add(image_name(side, wnid, place, entry.file), trouble)
-            else:
-                usable.append((place, entry))
+                continue
+            usable.append((place, entry))
+            if named_class(entry.file, truth) not in (wnid, None):
+                elsewhere[wnid] += 1
         if not usable:
             faults.settle()
             raise RelayError(

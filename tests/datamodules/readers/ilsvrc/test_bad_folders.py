@@ -151,6 +151,20 @@ def test_a_bad_set_is_refused(folders: Path, spoil: Callable[[Path], None], mess
     assert "Jane" not in str(caught.value)
 
 
+def test_images_in_another_class_s_folder_are_noted(folders: Path) -> None:
+    """By the WNID in a name, and by the ground truth where there is one; a name of one's own says nothing."""
+    other = folders / "train" / WNIDS[1]
+    (folders / "train" / CLASS / f"{CLASS}_2.JPEG").rename(other / f"{CLASS}_2.JPEG")
+    (folders / "train" / CLASS / f"{CLASS}_10.JPEG").rename(other / "mine.JPEG")
+    (folders / "val" / CLASS / val_names()[0]).rename(folders / "val" / WNIDS[2] / val_names()[0])
+    noted = "images are of another class than their folder"
+    (train,) = (note for note in survey(folders, OPTIONS, "raise").notes if noted in note)
+    assert f"train: by the provider's names 1 {noted} (1 in {WNIDS[1]}); the folder's is taken" in train
+    write_devkit(folders)
+    _, val = (note for note in survey(folders, OPTIONS, "raise").notes if noted in note)
+    assert f"val: by the provider's names 1 {noted} (1 in {WNIDS[2]})" in val
+
+
 def test_a_class_of_the_devkit_without_a_folder_is_missing(folders: Path) -> None:
     write_devkit(folders)
     for side in ("train", "val"):
