@@ -6,6 +6,7 @@ environment, signals and exit code. Relay's own modules are loaded by each progr
 """
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -21,8 +22,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
-        *("hydra", "pandas", "pyarrow.parquet", "pytorch_lightning", "rich.progress", "scipy.ndimage"),
-        *("scipy.spatial", "scipy.stats", "torchmetrics.functional.classification", __name__),
+        *("filelock", "hydra", "jinja2", "joblib", "pandas", "psutil", "pyarrow.parquet", "pydantic"),
+        *("pytorch_lightning", "rich.progress", "scipy.ndimage", "scipy.spatial", "scipy.stats"),
+        *("sklearn.linear_model", "torchmetrics.functional.classification", __name__),
     ]
 )
 
@@ -105,6 +107,7 @@ def _run(
     outputs: Sequence[Path],
     before: Callable[[], None] | None,
 ) -> None:
+    gc.freeze()  # what the server loaded; see tests/conftest.py
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

@@ -30,20 +30,7 @@ def basic(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return runs_dir
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_launchers_agree(launcher: str, basic: Path, cache_dir: Path, tmp_path: Path) -> None:
-    runs_dir = tmp_path / "the runs"
-    done = run(
-        "-m",
-        "process=scratch,texture",
-        f"hydra/launcher={launcher}",
-        runs_dir=runs_dir,
-        cache_dir=cache_dir,
-        cwd=tmp_path,
-        fresh=launcher == "joblib",  # its workers do not end with a program that is a fork
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "3 stage runs: 3 trained" in done.stdout
+def assert_same_runs(runs_dir: Path, basic: Path) -> None:
     expected = load_runs(basic).sort_values("id", ignore_index=True)
     found = load_runs(runs_dir).sort_values("id", ignore_index=True)
     columns = ["id", "stage", "chain", "process", "parent", "epochs", "accuracy_p75", "cross_entropy_p75"]
@@ -52,46 +39,63 @@ def test_launchers_agree(launcher: str, basic: Path, cache_dir: Path, tmp_path: 
         assert same_tensors(Path(ours) / "model.ckpt", Path(theirs) / "model.ckpt")
 
 
-def test_a_failure_is_reported_by_every_launcher(cache_dir: Path, tmp_path: Path) -> None:
+def test_joblib_agrees_and_reports_a_failure(basic: Path, cache_dir: Path, tmp_path: Path) -> None:
+    runs_dir = tmp_path / "the runs"
     done = run(
         "-m",
-        "process=texture",
+        "process=scratch,texture",
         "hydra/launcher=joblib",
-        runs_dir=tmp_path,
+        runs_dir=runs_dir,
         cache_dir=cache_dir,
-        last=("optim.lr_scratch=1e30",),
-        fresh=True,
+        last=("optim.lr_scratch=0.03,1e30",),  # that of the tiny settings, and one that diverges
+        cwd=tmp_path,
+        fresh=True,  # its workers do not end with a program that is a fork
     )
-    assert done.returncode == 1
-    assert "2 stage runs: 1 failed, 1 blocked" in done.stdout
+    assert done.returncode == 1, done.stderr + done.stdout
+    assert "6 stage runs: 3 trained, 2 failed, 1 blocked" in done.stdout
     assert "the training loss is not finite" in done.stdout
+    assert_same_runs(runs_dir, basic)
 
 
-def test_a_launcher_does_not_change_the_threads(basic: Path, cache_dir: Path, tmp_path: Path) -> None:
-    """Nor do the machine's cores and the environment: two runs at once have the threads of the recipe, 3."""
+def test_submitit_local_agrees_and_opens_no_planted_pickle(
+    basic: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    """Files under every name that submitit gives, in the folder of old and of new, do nothing."""
+    proof, runs_dir = tmp_path / "proof", tmp_path / "the runs"
+    planted = pickle.dumps(_Opened(str(proof)))
+    for place in (".hydra/submitit", ".hydra/submitit/%j", ".hydra/jobs"):
+        (runs_dir / place).mkdir(parents=True, exist_ok=True)
+        for number in (0, 1, *range(os.getpid(), os.getpid() + 300)):
+            for name in (f"{number}_0_result.pkl", f"{number}_submitted.pkl", f"{number}.json"):
+                (runs_dir / place / name).write_bytes(planted)
     done = run(
         "-m",
-        "process=scratch",
+        "process=scratch,texture",
         "hydra/launcher=submitit_local",
-        "hydra.launcher.n_jobs=2",
-        runs_dir=tmp_path,
+        runs_dir=runs_dir,
         cache_dir=cache_dir,
-        last=("trainer.threads=3",),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    (folder,) = Store(tmp_path).complete_runs()
-    record = folder.read_record()
-    assert record.attempts[0].threads == folder.read_recipe()["arithmetic"]["threads"] == 3
-    assert record.id not in set(load_runs(basic)["id"])
-    assert "fewer cores than trainer.threads=3: the same results, slower" in done.stdout
+    assert "3 stage runs: 3 trained" in done.stdout
+    assert_same_runs(runs_dir, basic)
+    assert not proof.exists()
+    folders = [path for path in (runs_dir / ".hydra/jobs").iterdir() if path.is_dir()]
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
+    assert {path.suffix for folder in folders for path in folder.iterdir()} == {".log", ".json"}
 
 
 def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:
-    """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows."""
+    """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows.
+
+    A launcher does not change the threads, nor do the machine's cores and the environment: two runs at once
+    have those of the recipe, 3.
+    """
     slow = (
-        "callbacks.plateau.max_epochs=50",
-        "callbacks.plateau.length=50",
+        "callbacks.plateau.max_epochs=20",
+        "callbacks.plateau.length=20",
         "trainer.checkpoint_seconds=0",
+        "trainer.threads=3",
     )
     arguments = ("-m", "process=scratch,natural", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2")
     sweep = start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
@@ -101,9 +105,14 @@ def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: P
     assert sweep.returncode == 1, said
     assert "3 stage runs: 1 trained, 1 failed, 1 blocked" in said
     assert "ended without a result: cancelled or killed" in said
+    assert "fewer cores than trainer.threads=3: the same results, slower" in said
     again = run(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
     assert "3 stage runs: 2 trained, 1 were complete" in again.stdout, again.stdout + again.stderr
-    assert {len(record.read_record().attempts) for record in Store(tmp_path).complete_runs()} == {1, 2}
+    complete = list(Store(tmp_path).complete_runs())
+    assert {len(folder.read_record().attempts) for folder in complete} == {1, 2}
+    for folder in complete:
+        assert {attempt.threads for attempt in folder.read_record().attempts} == {3}
+        assert folder.read_recipe()["arithmetic"]["threads"] == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -127,14 +136,14 @@ def test_what_ends_the_sweep_ends_its_jobs(number: signal.Signals, cache_dir: Pa
 def test_a_killed_sweep_leaves_no_worker_of_joblib(cache_dir: Path, tmp_path: Path) -> None:
     """It would wait for five minutes, with its memory. A killed worker is named as what ended the batch."""
     slow = ("callbacks.plateau.max_epochs=2000", "callbacks.plateau.length=2000")
-    arguments = ("-m", "process=scratch", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    arguments = ("-m", "process=scratch", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     sweep = start(*arguments, runs_dir=tmp_path / "sweep", cache_dir=cache_dir, last=slow)
     _wait_for(tmp_path / "sweep" / "dld", ".holder.json")
     worker = int(holder(tmp_path / "sweep" / "dld")["pid"])
     sweep.send_signal(signal.SIGKILL)
     sweep.communicate(timeout=60)
     _wait_for_end(worker)
-    sweep = start(*arguments, runs_dir=tmp_path / "worker", cache_dir=cache_dir, last=slow)
+    sweep = start(*arguments, "seed=0,1", runs_dir=tmp_path / "worker", cache_dir=cache_dir, last=slow)
     _wait_for(tmp_path / "worker" / "dld", ".holder.json")
     os.kill(int(holder(tmp_path / "worker" / "dld")["pid"]), signal.SIGKILL)
     said, _ = sweep.communicate(timeout=120)
@@ -142,26 +151,6 @@ def test_a_killed_sweep_leaves_no_worker_of_joblib(cache_dir: Path, tmp_path: Pa
     assert (
         said.count("failed: dld: ended without a record: the launcher reported: a worker was killed") == 2
     ), said
-
-
-def test_a_planted_pickle_is_not_opened(cache_dir: Path, tmp_path: Path) -> None:
-    """Files under every name that submitit gives, in the folder of old and of new, do nothing."""
-    proof = tmp_path / "proof"
-    planted = pickle.dumps(_Opened(str(proof)))
-    for place in (".hydra/submitit", ".hydra/submitit/%j", ".hydra/jobs"):
-        (tmp_path / "runs" / place).mkdir(parents=True, exist_ok=True)
-        for number in (0, 1, *range(os.getpid(), os.getpid() + 300)):
-            for name in (f"{number}_0_result.pkl", f"{number}_submitted.pkl", f"{number}.json"):
-                (tmp_path / "runs" / place / name).write_bytes(planted)
-    done = run(
-        "-m", "process=scratch", "hydra/launcher=submitit_local", runs_dir=tmp_path / "runs",
-        cache_dir=cache_dir,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not proof.exists()
-    (private,) = (path for path in (tmp_path / "runs/.hydra/jobs").iterdir() if path.is_dir())
-    assert private.stat().st_mode & 0o777 == 0o700
-    assert {path.suffix for path in private.iterdir()} == {".log", ".json"}
 
 
 class _Opened:

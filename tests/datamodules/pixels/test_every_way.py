@@ -170,7 +170,7 @@ CASES: dict[str, Case] = {
     "gif": refused(animated("GIF"), "but a GIF image; convert it"),
     "webp": refused(saved(COLOR, "WEBP"), "but a WebP image; convert it"),
     "jpeg 2000": refused(saved(COLOR, "JPEG2000"), "but a JPEG 2000 image; convert it"),
-    "avif": refused(saved(COLOR, "AVIF"), "but an AVIF image; convert it"),
+    "avif": refused(b"\0\0\0\x1cftypavif" + bytes(300), "but an AVIF image; convert it"),
     "heic": refused(b"\0\0\0\x18ftypheic" + bytes(300), "but an HEIC image; convert it"),
     "dicom": refused(bytes(128) + b"DICM" + bytes(200), "but a DICOM file"),
     "html": refused(b"\n<!DOCTYPE html><html>404</html>", "but an HTML page.* download it again"),
