@@ -9,26 +9,32 @@ from datamodules.domain import SideName
 from datamodules.faults import Faults, OnError, Problem, UnusableError
 from datamodules.packing.units import Sample
 from datamodules.readers.hrct.patches import cut_patches, find_patches
-from datamodules.readers.hrct.regions.carriers import SliceRegions
+from datamodules.readers.hrct.regions.carriers import MaskImage, SliceRegions
 from datamodules.readers.hrct.regions.drawing import Drawing, Labels, Numbers
+from datamodules.readers.hrct.regions.fit import fits_better_turned
 from datamodules.readers.hrct.scans.hounsfield import has_bright_corners, shows_air
 from datamodules.readers.hrct.scans.images import Slice, resample, resample_labels
 from datamodules.readers.hrct.scans.scan import StoredSlice, read_checked
 from datamodules.readers.hrct.sources.options import HrctOptions
 
 _NO_AIR = "of slices without air (no value is below -900 HU): see whether the offset is right"
-
-
+_TURNED = (
+    "of slices whose masks follow the picture's edges better turned or mirrored: see whether they lie on the "
+    "slices as they were drawn"
+)
 _BRIGHT_CORNERS = (
     "of 8-bit slices with bright corners, where air is dark: see whether black and white are swapped"
 )
 
 
-def _remarks(image: Slice) -> tuple[str, ...]:
+def _remarks(image: Slice, one: "DrawnSlice", labels: Labels) -> tuple[str, ...]:
     """What is odd about a whole slice, of which its patches show too little."""
+    turned = isinstance(one.regions, MaskImage) and fits_better_turned(image, labels > 0)
     if image.dtype == np.uint8:
-        return (_BRIGHT_CORNERS,) if has_bright_corners(image.astype(np.uint8)) else ()
-    return () if shows_air(image.astype(np.int16)) else (_NO_AIR,)
+        odd = (_BRIGHT_CORNERS,) if has_bright_corners(image.astype(np.uint8)) else ()
+    else:
+        odd = () if shows_air(image.astype(np.int16)) else (_NO_AIR,)
+    return (*odd, _TURNED) if turned else odd
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class SeriesUnit:
                 continue
             disputed += drawing.disputed
             if image is not None:
-                remarks = _remarks(image)
+                remarks = _remarks(image, one, labels)
                 labels, numbers, image = self._resampled(labels, numbers, image)
                 cut, touched = self._patches(one, labels, numbers, image, remarks)
                 samples += cut
