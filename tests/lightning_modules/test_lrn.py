@@ -186,20 +186,11 @@ def test_a_sum_that_overflows_gives_zero_as_torchs():
     torch.testing.assert_close(LocalResponseNorm(*ALEXNET)(x), torch.nn.LocalResponseNorm(*ALEXNET)(x))
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [
-        "aot_eager",
-        pytest.param(
-            "inductor",
-            marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
-        ),
-    ],
-)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the compiler's own deprecations are not ours to fix
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_compiled_without_a_graph_break(backend, dtype):
+def test_compiled_without_a_graph_break(dtype):
+    backend = "inductor" if shutil.which("g++") else "aot_eager"  # which inductor begins with
     torch._dynamo.reset()
     layer = LocalResponseNorm(*ALEXNET)
     compiled = torch.compile(layer, fullgraph=True, backend=backend)

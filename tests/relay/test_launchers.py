@@ -85,17 +85,31 @@ def test_submitit_local_agrees_and_opens_no_planted_pickle(
     assert {path.suffix for folder in folders for path in folder.iterdir()} == {".log", ".json"}
 
 
-def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:
-    """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows.
+def test_a_launcher_does_not_change_the_threads(basic: Path, cache_dir: Path, tmp_path: Path) -> None:
+    """Nor do the machine's cores and the environment: two runs at once have the threads of the recipe, 3."""
+    done = run(
+        "-m",
+        "process=scratch",
+        "hydra/launcher=submitit_local",
+        "hydra.launcher.n_jobs=2",
+        runs_dir=tmp_path,
+        cache_dir=cache_dir,
+        last=("trainer.threads=3",),
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (folder,) = Store(tmp_path).complete_runs()
+    record = folder.read_record()
+    assert record.attempts[0].threads == folder.read_recipe()["arithmetic"]["threads"] == 3
+    assert record.id not in set(load_runs(basic)["id"])
+    assert "fewer cores than trainer.threads=3: the same results, slower" in done.stdout
 
-    A launcher does not change the threads, nor do the machine's cores and the environment: two runs at once
-    have those of the recipe, 3.
-    """
+
+def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:
+    """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows."""
     slow = (
         "callbacks.plateau.max_epochs=20",
         "callbacks.plateau.length=20",
         "trainer.checkpoint_seconds=0",
-        "trainer.threads=3",
     )
     arguments = ("-m", "process=scratch,natural", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2")
     sweep = start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
@@ -105,14 +119,9 @@ def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: P
     assert sweep.returncode == 1, said
     assert "3 stage runs: 1 trained, 1 failed, 1 blocked" in said
     assert "ended without a result: cancelled or killed" in said
-    assert "fewer cores than trainer.threads=3: the same results, slower" in said
     again = run(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
     assert "3 stage runs: 2 trained, 1 were complete" in again.stdout, again.stdout + again.stderr
-    complete = list(Store(tmp_path).complete_runs())
-    assert {len(folder.read_record().attempts) for folder in complete} == {1, 2}
-    for folder in complete:
-        assert {attempt.threads for attempt in folder.read_record().attempts} == {3}
-        assert folder.read_recipe()["arithmetic"]["threads"] == 3
+    assert {len(record.read_record().attempts) for record in Store(tmp_path).complete_runs()} == {1, 2}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

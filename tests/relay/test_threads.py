@@ -59,7 +59,7 @@ def epochs(runs_dir: Path) -> int:
     return len(histories[0].read_text().splitlines()) - 1 if histories else 0
 
 
-def wait_for_epochs(runs_dir: Path, number: int, program: Program) -> None:
+def wait_for_epochs(runs_dir: Path, number: int, program: Program | subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     while epochs(runs_dir) < number:
         assert program.poll() is None and time.monotonic() < deadline
@@ -102,13 +102,14 @@ def test_the_processes_of_a_run_end_with_it(cache_dir: Path, tmp_path: Path, num
     """Two of DDP, which compute with the recipe's threads, and their workers that decode."""
     streamed = ("data.memory_limit_gb=0", "data.workers=1", "data.mean=[0.5,0.5,0.5]", "data.std=[1,1,1]")
     last = (*unbalanced(tmp_path / "images"), *streamed, *LONG, "trainer.devices=2", "trainer.threads=3")
-    program = start(STAGE, runs_dir=tmp_path / "runs", cache_dir=cache_dir, last=last)
+    line = command(STAGE, runs_dir=tmp_path / "runs", cache_dir=cache_dir, last=last)
+    with open(tmp_path / "said", "w") as said:  # they do not end with a program that is a fork
+        program = subprocess.Popen(line, cwd=PROJECT, env=environment(), stdout=said, stderr=said)
     wait_for_epochs(tmp_path / "runs", 2, program)
     family = psutil.Process(program.pid).children(recursive=True)
     assert len(family) >= 3
     program.send_signal(number)
-    said, _ = program.communicate(timeout=60)
-    assert program.returncode == (143 if number == signal.SIGTERM else -number), said
+    assert program.wait(60) == (143 if number == signal.SIGTERM else -number), (tmp_path / "said").read_text()
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
 

@@ -12,12 +12,16 @@ from datamodules.readers.hrct.patches import cut_patches, find_patches
 from datamodules.readers.hrct.regions.carriers import MaskImage, SliceRegions
 from datamodules.readers.hrct.regions.drawing import Drawing, Labels, Numbers
 from datamodules.readers.hrct.regions.fit import fits_better_turned
-from datamodules.readers.hrct.scans.hounsfield import has_bright_corners, shows_air
+from datamodules.readers.hrct.scans.hounsfield import has_bright_corners, jumps, shows_air
 from datamodules.readers.hrct.scans.images import Slice, resample, resample_labels
 from datamodules.readers.hrct.scans.scan import StoredSlice, read_checked
 from datamodules.readers.hrct.sources.options import HrctOptions
 
 _NO_AIR = "of slices without air (no value is below -900 HU): see whether the offset is right"
+_JUMPS = (
+    "of slices whose neighbouring pixels differ by more than 3000 HU: metal, or values with the wrong sign "
+    "(PixelRepresentation)"
+)
 _TURNED = (
     "of slices whose masks follow the picture's edges better turned or mirrored: see whether they lie on the "
     "slices as they were drawn"
@@ -31,10 +35,11 @@ def _remarks(image: Slice, one: "DrawnSlice", labels: Labels) -> tuple[str, ...]
     """What is odd about a whole slice, of which its patches show too little."""
     turned = isinstance(one.regions, MaskImage) and fits_better_turned(image, labels > 0)
     if image.dtype == np.uint8:
-        odd = (_BRIGHT_CORNERS,) if has_bright_corners(image.astype(np.uint8)) else ()
+        odd = {_BRIGHT_CORNERS: has_bright_corners(image.astype(np.uint8))}
     else:
-        odd = () if shows_air(image.astype(np.int16)) else (_NO_AIR,)
-    return (*odd, _TURNED) if turned else odd
+        values = image.astype(np.int16)
+        odd = {_NO_AIR: not shows_air(values), _JUMPS: jumps(values)}
+    return tuple(what for what, seen in {**odd, _TURNED: turned}.items() if seen)
 
 
 @dataclass(frozen=True)

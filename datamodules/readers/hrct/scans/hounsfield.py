@@ -13,6 +13,7 @@ _ENOUGH = 1024  # pixels; fewer show too little of a slice
 _PADDING = 50  # HU around the value outside the reconstruction, which lossy compression spreads
 _CORNER = 16  # of a slice's side
 _BRIGHT = 200  # of 255; tissue is darker in a window that shows lungs, and in one of soft tissue
+_JUMP = 3000  # HU; values of 12 bits that are taken with the wrong sign are 4096 away
 _FEW, _MANY = 0.01, 0.1  # of a slice's pixels
 
 
@@ -72,3 +73,9 @@ def _ends(side: int) -> tuple[slice, slice]:
 def shows_air(slice_: npt.NDArray[np.int16]) -> bool:
     """Whether a slice has air that is not padding; without it, its offset and slope cannot be believed."""
     return bool(((slice_ < _AIR_SEEN) & (slice_ != AIR)).any())
+
+
+def jumps(slice_: npt.NDArray[np.int16]) -> bool:
+    """Whether neighbouring pixels differ as only metal and values with the wrong sign do, be they few."""
+    wide = slice_.astype(np.int32)
+    return any(bool((np.abs(np.diff(wide, axis=axis)) > _JUMP).any()) for axis in (0, 1))

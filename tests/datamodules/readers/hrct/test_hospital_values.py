@@ -329,8 +329,29 @@ def test_padding_is_air_where_a_tag_names_it_and_never_hides_lung(
         assert np.mean(lower) == pytest.approx(mean, abs=15)
 
 
-def test_slices_without_air_are_noted(tmp_path: Path) -> None:
-    write_patients(tmp_path / "in", lambda data, index: pixels(data, np.maximum(units(data), -880)))
+def without_air(values: Any) -> Any:
+    return np.maximum(values, -880)
+
+
+def wrapped(values: Any) -> Any:
+    """One value below -1024 HU in air, of 12 bits that are taken without their sign."""
+    changed = values.copy()
+    changed[40, 10:13] = (-1010, -1030 + 4096, -1010)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_air, "images: of slices without air (no value is below -900 HU)"),
+        (
+            wrapped,
+            "images: of slices whose neighbouring pixels differ by more than 3000 HU: metal, or",
+        ),
+    ],
+)
+def test_odd_values_of_slices_are_noted(tmp_path: Path, change: Callable[[Any], Any], said: str) -> None:
+    write_patients(tmp_path / "in", lambda data, index: pixels(data, change(units(data))))
     arguments = [
         "domain=dld",
         f"source={tmp_path / 'in'}",
@@ -340,7 +361,7 @@ def test_slices_without_air_are_noted(tmp_path: Path) -> None:
     ]
     main([*arguments, "labels={1: NOR, 2: GGO}"])
     (note,) = json.loads((tmp_path / "out" / "set.json").read_text())["notes"]
-    assert "images: of slices without air (no value is below -900 HU)" in note
+    assert said in note
 
 
 def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
