@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor, nn
 
 from analysis.explain.stored_network import load_network
-from lightning_modules.build import build_network
+from lightning_modules.build import build_model, build_network
 from stages.errors import RelayError
 from stages.recipe import Model
 from stages.store import RunFolder, recipe_document
@@ -59,6 +59,26 @@ def test_the_network_gives_the_trained_one_s_logits(
     assert logits.shape == (2, CLASSES)
     assert torch.equal(logits, expected)
     assert not any(module.training for module in network.modules())
+
+
+def test_a_network_of_timms_and_its_statistics(tmp_path: Path) -> None:
+    of = {
+        "name": "timm",
+        "architecture": "test_resnet",
+        "initialisation": "timm",
+        "width": 1.0,
+        "dropout": 0.0,
+    }
+    trained = build_model(Model(**of), CLASSES, seed=1).train()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        trained(images)  # its normalisations have seen something
+        found = load_network(_run(tmp_path / "run", trained.state_dict(), **of))
+        assert torch.equal(found(images), trained.eval()(images))
+    with pytest.raises(RelayError, match=r"is not the test_vit that .*recipe\.yaml names"):
+        load_network(
+            _run(tmp_path / "other" / "run", trained.state_dict(), **(of | {"architecture": "test_vit"}))
+        )
 
 
 def test_weights_of_another_arithmetic_become_float32(tmp_path: Path, trained: nn.Module) -> None:
