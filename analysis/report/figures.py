@@ -42,9 +42,6 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "
 # Chosen by search: at least 3 to 1 against white (WCAG 1.4.11), and the two nearest of them are 17 apart in
 # CIELAB for normal sight, protanopia, deuteranopia and tritanopia (Machado and others 2009); Okabe-Ito: 7.
 _COLOURS = ("#0072B2", "#7B3F00", "#009E73", "#D55E00", "#332288", "#CC79A7", "#555555", "#1B4F72")
-COLOURS = len(_COLOURS)
-"""So many processes have a colour of their own."""
-
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
@@ -103,6 +100,11 @@ class ProcessStyle:
     hatch: str
     marker: str
     line: LineStyle
+
+    @property
+    def marker_size(self) -> float:
+        """In points: thin markers are larger, so that their colour is seen."""
+        return 7.0 if self.marker in "PX*" else 4.5
 
 
 @dataclass(frozen=True)

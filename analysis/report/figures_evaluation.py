@@ -178,7 +178,7 @@ def class_recall(
                 color=style.colour,
                 mec="black",
                 mew=0.5,
-                ms=4.5,
+                ms=style.marker_size,
                 elinewidth=1.1,
                 ecolor="#444444",
                 capsize=2,

@@ -52,7 +52,14 @@ def performance_points(
             chosen = by_seed[(by_seed["process"] == name) & (by_seed["metric"] == metric.name)]
             values = metric.scale * chosen.sort_values("seed")["value"].to_numpy(dtype=float)
             spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1)
-            axes.plot(values, position + 0.22 + spread, style.marker, color=style.colour, ms=4, mew=0)
+            axes.plot(
+                values,
+                position + 0.22 + spread,
+                style.marker,
+                color=style.colour,
+                ms=style.marker_size,
+                mew=0,
+            )
             mean, low, high = (metric.scale * row[name] for name in ("mean", "ci_low", "ci_high"))
             half = [[mean - low], [high - mean]]
             error = None if np.isnan(half).any() else half

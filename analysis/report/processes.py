@@ -1,9 +1,9 @@
 """What learning processes are called on the page, and how they are drawn."""
 
 from collections.abc import Sequence
-from itertools import chain, count
+from itertools import count
 
-from analysis.report.figures import COLOURS, ProcessStyle, style_at
+from analysis.report.figures import ProcessStyle, style_at
 from analysis.report.study_tables import Labels
 from analysis.runs.selection import process_order
 from stages.processes import load_processes
@@ -20,8 +20,5 @@ def styles_of(labels: Labels) -> dict[str, ProcessStyle]:
     known = load_processes()
     titled = process_order(name for name, process in known.items() if process.title)
     places = {name: place for place, name in enumerate(titled) if name in labels}
-    rest = chain(
-        range(len(titled), COLOURS), range(min(len(titled), COLOURS)), count(max(len(titled), COLOURS))
-    )
-    free = (place for place in rest if place not in set(places.values()))
+    free = (place for place in count() if place not in set(places.values()))
     return {name: style_at(places[name] if name in titled else next(free), labels[name]) for name in labels}

@@ -40,7 +40,7 @@ _OF_GRID = (
     "plan",
 )
 _WORDS = ("null", "true", "false", "nan", "inf")
-_PATHS = (".root", "init_from", ".manifest", ".groups")
+_PATHS = ("root", "init_from", "manifest", "groups")
 
 
 def repeat_section(study: Study, commits: Mapping[str, int], version: str, metric: str | None) -> Section:
@@ -131,13 +131,13 @@ def _settings(config: Mapping[str, Any]) -> list[str] | None:
     ]
     before, typed, roots = dict(_leaves(composed)), [], False
     for key, value in _leaves(config):
-        if key.split(".")[0] in _OF_GRID or not any(_matches(key, pattern) for pattern in recipe):
+        group, last = key.split(".")[0], key.split(".")[-1]
+        of_files = last in _PATHS and value is not None
+        if group in _OF_GRID or not (of_files or any(_matches(key, pattern) for pattern in recipe)):
             continue
-        roots |= key.endswith(".root") and value is not None
+        roots |= of_files
         if before.get(key) != value:
-            shown = (
-                key.split(".")[-1].upper() if key.endswith(_PATHS) and value is not None else _value(value)
-            )
+            shown = last.upper() if of_files else _value(value)
             typed.append(f"{'' if key in before else '+'}{key}={shown}")
     defaults = {"data=embedded", "model=alexnet"}
     return [

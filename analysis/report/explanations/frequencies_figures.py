@@ -21,6 +21,7 @@ from analysis.report.figures import (
 )
 
 _EXAMPLE = (5, math.pi / 4)  # the paper's
+_ROUNDING = 1e-9  # a smoothed flat curve varies by less
 _EXAMPLE_REACH = 12  # cycles per image around zero that are drawn
 
 
@@ -125,7 +126,10 @@ def scaled_responses(gains: Floats, window: int) -> Floats:
 
     The paper scales first; both keep a curve's shape, and in this order it ends within [0, 1].
     """
-    return np.stack([normalised(smoothed(gain, window)) for gain in gains])
+    curves = [smoothed(normalised(gain), window) for gain in gains]
+    return np.stack(
+        [normalised(each) if np.ptp(each) > _ROUNDING else np.zeros_like(each) for each in curves]
+    )
 
 
 def target_limit(study: StudyFacts) -> float | None:

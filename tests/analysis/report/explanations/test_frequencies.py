@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.explain.arrays import Floats
 from analysis.report.explanations.frequencies import peaks_data
-from analysis.report.explanations.frequencies_figures import alias_limit, target_limit
+from analysis.report.explanations.frequencies_figures import alias_limit, scaled_responses, target_limit
 from tests.helpers.fake_explained import caption_of, context_of, fake_explained, sections_of
 
 
@@ -106,3 +106,10 @@ def test_a_process_of_one_seed_has_no_band_and_says_so(
         assert "one seed only" not in caption
     else:
         assert said in caption
+
+
+def test_curves_lie_between_0_and_1() -> None:
+    """Each reaches both, whatever the filter makes of its jumps."""
+    gains = np.random.default_rng(0).exponential(size=(5, 33)) ** 4
+    curves = scaled_responses(gains, 11)
+    assert np.all(curves.min(axis=1) == 0.0) and np.all(curves.max(axis=1) == 1.0)
