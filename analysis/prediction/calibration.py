@@ -3,7 +3,8 @@
 Temperature scaling (Guo et al. 2017, section 4.2): logits are divided by T > 0, which changes no predicted
 class of a single network and makes its probabilities more even (T > 1) or less. T minimises the cross-entropy
 of the networks' mean probability. It is fitted on what the runs themselves said of images they had not seen:
-out of fold where there are folds, else on their evaluation set. The locked test set is not read.
+out of fold where there are folds, else on their evaluation set. The locked test set is not read. No image is
+new to the networks of all folds: T is then of the mean of those that had not seen it, and the note says so.
 """
 
 from collections.abc import Sequence
@@ -60,6 +61,11 @@ class HeldOut:
     def networks(self) -> Integers:
         """How many networks each image has, (N,)."""
         return np.diff(np.append(self.starts, len(self.logits)))
+
+    @property
+    def all_networks(self) -> int:
+        """How many networks there are."""
+        return int(self.runs.max()) + 1
 
     @property
     def name(self) -> str:
@@ -134,6 +140,8 @@ class Calibration:
             "fitted_on": held.name,
             "images": len(held.labels),
             "groups": int(held.groups.max()) + 1,
+            "networks": held.all_networks,
+            "networks_of_an_image": int(held.networks.max()),
             "cross_entropy_before": held.cross_entropy(),
             "cross_entropy_after": None if fair is None else held.cross_entropy(fair),
             "calibration_error_before": held.error(),
@@ -142,12 +150,18 @@ class Calibration:
 
     @property
     def note(self) -> str:
-        """What a person should know, in two sentences."""
+        """What a person should know, in a few sentences."""
         held = self.held_out
         said = (
             f"Probabilities are calibrated: logits are divided by a temperature of {self.temperature:.3g}, "
             f"fitted on {len(held.labels)} images ({held.name})."
         )
+        if (most := int(held.networks.max())) < held.all_networks:
+            said += (
+                f" Each of these has {most} of the {held.all_networks} networks, those that had not seen it. "
+                f"The temperature is that of a mean of {most}; the mean of all is a little less sure, so "
+                "that its probabilities come out somewhat too even."
+            )
         if self.cross_fitted is None:
             return f"{said} What it changes could not be judged: {self.why_not}."
         before, after = 100 * held.error(), 100 * held.error(self.cross_fitted)

@@ -47,6 +47,14 @@ def _known_images(judged: Judged) -> list[Caveat]:
                 "settings may have been chosen by them: this is home, not elsewhere.",
             )
         )
+    if before := int(overlap.sources.sum()):
+        found.append(
+            Caveat(
+                f"{counted(before, 'image')} of the set were trained on in a source stage",
+                "The networks saw them before the target, with the labels of that stage: numbers can be "
+                "better than they are elsewhere. known_images.csv lists them.",
+            )
+        )
     if overlap.groups:
         found.append(
             Caveat(

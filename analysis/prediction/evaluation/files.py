@@ -46,8 +46,9 @@ def tables_of(judged: Judged) -> Mapping[str, pd.DataFrame]:
     overlap = judged.overlap
     if overlap.any:
         kinds = np.where(overlap.equal, "trained on", "trained on, nearly equal")
-        kinds = np.where(overlap.trained, kinds, "evaluated at home")
-        known = overlap.trained | overlap.evaluated
+        before = np.where(overlap.sources, "trained on in a source stage", "evaluated at home")
+        kinds = np.where(overlap.trained, kinds, before)
+        known = overlap.trained | overlap.evaluated | overlap.sources
         found["known_images.csv"] = pd.DataFrame(
             {"path": np.asarray(judged.samples, dtype=object)[known], "known": kinds[known]}
         )

@@ -15,6 +15,7 @@ from analysis.prediction.evaluation.judged import Judged
 from analysis.prediction.evaluation.labelled import Labelled
 from analysis.prediction.evaluation.measures import table_of
 from analysis.prediction.evaluation.overlap import Overlap, overlap_of
+from analysis.prediction.evaluation.source_stages import with_source_stages
 from stages.console.words import counted
 from stages.errors import RelayError
 
@@ -48,7 +49,7 @@ def judge(
     folders = [member.folder for member in ensemble.members]
     matched = match(found.classes, ensemble.classes, parsed(classes), found.where)
     held, why_no_home = (calibration.held_out, "") if calibration else _held_out(ensemble)
-    overlap = overlap_of(found, folders, records, held)
+    overlap = with_source_stages(overlap_of(found, folders, records, held), found, folders, records)
     if locked := int(overlap.locked.sum()):
         raise RelayError(
             f"{counted(locked, 'image')} of {found.where} are of the locked test set of the networks' runs, "

@@ -33,7 +33,9 @@ from stages.store import RunFolder
 
 Flags = npt.NDArray[np.bool_]
 
-_MOST = 60_000  # images of both sets, up to which near ones are looked for: about a minute
+MOST = 60_000
+"""Images of both sets up to which near ones are looked for, which takes about a minute."""
+
 _MOST_BYTES = 2 << 30
 _AT_ONCE = 4096
 
@@ -47,6 +49,8 @@ class Overlap:
         trained: images that are, equal or nearly so, among the training images of a network, bool (N,).
         equal: those of them whose pixels are equal, bool (N,).
         evaluated: images that are among the runs' own evaluation images, and in no training, bool (N,).
+        sources: images that a stage before the target was trained on, and no target, bool (N,); see
+            `source_stages`.
         locked: images of the locked test set of a run, bool (N,).
         home_names: what the runs call each image, in `predictions.parquet`; empty for one they do not know.
         grey: the part that the histograms of grey levels (or colours) have in common with those of the
@@ -59,6 +63,7 @@ class Overlap:
     trained: Flags
     equal: Flags
     evaluated: Flags
+    sources: Flags
     locked: Flags
     home_names: tuple[str, ...]
     grey: float | None
@@ -72,6 +77,7 @@ class Overlap:
             trained=self.trained[chosen],
             equal=self.equal[chosen],
             evaluated=self.evaluated[chosen],
+            sources=self.sources[chosen],
             locked=self.locked[chosen],
             home_names=tuple(name for name, kept in zip(self.home_names, chosen, strict=True) if kept),
         )
@@ -79,7 +85,7 @@ class Overlap:
     @property
     def any(self) -> bool:
         """Whether something is shared."""
-        return bool(self.trained.any() or self.evaluated.any())
+        return bool(self.trained.any() or self.evaluated.any() or self.sources.any())
 
 
 def overlap_of(
@@ -100,7 +106,7 @@ def overlap_of(
     for runs in by_set.values():
         try:
             config, listing = listing_of_run(runs[0])
-            parts.append(_in_pixels(found, runs, config, listing))
+            parts.append(in_pixels(found, runs, config, listing))
         except (RelayError, OSError) as error:
             record = records[list(folders).index(runs[0])]
             parts.append(_by_names(found, record, held, str(error)))
@@ -113,6 +119,7 @@ def overlap_of(
         trained,
         equal,
         evaluated,
+        np.zeros(len(trained), np.bool_),
         np.any([part.locked for part in parts], axis=0) & ~trained & ~evaluated,
         tuple(
             next(filter(None, names), "") for names in zip(*(part.home_names for part in parts), strict=True)
@@ -137,11 +144,22 @@ def _by_names(found: Labelled, record: Record, held: HeldOut | None, why: str) -
     names = tuple(name if known else "" for name, known in zip(found.hidden, evaluated, strict=True))
     locked = np.full(len(nothing), same and record.data.test_counts is not None)
     return Overlap(
-        how, trained & ~locked, trained & ~locked, evaluated, locked, names, None, 0, complete=False
+        how, trained & ~locked, trained & ~locked, evaluated, nothing, locked, names, None, 0, complete=False
     )
 
 
-def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listing: Listing) -> Overlap:
+def in_pixels(
+    found: Labelled, runs: Sequence[RunFolder], config: Config, listing: Listing, *, near: bool = True
+) -> Overlap:
+    """Look for images of a set among the images of some runs, which were trained on one set.
+
+    Args:
+        found: the set.
+        runs: they.
+        config: what a run's `config.yaml` says of the images.
+        listing: of the images.
+        near: whether nearly equal ones are looked for, too, where both sets are small enough.
+    """
     with TemporaryDirectory() as temporary:
         if not Path(config.paths.cache_dir).expanduser().is_dir():  # nothing is left where there was none
             config.paths.cache_dir = temporary  # type: ignore[misc]  # a namespace, see `listing_of_run`
@@ -162,12 +180,14 @@ def _in_pixels(found: Labelled, runs: Sequence[RunFolder], config: Config, listi
         evaluated = np.array([digest in at_home for digest in mine]) & ~equal
         locked = np.array([digest in of_test for digest in mine])
         names = tuple(at_home.get(digest, "") for digest in mine)
-        near, how = equal, "in the pixels: equal images"
-        if len(known) + len(mine) <= _MOST and domain.size + _bytes(found) <= _MOST_BYTES:
-            near, how = equal | _near(found, pool, known[trained_on[known]]), f"{how}, and nearly equal ones"
+        trained, how = equal, "in the pixels: equal images"
+        if near and len(known) + len(mine) <= MOST and domain.size + _bytes(found) <= _MOST_BYTES:
+            trained = equal | _near(found, pool, known[trained_on[known]])
+            how = f"{how}, and nearly equal ones"
     grey = float(np.minimum(theirs / theirs.sum(), here / here.sum()).sum())
     groups = _shared_groups(found, listing)
-    return Overlap(how, near, equal, evaluated, locked, names, grey, groups, complete=True)
+    none = np.zeros(len(mine), np.bool_)
+    return Overlap(how, trained, equal, evaluated, none, locked, names, grey, groups, complete=True)
 
 
 def _home_names(domain: Domain, listing: Listing) -> npt.NDArray[np.object_]:

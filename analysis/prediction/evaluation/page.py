@@ -114,13 +114,13 @@ def _answer(judged: Judged, compared: pd.DataFrame | None) -> list[str]:
 def _known(judged: Judged) -> str:
     """That the networks know some of the images, for the sentence that counts them."""
     trained, evaluated = (int(flags.sum()) for flags in (judged.overlap.trained, judged.overlap.evaluated))
-    said = ""
+    said, before = "", int(judged.overlap.sources.sum())
     if trained:
         without = 100 * judged.accuracy(~judged.overlap.trained)
         said = f", {trained} of which they were trained on (without these {without:.1f}%)"
     if evaluated:
         said += f",{' and' if trained else ''} {evaluated} of which their runs were evaluated on"
-    return said
+    return f"{said}, {before} of which a source stage was trained on" if before else said
 
 
 def _percent(found: pd.DataFrame, where: str, metric: str = "accuracy") -> str:

@@ -75,6 +75,7 @@ def predict_series(task: Task) -> list[str]:
         how = [
             ("stride", f"{sliding.stride} px of the training images"),
             ("lungs", f"found by Relay. {_FOUND}" if mask is None else "given as a mask"),
+            *([("calibration", task.calibration.note)] if task.calibration else []),
         ]
         warned = write_outputs(made, rows, task, out.folder, how, notes)
         for warning in warned:

@@ -12,7 +12,14 @@ import torch
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from analysis.prediction.calibration import HeldOut, calibrate, cross_fit, fit_temperature, held_out
+from analysis.prediction.calibration import (
+    Calibration,
+    HeldOut,
+    calibrate,
+    cross_fit,
+    fit_temperature,
+    held_out,
+)
 from stages.errors import RelayError
 from tests.helpers.report_helpers import small_study
 
@@ -54,6 +61,21 @@ def test_it_is_the_one_that_torch_finds_for_the_mean_probability() -> None:
     mean = softmax(held.logits.reshape(400, 3, 4) / 1.7, axis=2).mean(axis=1)
     assert np.exp(held.log_probabilities(1.7)) == pytest.approx(mean, abs=1e-12)
     assert held.cross_entropy(1.7) == pytest.approx(log_loss(held.labels, mean), rel=1e-12)
+
+
+def test_of_networks_in_folds_it_is_that_of_a_mean_of_fewer_and_says_so() -> None:
+    """Each image of a simulated fold has one of six networks; the mean of all six wants less."""
+    held = simulated(1200, 6, 3.0, noise=0.8)
+    own = np.arange(1200) * 6 + np.arange(1200) % 6
+    folds = replace(
+        held, logits=held.logits[own], starts=np.arange(1200), runs=held.runs[own], out_of_fold=True
+    )
+    of_one = Calibration(fit_temperature(folds), folds, cross_fit(folds))
+    of_all = Calibration(fit_temperature(held), held, cross_fit(held))
+    assert of_one.temperature > 1.05 * of_all.temperature
+    assert "Each of these has 1 of the 6 networks" in of_one.note and "too even" in of_one.note
+    assert "too even" not in of_all.note
+    assert (of_one.document()["networks"], of_one.document()["networks_of_an_image"]) == (6, 1)
 
 
 def test_an_image_is_judged_with_a_temperature_of_other_groups() -> None:

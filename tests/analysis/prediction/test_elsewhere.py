@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,11 @@ from analysis.prediction.evaluation.files import tables_of
 from analysis.prediction.evaluation.judge import judge
 from analysis.prediction.evaluation.judged import Judged
 from analysis.prediction.evaluation.labelled import Labelled, read_labelled
+from analysis.prediction.evaluation.overlap import overlap_of
 from analysis.prediction.evaluation.page import _known
+from analysis.prediction.evaluation.source_stages import with_source_stages
+from datamodules.loading import known_content
+from datamodules.of_run import listing_of_run
 from datamodules.packing.finish import SplitRule
 from datamodules.packing.layout import part_name
 from datamodules.packing.pack import pack
@@ -224,6 +231,42 @@ def test_training_images_are_found_equal_or_nearly_so(ensemble: Ensemble, home: 
     assert _known(found) == f"{trained}, and 1 of which their runs were evaluated on"
     assert "on 19 images" in said and "Part is known: 1 image" in said
     assert str(tmp_path) not in said and "ward-7" not in said
+
+
+def test_training_images_of_a_source_stage_are_found(
+    ensemble: Ensemble, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the digest of all files, in the pixels, or not: then that is said."""
+    own = Path(shutil.copytree(home / "runs", tmp_path / "runs"))
+    new = write_set(tmp_path / "new")
+    found, records = read(ensemble, new), [run.read_record() for run in targets(home)]
+    folders = [RunFolder(own / "dld" / run.path.name) for run in targets(home)]
+    nothing = replace(judged(ensemble, new).overlap, how="")
+    assert not nothing.sources.any()
+    with TemporaryDirectory() as empty:
+        content = known_content(found.listing, empty)
+    for number, name in enumerate(("natural", "texture")):
+        for path in (own / name).iterdir():
+            shutil.copy(folders[0].config, path / "config.yaml")
+            source = RunFolder(path)
+            said = json.loads(source.record.read_text())
+            said["data"] |= {"height": NATIVE, "width": NATIVE, "content": content if number else "f" * 64}
+            seal(source, said)
+    whole = with_source_stages(nothing, found, folders, records)
+    assert whole.sources.all() and "of the source stage texture by the digest of all files" in whole.how
+    assert "natural by the digest of all files only (the images that" in whole.how
+    (path, name, _) = training_images(home)[0]
+    shutil.copy(path, new / name / "renamed.png")
+    images = listing_of_run(folders[0])  # as if the source had been trained on the target's
+    monkeypatch.setattr("analysis.prediction.evaluation.source_stages.listing_of_run", lambda _: images)
+    seen = read(ensemble, new)
+    nothing = replace(overlap_of(seen, folders, records, None), trained=np.zeros(19, np.bool_), how="")
+    some = with_source_stages(nothing, seen, folders, records)
+    assert [seen.samples[row] for row in np.flatnonzero(some.sources)] == [f"{name}/renamed.png"]
+    assert "of the source stage texture, natural in the pixels: equal images" in some.how
+    shutil.rmtree(own / "texture")
+    gone = with_source_stages(nothing, seen, folders, records)
+    assert not gone.sources.any() and "natural, texture not at all: its run is not in the store" in gone.how
 
 
 def test_the_networks_own_sets_are_refused_or_said(ensemble: Ensemble, home: Path) -> None:
