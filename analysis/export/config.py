@@ -64,6 +64,7 @@ def config_of(
                 "run": None if stage.record is None else f"{stage.name}/{stage.record.id}",
                 "images": None if stage.record is None else stage.record.data.digest,
                 "content": None if stage.record is None else stage.record.data.content,
+                "given": None if stage.given is None else stage.given.model_dump(mode="json"),
             }
             for stage in chain
         ],

@@ -7,7 +7,7 @@ from typing import Any
 from analysis.explain.stored_network import model_of
 from analysis.prediction.ensemble import Ensemble
 from stages.errors import RelayError
-from stages.record import Record
+from stages.record import GivenRecord, Record
 from stages.store import RunFolder, Store
 
 _SETTINGS = ("optim", "data", "arithmetic", "plateau")  # groups of a recipe
@@ -25,11 +25,13 @@ class Stage:
 
     Attributes:
         name: of the stage.
-        record: of its run; None where it is no longer in the store.
+        record: of its run; None where it is no longer in the store, and of a given stage.
+        given: the weights of a given stage; None of one that was trained.
     """
 
     name: str
     record: Record | None
+    given: GivenRecord | None = None
 
     @property
     def start(self) -> str:
@@ -37,6 +39,9 @@ class Stage:
         if self.record is None:
             return ""
         start, rule = _STARTS[self.record.starting_point], self.record.transfer.rule
+        given = self.record.given
+        if given is not None:
+            start = given.name or f"{start} (SHA-256 `{given.sha256[:16]}`)"
         return start if rule == "none" else f"{start}, rule {rule}"
 
     @property
@@ -50,6 +55,9 @@ def chain_of(record: Record, store: Store) -> list[Stage]:
     stages = [Stage(record.stage, record)]
     for name in reversed(record.chain[:-1]):
         last = stages[0].record
+        if last is not None and last.given is not None and last.given.name == name:
+            stages.insert(0, Stage(name, None, last.given))
+            continue
         parent = None if last is None or last.parent is None else store.find_record(name, last.parent)
         stages.insert(0, Stage(name, parent))
     return stages

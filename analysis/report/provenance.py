@@ -9,6 +9,7 @@ from analysis.report import tables
 from analysis.report.tables import Table
 from analysis.runs.details import RunDetails, most_frequent
 from analysis.runs.study import Study, differences
+from stages.console.given import licence
 from stages.processes import BETWEEN, load_processes
 
 
@@ -59,6 +60,34 @@ def _ancestors(runs: Iterable[str], parents: Mapping[str, str]) -> set[str]:
             found.add(run)
             run = parents[run]
     return found
+
+
+def given_table(details: RunDetails) -> Table:
+    """Checkpoints that were given instead of trained, each with its file's digest and its licence."""
+    rows = [
+        {
+            "given": given.name or "init_from",
+            "sha256": given.sha256,
+            "license": licence(given.license),
+            "runs": runs,
+        }
+        for given, runs in sorted(
+            details.given.items(), key=lambda item: (item[0].name or "", item[0].sha256)
+        )
+    ]
+    return Table(
+        "given",
+        "Given weights",
+        "Files that chains begin with, not trained here. The licence is what the stage's file says. Runs "
+        "are those that started from the file itself.",
+        [
+            tables.text("given", "stage"),
+            tables.text("sha256", "SHA-256 of the file", code=True),
+            tables.text("license", "licence"),
+            tables.number("runs", "runs", 0),
+        ],
+        pd.DataFrame(rows),
+    )
 
 
 def _rules(process: str, target_rule: str) -> str:

@@ -244,6 +244,7 @@ def _provenance(
 ) -> Section:
     tables = [
         provenance.process_table(study.runs, labels, sources),
+        *([provenance.given_table(details)] if details.given else []),
         provenance.origin_table(details),
         provenance.settings_table(study),
     ]

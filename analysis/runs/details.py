@@ -19,7 +19,7 @@ from analysis.runs.folds import complete_seeds
 from stages.errors import RelayError
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
-from stages.record import DataRecord, Record
+from stages.record import DataRecord, GivenRecord, Record
 from stages.store import RunFolder
 from stages.stored import read_stored
 
@@ -108,6 +108,7 @@ class RunDetails:
         evaluation_groups: patients or objects of the evaluation set.
         groups_known: whether some of the target's images share a group.
         crossing: how many groups, and pictures, are on both sides of the target's split.
+        given: how many runs and sources began with each checkpoint of the user's.
         image_notes: what the records say of how images were listed and read, sources' after their stage.
         uncommitted: runs trained with changes that were not committed.
         test_set: whether a test set is kept apart from training and evaluation.
@@ -127,6 +128,7 @@ class RunDetails:
     evaluation_groups: int = 0
     groups_known: bool = False
     crossing: tuple[int, int] = (0, 0)
+    given: Counter[GivenRecord] = field(default_factory=Counter)
     image_notes: list[str] = field(default_factory=list)
     uncommitted: int = 0
     test_set: bool = False
@@ -214,6 +216,8 @@ def _add_record(details: RunDetails, record: Record) -> None:
 
 
 def _add_origin(details: RunDetails, record: Record) -> None:
+    if record.given is not None:
+        details.given[record.given] += 1
     details.uncommitted += record.origin.git_dirty is True
     for what, value in _origin(record).items():
         details.origins.setdefault(what, Counter())[value] += 1

@@ -61,7 +61,7 @@ class FakeStudy:
     `evaluation` set is given; with `folds`, each run has one fold of it. `quality` is the true accuracy with
     all images, and what is lost at none, by process; `draw` another study of the same truth. `change` is
     called with each target's record as JSON data before it is written; `skip` says which cells (process,
-    seed, ratio) are not there.
+    seed, ratio) are not there. `given` holds the file's SHA-256 of each stage that is given, not trained.
     """
 
     processes: Sequence[str] = PAPER
@@ -78,6 +78,7 @@ class FakeStudy:
     class_weights: ClassWeights = "none"
     source_seed: int | None = None
     layers: Mapping[str, TransferLayers] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
     source_digest: str = "d" * 64
     target_digest: str = "e" * 64
     evaluation: EvaluationSet | None = None
@@ -109,7 +110,7 @@ class FakeStudy:
     def _sources(self, store: Store, process: Process, seed: int, written: set[str]) -> str | None:
         parent: str | None = None
         source_seed = seed if self.source_seed is None else self.source_seed
-        for position in range(len(process.chain) - 1):
+        for position in range(process.chain[0] in self.given, len(process.chain) - 1):
             recipe = self._recipe(process, position, source_seed, 1.0, parent)
             parent = recipe.id
             if recipe.id not in written:
@@ -128,24 +129,26 @@ class FakeStudy:
     ) -> Recipe:
         target = position == len(process.chain) - 1
         rule = (process.transfer if target else process.between) or "feature"
+        given = process.chain[0] if position == 1 and process.chain[0] in self.given else None
+        scratch = parent is None and given is None
         return Recipe(
             version=RECIPE_VERSION,
             stage=process.chain[position],
             parent=parent,
-            init_from=None,
-            given=None,
-            transfer=None if parent is None else rule,
-            transfer_layers=None if parent is None else self.layers.get(rule, _LAYERS),
+            init_from=self.given[given] if given else None,
+            given=given,
+            transfer=None if scratch else rule,
+            transfer_layers=None if scratch else self.layers.get(rule, _LAYERS),
             seed=seed,
             test_fraction=None,
             model=Model(name="alexnet", dropout=0.5, initialisation="lecun_normal", width=self.width),
             optim=replace(
                 PLAIN,
-                lr=0.05 if parent is None else self.lr_transfer,
+                lr=0.05 if scratch else self.lr_transfer,
                 momentum=0.9,
                 batch_size=256,
                 class_weights=self.class_weights if target else "none",
-                gradient_clip=1.0 if parent is None else None,
+                gradient_clip=1.0 if scratch else None,
             ),
             data=Data(
                 digest=self.target_digest if target else self.source_digest,
@@ -255,7 +258,9 @@ class FakeStudy:
             },
             "parent": recipe.parent,
             "parent_weights": None if recipe.parent is None else "f" * 64,
-            "starting_point": "scratch" if recipe.parent is None else "parent",
+            "starting_point": "parent" if recipe.parent else "init_from" if recipe.init_from else "scratch",
+            "given": recipe.init_from
+            and {"name": recipe.given, "sha256": recipe.init_from, "license": "CC BY-NC 4.0"},
             "seed": recipe.seed,
             "data_ratio": recipe.data.ratio,
             "ratio_unit": recipe.data.ratio_unit,

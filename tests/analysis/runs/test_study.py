@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from analysis.report.build import build_report
-from analysis.report.provenance import process_table
+from analysis.report.provenance import given_table, process_table
 from analysis.runs import pool_folds
+from analysis.runs.details import read_details
 from analysis.runs.load import load_runs
 from analysis.runs.study import find_studies
 from analysis.runs.study_choice import select_study
@@ -91,6 +92,34 @@ def test_processes_with_different_rules_between_are_one_study(
     labels = {"two_stage+between=reuse_fc": "unnamed"}
     made = process_table(unnamed, labels, sources).data
     assert made["transfer"].tolist() == ["feature, reuse_fc between"]
+
+
+def test_chains_that_begin_with_given_weights_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other weights under the same name are another study."""
+    chains = {"radimagenet": ("radimagenet", "dld"), "own": ("own", "texture", "dld")}
+    known = {**load_processes(), **{name: process(name, "", chain) for name, chain in chains.items()}}
+    for module in ("tests.helpers.fake_study", "analysis.runs.load", "analysis.report.provenance"):
+        monkeypatch.setattr(f"{module}.load_processes", lambda: known)
+    given = {"radimagenet": "1" * 64, "own": "2" * 64}
+    asked: Any = {"seeds": range(2), "ratios": (1.0,)}
+    small_study(processes=("scratch", "natural", *chains), given=given, **asked).write(tmp_path)
+    runs = load_runs(tmp_path)
+    (study,) = find_studies(runs)
+    assert study.runs["process"].value_counts().to_dict() == {
+        "scratch": 2, "natural": 2, "radimagenet": 2, "own": 2,
+    }  # fmt: skip
+    assert study.settings["weights of own"] == f'"{"2" * 64}"'
+    sources = runs[runs["stage"] == "texture"]
+    table = given_table(read_details(study.runs, sources)).data
+    assert table.to_dict("list") == {
+        "given": ["own", "radimagenet"], "sha256": ["2" * 64, "1" * 64],
+        "license": ["CC BY-NC 4.0"] * 2, "runs": [2, 2],
+    }  # fmt: skip
+    small_study(processes=("radimagenet",), given={"radimagenet": "3" * 64}, **asked).write(tmp_path)
+    studies = find_studies(load_runs(tmp_path))
+    assert {len(each.runs) for each in studies} == {8}, "each with one of the two files"
 
 
 def test_a_rule_that_was_edited_between_is_another_study(tmp_path: Path) -> None:
