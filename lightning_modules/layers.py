@@ -6,6 +6,14 @@ from lightning_modules.build import specification
 from stages.errors import RelayError
 
 
+def is_counter(name: str) -> bool:
+    """Whether a name is that of a batch normalisation's count of batches.
+
+    It has an effect with `momentum=None` only. PyTorch before 0.4.1 has none, half precision cannot count.
+    """
+    return name.rpartition(".")[2] == "num_batches_tracked"
+
+
 def layer_modules(network: nn.Module) -> dict[str, nn.Module]:
     """The layers with parameters by name, in the order in which they run.
 

@@ -8,17 +8,29 @@ from lightning_modules.registry import network_names, specification_named
 from lightning_modules.specification import Specification
 
 
-def hints(network: Specification, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+def hints(
+    network: Specification,
+    given: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    architecture: str | None = None,
+) -> list[str]:
     """What may be the matter with a checkpoint and what to do, a sentence each.
 
     Args:
         network: What the checkpoint was meant for.
         given: The checkpoint's tensors by name, with or without a prefix.
         wanted: The network's, those that the transfer rule keeps.
+        architecture: What the checkpoint itself says that it is of.
     """
     if other := _other_network(network, given):
         return [f"It is a checkpoint of another architecture, with the names of {other}: add model={other}"]
-    return [*_shapes(network, given, wanted)]
+    found = [*_shapes(network, given, wanted)]
+    if not found and architecture is not None and architecture != network.name:
+        return [
+            f"The file says that it is of {architecture}: if timm has it, add model=timm model.architecture="
+            f"{architecture}"
+        ]
+    return found
 
 
 def _other_network(network: Specification, given: Mapping[str, Tensor]) -> str | None:
@@ -50,7 +62,8 @@ def _shapes(
     if first in other and given[first].ndim == 4 and given[first].shape[1] != wanted[first].shape[1]:
         there, here = given[first].shape[1], wanted[first].shape[1]
         remedy = (
-            f": python -m lightning_modules.weights file=... out=weights.pt channels={here}"
+            f": python -m lightning_modules.weights file=... out=weights.safetensors channels={here} "
+            f"layer={first.removesuffix('.weight')}"
             if {there, here} == {1, 3}
             else ""
         )

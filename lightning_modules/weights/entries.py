@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.weights.file import listed, read_file
-from lightning_modules.weights.stand_ins import members_of
+from lightning_modules.weights.stand_ins import StandIn, members_of
 from stages.errors import RelayError
 
 DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool}) | frozenset(
@@ -32,11 +32,13 @@ class Checkpoint:
         parts: Part -> name -> tensor. A part is a dictionary of tensors; it is named by the keys that lead to
             it, each with a dot behind: "" is the file's own, "state_dict." that of Lightning.
         others: What is not a tensor, by part and name, such as "epoch".
+        architecture: The network's name, where the file says one (`arch`, also in `args`).
     """
 
     file: Path
     parts: Mapping[str, Mapping[str, Tensor]]
     others: tuple[str, ...]
+    architecture: str | None = None
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -85,6 +87,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     parts: dict[str, dict[str, Tensor]] = {}
     others: list[str] = []
     numbered: list[str] = []
+    said: list[str] = []
     for count, (part, name, value) in enumerate(_walk(payload)):
         if count > _MOST_ENTRIES:
             raise RelayError(f"checkpoint {file} has more than {_MOST_ENTRIES:,} entries, as no network has")
@@ -94,9 +97,17 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             parts.setdefault(part, {})[name] = value
         else:
             others.append(part + name)
+            said += _architecture(name, value)
     if not parts:
         raise _without_tensors(file, payload, others, numbered)
-    return Checkpoint(file, parts, (*others, *numbered))
+    return Checkpoint(file, parts, (*others, *numbered), next(iter(said), None))
+
+
+def _architecture(name: str, value: object) -> list[str]:
+    """The name of a network that an entry says, as torchvision's, timm's and DINO's scripts write it."""
+    state = value.state if isinstance(value, StandIn) else None
+    found = state.get("arch") if isinstance(state, dict) else value if name == "arch" else None
+    return [found] if isinstance(found, str) and found.isprintable() and len(found) < 100 else []
 
 
 def _walk(payload: object) -> Iterator[tuple[str, object, object]]:

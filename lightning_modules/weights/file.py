@@ -31,11 +31,12 @@ _OTHERS = {
     b"<": "a web page or XML: what was downloaded is not the file",
 }
 
-# Of whatever a checkpoint holds, the tensors under their names, for torch.save.
+# Of whatever a checkpoint holds, the tensors under their names, for safetensors: a function and its call.
 _TENSORS_ALONE = (
-    't = lambda v: t(dict(v.state_dict())) if hasattr(v, "state_dict") else '
-    "{k: w for k, w in ((k, t(x)) for k, x in v.items()) if w is not None} if isinstance(v, dict) else "
-    'torch.as_tensor(v) if hasattr(v, "shape") else None; torch.save(t(c), "weights.pt")'
+    'f = lambda v, n: f(dict(v.state_dict()), n) if hasattr(v, "state_dict") else '
+    '{a: b for k, x in v.items() for a, b in f(x, f"{n}.{k}" if n else str(k)).items()} '
+    "if isinstance(v, dict) else {n: torch.as_tensor(v).detach().clone().contiguous()} "
+    'if hasattr(v, "shape") else {}; save_file(f(c, ""), "weights.safetensors")'
 )
 
 
@@ -94,8 +95,8 @@ def _check_archive(file: Path) -> None:
                 raise RelayError(
                     f"checkpoint {file} is a TorchScript program; save its `state_dict()` instead:\n"
                     + _command(
-                        f"import torch; c = torch.jit.load({json.dumps(str(file))}, "
-                        'map_location="cpu"); torch.save(dict(c.state_dict()), "weights.pt")'
+                        "import torch; from safetensors.torch import save_file; c = torch.jit.load("
+                        f'{json.dumps(str(file))}, map_location="cpu"); {_TENSORS_ALONE}'
                     )
                 )
             if "data.pkl" not in names:
@@ -170,7 +171,8 @@ def _not_trusted(file: Path, asked: str, start: bytes) -> RelayError:
     return RelayError(
         f"checkpoint {file} is not trusted: besides tensors it asks for {asked}. Nothing of it was run. If "
         "you trust whoever made the file, save its tensors alone (this does run what is in it, so do it "
-        "where the file came from):\n" + _command(f"import torch; {load}; {_TENSORS_ALONE}")
+        "where the file came from):\n"
+        + _command(f"import torch; from safetensors.torch import save_file; {load}; {_TENSORS_ALONE}")
     )
 
 

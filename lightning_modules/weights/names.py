@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.build import specification
+from lightning_modules.layers import is_counter
 from lightning_modules.misfit import hints
 from lightning_modules.weights.entries import Checkpoint
 from lightning_modules.weights.file import listed
@@ -80,6 +81,7 @@ def find_weights(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], network: 
         RelayError: Several parts of the checkpoint could be the network, fewer than half of the names are in
             any, or what was found is not finite numbers. Whether shapes fit is left to `apply_transfer`.
     """
+    wanted = {name: tensor for name, tensor in wanted.items() if not is_counter(name)}
     names = list(wanted) or list(network.state_dict())
     candidates = list(_candidates(checkpoint, frozenset(names)))
     best = max((_found(each, names) for each in candidates), default=0)
@@ -88,7 +90,7 @@ def find_weights(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], network: 
         raise RelayError(
             f"checkpoint {checkpoint.file} has {best} of the {len(names)} tensors that the network takes. "
             f"The network's are named {listed(names, 3)}; the file's {listed(list(checkpoint.tensors), 5)}. "
-            + " ".join(hints(specification(network), given, wanted))
+            + " ".join(hints(specification(network), given, wanted, checkpoint.architecture))
         )
     chosen = _only(checkpoint, [each for each in candidates if _found(each, names) == best], wanted)
     tensors = checkpoint.tensors
@@ -96,6 +98,7 @@ def find_weights(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], network: 
         name: full
         for name, full in chosen.names.items()
         if name in names or name.partition(".")[0] not in BESIDES
+        if not (is_counter(name) and tensors[full].is_floating_point())
     }
     label = chosen.label(names)
     read = next((f"{taken[name]} is taken as {name}" for name in names if taken.get(name, name) != name), "")
@@ -173,7 +176,8 @@ def _only(checkpoint: Checkpoint, candidates: list[_Candidate], wanted: Mapping[
         f"{' and '.join(f'`{label}`' for label in labels)}. Write the one that you mean into a file of its "
         "own, and start from that:"
         + "".join(
-            f"\n  python -m lightning_modules.weights file={file} part={shlex.quote(label)} out=weights.pt"
+            f"\n  python -m lightning_modules.weights file={file} part={shlex.quote(label)} "
+            "out=weights.safetensors"
             for label in labels
         )
     )

@@ -309,8 +309,8 @@ def test_two_are_refused_and_the_commands_work(
     assert str(file) in str(caught.value)
     for network, label in zip(networks, labels, strict=True):
         main(command(str(caught.value), label))
-        same(start(tmp_path / "weights.pt")[0], network)
-        (tmp_path / "weights.pt").unlink()
+        same(start(tmp_path / "weights.safetensors")[0], network)
+        (tmp_path / "weights.safetensors").unlink()
 
 
 def test_two_with_the_same_numbers_are_one(tmp_path: Path) -> None:
@@ -348,6 +348,12 @@ def test_a_grey_first_convolution_and_its_cure(
         each.features.eval()(x) for each, x in ((grey, pictures), (started, pictures.repeat(1, 3, 1, 1)))
     )
     torch.testing.assert_close(got, wanted)
+    torch.save(grey.state_dict() | {"a.depthwise.weight": torch.ones(4, 1, 3, 3)}, "apart.pt")
+    with pytest.raises(SystemExit):
+        main(["file=apart.pt", "out=first.pt", "channels=3"])
+    assert "layer=" in capsys.readouterr().err
+    main(["file=apart.pt", "out=first.pt", "channels=3", "layer=features.0"])
+    assert read_checkpoint("first.pt").tensors["features.0.weight"].shape == (4, 3, 3, 3)
     main(["file=weights.pt", "out=back.pt", "channels=1"])
     back = read_checkpoint("back.pt").tensors
     torch.testing.assert_close(back["features.0.weight"], grey.get_parameter("features.0.weight").detach())
@@ -368,7 +374,7 @@ def test_another_architecture_is_named(tmp_path: Path) -> None:
 
 def test_unknown_names_are_shown(tmp_path: Path) -> None:
     torch.save({"encoder.layer.weight": torch.ones(2)}, tmp_path / "x.pth")
-    with pytest.raises(RelayError, match=r"x.pth has 0 of the 9 tensors .* the file's encoder.layer.weight"):
+    with pytest.raises(RelayError, match=r"x.pth has 0 of the 8 tensors .* the file's encoder.layer.weight"):
         start(tmp_path / "x.pth")
 
 
@@ -396,8 +402,11 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.Ca
         (["out=y.pt"], "file= is missing"),
         ([f"file={tmp_path}/x.pth", f"out={tmp_path}/y.pt", "part=nett"], "part=nett: no tensor"),
         ([f"file={tmp_path}/x.pth", f"out={tmp_path}/x.pth"], "nothing is overwritten"),
-        ([f"file={tmp_path}/x.pth", f"out={tmp_path}/y.safetensors"], "end the name in .pt"),
-        ([f"file={tmp_path}/x.pth", f"out={tmp_path}/y.pt", "channels=3"], "does not take 1 channel"),
+        ([f"file={tmp_path}/x.pth", f"out={tmp_path}/y.h5"], "end the name in .safetensors or .pt"),
+        (
+            [f"file={tmp_path}/x.pth", f"out={tmp_path}/y.pt", "channels=3"],
+            "no convolution that takes 1 channel",
+        ),
         ([f"file={tmp_path}/x.pth", f"out={tmp_path}/no/y.pt"], "cannot be written"),
     ):
         with pytest.raises(SystemExit) as stopped:
@@ -488,5 +497,52 @@ def test_damaged_safetensors(tmp_path: Path) -> None:
         ):
             read_checkpoint(file)
     file.write_bytes(safetensors({}, KINDS, a={"dtype": "F8_E4M3", "shape": [0], "data_offsets": [0, 0]}))
-    with pytest.raises(RelayError, match=r"cannot be weights: a \(F8_E4M3\)"):
-        read_checkpoint(file)
+    checkpoint = read_checkpoint(file)
+    with pytest.raises(RelayError, match=r"cannot be weights: a \(torch\.float8_e4m3fn"):
+        checkpoint.checked(checkpoint.tensors)
+
+
+# What old scripts and averages do to batch normalisation, and what a file says of itself.
+
+
+def without_counters(network: Tiny) -> dict[str, Tensor]:
+    return {name: it for name, it in network.state_dict().items() if "num_batches" not in name}
+
+
+def all_in_half(network: Tiny) -> dict[str, Tensor]:
+    counter = {"features.1.num_batches_tracked": torch.tensor(70_000.0).half()}  # infinite
+    return {name: it.half() for name, it in network.state_dict().items()} | counter
+
+
+@pytest.mark.parametrize("make", [without_counters, all_in_half])
+def test_a_missing_count_of_batches_changes_nothing(
+    tmp_path: Path, make: Callable[[Tiny], dict[str, Tensor]]
+) -> None:
+    network = tiny(1)
+    torch.save({"student": under("", tiny(2, classes=5)), "teacher": make(network)}, tmp_path / "x.pth")
+    started, found, report = start(tmp_path / "x.pth")
+    assert found.prefix == "teacher.", "its shapes fit"
+    counter = "features.1.num_batches_tracked"
+    assert report.reinitialised_buffers == (counter,)
+    assert started.state_dict()[counter] == 0
+    assert torch.equal(
+        started.get_buffer("features.1.running_mean"), network.get_buffer("features.1.running_mean")
+    )
+
+
+@pytest.mark.parametrize("said", [{"arch": "resnet50"}, {"args": argparse.Namespace(arch="resnet50")}])
+def test_the_architecture_that_a_file_says(tmp_path: Path, said: dict[str, Any]) -> None:
+    torch.save({"state_dict": {"layer1.0.conv1.weight": torch.ones(2)}, **said}, tmp_path / "x.pth")
+    with pytest.raises(RelayError, match=r"is of resnet50: .* add model=timm model\.architecture=resnet50"):
+        start(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("name", ["out.safetensors", "out.pt"])
+def test_the_command_writes_both_formats(tmp_path: Path, name: str) -> None:
+    network = tiny(1)
+    tied = under("", network) | {"again": network.get_parameter("classifier.1.bias")}
+    torch.save({"model": tied, "epoch": 1}, tmp_path / "x.pth")
+    main([f"file={tmp_path / 'x.pth'}", f"out={tmp_path / name}", "part=model"])
+    written = read_checkpoint(tmp_path / name).tensors
+    assert written.keys() == tied.keys()
+    assert all(torch.equal(written[key], it) for key, it in tied.items())
