@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lightning_modules.build import specification
 from lightning_modules.initialisation import initialise_layers
-from lightning_modules.layers import is_counter, layer_modules, layer_parameters
+from lightning_modules.layers import layer_modules, layer_parameters
 from lightning_modules.misfit import hints
 from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
@@ -115,9 +115,7 @@ def apply_transfer(
             f"{', '.join(dict.fromkeys(owners.values()))}; choose another rule or network"
         )
     state = network.state_dict(keep_vars=True)
-    wanted = {
-        key: it for key, it in kept_tensors(network, rule).items() if key in weights or not is_counter(key)
-    }
+    wanted = kept_tensors(network, rule)
     kept = list(wanted)
     fresh = [key for key, layer in owners.items() if layer in rule.reinitialised]
     modules = layer_modules(network)
@@ -152,7 +150,7 @@ def apply_transfer(
         frozen=tuple(key for key in kept_parameters if owners[key] in rule.frozen),
         ignored=tuple(sorted(ignored)),
         kept_buffers=tuple(key for key in kept if key not in parameters),
-        reinitialised_buffers=tuple(key for key in owners if key not in parameters and key not in wanted),
+        reinitialised_buffers=tuple(key for key in fresh if key not in parameters),
         rounded=tuple(key for key in kept if key in rounded),
     )
     for parameter in parameters.values():

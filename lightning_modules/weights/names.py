@@ -36,7 +36,8 @@ class Weights:
 
     Attributes:
         tensors: Name in the network -> tensor, on the CPU, in the file's order and dtype; more than the
-            network's where the file has more under the same prefix.
+            network's where the file has more under the same prefix. A batch normalisation's count of batches
+            that the file lacks, or that is no whole number, is 0.
         prefix: What stood before the names, such as "state_dict.model."; "" for nothing.
         names: How names were read, by an example; "" if they are the network's.
         dropped: What else the file holds, tensors first; of several names that nothing taken shares the start
@@ -81,7 +82,8 @@ def find_weights(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], network: 
         RelayError: Several parts of the checkpoint could be the network, fewer than half of the names are in
             any, or what was found is not finite numbers. Whether shapes fit is left to `apply_transfer`.
     """
-    wanted = {name: tensor for name, tensor in wanted.items() if not is_counter(name)}
+    counters = {name: tensor for name, tensor in wanted.items() if is_counter(name)}
+    wanted = {name: tensor for name, tensor in wanted.items() if name not in counters}
     names = list(wanted) or list(network.state_dict())
     candidates = list(_candidates(checkpoint, frozenset(names)))
     best = max((_found(each, names) for each in candidates), default=0)
@@ -104,7 +106,11 @@ def find_weights(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], network: 
     read = next((f"{taken[name]} is taken as {name}" for name in names if taken.get(name, name) != name), "")
     dropped = tuple(_left([*tensors, *checkpoint.others], set(taken.values())))
     checkpoint.checked({full: tensors[full] for full in taken.values()})
-    return Weights({name: tensors[full].detach() for name, full in taken.items()}, label, read, dropped)
+    started = {name: torch.zeros_like(it, device="cpu") for name, it in counters.items() if name not in taken}
+    if started:
+        read = "; ".join(filter(None, (read, f"{next(iter(started))} is not in it, and starts at 0")))
+    found = {name: tensors[full].detach() for name, full in taken.items()}
+    return Weights(found | started, label, read, dropped)
 
 
 def _found(candidate: _Candidate, names: Iterable[str]) -> int:
