@@ -91,9 +91,8 @@ def bare(config: Config, recipe: Recipe, epochs: int) -> float:
         load_run(list_source(source_of(config)), config, Division.of(recipe)), recipe, seeds, workers=0
     )
     module = build_module(recipe, seeds, data.train_counts, None)
-    network, optimiser = module.network.train(), module.configure_optimizers()
-    if isinstance(optimiser, dict):
-        optimiser = optimiser["optimizer"]
+    network = module.network.train()
+    (optimiser,), _ = module.configure_optimizers()
     batches = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
     low_precision = recipe.arithmetic.precision == "bf16-mixed"
     images = 0

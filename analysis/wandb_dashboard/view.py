@@ -175,6 +175,11 @@ def _sections(
         "Learning curves": [
             panels.LinePlot(title=title, x="epoch", y=[metric.name], title_x="epoch", **over_seeds)
             for title, metric in curves.items()
+        ]
+        + [
+            panels.LinePlot(
+                title="Learning rate", x="epoch", y=["learning_rate"], title_x="epoch", **over_seeds
+            )
         ],
         "Confusion matrices": [custom(confusion, "Confusion matrices at the largest data ratio")],
     }

@@ -37,7 +37,10 @@ def test_two_processes_train_the_same_run_as_one(tmp_path: Path, case: str) -> N
     """The batch is shared out, so id, counts and losses are those of one process up to rounding."""
     settings = {
         "equal shares": (),
-        "class weights, unequal shares": ("optim.class_weights=balanced", *unbalanced(tmp_path / "images")),
+        "class weights, unequal shares": (
+            *("optim.class_weights=balanced", *unbalanced(tmp_path / "images")),
+            *("optim.accumulate=2", "optim.label_smoothing=0.1"),
+        ),
     }[case]
     folders = []
     for devices in (1, 2):

@@ -9,7 +9,9 @@ import torch
 from tests.helpers.relay import only_folder, run, run_until, same_tensors
 
 CHAIN = ("+stage=texture,dld", "-m", "transfer=freeze_early", "trainer.checkpoint_seconds=0")
-LONG = ("callbacks.plateau.patience=4", "callbacks.plateau.max_epochs=5")
+# fc6, conv5 and conv4 begin after one, two and three epochs, by a job that the sweep describes.
+GRADUAL = ("optim.unfreeze_epochs=1", "optim.layer_decay=0.9", "optim.schedule=step")
+LONG = (*GRADUAL, "callbacks.plateau.patience=4", "callbacks.plateau.max_epochs=5")
 FROZEN = ("conv1", "conv2", "conv3")
 
 

@@ -127,9 +127,18 @@ def test_killed_and_started_again_ends_with_the_same_bits(
 
 
 def test_killed_with_balanced_draws_and_turned_images(cache_dir: Path, tmp_path: Path) -> None:
-    """Some images of 4 classes, of half of the data: what an epoch draws hangs on its number."""
+    """Some images of 4 classes, of half of the data: what an epoch draws hangs on its number.
+
+    By AdamW in the middle of its cosine, each step of two parts.
+    """
+    training = (
+        "optim.name=adamw",
+        "optim.schedule=cosine",
+        "optim.accumulate=2",
+        "optim.label_smoothing=0.1",
+    )
     drawn = ("data.augment=dihedral", "data.rotation=[-9,9]", "data.crop=[0.8,1]", "data.noise=3")
-    target = ("optim.sampling=balanced", *drawn, "data_ratio=0.5", *LAST)
+    target = ("optim.sampling=balanced", *drawn, "data_ratio=0.5", *training, *LAST)
     undisturbed, runs_dir = tmp_path / "undisturbed", tmp_path / "killed"
     assert run(*STAGE, runs_dir=undisturbed, cache_dir=cache_dir, last=target).returncode == 0
     run_until(
