@@ -12,7 +12,7 @@ from stages.plan import Plan, StageRun
 from stages.processes import USUAL_RULE, load_processes
 from stages.recipe import TransferLayers
 from stages.request import Request, check_folds
-from stages.schedule import check_warmup, schedule_notes
+from stages.schedule import schedule_notes
 from stages.source import Source
 
 
@@ -66,7 +66,7 @@ def build_plan(
             kept = [text for text in first.overrides if text not in request.overrides]
             notes.append(f"{' '.join(idle)} changes no result: its stage runs are those of {' '.join(kept)}")
     runs = dict(sorted(planner.runs.items(), key=lambda item: item[1].depth))
-    notes += schedule_notes(runs.values())
+    notes += schedule_notes(runs.values(), planner.images)
     return Plan(runs=runs, images=planner.images, uses=dict(uses), notes=list(dict.fromkeys(notes)))
 
 
@@ -137,7 +137,6 @@ class _Planner:
                     depth=depth,
                 )
                 self.images[run_id] = max(1, round(_training_images(identity, config) * config.data_ratio))
-                check_warmup(config, self.images[run_id])
             ids.append(run_id)
             parent = run_id
         return ids

@@ -1,10 +1,10 @@
 """What the schedule of the rate and the rule of the plateau ask of each other."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from stages.config import Config, OptimConfig
+from stages.config import OptimConfig
 from stages.errors import RelayError
 from stages.parameters import shown
 from stages.plan import StageRun
@@ -63,28 +63,13 @@ def after_unfreezing(rule: PlateauRule, optim: OptimConfig, rounds: int) -> Plat
     return replace(rule, start_from_epoch=max(rule.start_from_epoch, last))
 
 
-def check_warmup(config: Config, images: int) -> None:
-    """Refuse a cosine whose warm-up never ends.
+def schedule_notes(runs: Iterable[StageRun], images: Mapping[str, int]) -> list[str]:
+    """What a person should know of how stage runs are trained, a line each.
 
     Args:
-        config: a stage run's.
-        images: training images of an epoch.
-
-    Raises:
-        RelayError: naming both numbers of steps.
+        runs: planned stage runs.
+        images: training images of each run's epoch, by id.
     """
-    optim, epochs = config.optim, config.callbacks.plateau.max_epochs
-    steps = math.ceil(images / optim.batch_size) * epochs
-    if optim.schedule == "cosine" and optim.warmup_steps >= steps:
-        raise RelayError(
-            f"optim.warmup_steps is {optim.warmup_steps}, but {epochs} epochs of {images} images are {steps} "
-            "steps: the rate would not have risen before its cosine ends. Set optim.warmup_steps to less, or "
-            "callbacks.plateau.max_epochs to more"
-        )
-
-
-def schedule_notes(runs: Iterable[StageRun]) -> list[str]:
-    """What a person should know of how stage runs are trained, a line each."""
     notes = dict[str, None]()
     for run in runs:
         optim, rule = run.recipe.optim, run.recipe.plateau
@@ -93,6 +78,12 @@ def schedule_notes(runs: Iterable[StageRun]) -> list[str]:
                 f"optim.schedule=cosine: a stage trains for all {rule.max_epochs} epochs "
                 f"(callbacks.plateau.max_epochs), and the last {rule.length} stand for its plateau"
             ] = None
+            steps = math.ceil(images[run.id] / optim.batch_size) * rule.max_epochs
+            if optim.warmup_steps >= steps:
+                notes[
+                    f"optim.warmup_steps={optim.warmup_steps}, but {run.stage} has {steps} steps in all: its "
+                    "rate only rises and has no cosine; set optim.warmup_steps to less"
+                ] = None
         if optim.name == "adamw" and optim.lr > _MOST_OF_ADAMW:
             notes[
                 f"optim.name=adamw with a learning rate of {optim.lr:g} ({run.stage}), as sgd takes: AdamW "
