@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -206,6 +207,7 @@ def images() -> Data:
     return Data(batches((4, 4), side=63, seed=1), batches((3,), side=63, seed=2))
 
 
+LAYERS = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
 VARIANTS = {
     "adamw, cosine": replace(
         ADAMW, lr=1e-3, schedule="cosine", warmup_steps=1, accumulate=2, label_smoothing=0.1, layer_decay=0.7
@@ -214,29 +216,35 @@ VARIANTS = {
 }
 
 
+class Trained(Watch):
+    """Keeps the weights after each epoch, and which layers are in training mode in its last step."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda trainer, module: self.after.append(weights(module)))
+        self.after: list[dict[str, Tensor]] = []
+        self.training: dict[int, list[str]] = {}
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        parts = pl_module.network.named_children()
+        self.training[trainer.current_epoch] = [
+            name for name, part in parts if name in LAYERS and part.training
+        ]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_resumed_run_has_the_same_bits(images: Data, tmp_path: Path, variant: str) -> None:
     """And layers that wait keep their parent's bits, decay and momentum or not, in evaluation mode."""
-    settings, seen = VARIANTS[variant], list[dict[str, Tensor]]()
-    modes: list[list[str]] = []
-
-    def look(trainer: Any, module: StageModule) -> None:
-        seen.append(weights(module))
-        modes.append(
-            [name for name, part in module.network.named_children() if name in LAYERS and part.training]
-        )
-
+    settings, watch = VARIANTS[variant], Trained()
     whole = transferred(settings)
     before = weights(whole)
-    fit(whole, images, Watch(look), saver(tmp_path / "last.ckpt", after=1), epochs=4)
+    fit(whole, images, watch, saver(tmp_path / "last.ckpt", after=1), epochs=4)
     resumed = transferred(settings)
     torch.manual_seed(101)
     fit(resumed, images, epochs=4, resume=tmp_path / "last.ckpt")
     assert same(weights(resumed), weights(whole))
-    for epoch, after in enumerate(seen):
-        trained = LAYERS[max(1, 5 - epoch) if settings.unfreeze_epochs else 1 :]
-        moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
-        assert moved == set(trained), epoch
-
-
-LAYERS = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+    for epoch, after in enumerate(watch.after):
+        trained = LAYERS[6 - epoch :] if settings.unfreeze_epochs else LAYERS[1:]
+        moved = [
+            name for name in LAYERS if not torch.equal(after[f"{name}.weight"], before[f"{name}.weight"])
+        ]
+        assert moved == watch.training[epoch] == trained, epoch
