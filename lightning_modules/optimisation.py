@@ -21,7 +21,7 @@ def optimiser(network: nn.Module, settings: Optim, *, fused: bool) -> torch.opti
     at every parameter, as torch's does.
 
     Args:
-        network: Its layers are asked for only with a layer decay below 1.
+        network: Its layers are asked for only where they have rates or beginnings of their own.
         settings: How to step.
         fused: Whether all parameters are stepped in one pass over memory.
 
@@ -37,27 +37,29 @@ def optimiser(network: nn.Module, settings: Optim, *, fused: bool) -> torch.opti
 def _groups(network: nn.Module, settings: Optim) -> list[dict[str, Any]]:
     """The parameters by their rate and their decay, in the order in which they were registered.
 
-    One group without a layer decay, and with weights that all decay alike.
+    One group without a layer decay, and with weights that all decay alike. With gradual unfreezing each
+    layer is a group of its own: torch's fused SGD refuses one of which a part has momentum already.
     """
     trained = {id(parameter) for parameter in trainable_parameters(network)}
-    scales = _scales(network, settings.layer_decay)
+    layers = _layers(network) if settings.layer_decay < 1 or settings.unfreeze_epochs else {}
     spared = set(getattr(network, "no_weight_decay", set)()) if settings.name == "adamw" else set[str]()
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[int, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if id(parameter) not in trained:
             continue
         decays = settings.name == "sgd" or (parameter.dim() > 1 and name not in spared)
-        key = (settings.lr * scales.get(name, 1.0), settings.weight_decay if decays else 0.0)
+        key = (layers.get(name, 0), settings.weight_decay if decays else 0.0)
         groups.setdefault(key, []).append(parameter)
-    return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
+    return [
+        {"params": group, "lr": settings.lr * settings.layer_decay**depth, "weight_decay": decay}
+        for (depth, decay), group in groups.items()
+    ]
 
 
-def _scales(network: nn.Module, layer_decay: float) -> Mapping[str, float]:
-    """Parameter -> its rate as a share of that of the last layer; empty where all have the same."""
-    if layer_decay == 1.0:
-        return {}
+def _layers(network: nn.Module) -> Mapping[str, int]:
+    """Parameter -> how many layers come after its own."""
     layers = reversed(layer_parameters(network).values())
-    return {name: layer_decay**depth for depth, names in enumerate(layers) for name in names}
+    return {name: depth for depth, names in enumerate(layers) for name in names}
 
 
 def by_step(optimizer: torch.optim.Optimizer, settings: Optim, steps: int) -> LambdaLR:
