@@ -14,27 +14,14 @@ everything from the first training step to the record.
 import argparse
 import statistics
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
-from torch.nn import functional
 
-from datamodules.listing import list_source
-from datamodules.splits import Division
-from datamodules.stage_run import load_run, stage_data
-from lightning_modules.resolve import resolve
-from lightning_modules.start import build_module
-from stages.config import Config, source_of, to_config
-from stages.planner import build_plan
-from stages.recipe import Recipe
-from stages.request import Request
-from stages.seeds import Seeds
-from stages.store import Store
-from train import run_job
+from benchmarks.training_step import program, ready_for, step_speed
+from stages.config import to_config
 
 _CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -64,48 +51,13 @@ def main() -> None:
             config = to_config(compose("train", [*overrides, f"seed={seed}"]))
             config = replace(config, paths=replace(config.paths, runs_dir=folder))
             epochs_speed, run_speed, recipe = program(config)
-            bare_speed = bare(config, recipe, epochs)
+            bare_speed = step_speed(ready_for(config, recipe), epochs)
             of_epochs.append(epochs_speed / bare_speed)
             of_run.append(run_speed / bare_speed)
             speeds = f"epochs {epochs_speed:.1f}, run {run_speed:.1f}, bare {bare_speed:.1f} images/s"
             print(f"round {seed + 1}: {speeds}", flush=True)
     print(f"epochs / bare: {statistics.median(of_epochs):.3f} ({min(of_epochs):.3f} to {max(of_epochs):.3f})")
     print(f"run / bare:    {statistics.median(of_run):.3f} ({min(of_run):.3f} to {max(of_run):.3f})")
-
-
-def program(config: Config) -> tuple[float, float, Recipe]:
-    """Train a stage run as `train.py` does; training images per second of its epochs and of all of it."""
-    plan = build_plan([Request.of(config)], lambda *_: config, list_source, resolve)
-    (run,) = plan.runs.values()
-    outcome = run_job(run.job_config)
-    assert outcome.status == "trained", outcome.message
-    record = Store(Path(run.config.paths.runs_dir)).folder(run.stage, run.id).read_record()
-    images = sum(record.data.train_counts) * record.epochs
-    return record.cost.images_per_second, images / record.cost.seconds, run.recipe
-
-
-def bare(config: Config, recipe: Recipe, epochs: int) -> float:
-    """Images per second of the training step alone, on one epoch's batches made ready beforehand."""
-    seeds = Seeds.of(recipe.seed)
-    data = stage_data(
-        load_run(list_source(source_of(config)), config, Division.of(recipe)), recipe, seeds, workers=0
-    )
-    module = build_module(recipe, seeds, data.train_counts, None)
-    network = module.network.train()
-    (optimiser,), _ = module.configure_optimizers()
-    batches = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
-    low_precision = recipe.arithmetic.precision == "bf16-mixed"
-    images = 0
-    start = time.perf_counter()
-    for _ in range(epochs):
-        for batch in batches:
-            with torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
-                loss = functional.cross_entropy(network(batch.images), batch.labels)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            images += len(batch.labels)
-    return images / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":
