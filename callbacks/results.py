@@ -38,7 +38,7 @@ class FinishedModule(Protocol):
     """
 
     @property
-    def network(self) -> nn.Module: ...  # noqa: D102
+    def evaluated_network(self) -> nn.Module: ...  # noqa: D102
     @property
     def report(self) -> _Report: ...  # noqa: D102
     @property
@@ -88,7 +88,10 @@ def write_results(
     assert module.predictions is not None and module.evaluation is not None, "the last epoch was evaluated"
     described, network_input = images
     folder, recipe, transfer = job.folder, job.recipe, TransferRecord(**module.report.as_dict())
-    weights = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
+    weights = {
+        name: value.detach().cpu().contiguous()
+        for name, value in module.evaluated_network.state_dict().items()
+    }
     written = {folder.weights.name: save_whole(weights, folder.weights)}
     logged = module.predictions, evaluated.val_samples, evaluated.val_groups
     before = [predicted.numpy() for predicted in history.predicted][:-1]

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lightning_modules.metrics import Evaluation, evaluate
 from lightning_modules.optimisation import by_step, on_plateau, optimiser
+from lightning_modules.running_mean import running_mean
 from lightning_modules.synchronised import synchronise
 from lightning_modules.transfer import TransferReport, set_train_mode
 from lightning_modules.unfreezing import waiting_parameters
@@ -58,7 +59,7 @@ class StageModule(pl.LightningModule):
 
     Attributes:
         train_loss: Mean cross-entropy over the images of the last epoch, in nats, weighted as the loss is;
-            the same in every process.
+            the same in every process. Of the weights as they are trained, not of their running mean.
         learning_rate: Of the last step, where layers differ the highest.
         evaluation: The metrics after it.
         predictions: The logits that they were computed on.
@@ -87,6 +88,8 @@ class StageModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.network = network
+        # A module of this one, so that it is in resume checkpoints and moves with the network.
+        self.average = None if optim.ema_decay is None else running_mean(network, optim.ema_decay)
         self.report = report
         self.optim = optim
         self.fused = fused
@@ -115,6 +118,16 @@ class StageModule(pl.LightningModule):
         """
         if self.trainer.world_size > 1:
             synchronise(self.network, self.trainer.strategy.root_device)
+
+    @property
+    def evaluated_network(self) -> nn.Module:
+        """What is evaluated, kept and handed on: the running mean of the weights where one is taken."""
+        return self.network if self.average is None else self.average.module
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:
+        """Take the step's weights into their running mean."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's dropout stream; keep frozen layers in eval mode where that matters.
@@ -209,7 +222,7 @@ class StageModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Keep a batch's logits."""
-        logits = self(batch.images).float()
+        logits = self.evaluated_network(batch.images).float()
         self._evaluated.append((logits.cpu(), batch.labels.cpu(), batch.indices.cpu()))
 
     def on_validation_epoch_end(self) -> None:

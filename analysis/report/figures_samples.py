@@ -13,6 +13,7 @@ from analysis.report.figures import Picture, house_style, new_figure, save, show
 from stages.stored import open_file
 
 _WIDTH = 3.6  # inches: at 360 px of a telephone the labels keep their size
+_SIX = 300  # pixels: a sheet of six columns is not wider
 _LETTER, _MARGIN = 0.075, 0.15  # inches: of a class's name beside the images
 _JPEG_QUALITY = 85
 
@@ -30,9 +31,11 @@ def sample_images(stage: str, sheet: Path, classes: list[str]) -> Picture | None
             pixels = np.asarray(opened.convert("RGB"))
     except (OSError, Image.DecompressionBombError):
         return None
-    # Rows and gaps are as high as columns are wide; a sheet is six cells wide.
+    # Rows and gaps are as high as columns are wide; a sheet is six cells wide, or twelve, with
+    # each image as it was drawn for training beside it.
     height, width = pixels.shape[:2]
-    shown = classes[: max(1, round(6 * height / width))]
+    columns = 12 if width > _SIX else 6
+    shown = classes[: max(1, round(columns * height / width))]
     with house_style():
         names = [wrapped(name) for name in shown]
         left = _MARGIN + _LETTER * max(len(line) for name in names for line in name.split("\n"))
@@ -44,11 +47,12 @@ def sample_images(stage: str, sheet: Path, classes: list[str]) -> Picture | None
         axes.set_yticks(places, names, fontsize=8)
         axes.tick_params(length=0)
         more = f" The first {len(shown)} of {len(classes)} classes." if len(shown) < len(classes) else ""
+        drawn_too = "; at the right as its network got them in the first epoch" if columns == 12 else ""
         picture = save(
             figure,
             f"samples_{stage}",
             f"Sample images of {stage}",
-            f"Training images of one run, six of each class at most, made small.{more}",
+            f"Training images of one run, six of each class at most, made small{drawn_too}.{more}",
             f"Photographs: some training images of each of {', '.join(shown)}.",
         )
     return replace(picture, svg=_smaller(picture.svg))

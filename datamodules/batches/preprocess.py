@@ -96,6 +96,11 @@ class Preprocess:
             planes, _ = self._distort(planes, Draws(augment_seed, index))
         return self._prepared(planes)
 
+    @property
+    def augments(self) -> bool:
+        """Whether anything is drawn while training."""
+        return self.augment != "none" or self._distort is not None
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Whether images of this shape, (H, W) or (H, W, 3), can be augmented so.
 

@@ -141,12 +141,20 @@ class StageData(LightningDataModule):
         return histogram_predictions(train.images[self._rows], train.labels[self._rows], val.images)
 
     def sample_sheet(self) -> bytes:
-        """A JPEG of some of the used training images of each class.
+        """A JPEG of some of the used training images of each class, beside them as the first epoch had them.
 
         Raises:
             RelayError: An image cannot be read.
         """
-        return sample_sheet(self._domain.train, self._rows, len(self.classes))
+        augmented = self._augmented if self._preprocess.augments else None
+        return sample_sheet(self._domain.train, self._rows, len(self.classes), augmented)
+
+    def _augmented(self, images: npt.NDArray[np.uint8], rows: list[int]) -> npt.NDArray[np.uint8]:
+        """What the network got of training images in the first epoch, uint8 (N, S, S, 3)."""
+        seed = seeded_word(self._augment_seed, 0)
+        made = self._preprocess(torch.from_numpy(images), seed, torch.tensor(rows)).permute(0, 2, 3, 1)
+        levels = (made * torch.tensor(self.std) + torch.tensor(self.mean)) * 255
+        return levels.round().clamp(0, 255).to(torch.uint8).numpy()
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the used training images."""

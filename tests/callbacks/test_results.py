@@ -126,7 +126,7 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
         "rounded": [],
     }
     module: Any = SimpleNamespace(
-        network=Network(),
+        evaluated_network=Network(),
         report=SimpleNamespace(as_dict=lambda: transfer),
         test_predictions=SimpleNamespace(logits=-torch.eye(2), labels=torch.tensor([1, 0])),
         predictions=SimpleNamespace(logits=torch.eye(2)[[1, 1]], labels=torch.tensor([0, 1])),

@@ -35,6 +35,7 @@ def optim(
     weight_decay: float = 0.0,
     warmup_steps: int = 0,
     gradient_clip: float | None = None,
+    ema_decay: float | None = None,
 ) -> Optim:
     return replace(
         plain_optim.PLAIN,
@@ -42,6 +43,7 @@ def optim(
         momentum=momentum,
         weight_decay=weight_decay,
         warmup_steps=warmup_steps,
+        ema_decay=ema_decay,
         gradient_clip=gradient_clip,
     )
 

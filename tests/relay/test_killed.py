@@ -129,13 +129,14 @@ def test_killed_and_started_again_ends_with_the_same_bits(
 def test_killed_with_balanced_draws_and_turned_images(cache_dir: Path, tmp_path: Path) -> None:
     """Some images of 4 classes, of half of the data: what an epoch draws hangs on its number.
 
-    By AdamW in the middle of its cosine, each step of two parts.
+    By AdamW in the middle of its cosine, each step of two parts, with a running mean of the weights.
     """
     training = (
         "optim.name=adamw",
         "optim.schedule=cosine",
         "optim.accumulate=2",
         "optim.label_smoothing=0.1",
+        "optim.ema_decay=0.9",
     )
     drawn = ("data.augment=dihedral", "data.rotation=[-9,9]", "data.crop=[0.8,1]", "data.noise=3")
     target = ("optim.sampling=balanced", *drawn, "data_ratio=0.5", *training, *LAST)

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from datamodules.batches.sample_sheet import CELL, GAP, IMAGES, MOST_CLASSES, sample_sheet
@@ -53,3 +54,14 @@ def test_images_that_are_not_square_keep_their_proportions() -> None:
 def test_many_classes_are_cut() -> None:
     labels = list(range(MOST_CLASSES + 5))
     assert len(cells(sample_sheet(side(labels, labels), np.arange(len(labels)), len(labels)))) == MOST_CLASSES
+
+
+def test_the_same_images_as_a_network_got_them_stand_beside() -> None:
+    def brighter(images: npt.NDArray[np.uint8], rows: list[int]) -> npt.NDArray[np.uint8]:
+        assert rows == [1, 2]
+        return np.repeat((images + 100)[..., None], 3, axis=-1)
+
+    found = cells(sample_sheet(side([0, 0, 1], [10, 90, 50]), np.array([1, 2]), 2, brighter))
+    white = [255] * 5
+    assert near(found[0], [90, *white, 190, *white])
+    assert near(found[1], [50, *white, 150, *white])

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 import torch
@@ -373,3 +374,21 @@ def test_package_is_light_to_import() -> None:
     program = f"import sys, datamodules; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_sample_sheet_shows_what_the_network_got_in_the_first_epoch(
+    domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[npt.NDArray[np.uint8]] = []
+
+    def sheet(side: Side, rows: Any, classes: int, augmented: Any) -> bytes:
+        shown.append(augmented(side.images, list(range(len(side)))))
+        return b""
+
+    monkeypatch.setattr("datamodules.batches.stage_data.sample_sheet", sheet)
+    data = stage_data(domain, **DRAWN)
+    data.sample_sheet()
+    for _, indices, images in fit(tmp_path, data, 1).train_batches:
+        levels = (images * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)) * 255
+        seen = torch.from_numpy(shown[0][indices]).permute(0, 3, 1, 2)
+        assert (seen - levels.clamp(0, 255)).abs().max() < 0.51
