@@ -24,13 +24,16 @@ def hints(
     """
     if other := _other_network(network, given):
         return [f"It is a checkpoint of another architecture, with the names of {other}: add model={other}"]
-    found = [*_shapes(network, given, wanted)]
-    if not found and architecture is not None and architecture != network.name:
+    if 2 * len(given.keys() & wanted.keys()) >= len(wanted):
+        return [*_shapes(network, given, wanted)]
+    if architecture is not None and architecture != network.name:
         return [
             f"The file says that it is of {architecture}: if timm has it, add model=timm model.architecture="
             f"{architecture}"
         ]
-    return found
+    return [
+        "It is of another architecture: choose that network, such as model=timm model.architecture=resnet18"
+    ]
 
 
 def _other_network(network: Specification, given: Mapping[str, Tensor]) -> str | None:

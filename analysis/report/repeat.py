@@ -129,11 +129,15 @@ def _settings(config: Mapping[str, Any]) -> list[str] | None:
     recipe = [
         key for key, parameter in parameters(Config).items() if parameter and parameter.role == "recipe"
     ]
+    # A given stage's weights are named by its file, which the process names.
+    given = {"init_from"} if (config.get("job") or {}).get("given") else set[str]()
     before, typed, roots = dict(_leaves(composed)), [], False
     for key, value in _leaves(config):
         group, last = key.split(".")[0], key.split(".")[-1]
         of_files = last in _PATHS and value is not None
-        if group in _OF_GRID or not (of_files or any(_matches(key, pattern) for pattern in recipe)):
+        if group in _OF_GRID or key in given:
+            continue
+        if not (of_files or any(_matches(key, pattern) for pattern in recipe)):
             continue
         roots |= of_files
         if before.get(key) != value:
