@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 from analysis.explain.target_images import target_images
-from analysis.export import programs
+from analysis.export import check, programs
 from analysis.export.__main__ import main
 from analysis.prediction.chosen import chosen_runs
 from analysis.prediction.ensemble import Ensemble, load_ensemble
@@ -68,15 +68,26 @@ def own(runs_dir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(runs_dir, tmp_path / "runs"))
 
 
+@pytest.fixture(scope="module")
+def loaded(out: Path) -> dict[str, check.Program]:
+    """Both programs of two_stage, loaded once."""
+    return {
+        "_onnx_program": check._onnx_program(out / "model.onnx"),
+        "_torch_program": check._torch_program(out / "model.pt2"),
+    }
+
+
 @pytest.fixture
-def quick(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The programs of two_stage are written without waiting, whatever networks are chosen."""
+def quick(out: Path, loaded: dict[str, check.Program], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs of two_stage are written and loaded without waiting, whatever networks are chosen."""
 
     def write(_: object, folder: Path) -> None:
         for name in ("model.onnx", "model.pt2"):
             shutil.copyfile(out / name, folder / name)
 
     monkeypatch.setattr(programs, "write_programs", write)
+    for name, program in loaded.items():
+        monkeypatch.setattr(check, name, lambda _, program=program: program)
 
 
 def ensemble_of(runs_dir: Path, process: str = "two_stage") -> Ensemble:
