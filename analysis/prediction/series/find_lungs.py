@@ -29,6 +29,7 @@ _FURTHER = 0.01  # of the largest part; the smallest piece that disease cut off
 _THIN = 6.0  # mm, half the thickness of what is too thin for a lung
 _LEAST_CM2 = 5.0  # of lungs in one slice
 _CLOSING = 10.0  # mm, radius
+_MIRRORED = 10.0  # mm, radius of what the other lung shows to be missing: less is what two sides differ by
 _HOLE_CM2 = 6.0  # vessels; larger holes of one slice may be the dome of the diaphragm
 
 
@@ -43,6 +44,7 @@ class _Small:
         body: What is not outside of the body, (S, H, W).
         spacing: mm between slices, rows and columns.
         midline: Where the body's middle is.
+        to_back: mm towards the patient's back from a row to the next one, and from a column.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -51,6 +53,7 @@ class _Small:
     body: Mask = field(repr=False)
     spacing: tuple[float, float, float]
     midline: Midline
+    to_back: tuple[float, float]
 
 
 def find_lungs(volume: CTVolume) -> Iterator[npt.NDArray[np.uint8]]:
@@ -60,7 +63,8 @@ def find_lungs(volume: CTVolume) -> Iterator[npt.NDArray[np.uint8]]:
     body) without airways (small and gas-like parts near the middle); of it the two largest connected parts,
     and pieces that disease may have cut off. Then, for each lung, what dense disease has taken is brought
     back: gaps of up to 20 mm (closing), what the convex hull of a slice adds towards the chest wall (not
-    towards the heart or the dome of the diaphragm), slices between two others, vessels and enclosed parts.
+    towards the heart or the dome of the diaphragm), slices between two others, vessels and enclosed parts;
+    and behind the body's middle what the other lung, mirrored, shows to be missing.
 
     Slices are looked at with pixels of about twice the side, and of very long series only some.
 
@@ -83,6 +87,7 @@ def find_lungs(volume: CTVolume) -> Iterator[npt.NDArray[np.uint8]]:
     closed = np.zeros(sides.shape, np.uint8)
     for side in (1, 2):
         closed[_completed(sides == side, small) & (closed == 0) & (sides != 3 - side)] = side
+    _complete_backs(closed, small)
     for number in range(volume.shape[0]):
         nearest = closed[np.abs(small.numbers - number).argmin()]
         large = nearest.repeat(small.factor, 0).repeat(small.factor, 1)
@@ -108,7 +113,8 @@ def _read(volume: CTVolume) -> _Small:
         values[place] = image.reshape(rows, factor, columns, factor).mean((1, 3))
         body[place] = body_of(values[place])
     midline = Midline.of(volume, body, factor, spacing)
-    return _Small(numbers, factor, values, body, spacing, midline)
+    front = volume.affine[1, :2] * factor if volume.placed else (0.0, -spacing[1])  # of columns and rows
+    return _Small(numbers, factor, values, body, spacing, midline, (-float(front[1]), -float(front[0])))
 
 
 def body_of(values: npt.NDArray[np.int16]) -> Mask:
@@ -193,6 +199,59 @@ def _from_centre(body: Mask, steps: tuple[float, float]) -> npt.NDArray[np.float
     row, column = (float(places.mean()) for places in np.nonzero(body))
     rows, columns = np.ogrid[: body.shape[0], : body.shape[1]]
     return np.hypot((rows - row) * steps[0], (columns - column) * steps[1])
+
+
+def _complete_backs(lungs: npt.NDArray[np.uint8], small: _Small) -> None:
+    """Add to each lung, in slices where it is seen, what the other one has behind the body's middle.
+
+    Lungs are alike there, and consolidation of one is mostly there. What lies towards the middle from lung of
+    the same slice is left out: it may be heart or diaphragm; what is nearer to the skin than all lung of the
+    slice, too: it is chest wall, where the body's middle is not the chest's.
+    """
+    mirrored = _mirrored(lungs > 0, small.midline)
+    side_of = np.where(small.midline.grid(lungs.shape[1:]) > 0, 1, 2)
+    steps = small.spacing[1:]
+    rows, columns = np.ogrid[: lungs.shape[1], : lungs.shape[2]]
+    for plane, body, values, other in zip(lungs, small.body, small.values, mirrored, strict=True):
+        if not plane.any():
+            continue
+        row, column = (float(places.mean()) for places in np.nonzero(body))
+        behind = (rows - row) * small.to_back[0] + (columns - column) * small.to_back[1] > 0
+        depth = ndimage.distance_transform_edt(np.pad(body, 1), steps)[1:-1, 1:-1]
+        added = (
+            (depth >= depth[plane > 0].min())
+            & other
+            & behind
+            & body
+            & (values < _BONE)
+            & (plane == 0)
+            & np.isin(side_of, plane)
+        )
+        added &= _outermost(plane > 0, (rows - row) * steps[0], (columns - column) * steps[1])
+        deep = ndimage.distance_transform_edt(np.pad(added, 1), steps)[1:-1, 1:-1] > _MIRRORED
+        if deep.any():
+            added &= ndimage.distance_transform_edt(~deep, steps) <= _MIRRORED
+            plane[added] = side_of[added]
+
+
+def _mirrored(lungs: Mask, midline: Midline) -> Mask:
+    """Right and left exchanged about the body's middle, (S, H, W)."""
+    axis, step = (2, midline.across) if abs(midline.across) >= abs(midline.down) else (1, midline.down)
+    places = np.rint(2 * midline.middle / step - np.arange(lungs.shape[axis])).astype(np.int64)
+    there = (places >= 0) & (places < lungs.shape[axis])
+    exchanged: Mask = np.take(lungs, np.where(there, places, 0), axis)
+    exchanged &= np.expand_dims(there, (0, 3 - axis))
+    return exchanged
+
+
+def _outermost(lung: Mask, down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> Mask:
+    """Pixels with no lung farther out in their direction (of 180) from the body's middle."""
+    sector = ((np.arctan2(down, across) + np.pi) / (2 * np.pi) * 180).astype(np.int64) % 180
+    distance = np.hypot(down, across)
+    farthest = np.zeros(180)
+    np.maximum.at(farthest, sector[lung], distance[lung])
+    beyond: Mask = distance >= farthest[sector]
+    return beyond
 
 
 def _completed_slice(lung: Mask, body: Mask, small: _Small) -> Mask:

@@ -72,6 +72,16 @@ def dice(found: npt.NDArray[Any], true: npt.NDArray[Any]) -> float:
     return float(2 * (found & true).sum() / (found.sum() + true.sum()))
 
 
+def test_a_back_that_is_all_dense_is_found_by_the_other_lung(tmp_path: Path) -> None:
+    values, true = thorax(dense=False)
+    dense = (true == TRUE_LEFT) & (np.mgrid[:SIDE, :SIDE][0] > 64)
+    values[dense] = 40
+    found = lungs_of(write_ct(tmp_path / "ct", values), tmp_path)
+    assert (found[dense] == TRUE_LEFT).mean() > 0.6, "none of it without the other lung"
+    assert dice(found == TRUE_LEFT, true == TRUE_LEFT) > 0.9
+    assert dice(found == TRUE_RIGHT, true == TRUE_RIGHT) > 0.95
+
+
 @pytest.mark.parametrize("step", [1.0, 10.0])
 def test_lungs_with_dense_disease_beside_a_table_and_a_trachea(tmp_path: Path, step: float) -> None:
     values, true = thorax()
