@@ -51,7 +51,10 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     """A run of three epochs with the metrics that an evaluation really gives."""
     folder, of = tmp_path_factory.mktemp("tracked"), recipe()
     evaluation = evaluate(torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1, 1]))
-    rows = [{"epoch": epoch, "train_loss": 1.0 / (1 + epoch), **evaluation.metrics} for epoch in range(3)]
+    rows = [
+        {"epoch": epoch, "train_loss": 1.0 / (1 + epoch), "learning_rate": 0.1, **evaluation.metrics}
+        for epoch in range(3)
+    ]
     metrics = summarise(rows, Plateau(onset=1, length=2, reached=True, learning=True))
     content = record_content(of) | {
         "metrics": {name: metric.model_dump() for name, metric in metrics.items()},
@@ -93,7 +96,7 @@ def test_learning_curves_are_of_logged_metrics(specification: dict[str, Any], tr
         for row in tracked.history:
             assert {config["xAxis"], *config["metrics"]} <= set(row)
     shown = {metric for config in curves for metric in config["metrics"]}
-    assert {"train_loss", "accuracy"} <= shown
+    assert {"train_loss", "accuracy", "learning_rate"} <= shown
 
 
 def test_bars_are_of_summarised_values(specification: dict[str, Any], tracked: Tracked) -> None:
