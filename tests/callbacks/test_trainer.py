@@ -27,6 +27,7 @@ class Dot(pl.LightningModule):
         self.evaluation: Any = None
         self.predictions: Any = None
         self.train_loss = 0.0
+        self.learning_rate = 0.001
         self.steps = 0
 
     def training_step(self, batch: torch.Tensor, batch_index: int) -> torch.Tensor:
@@ -37,6 +38,9 @@ class Dot(pl.LightningModule):
     def validation_step(self, batch: torch.Tensor, batch_index: int) -> None:
         self.evaluation = SimpleNamespace(metrics={"accuracy": self.current_epoch / 10})
         self.predictions = SimpleNamespace(logits=torch.eye(5)[[self.current_epoch, 0]])
+
+    def loss_judged(self, loss: float, counts: float) -> None:
+        """Its rate is constant."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.001)
