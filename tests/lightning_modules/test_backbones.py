@@ -26,7 +26,7 @@ from stages.recipe import Model
 from stages.seeds import Seeds
 from tests.helpers.stage_helpers import composed, plan_of, recipe, request
 
-# One of some designs; the slow test has one of each family.
+# One of some designs; the slow test has more.
 FEW = ("test_resnet", "test_vit", "test_efficientnet", "test_convnext", "vgg11", "levit_128s")
 SMALL = ("test", "atto", "femto", "pico", "nano", "xxs", "tiny", "_t", "_s", "18", "small")
 
@@ -68,9 +68,10 @@ def test_a_description_is_true(architecture: str) -> None:
 
 
 @pytest.mark.slow
-def test_one_network_of_each_of_timms_families() -> None:
+def test_a_network_of_every_eighth_of_timms_families() -> None:
+    """All 98 of them take minutes."""
     refused = {}
-    for family in timm.list_modules():
+    for family in timm.list_modules()[::8]:
         names = timm.list_models(module=family)
         if not names:
             continue
