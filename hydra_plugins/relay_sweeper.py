@@ -28,7 +28,7 @@ from stages.outcome import Outcome
 from stages.parameters import schema
 from stages.plan import Plan, StageRun
 from stages.planner import build_plan, with_rule
-from stages.processes import Process
+from stages.processes import Process, keep_processes
 from stages.request import Request, check_folder, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
@@ -63,6 +63,7 @@ class RelaySweeper(BasicSweeper):
         """
         assert self.hydra_context is not None and self.config is not None
         check_folder(self.config.hydra)
+        self._own: dict[str, Process] = {}
         self._loader = self.hydra_context.config_loader
         overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
             [*self._parse_config(), *arguments]
@@ -82,6 +83,7 @@ class RelaySweeper(BasicSweeper):
         plan = build_plan(requests, self._compose_stage, listings.of, resolve)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
+        keep_processes(store.runs_dir, self._own.values(), write=False)
         missing = plan.missing(store)
         runs = plan.runs.values()
         notes = plan.notes + network_notes(runs) + survey(runs, listings)
@@ -97,6 +99,7 @@ class RelaySweeper(BasicSweeper):
             )
         if missing:  # a complete store may be one that is only read
             make_folder(store.runs_dir)
+        keep_processes(store.runs_dir, self._own.values(), write=True)
         show_notes(start_lines(missing) + notes + load_sources(missing, listings))
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store)
@@ -165,6 +168,8 @@ class RelaySweeper(BasicSweeper):
                     f"process={process} composes to the process {config.process.name}: write several names "
                     "with commas and without brackets, and in conf/process/NAME.yaml name: NAME"
                 )
+            if process not in self._own:
+                self._own[process] = self._as_in_its_file(config.process, overrides)
             self._check_rules(config.process, _without_process(overrides))
         asked = Request.of(config, chain, _without_process(overrides))
         partitions = _folds(
@@ -174,6 +179,14 @@ class RelaySweeper(BasicSweeper):
             seeds, source_seeds, ratios, partitions
         ):
             yield replace(asked, seed=seed, source_seed=source_seed, data_ratio=ratio, folds=folds, fold=fold)
+
+    def _as_in_its_file(self, process: Process, overrides: Sequence[str]) -> Process:
+        """The process without what is typed about it: its runs are named after it and the rule typed."""
+        if not any(text.startswith("process.") for text in overrides):
+            return process
+        written = self._compose([f"process={_as_typed(process.name)}"]).process
+        assert written is not None, "it was composed in"
+        return written
 
     def _check_rules(self, process: Process, overrides: Sequence[str]) -> None:
         """Refuse a process with a transfer rule that is not a file of `conf/transfer`, or of the user's."""

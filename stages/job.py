@@ -20,7 +20,7 @@ from stages.machine.lock import RunLock
 from stages.machine.signals import end_with_parent, ending_signal
 from stages.outcome import Outcome
 from stages.plan import parent_folder
-from stages.processes import chain_rules, load_processes, process_name
+from stages.processes import chain_rules, load_processes, process_name, use_store
 from stages.recipe import Recipe, short_id
 from stages.record import Ended, GivenRecord
 from stages.store import RunFolder, Store
@@ -118,6 +118,7 @@ class Job:
         """The learning process whose target the run is, or None for a source."""
         recipe = self.recipe
         rules = chain_rules(self.chain, recipe.transfer or "none", recipe.parent, self.store.find_record)
+        use_store(self.store.runs_dir)
         return process_name(self.chain, rules, load_processes())
 
     @property

@@ -1,16 +1,21 @@
 """Learning processes: what makes two of them differ, and which one a stage run belongs to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import yaml
 
 from stages.errors import RelayError
+from stages.machine.atomic import write_text
 from stages.parameters import Name, execution, group, reporting, tuples
 from stages.record import Record
 
 PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
+
+# In a store: the processes of its runs that conf/process lacks, since they came from a folder of the user's.
+KEPT = ".processes"
 
 # The transfer rule where nothing else is said: the paper's (section 4.1).
 USUAL_RULE = "feature"
@@ -45,13 +50,83 @@ class Process:
         return self.chain, own, between
 
 
-@cache
+_of_store: dict[str, Process] = {}
+
+
 def load_processes(folder: Path = PROCESS_FOLDER) -> Mapping[str, Process]:
-    """All processes defined in a folder, by name.
+    """All processes defined in a folder, by name; with those of `conf/process` those of the store in use.
 
     Raises:
         RelayError: if a file is not a process, or if two files have the same name or the same definition.
     """
+    defined = _of_folder(folder)
+    return {**_of_store, **defined} if folder == PROCESS_FOLDER else defined
+
+
+def use_store(runs_dir: Path) -> None:
+    """Know the processes that are kept in a store, too, in place of those of the store before.
+
+    Raises:
+        RelayError: if a kept file is not a process, or is another one than that of `conf/process`.
+    """
+    defined = _of_folder(PROCESS_FOLDER)
+    kept = {path: _read_process(path) for path in sorted((runs_dir / KEPT).glob("[!.]*.yaml"))}
+    for path, process in kept.items():
+        if process.name in defined and defined[process.name].definition != process.definition:
+            raise RelayError(
+                f"{path} and {PROCESS_FOLDER / path.name} are two processes of one name: change the name in "
+                "one of them"
+            )
+    definitions = {process.definition for process in defined.values()}
+    _of_store.clear()
+    _of_store.update(
+        {process.name: process for process in kept.values() if process.definition not in definitions}
+    )
+
+
+def keep_processes(runs_dir: Path, processes: Iterable[Process], write: bool) -> None:
+    """Keep processes that `conf/process` lacks in the store, so that what reads it knows their runs.
+
+    Args:
+        runs_dir: the store.
+        processes: those that were asked for.
+        write: False: see whether they can be kept.
+
+    Raises:
+        RelayError: if another process has the same name, or the same chain and rules.
+    """
+    use_store(runs_dir)
+    known = dict(load_processes())
+    for process in processes:
+        path = runs_dir / KEPT / f"{process.name}.yaml"
+        for other in known.values():
+            if (other.name == process.name) != (other.definition == process.definition):
+                where = PROCESS_FOLDER if other.name in _of_folder(PROCESS_FOLDER) else path.parent
+                raise RelayError(
+                    f"process={process.name}, {_said(process)}, and {where / other.name}.yaml, "
+                    f"{_said(other)}, differ in name or definition alone: change both, or take that one"
+                )
+        known[process.name] = process
+        if (
+            write
+            and process.name not in _of_folder(PROCESS_FOLDER)
+            and process != _of_store.get(process.name)
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(
+                path, yaml.safe_dump({**asdict(process), "chain": list(process.chain)}, sort_keys=False)
+            )
+    if write:
+        use_store(runs_dir)
+
+
+def _said(process: Process) -> str:
+    chain, own, between = process.definition
+    return f"{' -> '.join(chain)} with {own}" + ("" if between == "none" else f", {between} between")
+
+
+@cache
+def _of_folder(folder: Path) -> Mapping[str, Process]:
     processes: dict[str, Process] = {}
     files: dict[object, Path] = {}
     for path in sorted(folder.glob("[!.]*.yaml")):

@@ -17,7 +17,7 @@ from stages.parameters import parameters
 from stages.processes import PROCESS_FOLDER, load_processes
 
 CONF = PROCESS_FOLDER.parent
-RUNS_DIR, DATA_DIR = "RUNS_DIR", "DATA_DIR"
+RUNS_DIR, DATA_DIR, CONF_DIR = "RUNS_DIR", "DATA_DIR", "CONF_DIR"
 
 PAPER = (
     "A. Suzuki, H. Sakanashi, S. Kido, H. Shouno: Feature Representation Analysis of Deep Convolutional "
@@ -78,6 +78,7 @@ def repeat_section(study: Study, commits: Mapping[str, int], version: str, metri
 
 def _said(typed: str) -> str:
     said = f"Every run of this study; what {RUNS_DIR} has already is not trained again."
+    said += f" {CONF_DIR} has the files of its own stages and processes." if CONF_DIR in typed else ""
     return said + (f" {DATA_DIR} has the images." if DATA_DIR in typed else "")
 
 
@@ -94,7 +95,11 @@ def training_command(study: Study) -> str | None:
     if settings is None:
         return None
     source_seed = study.settings.get(SOURCE_SEED, TARGETS_SEED)
+    own = not all(
+        (CONF / "process" / f"{name.split('+')[0]}.yaml").is_file() for name in study.runs["process"]
+    )
     grid = [
+        *(["--config-dir", CONF_DIR] if own else []),
         f"process={','.join(process_order(study.runs['process']))}",
         f"seed={_numbers(sorted(set(study.runs['seed'])))}",
         *([] if source_seed == TARGETS_SEED else [f"source_seed={source_seed}"]),

@@ -14,7 +14,7 @@ from analysis.runs.contents import replaced_images
 from analysis.runs.openings import check_test, metrics_of_test, open_test_sets, with_test
 from stages.console.words import counted
 from stages.errors import RelayError
-from stages.processes import chain_rules, load_processes, process_name
+from stages.processes import chain_rules, load_processes, process_name, use_store
 from stages.record import REMEDY, OlderRecordError, Record
 from stages.store import RunFolder, Store
 
@@ -110,6 +110,7 @@ def read_runs(
     folder = Path(runs_dir).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the runs_dir that train.py wrote to")
+    use_store(folder)
     found, damaged = _records(Store(folder).complete_runs(), folder)
     if not found and test is None:
         return pd.DataFrame(columns=list(_COLUMNS)), damaged

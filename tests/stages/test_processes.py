@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from stages.errors import RelayError
-from stages.processes import USUAL_RULE, chain_rules, load_processes, process_name
+from stages.processes import (
+    KEPT,
+    USUAL_RULE,
+    chain_rules,
+    keep_processes,
+    load_processes,
+    process_name,
+    use_store,
+)
 from stages.record import Record
 from tests.helpers.stage_helpers import PROJECT, composed, process, recipe, record_content
 
@@ -208,3 +216,41 @@ def test_two_files_that_define_one_process_are_refused(
 def test_two_lines_are_a_process(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine\nchain: [a, b]\n")
     assert load_processes(tmp_path) == {"mine": process("mine", "", ("a", "b"), None)}
+
+
+def test_a_store_keeps_the_processes_of_a_users_folder(tmp_path: Path) -> None:
+    """Known where the store is read, and no longer where another is."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    mine = process("mine", "Mine", ("a", "b"), None)
+    keep_processes(first, [mine], write=False)
+    assert not first.exists()
+    keep_processes(first, [mine, load_processes()["scratch"]], write=True)
+    assert [path.name for path in (first / KEPT).iterdir()] == ["mine.yaml"]
+    assert load_processes()["mine"] == mine
+    use_store(second)
+    assert "mine" not in load_processes()
+    use_store(first)
+    assert process_name(("a", "b"), ("none", "feature"), load_processes()) == "mine"
+    keep_processes(first, [process("mine", "Other title", ("a", "b"), None)], write=True)
+    assert load_processes()["mine"].title == "Other title"
+    use_store(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "chain"),
+    [("mine", ("b", "a")), ("other", ("a", "b")), ("other", ("natural", "dld"))],
+)
+def test_one_name_or_one_chain_of_two_processes_is_refused(
+    tmp_path: Path, name: str, chain: tuple[str, ...]
+) -> None:
+    keep_processes(tmp_path, [process("mine", "", ("a", "b"), None)], write=True)
+    with pytest.raises(RelayError, match=rf"process={name}, {' -> '.join(chain)} with feature, and .*yaml, "):
+        keep_processes(tmp_path, [process(name, "", chain, None)], write=False)
+    use_store(tmp_path / "none")
+
+
+def test_a_kept_process_that_is_another_one_here_is_refused(tmp_path: Path) -> None:
+    (tmp_path / KEPT).mkdir()
+    (tmp_path / KEPT / "scratch.yaml").write_text("name: scratch\nchain: [a, b]\n")
+    with pytest.raises(RelayError, match="two processes of one name"):
+        use_store(tmp_path)
