@@ -29,7 +29,7 @@ from stages.parameters import schema
 from stages.plan import Plan, StageRun
 from stages.planner import build_plan, with_rule
 from stages.processes import Process, keep_processes
-from stages.request import Request, check_folder, check_typed_rules, with_absolute_paths
+from stages.request import Request, check_folders, check_typed_rules, with_absolute_paths
 from stages.store import Store, make_folder
 from stages.sweep import run_plan
 
@@ -62,7 +62,7 @@ class RelaySweeper(BasicSweeper):
             SystemExit: with code 1 if a stage run failed.
         """
         assert self.hydra_context is not None and self.config is not None
-        check_folder(self.config.hydra)
+        check_folders(self.config.hydra)
         self._own: dict[str, Process] = {}
         self._loader = self.hydra_context.config_loader
         overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(

@@ -11,6 +11,7 @@ from stages.errors import RelayError
 from stages.machine.atomic import write_text
 from stages.parameters import Name, execution, group, reporting, tuples
 from stages.record import Record
+from stages.stored import read_yaml
 
 PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
 
@@ -102,9 +103,12 @@ def keep_processes(runs_dir: Path, processes: Iterable[Process], write: bool) ->
         for other in known.values():
             if (other.name == process.name) != (other.definition == process.definition):
                 where = PROCESS_FOLDER if other.name in _of_folder(PROCESS_FOLDER) else path.parent
+                ours = where == PROCESS_FOLDER
                 raise RelayError(
                     f"process={process.name}, {_said(process)}, and {where / other.name}.yaml, "
-                    f"{_said(other)}, differ in name or definition alone: change both, or take that one"
+                    f"{_said(other)}, have one name for two processes, or two names for one. "
+                    "Change name or chain of yours"
+                    + ("" if ours else "; or remove that file, if yours is the same, renamed or edited")
                 )
         known[process.name] = process
         if (
@@ -144,8 +148,8 @@ def _of_folder(folder: Path) -> Mapping[str, Process]:
 
 def _read_process(path: Path) -> Process:
     try:
-        return Process(**tuples(yaml.safe_load(path.read_text())))
-    except (TypeError, RelayError, yaml.YAMLError) as error:
+        return Process(**tuples(read_yaml(path)))
+    except (TypeError, ValueError, OSError, RelayError) as error:
         raise RelayError(f"{path} is not a learning process: {error}") from None
 
 

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stages.config import Config, to_config, unresolved
 from stages.errors import RelayError
+from stages.own_folders import check_own_folders
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +102,13 @@ def alone(config: Config) -> tuple[Request, Callable[[str, tuple[str, ...]], Con
     return Request.of(config, overrides=typed), compose_again
 
 
-def check_folder(hydra_config: HydraConf) -> None:
+def check_folders(hydra_config: HydraConf) -> None:
     """Refuse to let Hydra change the folder: relative paths are from where the command was typed.
 
     Raises:
-        RelayError: if `hydra.job.chdir` is set.
+        RelayError: if `hydra.job.chdir` is set, or Hydra would not use a file of the user's own folders.
     """
+    check_own_folders(hydra_config.runtime.config_sources)
     if hydra_config.job.chdir:
         raise RelayError(
             "hydra.job.chdir=true would take relative paths from another folder; leave it out, a stage run's "
@@ -118,9 +120,9 @@ def check_alone(hydra_config: HydraConf) -> None:
     """Refuse a launcher without `-m`, which Hydra would ignore; say that an experiment's sweep is none then.
 
     Raises:
-        RelayError: for a launcher that was typed, and as `check_folder`.
+        RelayError: for a launcher that was typed, and as `check_folders`.
     """
-    check_folder(hydra_config)
+    check_folders(hydra_config)
     launcher = next(
         (text for text in hydra_config.overrides.hydra if re.match(r"\+*hydra[/.]launcher[=.]", text)), None
     )

@@ -540,6 +540,16 @@ def test_flags_may_stand_among_the_settings(desk: Desk, own_experiments: str, fl
     assert len(alone.states()) == 1
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m"]])
+def test_a_users_file_that_would_not_be_used_is_refused(
+    desk: Desk, own_experiments: str, sweep: list[str]
+) -> None:
+    (Path(own_experiments) / "experiment" / "small.yaml").write_text("# @package _global_\nseed: 7\n")
+    answer = desk.train("+stage=dld", *sweep, "experiment=small", "-cd", own_experiments, "plan=true")
+    assert (answer.code, answer.out) == (2, "")
+    assert "experiment/small.yaml would not be used" in answer.err
+
+
 @pytest.mark.parametrize(("name", "what"), [("joblib", "launcher"), ("seeds", "sweeper")])
 def test_what_is_the_whole_sweeps_is_refused_in_one_of_its_files(
     desk: Desk, own_experiments: str, name: str, what: str

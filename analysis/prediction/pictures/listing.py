@@ -201,7 +201,9 @@ def _add_below(found: FilePictures, source: Source) -> None:
         except OSError as error:
             found.skipped.append((name, error.strerror or str(error)))
     if others:
-        found.notes.append(f"{counted(others, 'file')} that are no images, by their names, passed over")
+        found.notes.append(
+            f"{counted(others, 'file that is no image', 'files that are no images')}, by name, passed over"
+        )
     if dropped:
         found.notes.append(f"passed over: {listed(dropped)}")
 

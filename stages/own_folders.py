@@ -1,0 +1,54 @@
+"""Folders of configuration of the user's own, which `hydra.searchpath` or `--config-dir` names.
+
+Hydra takes a file from the first folder that has one of its name, and Relay's `conf/` comes first: a user's
+`stage/dld.yaml` would be passed over in silence, and generated images trained in place of their own.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from stages.console.words import counted
+from stages.errors import RelayError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+class ConfigSource(Protocol):
+    """One part of Hydra's search path, as `hydra.runtime.config_sources` has it."""
+
+    schema: str
+    provider: str
+    path: str
+
+
+def check_own_folders(sources: Iterable[ConfigSource]) -> None:
+    """Refuse what Hydra would pass over in silence. A copy of what is used instead is no mistake.
+
+    Raises:
+        RelayError: if a folder is not there, or has a file that another one of its name hides.
+    """
+    before = [CONF]
+    for source in sources:
+        if source.schema != "file" or source.provider == "main":
+            continue
+        folder = Path(source.path)
+        if not folder.is_dir():
+            raise RelayError(f"hydra.searchpath: there is no folder {folder}; correct the path")
+        hidden = [pair for path in sorted(folder.rglob("*.yaml")) if (pair := _hidden(path, folder, before))]
+        if hidden:
+            path, used = hidden[0]
+            more = f" ({counted(len(hidden) - 1, 'more file')} likewise)" if len(hidden) > 1 else ""
+            raise RelayError(
+                f"{path} would not be used, because {used} has the same name and comes first{more}. Give "
+                "yours another name, inside of it too, and type that one"
+            )
+        before.append(folder)
+
+
+def _hidden(path: Path, folder: Path, before: Sequence[Path]) -> tuple[Path, Path] | None:
+    """A file and the one that hides it, if there is one and it says something else."""
+    for used in (each / path.relative_to(folder) for each in before):
+        if used.is_file():
+            return None if used.read_bytes() == path.read_bytes() else (path, used)
+    return None

@@ -1,0 +1,47 @@
+"""Folders of configuration of the user's own: nothing in them is passed over in silence."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stages.errors import RelayError
+from stages.own_folders import CONF, ConfigSource, check_own_folders
+
+
+def sources(*folders: Path) -> list[ConfigSource]:
+    """Hydra's search path with these folders after its own and Relay's."""
+    parts = [("pkg", "hydra", "hydra.conf"), ("file", "main", str(CONF))]
+    parts += [("file", "command-line", str(folder)) for folder in folders]
+    parts += [("structured", "schema", "")]
+    return [SimpleNamespace(schema=schema, provider=by, path=path) for schema, by, path in parts]
+
+
+def written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_file_that_another_of_its_name_hides_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "a" / "stage" / "mine.yaml", "name: mine\n")
+    usual = CONF / "stage" / "dld.yaml"
+    written(tmp_path / "a" / "stage" / "dld.yaml", usual.read_text())  # a copy says the same
+    check_own_folders(sources(tmp_path / "a"))
+    check_own_folders(sources(CONF, tmp_path / "a"))
+    written(tmp_path / "b" / "stage" / "mine.yaml", "name: mine\ndomain: other\n")
+    with pytest.raises(
+        RelayError, match=r"b/stage/mine\.yaml would not be used, because .*a/stage/mine\.yaml"
+    ):
+        check_own_folders(sources(tmp_path / "a", tmp_path / "b"))
+    written(tmp_path / "a" / "stage" / "dld.yaml", usual.read_text() + "# mine\n")
+    written(tmp_path / "a" / "optim" / "small.yaml", "lr: 1\n")
+    with pytest.raises(
+        RelayError, match=r"a/optim/small\.yaml .* comes first \(1 more file likewise\)\. Give"
+    ):
+        check_own_folders(sources(tmp_path / "a"))
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RelayError, match=r"there is no folder .*/nowhere; correct the path"):
+        check_own_folders(sources(tmp_path / "nowhere"))
