@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from analysis.report.page import fill_template
 from relay_transfer.commands import COMMANDS, STARTED_BY, as_typed
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -104,3 +105,11 @@ def test_texts_are_as_typed_only_where_relay_started_them(monkeypatch: pytest.Mo
     assert as_typed("python -m analysis.reporter and python train.pyx") == (
         "python -m analysis.reporter and python train.pyx"
     )
+
+
+def test_a_page_names_the_commands_of_the_installed_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    (template,) = (PROJECT / "analysis" / "report" / "templates").glob("base.html.jinja")
+    for started, expected in ((None, "python -m analysis.report x"), ("relay", "relay report x")):
+        monkeypatch.setenv(STARTED_BY, started) if started else monkeypatch.delenv(STARTED_BY, raising=False)
+        page = fill_template(template.name, title="python -m analysis.report x")
+        assert f"<title>{expected}</title>" in page

@@ -10,7 +10,6 @@ from typing import Annotated
 from analysis.report.build import build_report
 from analysis.report.page import check_output, write_report
 from analysis.runs.arguments import Key, StudyArguments, help_lines, key_values, keys_of, settings_from
-from relay_transfer.commands import as_typed
 from stages.console.output import output, refuse
 from stages.errors import RelayError
 from stages.metrics import PRIMARY
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         given = Arguments(**settings_from(key_values(arguments, keys_of(Arguments), example), Arguments))
         out = given.out or given.runs_dir / "report"
         check_output(out)
-        typed = as_typed(f"python -m analysis.report {shlex.join(arguments)}")
+        typed = f"python -m analysis.report {shlex.join(arguments)}"
         report = build_report(given.runs_dir, given.study, given.metric, test=given.test, command=typed)
         page = write_report(report, out)
     except (RelayError, OSError) as error:

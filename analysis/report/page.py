@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from analysis.report.figures import Picture
 from analysis.report.tables import Table
+from relay_transfer.commands import as_typed
 from stages.console.words import counted
 from stages.errors import RelayError
 from stages.machine.atomic import write_bytes, write_text
@@ -182,7 +183,7 @@ def render(report: Report) -> str:
 
 
 def fill_template(template: str, folder: Path | None = None, **values: Any) -> str:
-    """A page as HTML; every text of `values` is escaped.
+    """A page as HTML; every text of `values` is escaped, and commands are as they are typed here.
 
     Args:
         template: its file, which extends `base.html.jinja` here.
@@ -200,7 +201,7 @@ def fill_template(template: str, folder: Path | None = None, **values: Any) -> s
     environment.filters["counted"] = counted_caveats
     # These two files are ours and contain neither </style> nor </script>. Everything else is escaped.
     css, js = (Markup((_TEMPLATES / name).read_text()) for name in ("report.css", "report.js"))
-    return environment.get_template(template).render(css=css, js=js, **values)
+    return as_typed(environment.get_template(template).render(css=css, js=js, **values))
 
 
 def write_report(report: Report, folder: Path) -> Path:

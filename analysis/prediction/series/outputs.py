@@ -24,7 +24,6 @@ from analysis.prediction.series.pattern_map import PatternMap, room_on_disk
 from analysis.prediction.series.unlike import find_unlike
 from analysis.prediction.task import Task
 from analysis.report.page import relay_version
-from relay_transfer.commands import as_typed
 from stages.console.output import bar
 from stages.machine.atomic import remove_partial_files, write_bytes, write_text
 from stages.store import make_folder
@@ -91,7 +90,7 @@ def write_outputs(
 
 def shown_command(arguments: Arguments) -> str:
     """The command without paths, which can name a patient: `python predict.py ... source=SOURCE out=OUT`."""
-    words = [as_typed("python predict.py")]
+    words = ["python predict.py"]
     for one in fields(arguments):
         value = getattr(arguments, one.name)
         if value == one.default:
