@@ -2,52 +2,30 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar, cast
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from lightning_modules.batch_loss import Batch, BatchLoss, check_finite, parts_of
 from lightning_modules.metrics import Evaluation, evaluate
 from lightning_modules.optimisation import by_step, on_plateau, optimiser
-from lightning_modules.running_mean import running_mean
+from lightning_modules.predictions import Predictions, collected
+from lightning_modules.running_mean import first_mean, take_step
 from lightning_modules.synchronised import synchronise
 from lightning_modules.transfer import TransferReport, set_train_mode
 from lightning_modules.unfreezing import waiting_parameters
-from stages.errors import RelayError
 from stages.recipe import Optim
 from stages.seeds import derive_seed
 
 Scheduler = TypeVar("Scheduler", LambdaLR, ReduceLROnPlateau)
 
 REPORT_KEY = "transfer_report"  # of a resume checkpoint
-
-
-class Batch(NamedTuple):
-    """What the module needs of a batch.
-
-    Images (N, 3, S, S), labels (N,), positions in the set (N,), and how often the epoch has drawn each image
-    before (N,): -1 is a repeat that evens out the processes' shares, and does not count.
-    """
-
-    images: Tensor
-    labels: Tensor
-    indices: Tensor
-    draws: Tensor
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Logits (N, C) of the last evaluation, with labels and positions, in the order of the set."""
-
-    logits: Tensor
-    labels: Tensor
-    index: Tensor
 
 
 class StageModule(pl.LightningModule):
@@ -89,7 +67,8 @@ class StageModule(pl.LightningModule):
         self.automatic_optimization = False
         self.network = network
         # A module of this one, so that it is in resume checkpoints and moves with the network.
-        self.average = None if optim.ema_decay is None else running_mean(network, optim.ema_decay)
+        self.average = None if optim.ema_decay is None else first_mean(network)
+        self.loss = BatchLoss(class_weights, optim.label_smoothing)
         self.report = report
         self.optim = optim
         self.fused = fused
@@ -98,10 +77,6 @@ class StageModule(pl.LightningModule):
         self.evaluation: Evaluation | None = None
         self.predictions: Predictions | None = None
         self.test_predictions: Predictions | None = None
-        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        self.class_weights: Tensor | None
-        self.register_buffer("class_weights", weights, persistent=False)  # moves with the network
-        self._sums = torch.zeros(2, dtype=torch.float64)  # of weighted losses and of weights
         self._evaluated: list[tuple[Tensor, Tensor, Tensor]] = []
         self._waiting: list[nn.Parameter] = []  # of layers that are not trained yet
 
@@ -122,12 +97,12 @@ class StageModule(pl.LightningModule):
     @property
     def evaluated_network(self) -> nn.Module:
         """What is evaluated, kept and handed on: the running mean of the weights where one is taken."""
-        return self.network if self.average is None else self.average.module
+        return self.network if self.average is None else self.average
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:
         """Take the step's weights into their running mean."""
-        if self.average is not None:
-            self.average.update_parameters(self.network)
+        if self.average is not None and self.optim.ema_decay is not None:
+            take_step(self.average, self.network, self.global_step - 1, self.optim.ema_decay)
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's dropout stream; keep frozen layers in eval mode where that matters.
@@ -145,22 +120,21 @@ class StageModule(pl.LightningModule):
         for parameter in self._waiting:
             parameter.requires_grad_(self.trainer.world_size > 1)
         set_train_mode(self.network, replace(self.report, frozen=(*self.report.frozen, *waiting)))
-        self._sums = torch.zeros(2, dtype=torch.float64, device=self._sum_device())
+        self.loss.begin_epoch(self.device)
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """One step of the optimiser, with the gradient of the batch's cross-entropy, part by part."""
         number = min(self.optim.accumulate, len(batch.labels))
-        parts = [Batch(*part) for part in zip(*(it.tensor_split(number) for it in batch), strict=True)]
         whole = None
         if self.trainer.world_size > 1:
-            whole = self._gathered(self._weight(batch)).sum() / self.trainer.world_size
+            whole = self._gathered(self.loss.weight(batch)).sum() / self.trainer.world_size
         elif number > 1:
-            whole = self._weight(batch)
+            whole = self.loss.weight(batch)
         optimizer = cast(LightningOptimizer, self.optimizers())
         optimizer.zero_grad()
-        for place, part in enumerate(parts, start=1):
+        for place, part in enumerate(parts_of(batch, number), start=1):
             with self._without_exchange() if place < number else nullcontext():
-                loss = self.part_loss(part, whole)
+                loss = self.loss(self(part.images).float(), part, whole)
                 with torch.autocast(self.device.type, enabled=False):
                     self.manual_backward(loss)
         for parameter in self._waiting:
@@ -169,35 +143,6 @@ class StageModule(pl.LightningModule):
         optimizer.step()
         if (steps := self._scheduler(LambdaLR)) and (self._warms_up or self.optim.schedule == "cosine"):
             steps.step()
-
-    def part_loss(self, part: Batch, whole: Tensor | None) -> Tensor:
-        """Cross-entropy of a part of a step's batch, in nats; the parts' sum is that of the batch.
-
-        That is the weighted mean as torch's `CrossEntropyLoss` defines it. With several processes the sum is
-        times their number, because DDP averages gradients.
-
-        Args:
-            part: Images and labels.
-            whole: What the labels of the batch weigh, over all processes and divided by their number; None
-                where the part is the batch.
-        """
-        logits, weights, smoothing = self(part.images).float(), self.class_weights, self.optim.label_smoothing
-        weight = self._weight(part)
-        if whole is None:
-            loss = functional.cross_entropy(logits, part.labels, weights, label_smoothing=smoothing)
-            self._add(loss.detach().to(self._sums) * weight.to(self._sums), weight)
-            return loss
-        losses = functional.cross_entropy(
-            logits, part.labels, weights, reduction="none", label_smoothing=smoothing
-        )
-        total = (losses * (part.draws >= 0)).sum()
-        self._add(total.detach(), weight)
-        return total / whole
-
-    def _weight(self, batch: Batch) -> Tensor:
-        """What a batch's labels weigh together; a repeat for another process weighs nothing."""
-        counted = (batch.draws >= 0).float()
-        return (counted if self.class_weights is None else counted * self.class_weights[batch.labels]).sum()
 
     def _without_exchange(self) -> AbstractContextManager[None]:
         """Several processes average their gradients once a step."""
@@ -209,13 +154,13 @@ class StageModule(pl.LightningModule):
         """Forget the last evaluation; close the epoch's training loss, which every process takes part in.
 
         Raises:
-            RelayError: As `check_finite`, on every process alike.
+            RelayError: As `check_finite`, in every process alike.
         """
         self._evaluated = []
-        sums = self._sums
+        sums = self.loss.sums
         if self.trainer.world_size > 1:
             sums = self._gathered(sums).sum(dim=0)
-        self._check_finite(sums)  # before the plateau is looked for in the losses
+        check_finite(sums, self.current_epoch)  # before the plateau is looked for in the losses
         losses, weights = sums.tolist()
         if weights > 0:
             self.train_loss = losses / weights
@@ -228,12 +173,7 @@ class StageModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Compute the metrics over the whole evaluation set, on every process alike."""
         self.predictions = self._collected()
-        if broken := int((~torch.isfinite(self.predictions.logits)).any(dim=1).sum()):
-            raise RelayError(
-                f"the network's outputs for {broken} of {len(self.predictions.labels)} evaluation images are "
-                f"not finite in epoch {self.current_epoch + 1}: the run diverged, and its metrics mean "
-                "nothing. Try a lower optim.lr_scratch or optim.lr_transfer, or trainer.precision=32-true"
-            )
+        self.predictions.check_finite(self.current_epoch)
         self.evaluation = evaluate(self.predictions.logits, self.predictions.labels)
 
     def on_test_epoch_start(self) -> None:
@@ -250,13 +190,9 @@ class StageModule(pl.LightningModule):
 
     def _collected(self) -> Predictions:
         """What was kept of all batches, in the order of the set."""
-        logits, labels, index = (torch.cat(parts) for parts in zip(*self._evaluated, strict=True))
-        if self.trainer.world_size > 1:
-            logits, labels, index = (self._gathered(part).flatten(0, 1) for part in (logits, labels, index))
-        # Several processes may have seen an image that evens out their shares: it counts once.
-        positions, first = _first_occurrences(index)
+        found = collected(self._evaluated, self._gathered if self.trainer.world_size > 1 else None)
         self._evaluated = []
-        return Predictions(logits[first], labels[first], positions)
+        return found
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the transfer report too, so that a resume need not read the parent again."""
@@ -306,33 +242,10 @@ class StageModule(pl.LightningModule):
         """Refuse to go on with a loss that is not a number.
 
         Raises:
-            RelayError: Naming the epoch and what to try.
+            RelayError: As `batch_loss.check_finite`.
         """
-        self._check_finite(self._sums)
-
-    def _check_finite(self, sums: Tensor) -> None:
-        if not torch.isfinite(sums[0]):
-            raise RelayError(
-                f"the training loss is not finite in epoch {self.current_epoch + 1}: the run diverged. Its "
-                "last good checkpoint is kept. Try a lower optim.lr_scratch or optim.lr_transfer, more "
-                "optim.warmup_steps, or optim.gradient_clip_scratch=1 or optim.gradient_clip_transfer=1"
-            )
-
-    def _add(self, losses: Tensor, weights: Tensor) -> None:
-        self._sums += torch.stack([losses.to(self._sums), weights.to(self._sums)])
+        check_finite(self.loss.sums, self.current_epoch)
 
     def _gathered(self, part: Tensor) -> Tensor:
         """The part of every process, stacked along a new first dimension."""
         return cast(Tensor, self.all_gather(part))
-
-    def _sum_device(self) -> torch.device:
-        return self.device if self.device.type != "mps" else torch.device("cpu")  # mps has no float64
-
-
-def _first_occurrences(index: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct positions in ascending order, and where each stands first."""
-    order = torch.argsort(index, stable=True)
-    ordered = index[order]
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return ordered[first], order[first]

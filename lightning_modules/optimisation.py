@@ -90,4 +90,5 @@ def on_plateau(optimizer: torch.optim.Optimizer, settings: Optim) -> ReduceLROnP
         factor=settings.step_factor,
         patience=settings.step_patience - 1,  # torch's is exceeded, not reached
         threshold_mode="abs",
+        eps=0.0,  # else torch leaves a rate alone that is next to nothing, as of a far layer with its decay
     )

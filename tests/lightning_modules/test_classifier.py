@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from callbacks import AtomicCheckpointIO
 from lightning_modules.alexnet import AlexNet
-from lightning_modules.classifier import Batch, StageModule
+from lightning_modules.batch_loss import Batch
+from lightning_modules.classifier import StageModule
 from lightning_modules.transfer import TransferReport, apply_transfer, scratch_report
 from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
@@ -261,10 +262,10 @@ def test_the_shares_of_several_processes_make_up_the_loss_of_the_batch(
     gradients, losses = [], []
     for share in shares:
         module = linear_module(weights=of_class)
-        loss = module.part_loss(share, torch.stack(of_share).sum() / 3)
+        loss = module.loss(module(share.images), share, torch.stack(of_share).sum() / 3)
         loss.backward()
         gradients.append(module.network.layer.weight.grad)
-        losses.append(module._sums)
+        losses.append(module.loss.sums)
     layer = Linear()
     expected = nn.CrossEntropyLoss(weight=weight)(layer(whole.images), whole.labels)
     expected.backward()

@@ -11,7 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from lightning_modules.alexnet import AlexNet
 from lightning_modules.classifier import StageModule
@@ -93,14 +93,35 @@ def rates(settings: Optim, steps: int) -> list[float]:
 
 
 def test_the_cosine_is_torchs_after_the_warm_up() -> None:
-    found = rates(replace(PLAIN, schedule="cosine", warmup_steps=3), 13)
+    """Torch's `LinearLR` and `CosineAnnealingLR`, one after the other."""
     other = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    cosine, expected = CosineAnnealingLR(other, T_max=10), []
-    for _ in range(10):
+    linear = LinearLR(other, start_factor=1 / 3, total_iters=2)
+    schedule = SequentialLR(other, [linear, CosineAnnealingLR(other, T_max=10)], milestones=[3])
+    expected = []
+    for _ in range(13):
         expected.append(other.param_groups[0]["lr"])
         other.step()
-        cosine.step()
-    assert found == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, *expected])
+        schedule.step()
+    assert rates(replace(PLAIN, schedule="cosine", warmup_steps=3), 13) == pytest.approx(expected, rel=1e-12)
+
+
+def test_each_group_has_the_share_of_its_layer_throughout() -> None:
+    """However low: 1e-6 * 0.1^7 falls, too, which torch itself leaves alone."""
+    settings = replace(PLAIN, lr=1e-6, layer_decay=0.1, warmup_steps=2, schedule="cosine")
+    settings = replace(settings, step_factor=0.5, step_patience=1)
+    descent = optimiser(AlexNet(CLASSES, width=1 / 16), settings, fused=True)
+    for schedule, factors in ((by_step(descent, settings, 6), (0.5, 1.0, 1.0)), (None, (1.0, 1.0, 0.5))):
+        judge = on_plateau(descent, settings)
+        for factor in factors:
+            expected = [1e-6 * 0.1 ** (7 - place) * factor for place in range(8)]
+            assert [group["lr"] for group in descent.param_groups] == pytest.approx(expected, rel=1e-9)
+            descent.step()
+            if schedule is None:
+                judge.step(1.0)
+            else:
+                schedule.step()
+        for group in descent.param_groups:
+            group["lr"] = group["initial_lr"]
 
 
 def test_a_cosine_ends_with_the_last_epoch() -> None:

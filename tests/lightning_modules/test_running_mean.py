@@ -8,8 +8,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from lightning_modules.classifier import StageModule
+from lightning_modules.running_mean import first_mean, take_step
 from lightning_modules.transfer import TransferReport
 from tests.lightning_modules.test_classifier import CLASSES, Data, batches, fit, optim, same, saver, weights
 
@@ -95,14 +97,37 @@ def test_a_resumed_run_has_the_same_mean(tmp_path: Path) -> None:
     assert torch.equal(whole.predictions.logits, resumed.predictions.logits)
 
 
+def test_it_is_torchs_own_to_the_bit_and_its_number_is_not_asked_of_the_device() -> None:
+    """`AveragedModel` with the same decay; on the device `meta` no value can be read."""
+    network = Normalised()
+
+    def torchs(means: Any, values: Any, steps: Any) -> None:
+        kept = min(DECAY, (1 + float(steps)) / (10 + float(steps)))
+        for of_mean, of_network in zip(means, values, strict=True):
+            if of_mean.is_floating_point():
+                of_mean.lerp_(of_network, 1 - kept)
+            else:
+                of_mean.copy_(of_network)
+
+    expected, mean = AveragedModel(network, multi_avg_fn=torchs, use_buffers=True), first_mean(network)
+    abstract = Normalised().to("meta")
+    mean_of_abstract = first_mean(abstract)
+    for step in range(6):
+        with torch.no_grad():
+            for tensor in network.state_dict().values():
+                tensor.add_(1 + step)
+        expected.update_parameters(network)
+        take_step(mean, network, step, DECAY)
+        assert same(mean.state_dict(), expected.module.state_dict()), step
+        take_step(mean_of_abstract, abstract, step, DECAY)
+
+
 @pytest.mark.parametrize("prepare", [lambda network: network.compile(), lambda network: network.bfloat16()])
 def test_of_a_network_that_compiles_or_has_another_type(prepare: Any) -> None:
     network = Normalised()
     prepare(network)
-    report = TransferReport("none", None, (), ())
-    made = StageModule(network, report, optim(ema_decay=DECAY), dropout_seed=0)
-    assert made.average is not None
-    for _ in range(3):
-        made.average.update_parameters(network)
-    assert same(mean_of(made), weights(made)), "equal weights are their own mean, to the bit"
-    assert not any(parameter.requires_grad for parameter in made.average.parameters())
+    mean = first_mean(network)
+    for step in range(3):
+        take_step(mean, network, step, DECAY)
+    assert same(mean.state_dict(), network.state_dict()), "equal weights are their own mean, to the bit"
+    assert not any(parameter.requires_grad for parameter in mean.parameters())
