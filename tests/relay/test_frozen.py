@@ -10,9 +10,17 @@ from tests.helpers.relay import only_folder, run, run_until, same_tensors
 
 CHAIN = ("+stage=texture,dld", "-m", "transfer=freeze_early", "trainer.checkpoint_seconds=0")
 # fc6, conv5 and conv4 begin after one, two and three epochs, by a job that the sweep describes.
-GRADUAL = ("optim.unfreeze_epochs=1", "optim.layer_decay=0.9", "optim.schedule=step")
+GRADUAL = ("optim.unfreeze_epochs=1", "optim.layer_decay=0.9", "optim.schedule=step", "optim.ema_decay=0.9")
 LONG = (*GRADUAL, "callbacks.plateau.patience=4", "callbacks.plateau.max_epochs=5")
 FROZEN = ("conv1", "conv2", "conv3")
+
+
+def assert_the_mean_is_handed_on(parent: Path) -> None:
+    """A child's frozen layers have the bits of `model.ckpt`, and that has those of the mean."""
+    handed_on, state = (torch.load(parent / file, weights_only=True) for file in ("model.ckpt", "last.ckpt"))
+    for name, value in handed_on.items():
+        assert torch.equal(value, state["state_dict"][f"average.{name}"]), name
+        assert not torch.equal(value, state["state_dict"][f"network.{name}"]), name
 
 
 @pytest.mark.slow
@@ -34,6 +42,7 @@ def test_frozen_layers_keep_their_parents_bits(tmp_path: Path) -> None:
         f"{layer}.{kind}" for layer in FROZEN for kind in ("weight", "bias")
     ]
     assert len(record["attempts"]) == 2
+    assert_the_mean_is_handed_on(only_folder(killed, "texture"))
     child, parent = (
         torch.load(only_folder(killed, stage) / "model.ckpt", weights_only=True)
         for stage in ("dld", "texture")

@@ -109,9 +109,10 @@ def test_killed_and_started_again_ends_with_the_same_bits(
         ),
         "while writing last.ckpt": lambda: epochs_done(tmp_path) >= 2 and writing(tmp_path, "last.ckpt"),
         "while writing the weights": lambda: writing(tmp_path, "model.ckpt"),
-        # The sheet is written just before them, and they in a few milliseconds.
+        # The others are written just before them, and they in a few milliseconds.
         "while writing test predictions": lambda: (
-            writing(tmp_path, "test_predictions.parquet") or any(tmp_path.glob("texture/*/samples.jpg"))
+            writing(tmp_path, "test_predictions.parquet")
+            or any(tmp_path.glob("texture/*/predictions.parquet"))
         ),
     }
     killed = run_until(conditions[moment], *STAGE, runs_dir=tmp_path, cache_dir=cache_dir, last=LAST)
@@ -127,7 +128,7 @@ def test_killed_and_started_again_ends_with_the_same_bits(
 
 
 def test_killed_with_balanced_draws_and_turned_images(cache_dir: Path, tmp_path: Path) -> None:
-    """Some images of 4 classes, of half of the data: what an epoch draws hangs on its number.
+    """Some images of 4 classes, of half of a fold's data: what an epoch draws hangs on its number.
 
     By AdamW in the middle of its cosine, each step of two parts, with a running mean of the weights.
     """
@@ -139,6 +140,7 @@ def test_killed_with_balanced_draws_and_turned_images(cache_dir: Path, tmp_path:
         "optim.ema_decay=0.9",
     )
     drawn = ("data.augment=dihedral", "data.rotation=[-9,9]", "data.crop=[0.8,1]", "data.noise=3")
+    drawn += ("data.brightness=9", "data.contrast=0.1", "folds=2", "fold=1")
     target = ("optim.sampling=balanced", *drawn, "data_ratio=0.5", *training, *LAST)
     undisturbed, runs_dir = tmp_path / "undisturbed", tmp_path / "killed"
     assert run(*STAGE, runs_dir=undisturbed, cache_dir=cache_dir, last=target).returncode == 0
