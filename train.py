@@ -62,7 +62,7 @@ def run_alone(config: Config) -> Outcome | None:
     (run,) = plan.runs.values()
     store = Store(Path(config.paths.runs_dir))
     missing = plan.missing(store)
-    notes = network_notes([run]) + survey([run], listings) + try_given(missing, listings.classes)
+    notes = plan.notes + network_notes([run]) + survey([run], listings) + try_given(missing, listings.classes)
     if config.plan:
         output().print(plan_table(plan, store, notes))
         return None
@@ -125,6 +125,7 @@ def train(job: Job, listing: "Listing", loaded: "Domain | None") -> None:
         job.check_lock()
 
     attempt = job.begin()
+    watch.write_samples(job, data)
     with watch.Tracking(job.logger, recipe, job.chain, job.process, folder.path) as tracking:
         history = watch.History.of(job, data.train_counts, tracking.log_epoch)
         seconds = config.trainer.checkpoint_seconds
@@ -142,8 +143,6 @@ def train(job: Job, listing: "Listing", loaded: "Domain | None") -> None:
             machine = environment(str(trainer.strategy.root_device))
             record = watch.write_results(job, start.kind, module, history, data, images, machine)
             tracking.log_record(record)
-            if not config.trainer.keep_last:
-                last.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

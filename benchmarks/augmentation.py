@@ -3,8 +3,8 @@
     python -m benchmarks.augmentation                      # one thread, 32 px made 64, width 0.25
     python -m benchmarks.augmentation --size 224 --native 224 --width 1 --batch 32 --colour
 
-A step is preprocessing, forward pass, loss, backward pass and fused SGD. Rounds take every kind in turn, so
-that a busy machine slows all; ratios are medians over the rounds.
+A step is preprocessing, and that of `benchmarks.training_step` with fused SGD. Rounds take every kind in
+turn, so that a busy machine slows all; ratios are medians over the rounds.
 """
 
 import argparse
@@ -12,8 +12,8 @@ import time
 from statistics import median
 
 import torch
-from torch.nn import functional
 
+from benchmarks.training_step import best_device, step
 from datamodules.batches.preprocess import Preprocess
 from lightning_modules.alexnet import AlexNet
 from stages.recipe import Distortions
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--colour", action="store_true")
     given = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     torch.set_num_threads(1)
     shape = (given.batch, given.native, given.native, *((3,) if given.colour else ()))
     images = torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
@@ -51,11 +51,7 @@ def main() -> None:
 
     def seconds(prepare: Preprocess, seed: int) -> float:
         began = time.perf_counter()
-        loss = functional.cross_entropy(network(prepare(images, seed)), labels)
-        descent.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        descent.step()
-        loss.item()  # waits for the device
+        step(network, descent, prepare(images, seed), labels).item()  # waits for the device
         return time.perf_counter() - began
 
     rounds = [{kind: seconds(made[kind], number) for kind in made} for number in range(given.rounds + 1)][1:]

@@ -72,13 +72,25 @@ def step_speed(ready: Ready, epochs: int) -> float:
 
     def run() -> None:
         for images, labels in zip(ready.images, ready.labels, strict=True):
-            with _arithmetic(ready.precision):
-                loss = functional.cross_entropy(ready.network(images), labels)
-            ready.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            ready.optimiser.step()
+            step(ready.network, ready.optimiser, images, labels, ready.precision)
 
     return speed(run, sum(map(len, ready.labels)), epochs)
+
+
+def step(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    precision: str = "32-true",
+) -> Tensor:
+    """One step as one writes it in plain PyTorch; its loss."""
+    with _arithmetic(precision):
+        loss = functional.cross_entropy(network(images), labels)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss
 
 
 def speed(run: Callable[[], object], images: int, times: int) -> float:

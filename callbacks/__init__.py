@@ -3,7 +3,7 @@
 from callbacks.checkpoint import AtomicCheckpointIO, ResumeCheckpoint, save_whole
 from callbacks.history import History
 from callbacks.progress import SweepProgress, progress_of
-from callbacks.results import write_results
+from callbacks.results import write_results, write_samples
 from callbacks.tracking import Tracking
 from callbacks.trainer import build_trainer, fit
 
@@ -18,4 +18,5 @@ __all__ = [
     "progress_of",
     "save_whole",
     "write_results",
+    "write_samples",
 ]

@@ -1,4 +1,4 @@
-"""The files of a finished run: weights, predictions, and the record, which is written last."""
+"""A run's files: samples of its images; when it is finished weights, predictions and, last, the record."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -65,6 +65,12 @@ class EvaluationSets(Protocol):
     def sample_sheet(self) -> bytes: ...  # noqa: D102
 
 
+def write_samples(job: Job, images: EvaluationSets) -> None:
+    """Write `samples.jpg` when a training begins, so that one need not wait for its end to look at it."""
+    if job.writes:
+        write_bytes(job.folder.sample_sheet, images.sample_sheet())
+
+
 def write_results(
     job: Job,
     starting_point: str,
@@ -74,7 +80,9 @@ def write_results(
     images: tuple[DataRecord, InputRecord],
     environment: OriginRecord,
 ) -> Record:
-    """Write `model.ckpt`, `predictions.parquet`, `samples.jpg`, test predictions and `record.json`, in turn.
+    """Write `model.ckpt`, `predictions.parquet`, test predictions and `record.json`, in turn.
+
+    Then a resume checkpoint that is not to be kept is removed.
 
     Args:
         job: the stage run, its folder locked.
@@ -97,7 +105,6 @@ def write_results(
     before = [predicted.numpy() for predicted in history.predicted][:-1]
     histogram = evaluated.val_histogram
     _write(folder.predictions, described.classes, *logged, before=before, histogram=histogram)
-    write_bytes(folder.sample_sheet, evaluated.sample_sheet())
     if module.test_predictions is not None:
         locked = module.test_predictions, evaluated.test_samples, evaluated.test_groups
         _write(folder.test_predictions, described.classes, *locked)
@@ -132,6 +139,8 @@ def write_results(
     folder.previous_checkpoint.unlink(missing_ok=True)
     write_text(folder.record, record.to_json())
     folder.attempts.unlink(missing_ok=True)
+    if not job.config.trainer.keep_last:
+        folder.last_checkpoint.unlink(missing_ok=True)
     return record
 
 

@@ -63,14 +63,16 @@ def load_sources(runs: Iterable[StageRun], listings: Listings, keep: list[Domain
         RelayError: As `load_source`, `check_divisions` and `distortion_note`.
     """
     runs, notes, leaking = list(runs), list[str](), list[str]()
-    for digest, config in {run.recipe.data.digest: run.config for run in runs}.items():
-        source = source_of(config)
-        domain = load_source(listings.of(source), config)
+    for digest in dict.fromkeys(run.recipe.data.digest for run in runs):
+        # Stages of the same images may differ in what their sources draw for training images.
+        its = [run for run in runs if run.recipe.data.digest == digest]
+        source = source_of(its[0].config)
+        domain = load_source(listings.of(source), its[0].config)
         if keep is not None:
             keep.append(domain)
-        its = [run for run in runs if source_of(run.config) == source]
         if source.kind == "embedded":
-            notes += check_divisions(its, {source: names_of(domain)}.get)
+            names = names_of(domain)
+            notes += check_divisions(its, {source_of(run.config): names for run in its}.get)
         tested = {
             division.test_fraction: division
             for division in (Division.of(run.recipe) for run in its)
@@ -85,11 +87,7 @@ def load_sources(runs: Iterable[StageRun], listings: Listings, keep: list[Domain
             *(note for note in found if note),
         ]
         leaking += [f"{source.root or source.generator}: {note}" for note in told]
-        drawn = {
-            (run.stage, part_of(Distortions, run.recipe.data))
-            for run in runs
-            if run.recipe.data.digest == digest
-        }
+        drawn = {(run.stage, part_of(Distortions, run.recipe.data)) for run in its}
         notes += filter(
             None, [distortion_note(each, domain.values, stage) for stage, each in sorted(drawn, key=str)]
         )

@@ -78,12 +78,13 @@ def schedule_notes(runs: Iterable[StageRun], images: Mapping[str, int]) -> list[
                 f"optim.schedule=cosine: a stage trains for all {rule.max_epochs} epochs "
                 f"(callbacks.plateau.max_epochs), and the last {rule.length} stand for its plateau"
             ] = None
-            steps = math.ceil(images[run.id] / optim.batch_size) * rule.max_epochs
-            if optim.warmup_steps >= steps:
-                notes[
-                    f"optim.warmup_steps={optim.warmup_steps}, but {run.stage} has {steps} steps in all: its "
-                    "rate only rises and has no cosine; set optim.warmup_steps to less"
-                ] = None
+        steps = math.ceil(images[run.id] / optim.batch_size) * rule.max_epochs
+        if optim.warmup_steps >= steps + (optim.schedule != "cosine"):
+            what = {"constant": "never comes to its height", "cosine": "has no cosine", "step": "never falls"}
+            notes[
+                f"optim.warmup_steps={optim.warmup_steps}, but {run.stage} has {steps} steps in all: its "
+                f"rate only rises and {what[optim.schedule]}; set optim.warmup_steps to less"
+            ] = None
         if optim.name == "adamw" and optim.lr > _MOST_OF_ADAMW:
             notes[
                 f"optim.name=adamw with a learning rate of {optim.lr:g} ({run.stage}), as sgd takes: AdamW "

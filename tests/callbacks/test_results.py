@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import callbacks.results
-from callbacks import History, write_results
+from callbacks import History, write_results, write_samples
 from stages.epochs import summarise, to_csv
 from stages.job import Job
 from stages.plateau import Plateau
@@ -142,6 +142,7 @@ def results(runs_dir: Path, chance: float = CHANCE) -> tuple[RunFolder, Job, Cal
     )
 
     def finish() -> Record:
+        write_samples(job, evaluated)
         return write_results(job, "parent", module, history, evaluated, (data, network_input), environment)
 
     return run, job, finish

@@ -160,6 +160,29 @@ def test_what_cannot_be_divided_is_refused_before_an_image_is_decoded(tmp_path: 
             load_sources(plan.runs.values(), Listings())
 
 
+def test_stages_of_the_same_images_are_each_looked_at(tmp_path: Path) -> None:
+    """Though their sources draw other noise; the second asks for what cannot be."""
+    of_texture = replace(embedded(tmp_path), noise=3.0)
+
+    def compose(stage: str, overrides: tuple[str, ...]) -> Config:
+        config = compose_stage(stage, overrides)
+        config = with_value(config, "paths.cache_dir", str(tmp_path / "cache"))
+        return with_value(  # type: ignore[no-any-return]
+            config,
+            "data.domains",
+            {**config.data.domains, "texture": of_texture, "dld": replace(of_texture, noise=9.0)},
+        )
+
+    def loaded(folds: int) -> list[str]:
+        asked = [replace(request("texture", "dld"), folds=folds, fold=0)]
+        return load_sources(build_plan(asked, compose, list_source, resolve).runs.values(), Listings())
+
+    drawn = [note.partition(": drawn")[0] for note in loaded(2) if "noise of" in note]
+    assert drawn == ["dld", "texture"]
+    with pytest.raises(RelayError, match="stage dld: 50 folds"):
+        loaded(50)
+
+
 def test_it_is_said_where_nothing_can_be_said_of_patients(tmp_path: Path) -> None:
     class_folders(tmp_path / "a", images=6)
     notes = [

@@ -121,3 +121,7 @@ def test_notes_say_how_long_a_cosine_trains_and_that_a_rate_is_of_sgd() -> None:
 def test_a_note_says_that_a_warm_up_is_as_long_as_its_cosine() -> None:
     assert len(notes("optim.schedule=cosine", "optim.warmup_steps=199")) == 1
     assert "optim.warmup_steps=200, but dld has 200 steps in all" in notes("optim.schedule=cosine")[1]
+    for schedule, said in (("constant", "never comes to its height"), ("step", "never falls")):
+        assert not notes(f"optim.schedule={schedule}"), "the last step has the whole rate"
+        (note,) = notes(f"optim.schedule={schedule}", "optim.warmup_steps=201")
+        assert f"dld has 200 steps in all: its rate only rises and {said}" in note

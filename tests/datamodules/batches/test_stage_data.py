@@ -22,9 +22,11 @@ from datamodules.batches.loader import Batch, EpochLoader
 from datamodules.batches.preprocess import Preprocess
 from datamodules.batches.sampler import EpochBatches
 from datamodules.batches.stage_data import StageData
+from datamodules.division import divide
 from datamodules.domain import Domain, Side
 from datamodules.listing import list_source
 from datamodules.loading import load
+from datamodules.splits import Division
 from stages.errors import RelayError
 from stages.recipe import Distortions
 from stages.source import Source
@@ -343,6 +345,27 @@ def rank_one(domain: Domain) -> list[Batch]:
         global_rank=1, world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu"))
     )
     return list(data.train_dataloader())
+
+
+def test_in_a_fold_an_image_is_drawn_alike_at_each_ratio_and_in_each_process(tmp_path: Path) -> None:
+    source = Source(kind="folder", root=str(split_folders(tmp_path / "data", train=TRAIN)), split="ignore")
+    whole = load(list_source(source), tmp_path / "cache", memory_limit_bytes=10**6)
+    fold = divide(whole, source, Division(folds=2, fold=1))
+
+    def drawn(ratio: float, rank: int = 0, world_size: int = 1) -> dict[str, Tensor]:
+        data = stage_data(fold, batch_size=5, data_ratio=ratio, **DRAWN)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        place = {"global_rank": rank, "world_size": world_size, "strategy": strategy}
+        data.trainer = SimpleNamespace(training=True, current_epoch=2, **place)  # type: ignore[assignment]
+        given = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
+        pairs = [pair for batch in given for pair in zip(batch.indices.tolist(), batch.images, strict=True)]
+        return {fold.train.samples[index]: image for index, image in pairs}
+
+    all_images = drawn(1.0)
+    assert all_images.keys() == set(fold.train.samples)
+    for part in (drawn(0.5), drawn(1.0, 0, 2), drawn(1.0, 1, 2)):
+        assert 0 < len(part) < len(all_images)
+        assert all(torch.equal(image, all_images[sample]) for sample, image in part.items())
 
 
 def test_loader_can_be_iterated_again(domain: Domain) -> None:
