@@ -20,14 +20,22 @@ BESIDE = {
     **{
         f"benchmarks/{path.name}": f"benchmarks/{path.name}" for path in (PROJECT / "benchmarks").glob("*.md")
     },
+    **{
+        str(path.relative_to(PROJECT)): str(path.relative_to(PROJECT))
+        for pattern in ("*.md", "*/*.md")
+        for path in (PROJECT / "examples").glob(pattern)
+    },
 }
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#]+)(#[^)]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages beside docs/."""
+    """Add the pages beside docs/, and the pictures of examples."""
     for page, name in BESIDE.items():
         files.append(File.generated(config, page, content=(PROJECT / name).read_text()))
+    for picture in (PROJECT / "examples").glob("*/*.png"):
+        name = str(picture.relative_to(PROJECT))
+        files.append(File.generated(config, name, abs_src_path=str(picture)))
     return files
 
 
