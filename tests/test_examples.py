@@ -35,7 +35,7 @@ LAST = {
 OTHER = {"slices=6": "slices=3", "stride=16": "stride=32"}
 LAST_OF = {
     "backbones": ["data.image_size=32"],
-    "patients": [*NARROW, "folds=2", "data_ratio=0.2"],
+    "patients": [*NARROW, "folds=2"],
 }
 
 
