@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from stages.console.words import counted
 from stages.errors import RelayError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -38,7 +37,7 @@ def check_own_folders(sources: Iterable[ConfigSource]) -> None:
         hidden = [pair for path in sorted(folder.rglob("*.yaml")) if (pair := _hidden(path, folder, before))]
         if hidden:
             path, used = hidden[0]
-            more = f" ({counted(len(hidden) - 1, 'more file')} likewise)" if len(hidden) > 1 else ""
+            more = f" (and {len(hidden) - 1} more likewise)" if len(hidden) > 1 else ""
             raise RelayError(
                 f"{path} would not be used, because {used} has the same name and comes first{more}. Give "
                 "yours another name, inside of it too, and type that one"

@@ -37,7 +37,7 @@ def test_a_file_that_another_of_its_name_hides_is_refused(tmp_path: Path) -> Non
     written(tmp_path / "a" / "stage" / "dld.yaml", usual.read_text() + "# mine\n")
     written(tmp_path / "a" / "optim" / "small.yaml", "lr: 1\n")
     with pytest.raises(
-        RelayError, match=r"a/optim/small\.yaml .* comes first \(1 more file likewise\)\. Give"
+        RelayError, match=r"a/optim/small\.yaml .* comes first \(and 1 more likewise\)\. Give"
     ):
         check_own_folders(sources(tmp_path / "a"))
 
