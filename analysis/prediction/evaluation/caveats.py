@@ -10,7 +10,7 @@ _FEW = 10  # images of a class below which its recall says little
 
 def caveats_of(judged: Judged) -> list[Caveat]:
     """Serious ones first."""
-    found = [*_known_images(judged), *_unlike(judged), *_set(judged)]
+    found = [*_known_images(judged), *judged.unfinished, *_unlike(judged), *_set(judged)]
     if judged.notes:
         found.append(
             Caveat.listing(

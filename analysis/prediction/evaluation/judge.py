@@ -16,6 +16,7 @@ from analysis.prediction.evaluation.labelled import Labelled
 from analysis.prediction.evaluation.measures import table_of
 from analysis.prediction.evaluation.overlap import Overlap, overlap_of
 from analysis.prediction.evaluation.source_stages import with_source_stages
+from analysis.prediction.finished import unfinished
 from stages.console.words import counted
 from stages.errors import RelayError
 
@@ -96,6 +97,7 @@ def judge(
         left_out=int((~kept).sum()),
         members=(len(records), len({record.seed for record in records})),
         digest=found.listing.digest,
+        unfinished=tuple(unfinished(records)),
     )
     return replace(judged, metrics=table_of(answers))
 

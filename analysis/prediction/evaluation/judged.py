@@ -10,6 +10,7 @@ from analysis.prediction.calibration import Calibration
 from analysis.prediction.evaluation.answers import Answers, Floats
 from analysis.prediction.evaluation.home import Home
 from analysis.prediction.evaluation.overlap import Overlap
+from analysis.report.page import Caveat
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Judged:
         unlike: in what the set's files are not as the training files, a sentence each.
         left_out: images of classes that were left out.
         members: how many networks of how many seeds.
+        unfinished: warnings about networks that did not learn to the end.
         digest: of the set.
     """
 
@@ -57,6 +59,7 @@ class Judged:
     left_out: int
     members: tuple[int, int]
     digest: str
+    unfinished: tuple[Caveat, ...] = ()
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property

@@ -43,7 +43,10 @@ def with_source_stages(
         here, how = _of_stage(found, run, of_stage, content)
         flags |= here
         ways.setdefault(how, []).append(name)
-    said = [f"of the source stage {', '.join(names)} {how}" for how, names in ways.items()]
+    said = [
+        f"of the source stage{'s' * (len(names) > 1)} {' and '.join(names)} {how}"
+        for how, names in ways.items()
+    ]
     return replace(overlap, sources=flags & ~overlap.trained, how="; ".join([overlap.how, *said]))
 
 
@@ -66,7 +69,7 @@ def _of_stage(
 ) -> tuple[Flags, str]:
     nothing = np.zeros(len(found.labels), np.bool_)
     if run is None or record is None:
-        return nothing, "not at all: its run is not in the store"
+        return nothing, "not at all: no run in the store"
     if content is not None and content == record.data.content:
         return ~nothing, "by the digest of all files"
     of_digest = "by the digest of all files only"
@@ -74,7 +77,7 @@ def _of_stage(
         of_digest = "not at all: no digest of its files is known"
     shape = (record.data.height, record.data.width)
     if shape != tuple(found.images.shape[:2]):
-        return nothing, f"{of_digest} (its images have another size)"
+        return nothing, f"{of_digest} (images of another size)"
     counts = (record.data.train_counts, record.data.val_counts, record.data.test_counts or [])
     if sum(map(sum, counts)) > MOST:
         return nothing, f"{of_digest} (it has too many images)"

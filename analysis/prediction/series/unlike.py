@@ -6,6 +6,7 @@ The rules stand in docs/prediction.md. A rule of which a number is not known say
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from analysis.prediction.finished import unfinished
 from analysis.prediction.series.overview import AIR, DENSE, Overview
 from analysis.prediction.series.volume import CTVolume
 from analysis.report.caveats import FEW_GROUPS
@@ -170,15 +171,7 @@ def _on_uncertain(overview: Overview) -> Iterator[Caveat]:
 
 def _on_networks(records: Sequence[Record]) -> Iterator[Caveat]:
     """Networks that are not finished, are alone, or learned from few patients."""
-    early = [record for record in records if record.plateau.learning and not record.plateau.reached]
-    dull = [record for record in records if not record.plateau.learning]
-    for some, what in ((dull, "never learned"), (early, "did not reach the plateau of their training loss")):
-        if some:
-            yield Caveat.listing(
-                f"{len(some)} of {counted(len(records), 'network')} {what}",
-                "Choose others, or train on.",
-                [f"{record.stage} {record.id[:12]}, seed {record.seed}" for record in some],
-            )
+    yield from unfinished(records)
     if len(records) == 1:
         yield Caveat(
             "One network: no interval",

@@ -68,6 +68,20 @@ def titles(found: Judged) -> str:
     return "\n".join(f"{each.title}: {each.text}" for each in caveats_of(found))
 
 
+def test_networks_that_are_not_finished_are_warned_of(ensemble: Ensemble, tmp_path: Path) -> None:
+    new = write_set(tmp_path / "new", classes=("normal",), images=1)
+    assert not [each for each in caveats_of(judged(ensemble, new)) if "never learned" in each.title]
+    first, *others = ensemble.members
+    dull = first.record.plateau.model_copy(update={"learning": False})
+    first = replace(first, record=first.record.model_copy(update={"plateau": dull}))
+    (found,) = [
+        each
+        for each in caveats_of(judged(replace(ensemble, members=(first, *others)), new))
+        if "never learned" in each.title
+    ]
+    assert found.serious and found.title.startswith("1 of ")
+
+
 @pytest.mark.slow
 def test_class_folders_with_patients_are_judged_as_the_ensemble_says(
     ensemble: Ensemble, tmp_path: Path
@@ -263,10 +277,10 @@ def test_training_images_of_a_source_stage_are_found(
     nothing = replace(overlap_of(seen, folders, records, None), trained=np.zeros(19, np.bool_), how="")
     some = with_source_stages(nothing, seen, folders, records)
     assert [seen.samples[row] for row in np.flatnonzero(some.sources)] == [f"{name}/renamed.png"]
-    assert "of the source stage texture, natural in the pixels: equal images" in some.how
+    assert "of the source stages texture and natural in the pixels: equal images" in some.how
     shutil.rmtree(own / "texture")
     gone = with_source_stages(nothing, seen, folders, records)
-    assert not gone.sources.any() and "natural, texture not at all: its run is not in the store" in gone.how
+    assert not gone.sources.any() and "natural and texture not at all: no run in the store" in gone.how
 
 
 def test_the_networks_own_sets_are_refused_or_said(ensemble: Ensemble, home: Path) -> None:
