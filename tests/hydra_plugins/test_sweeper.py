@@ -138,6 +138,10 @@ def test_a_chain_then_parts_of_it(desk: Desk) -> None:
     assert set(chain.values()) == {"to train"}
     alone = desk.train("+stage=natural", "plan=true")
     assert list(alone.states()) == list(chain)[:1], "a source trained alone serves every chain"
+    assert (
+        "note: optim.schedule=cosine"
+        in desk.train("+stage=natural", "plan=true", "optim.schedule=cosine").out
+    )
     desk.complete(*chain)
 
     with pytest.MonkeyPatch.context() as patched:  # a complete store that is only read gives its table
