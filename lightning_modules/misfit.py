@@ -26,7 +26,7 @@ def hints(
         return [f"It is a checkpoint of another architecture, with the names of {other}: add model={other}"]
     if 2 * len(given.keys() & wanted.keys()) >= len(wanted):
         return [*_shapes(network, given, wanted)]
-    if architecture is not None and architecture != network.name:
+    if architecture is not None and architecture.partition(".")[0] != network.name.partition(".")[0]:
         return [
             f"The file says that it is of {architecture}: if timm has it, add model=timm model.architecture="
             f"{architecture}"

@@ -19,8 +19,8 @@ def rounds(
 ) -> tuple[tuple[str, ...], ...]:
     """The layers that begin together, the first round first.
 
-    Fresh layers and the head are the first round: what they are given is learned already. Then the kept
-    layers, one a round, from the head backwards.
+    Fresh layers and the head (both heads of a distilled network) are the first round: what they are given is
+    learned already. Then the kept layers, one a round, from the head backwards.
 
     Args:
         network: The description of the network.
@@ -28,7 +28,7 @@ def rounds(
         frozen: Names of those that are never trained.
     """
     trained = [name for name in network.layer_names if name not in frozen]
-    first = tuple(name for name in trained if name in fresh or name == network.head)
+    first = tuple(name for name in trained if name in fresh or name in network.words["head"])
     kept = [(name,) for name in reversed(trained) if name not in first]
     return (first, *kept) if first else tuple(kept)
 

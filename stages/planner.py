@@ -246,12 +246,13 @@ def given_stage(config: Config, chain: Sequence[str]) -> StageConfig:
         raise RelayError(f"{named}: name the stages that start from it, +stage={stage.name},dld -m")
     if config.init_from is not None:
         raise RelayError(f"{named}, and init_from={config.init_from} is given too: leave one of them out")
-    architecture = getattr(config.model, "architecture", None)
-    if stage.model is not None and stage.model not in (wanted, architecture):
+    # A tag, such as .tv_in1k, says with what timm's weights were trained, and not which network it is.
+    names = {name.partition(".")[0] for name in (wanted, config.model.architecture) if name is not None}
+    if stage.model is not None and stage.model.partition(".")[0] not in names:
         raise RelayError(
             f"stage {stage.name}: its weights are of {stage.model}, as its file says (model:), and the chain "
-            f"trains {architecture or wanted}. Type model={stage.model}; of timm's networks, model=timm "
-            f"model.architecture={stage.model}"
+            f"trains {config.model.architecture or wanted}. Type model={stage.model}; of timm's networks, "
+            f"model=timm model.architecture={stage.model}"
         )
     return stage
 

@@ -221,6 +221,8 @@ def test_the_order_of_unfreezing() -> None:
     assert rounds(network, (), ())[:2] == (("fc8",), ("fc7",))
     assert rounds(network, ("conv1",), ())[0] == ("conv1", "fc8")
     assert rounds(network, (), ("fc8", "conv1"))[0] == ("fc7",), "a frozen head begins no round"
+    distilled = replace(network, heads=("fc7", "fc8"))
+    assert rounds(distilled, (), ())[:2] == (("fc7", "fc8"), ("fc6",))
 
 
 @pytest.fixture(scope="module")

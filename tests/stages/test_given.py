@@ -77,6 +77,12 @@ def test_ids_are_of_the_name_and_the_content(weights: Path, tmp_path: Path) -> N
     assert given_lines([run])[0].startswith(f"init_from: {moved} (SHA-256 ")
 
 
+def test_a_tag_is_no_other_network(weights: Path) -> None:
+    typed = ("model=timm", "model.architecture=test_resnet.r160_in1k", "data.image_size=32")
+    for model in ("test_resnet", "test_resnet.r160_in1k", "timm"):
+        assert len(planned(("own", "dld"), files={"own": weights}, overrides=typed, model=model).runs) == 1
+
+
 def test_two_names_of_one_file_are_said(weights: Path) -> None:
     plan = planned(("dino", "dld"), ("own", "dld"), files={"dino": weights, "own": weights})
     assert len(plan.runs) == 2
