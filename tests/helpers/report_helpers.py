@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
 
+import analysis.report
 from analysis.report.figures import Picture
 from analysis.report.page import Caveat, Report
 from analysis.report.tables import Table
@@ -35,6 +38,9 @@ def table(report: Report, name: str) -> Table:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the figures of a study's report empty: they take longer than all the rest of it."""
     empty = Picture("none", "", "", "", svg=b"-", png=b"-", width=1, height=1)
+    for found in walk_packages(analysis.report.__path__, "analysis.report."):
+        if not found.name.endswith("__main__"):  # one loaded later would keep the empty ones
+            importlib.import_module(found.name)
     for path, module in list(sys.modules.items()):
         if path.startswith("analysis.report."):
             for name, function in inspect.getmembers(module, inspect.isfunction):

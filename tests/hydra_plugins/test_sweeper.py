@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -30,11 +31,12 @@ import datamodules.stage_run
 import stages.planner
 from datamodules.domain import NO_IMAGES
 from datamodules.listing import Listing
+from lightning_modules.build import build_network
 from stages.errors import RelayError
 from stages.outcome import Outcome
 from stages.source import Source
 from stages.store import RunFolder
-from tests.helpers.stage_helpers import CONF, PROJECT, recipe, record_content, seal
+from tests.helpers.stage_helpers import CONF, PROJECT, composed, recipe, record_content, seal
 
 TABLE_2 = ("process=scratch,texture,natural,two_stage", "data_ratio=0.2,0.4,0.6,0.8,1.0")
 FILES = re.compile(r"\b(natural|texture|dld)/([0-9a-f]{16})\b")
@@ -489,7 +491,8 @@ def test_what_is_typed_for_open_processes_is_said_to_leave_the_others(desk: Desk
 
 
 def test_a_run_alone_has_the_rule_and_the_id_of_a_sweep(desk: Desk) -> None:
-    (desk.folder / "weights.pth").write_bytes(b"1")
+    network = build_network("alexnet", 2, width=composed("+stage=dld").model.width)
+    torch.save(network.state_dict(), desk.folder / "weights.pth")
     typed = ("+stage=dld", "init_from=weights.pth", "transfer.freeze=[conv1]", "plan=true")
     alone, sweep = desk.train(*typed), desk.train(*typed, "-m")
     assert alone.states() == sweep.states() != {}

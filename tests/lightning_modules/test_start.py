@@ -25,11 +25,11 @@ def test_balanced_weights_are_of_the_run_s_own_training_images() -> None:
     module = build_module(of_run, Seeds.of(1), (7, 2, 1), None)
     labels = np.repeat([0, 1, 2], [7, 2, 1])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-    assert module.class_weights is not None
-    assert module.class_weights.dtype == torch.float32
-    assert module.class_weights.tolist() == pytest.approx(expected, rel=1e-6)
+    assert module.loss.class_weights is not None
+    assert module.loss.class_weights.dtype == torch.float32
+    assert module.loss.class_weights.tolist() == pytest.approx(expected, rel=1e-6)
     plain = build_module(recipe(parent=None, transfer=None, model=small), Seeds.of(1), (7, 2, 1), None)
-    assert plain.class_weights is None
+    assert plain.loss.class_weights is None
 
 
 def test_a_file_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:

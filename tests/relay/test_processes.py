@@ -31,6 +31,7 @@ def project(tmp_path: Path) -> Path:
         "datamodules",
         "hydra_plugins",
         "lightning_modules",
+        "relay_transfer",
         "stages",
     ):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -36,7 +36,7 @@ def test_one_page_with_the_answer_first_and_tables_beside_it(
     printed = " ".join(capsys.readouterr().out.split())
     assert "On this set the 2 networks together are right on" in printed and "report:" in printed
     page = (tmp_path / "out" / "report.html").read_text()
-    answer = re.search(r'id="answer">Answer</h2>\s*<p class="lead">(.*?)</p>', page)
+    answer = re.search(r'<section id="answer"[^>]*>\s*<p class="lead">(.*?)</p>', page)
     assert answer is not None and "at home a single network reaches" in answer[1]
     for text in ("ground_glass", "other seeds and groups", "Consolidation is consolidation", "all of them"):
         assert text in page, text
