@@ -16,14 +16,16 @@ PROJECT = Path(__file__).resolve().parent.parent
 # Page of the site -> file of the project.
 BESIDE = {
     "index.md": "README.md",
-    **{name: name for name in ("CONTRIBUTING.md", "CHANGELOG.md")},
     **{
-        f"benchmarks/{path.name}": f"benchmarks/{path.name}" for path in (PROJECT / "benchmarks").glob("*.md")
-    },
-    **{
-        str(path.relative_to(PROJECT)): str(path.relative_to(PROJECT))
-        for pattern in ("*.md", "*/*.md")
-        for path in (PROJECT / "examples").glob(pattern)
+        name: name
+        for pattern in (
+            "CONTRIBUTING.md",
+            "CHANGELOG.md",
+            "benchmarks/*.md",
+            "examples/*.md",
+            "examples/*/*.md",
+        )
+        for name in (path.relative_to(PROJECT).as_posix() for path in PROJECT.glob(pattern))
     },
 }
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#]+)(#[^)]*)?\)")
@@ -60,8 +62,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def site_page(path: str) -> str:
     """The site's page for a file of the project, both relative to their roots."""
     for page, name in BESIDE.items():
-        if path in (name, str(PurePosixPath(name).parent)) and (
-            path == name or PurePosixPath(name).name == "README.md"
-        ):
+        if path in (name, name.removesuffix("/README.md")):
             return page
     return path.removeprefix("docs/")

@@ -17,6 +17,7 @@ COMMANDS = {
     "weights": ("lightning_modules.weights", "read a checkpoint as found, write plain weights"),
     "dashboard": ("analysis.wandb_dashboard", "a dashboard in W&B"),
     "series": ("datamodules.embedded.series", "a generated CT series to try predict on"),
+    "patches": ("datamodules.embedded.patches", "generated labelled patches to evaluate on"),
 }
 
 STARTED_BY = "RELAY_STARTED_BY"  # in the environment of what `relay` starts

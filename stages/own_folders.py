@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stages.errors import RelayError
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
+from stages.processes import CONF
 
 
 class ConfigSource(Protocol):

@@ -13,7 +13,8 @@ from stages.parameters import Name, execution, group, reporting, tuples
 from stages.record import Record
 from stages.stored import read_yaml
 
-PROCESS_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "process"
+CONF = Path(__file__).resolve().parent.parent / "conf"
+PROCESS_FOLDER = CONF / "process"
 
 # In a store: the processes of its runs that conf/process lacks, since they came from a folder of the user's.
 KEPT = ".processes"

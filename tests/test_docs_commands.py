@@ -15,6 +15,7 @@ from analysis.report.__main__ import Arguments as ReportArguments
 from analysis.runs.arguments import key_values, keys_of, settings_from
 from analysis.visualize import parse_arguments as parse_visualize
 from datamodules.embedded.series import SeriesArguments
+from relay_transfer.commands import COMMANDS
 from tests.helpers.stage_helpers import CONF, compose_dict
 from tests.test_docs import PAGES, faults
 
@@ -93,6 +94,14 @@ def test_the_help_of_train_is_short_and_right() -> None:
     assert [fault for word in text.split() for fault in faults(word.strip("'.,;"))] == []
     for line in re.findall(r"python train.py (.*)", text):
         parse_train(shlex.split(re.split(r"  |; ", line)[0]))
+
+
+def test_an_installed_relay_has_every_command_of_the_docs() -> None:
+    """What is for those who change Relay is run in a checkout."""
+    ours = {"stages.settings_page"}
+    modules = {found[1] for _, line in commands() if (found := re.match(r"-m ([\w.]+)", line))}
+    shipped = {name for name in modules if name.split(".")[0] not in ("benchmarks", "pytest", "venv")} - ours
+    assert shipped <= {program for program, _ in COMMANDS.values()} and len(shipped) > 6
 
 
 def test_a_wrong_command_is_found() -> None:

@@ -14,9 +14,8 @@ from analysis.runs.study import SOURCE_SEED, TARGETS_SEED, Study
 from stages.config import Config
 from stages.job_overrides import quoted
 from stages.parameters import parameters
-from stages.processes import PROCESS_FOLDER, load_processes
+from stages.processes import CONF, load_processes
 
-CONF = PROCESS_FOLDER.parent
 RUNS_DIR, DATA_DIR, CONF_DIR = "RUNS_DIR", "DATA_DIR", "CONF_DIR"
 
 PAPER = (
