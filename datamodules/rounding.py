@@ -9,7 +9,7 @@ def share(ratio: float, count: int) -> int:
 
     In binary 0.29 * 50 is 14.499999999999998 and would round to 14.
 
-    Example:
+    Examples:
         >>> share(0.29, 50)
         15
     """

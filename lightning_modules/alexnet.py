@@ -46,6 +46,10 @@ class AlexNet(nn.Module):
     Raises:
         RelayError: An argument is out of range or unknown; in the forward pass, the images have another
             number of channels or are smaller than 63 px.
+
+    Examples:
+        >>> AlexNet(num_classes=7, width=0.0625)(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 7])
     """
 
     specification: ClassVar[Specification] = SPECIFICATION

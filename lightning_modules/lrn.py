@@ -42,6 +42,12 @@ class LocalResponseNorm(nn.Module):
     Raises:
         ValueError: `size` is below 1, or the input has fewer than three dimensions.
         TypeError: The input is not a floating-point tensor.
+
+    Examples:
+        With a window of one channel and these constants, an activation is divided by its square:
+
+        >>> LocalResponseNorm(1, alpha=1.0, beta=1.0, k=0.0)(torch.full((1, 1, 2), 2.0))
+        tensor([[[0.5000, 0.5000]]])
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:

@@ -98,8 +98,15 @@ def chance_loss(counts: Sequence[float]) -> float:
     Args:
         counts: training images of each class, or the sums of their weights; 0 or more.
 
+    Returns:
+        Nats, 0 or more.
+
     Raises:
         ValueError: if there is no image, or a count is negative or not finite.
+
+    Examples:
+        >>> round(chance_loss([50, 50]), 4)
+        0.6931
     """
     total = math.fsum(counts)
     if not (math.isfinite(total) and total > 0 and min(counts) >= 0):
@@ -138,8 +145,20 @@ def plateau_onset(losses: Sequence[float], rule: PlateauRule, *, chance: float |
             for it, and the fall must exceed `BEGUN` by 3 standard deviations of the noise. That calls a
             network that starts near its floor `not learning`: give chance where it is known.
 
+    Returns:
+        The epoch, counted from 0.
+
     Raises:
         ValueError: if a loss is not finite, or the loss of chance not a finite number above 0.
+
+    Examples:
+        >>> rule = PlateauRule(
+        ...     min_delta=0.02, patience=2, length=3, smoothing=1, max_epochs=50, start_from_epoch=0
+        ... )
+        >>> falling, flat = [2.0, 1.2, 0.8], [0.6, 0.6, 0.6, 0.6]
+        >>> plateau_onset(falling, rule, chance=2.0)
+        >>> plateau_onset(falling + flat, rule, chance=2.0)
+        7
     """
     losses = _numbers(losses)
     start = _start(losses, chance)
@@ -180,10 +199,25 @@ def should_stop(losses: Sequence[float], rule: PlateauRule, *, chance: float | N
 
 
 def find_plateau(losses: Sequence[float], rule: PlateauRule, *, chance: float | None = None) -> Plateau:
-    """The plateau of a finished training; arguments as `plateau_onset`.
+    """The plateau of a finished training.
+
+    Args:
+        losses: training loss of each epoch, finite.
+        rule: what counts as flat.
+        chance: loss of predicting the class frequencies; without it as in `plateau_onset`.
+
+    Returns:
+        Its epochs, and whether it was reached and the network is learning.
 
     Raises:
         ValueError: if there is no epoch, or as `plateau_onset`.
+
+    Examples:
+        >>> rule = PlateauRule(
+        ...     min_delta=0.02, patience=2, length=3, smoothing=1, max_epochs=50, start_from_epoch=0
+        ... )
+        >>> find_plateau([2.0, 1.2, 0.8, *[0.6] * 7], rule, chance=2.0)
+        Plateau(onset=7, length=3, reached=True, learning=True)
     """
     losses = _numbers(losses)
     if not losses:
@@ -203,8 +237,19 @@ def find_plateau(losses: Sequence[float], rule: PlateauRule, *, chance: float | 
 def representative_value(values: Sequence[float], percentile: float = 75.0) -> float:
     """The percentile of a metric over the plateau's epochs, linearly interpolated (paper, section 6).
 
+    Args:
+        values: of the plateau's epochs, in any unit.
+        percentile: which, from 0 to 100.
+
+    Returns:
+        In the values' unit.
+
     Raises:
         ValueError: if there are no values or the percentile is outside of [0, 100].
+
+    Examples:
+        >>> representative_value([0.80, 0.81, 0.84])
+        0.825
     """
     if len(values) == 0:
         raise ValueError("no values to take a percentile of")

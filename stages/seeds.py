@@ -12,8 +12,9 @@ def derive_seed(seed: int, *path: str | int) -> int:
 
     Names in `path` are hashed with CRC-32, which is the same on every machine and Python.
 
-    >>> derive_seed(0, "order") == derive_seed(0, "order") != derive_seed(0, "dropout")
-    True
+    Examples:
+        >>> derive_seed(0, "order") == derive_seed(0, "order") != derive_seed(0, "dropout")
+        True
     """
     key = tuple(crc32(step.encode()) if isinstance(step, str) else step for step in path)
     state = np.random.SeedSequence(entropy=seed, spawn_key=key).generate_state(1, np.uint64)

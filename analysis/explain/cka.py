@@ -32,6 +32,11 @@ def gram(features: Tensor) -> Tensor:
 
     Raises:
         RelayError: If there are no images, or features are NaN, infinite or too large to be squared.
+
+    Examples:
+        >>> gram(torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
+        tensor([[1., 1.],
+                [1., 5.]], dtype=torch.float64)
     """
     if features.dim() < 1 or not len(features):
         raise RelayError(f"features of shape {tuple(features.shape)} have no images; give (N, ...)")
@@ -99,6 +104,13 @@ def linear_cka(first: Tensor, second: Tensor, debiased: bool = True) -> float:
 
     Raises:
         RelayError: If the matrices are not square or of different sizes, or there are too few images.
+
+    Examples:
+        Twice as large, and the other way round, the features of four images are as alike as before:
+
+        >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 3.0]])
+        >>> round(linear_cka(gram(features), gram(-2 * features)), 6)
+        1.0
     """
     for matrix in (first, second):
         if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:

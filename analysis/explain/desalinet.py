@@ -53,6 +53,15 @@ def backward(
     Raises:
         RelayError: For an unknown layer or rule, an operation that has no reverse (names the module), images
             that do not fit or are not finite, weights that are not finite, or a signal of another shape.
+
+    Examples:
+        What a convolution doubles is doubled once more on the way back:
+
+        >>> network = nn.Sequential(nn.Conv2d(1, 1, kernel_size=1, bias=False), nn.ReLU())
+        >>> _ = nn.init.constant_(network[0].weight, 2.0)
+        >>> backward(network, torch.ones(1, 1, 2, 2), layer="0")
+        tensor([[[[4., 4.],
+                  [4., 4.]]]])
     """
     if not is_whole(batch_size) or batch_size < 1:
         raise RelayError(f"batch_size is {batch_size!r}; give a whole number, at least 1")

@@ -50,6 +50,10 @@ def reference_image(
 
     Raises:
         RelayError: If a value is out of range or unknown.
+
+    Examples:
+        >>> reference_image(4, omega=2, theta=0.0)[0]
+        tensor([ 1., -1.,  1., -1.], dtype=torch.float64)
     """
     return torch.from_numpy(wave(size, omega, theta, norm, directions))
 
@@ -94,6 +98,15 @@ def frequency_response(
 
     Raises:
         RelayError: If a value is out of range or unknown, or the network cannot be mapped back.
+
+    Examples:
+        A network that hands its images on brings each frequency back as it was, with its squared norm:
+
+        >>> network = nn.Sequential(nn.Conv2d(1, 1, kernel_size=1, bias=False))
+        >>> _ = nn.init.ones_(network[0].weight)
+        >>> omega, gain = frequency_response(network, size=8, layer="0")
+        >>> omega.tolist(), gain[:4].round(3).tolist()
+        ([0.0, 1.0, 2.0, 3.0, 4.0], [64.0, 32.0, 32.0, 32.0])
     """
     check_waves(size, norm, directions)
     layer = tap_of(network, layer)

@@ -69,6 +69,9 @@ def find_studies(runs: pd.DataFrame) -> list[Study]:
 
     Args:
         runs: the table of `analysis.runs.load_runs`.
+
+    Returns:
+        One study per configuration; none if no run is the target of a process.
     """
     lineages = _Lineages(runs)
     studies = []

@@ -16,7 +16,10 @@ def select_study(studies: Sequence[Study], name: str | None) -> Study:
 
     Args:
         studies: of a store.
-        name: its name, a target, or the beginning of an id.
+        name: its name, a target, or the beginning of an id; None for the one with the most runs.
+
+    Returns:
+        The study.
 
     Raises:
         RelayError: if there is no such study, or more than one.

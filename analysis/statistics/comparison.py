@@ -58,6 +58,12 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         RelayError: if two rows have the same process and seed, or the column `process` is missing.
+
+    Examples:
+        >>> runs = pd.DataFrame({"process": "scratch", "seed": [0, 1, 2], "accuracy_p75": [0.80, 0.82, 0.84]})
+        >>> compare(runs)[["process", "metric", "mean", "std", "n"]].round(3)
+           process    metric  mean   std  n
+        0  scratch  accuracy  0.82  0.02  3
     """
     rows = whole_set_rows(runs)
     table = []
@@ -91,6 +97,17 @@ def pairwise(runs: pd.DataFrame, metric: str, *, of: str = REPRESENTATIVE) -> pd
     Raises:
         RelayError: if the metric is unknown, two rows have the same process and seed, or the runs have
             different targets.
+
+    Examples:
+        >>> accuracies = {"scratch": [70, 71, 69, 72, 70, 71], "two_stage": [75, 75, 72, 77, 74, 76]}
+        >>> runs = pd.DataFrame(
+        ...     {"process": process, "seed": seed, "accuracy_p75": percent / 100}
+        ...     for process, percents in accuracies.items()
+        ...     for seed, percent in enumerate(percents)
+        ... )
+        >>> pairwise(runs, "accuracy")[["process_a", "process_b", "n", "p", "mean_difference"]].round(3)
+          process_a  process_b  n      p  mean_difference
+        0   scratch  two_stage  6  0.031           -0.043
     """
     column = metric_column(runs, metric).removesuffix(REPRESENTATIVE) + of
     rows = whole_set_rows(runs, "seed")

@@ -67,6 +67,10 @@ def max_t(differences: Any, *, flips: int = FLIPS, seed: int = 0) -> Array:
 
     Raises:
         RelayError: for another shape, infinite values, or flips or a seed out of range.
+
+    Examples:
+        >>> max_t([[0.05, 0.04, 0.03, 0.05, 0.04, 0.05], [0.01, -0.02, 0.01, 0.0, -0.01, 0.01]]).tolist()
+        [0.03125, 1.0]
     """
     values = _differences(differences)
     if not is_whole(flips) or flips < 2:

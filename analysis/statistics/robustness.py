@@ -53,6 +53,12 @@ def slopes(runs: pd.DataFrame, *, of: str = REPRESENTATIVE) -> pd.DataFrame:
 
     Raises:
         RelayError: if two rows have the same process, seed and ratio, or a needed column is missing.
+
+    Examples:
+        >>> runs = pd.DataFrame({"process": "scratch", "data_ratio": [0.2, 1.0], "accuracy_p75": [0.6, 0.8]})
+        >>> slopes(runs)[["process", "metric", "slope", "intercept"]].round(1)
+           process    metric  slope  intercept
+        0  scratch  accuracy   25.0       55.0
     """
     rows = target_rows(runs, "data_ratio")
     table = []

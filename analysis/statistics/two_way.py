@@ -73,6 +73,13 @@ def two_way_difference(a: Any, b: Any, groups: Any, *, confidence: float = CONFI
     Raises:
         RelayError: for a single seed, NaN, values outside of [0, 1] (such as percent), or shapes that do not
             fit.
+
+    Examples:
+        >>> a = [[1, 1, 1, 0, 1, 1], [1, 1, 1, 1, 1, 0]]  # two seeds, six images
+        >>> b = [[1, 0, 1, 0, 1, 0], [1, 0, 1, 1, 0, 0]]
+        >>> found = two_way_difference(a, b, ["ann", "ann", "bob", "bob", "cem", "cem"])
+        >>> round(found.estimate, 3), found.low < 0 < found.high
+        (0.333, True)
     """
     first, sizes = correct_by_group(a, groups, "a", 2)
     second, _ = correct_by_group(b, groups, "b", 2)
@@ -93,6 +100,12 @@ def two_way_level(a: Any, groups: Any) -> Interval:
 
     Raises:
         RelayError: as `two_way_difference`.
+
+    Examples:
+        >>> correct = [[1, 1, 1, 0, 1, 1], [1, 1, 1, 1, 0, 0]]  # two seeds, six images
+        >>> found = two_way_level(correct, ["ann", "ann", "bob", "bob", "cem", "cem"])
+        >>> round(found.estimate, 3), 0 < found.low < found.high < 1
+        (0.75, True)
     """
     sums, sizes = correct_by_group(a, groups, "a", 2)
     return interval(*leave_one_out(sums, sizes), sizes, level=True)

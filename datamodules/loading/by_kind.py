@@ -32,6 +32,9 @@ def load(listing: Listing, cache_dir: str | Path, *, memory_limit_bytes: int) ->
         cache_dir: Folder of the caches, shared by all domains.
         memory_limit_bytes: Largest size of all sides' decoded pixels to hold in memory.
 
+    Returns:
+        The images with labels, groups and names, on the sides that the source gives them.
+
     Raises:
         RelayError: The data cannot be trained on, a prepared set is damaged, an image cannot be read (the
             first is named, with how many more), or the cache cannot be written.

@@ -51,9 +51,9 @@ def split_by_group(
             group or label is missing, nothing can be kept for evaluation, or (`impossible="raise"`) a class
             of two groups cannot be on both sides.
 
-    Example:
-        >>> split_by_group(["a", "a", "a", "a"], [1, 1, 2, 2], 0.5, seed=0).sum()
-        np.int64(2)
+    Examples:
+        >>> int(split_by_group(["a", "a", "a", "a"], [1, 1, 2, 2], 0.5, seed=0).sum())
+        2
     """
     _check_arguments(fraction, seed)
     table = group_table(labels, groups)

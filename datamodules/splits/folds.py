@@ -54,7 +54,7 @@ def group_folds(
             than folds, no partition was found that has every class in every fold, or as
             `split_by_group` about labels and groups.
 
-    Example:
+    Examples:
         >>> sorted(group_folds(["a", "a", "a", "a"], [1, 1, 2, 2], 2, seed=0).tolist())
         [0, 0, 1, 1]
     """

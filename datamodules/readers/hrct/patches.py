@@ -38,6 +38,13 @@ def extract_patches(
 
     Raises:
         RelayError: A shape, type or value does not fit the above.
+
+    Examples:
+        >>> volume, mask = np.zeros((1, 64, 64), np.int16), np.zeros((1, 64, 64), np.uint8)
+        >>> mask[0, :32, :48] = 2
+        >>> patches, positions, labels = extract_patches(volume, mask)
+        >>> patches.shape, positions.tolist(), labels.tolist()
+        ((2, 32, 32), [[0, 0, 0], [0, 0, 16]], [2, 2])
     """
     slices = np.asarray(volume)
     positions, labels, _ = find_patches(mask, size, stride, coverage)
