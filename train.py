@@ -23,7 +23,7 @@ from stages.machine.memory import keep_freed_memory
 from stages.machine.threads import ignore_limits_of_threads, set_threads
 from stages.outcome import Outcome
 from stages.planner import build_plan
-from stages.request import alone, with_absolute_paths
+from stages.request import alone, keep_own_processes, with_absolute_paths
 from stages.seeds import Seeds
 from stages.start import starting_point
 from stages.store import Store
@@ -67,6 +67,7 @@ def run_alone(config: Config) -> Outcome | None:
         output().print(plan_table(plan, store, notes))
         return None
     loaded: list[Domain] = []
+    keep_own_processes(config)
     show_notes(start_lines(missing) + notes + load_sources(missing, listings, loaded))
     source = source_of(run.config)
     outcome = run_job(run.job_config, listings.of(source), *loaded)

@@ -25,6 +25,7 @@ from stages.machine.memory import keep_freed_memory
 from stages.machine.resources import check_accelerator, note_of_cores, workers_environment
 from stages.machine.wandb_login import leave_agent, wandb_mode, why_not_now
 from stages.outcome import Outcome
+from stages.own_folders import own_processes
 from stages.parameters import schema
 from stages.plan import Plan, StageRun
 from stages.planner import build_plan, with_rule
@@ -83,7 +84,9 @@ class RelaySweeper(BasicSweeper):
         plan = build_plan(requests, self._compose_stage, listings.of, resolve)
         first = next(iter(plan.runs.values())).config
         store = Store(Path(first.paths.runs_dir))
-        keep_processes(store.runs_dir, self._own.values(), write=False)
+        folders = self.config.hydra.runtime.config_sources
+        own = list(self._own.values()) or own_processes(folders, requests[0].chain, store.runs_dir)
+        keep_processes(store.runs_dir, own, write=False)
         missing = plan.missing(store)
         runs = plan.runs.values()
         notes = plan.notes + network_notes(runs) + survey(runs, listings)
@@ -99,7 +102,7 @@ class RelaySweeper(BasicSweeper):
             )
         if missing:  # a complete store may be one that is only read
             make_folder(store.runs_dir)
-        keep_processes(store.runs_dir, self._own.values(), write=True)
+        keep_processes(store.runs_dir, own, write=True)
         show_notes(start_lines(missing) + notes + load_sources(missing, listings))
         del listings  # of a million files, hundreds of megabytes that jobs in this process can use
         outcomes = self._launch(plan, store)

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 
 from relay_transfer import HOME
-from relay_transfer.commands import COMMANDS, STARTED_BY
+from relay_transfer.commands import COMMANDS, STARTED_BY, completion
 
 
 def main(typed: Sequence[str] | None = None) -> None:
@@ -26,6 +26,9 @@ def main(typed: Sequence[str] | None = None) -> None:
     name, *rest = typed
     if name == "--version":
         print(version("relay-transfer"))
+        sys.exit(0)
+    if (name, *rest) == ("train", "-sc", "install=bash"):
+        print(completion())
         sys.exit(0)
     if name != "python" and name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)

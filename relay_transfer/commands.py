@@ -1,4 +1,4 @@
-"""What `relay NAME` starts, and how the same command is typed in a checkout."""
+"""What `relay NAME` starts, how the same command is typed in a checkout, and what the TAB key completes."""
 
 import os
 import re
@@ -33,3 +33,16 @@ def as_typed(text: str) -> str:
     if os.environ.get(STARTED_BY) is None:
         return text
     return _IN_A_CHECKOUT.sub(lambda found: f"relay {_NAMES[found[1]]}", text)
+
+
+def completion() -> str:
+    """For bash: the commands, and what Hydra completes behind `relay train`; its own script is for Python."""
+    return f"""_relay() {{
+    if (( COMP_CWORD == 1 )); then
+        COMPREPLY=($(compgen -W "{" ".join(COMMANDS)} python" -- "$2"))
+    elif [ "${{COMP_WORDS[1]}}" = train ]; then
+        COMPREPLY=($(compgen -W "$(COMP_LINE=${{COMP_LINE#* }} relay train -sc query=bash)" -- "$2"))
+    fi
+}}
+COMP_WORDBREAKS=${{COMP_WORDBREAKS//=}}
+complete -o nospace -o default -F _relay relay"""

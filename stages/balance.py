@@ -10,6 +10,9 @@ from stages.errors import RelayError
 from stages.plateau import chance_loss
 from stages.recipe import Descent
 
+BALANCING = ("optim.class_weights", "optim.sampling")
+"""The settings of it. Typed, they are for the target; a file may say them for any stage."""
+
 
 def check_classes(optim: Descent, classes: Sequence[str], counts: Sequence[int]) -> None:
     """Refuse to balance classes of which one has no training image.
@@ -23,8 +26,8 @@ def check_classes(optim: Descent, classes: Sequence[str], counts: Sequence[int])
         RelayError: naming the setting and the classes.
     """
     empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
-    settings = {"optim.class_weights": optim.class_weights, "optim.sampling": optim.sampling}
-    balanced = [setting for setting, value in settings.items() if value == "balanced"]
+    values = zip(BALANCING, (optim.class_weights, optim.sampling), strict=True)
+    balanced = [setting for setting, value in values if value == "balanced"]
     if empty and balanced:
         raise RelayError(
             f"{balanced[0]}=balanced, but there is no training image of {', '.join(empty)}: a class without "

@@ -5,11 +5,12 @@ Hydra takes a file from the first folder that has one of its name, and Relay's `
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from stages.errors import RelayError
-from stages.processes import CONF
+from stages.processes import CONF, Process, load_processes, read_process, use_store
 
 
 class ConfigSource(Protocol):
@@ -27,10 +28,7 @@ def check_own_folders(sources: Iterable[ConfigSource]) -> None:
         RelayError: if a folder is not there, or has a file that another one of its name hides.
     """
     before = [CONF]
-    for source in sources:
-        if source.schema != "file" or source.provider == "main":
-            continue
-        folder = Path(source.path)
+    for folder in _folders(sources):
         if not folder.is_dir():
             raise RelayError(f"hydra.searchpath: there is no folder {folder}; correct the path")
         hidden = [pair for path in sorted(folder.rglob("*.yaml")) if (pair := _hidden(path, folder, before))]
@@ -42,6 +40,34 @@ def check_own_folders(sources: Iterable[ConfigSource]) -> None:
                 "yours another name, inside of it too, and type that one"
             )
         before.append(folder)
+
+
+def own_processes(sources: Iterable[ConfigSource], chain: Sequence[str], runs_dir: Path) -> list[Process]:
+    """The processes of the user's folders that have a chain, and that a store has no name of yet.
+
+    Where a chain is typed by its stages, the store keeps them, so that what reads it knows the chain's runs.
+    Files that are no processes are passed over: none was asked for.
+
+    Args:
+        sources: Hydra's search path.
+        chain: The stages, the target last.
+        runs_dir: The store.
+    """
+    use_store(runs_dir)
+    named = {process.definition for process in load_processes().values()}
+    found: dict[object, Process] = {}
+    for path in (
+        each for folder in _folders(sources) for each in sorted((folder / "process").glob("[!.]*.yaml"))
+    ):
+        with suppress(RelayError):
+            process = read_process(path)
+            if process.chain == tuple(chain) and process.definition not in named:
+                found.setdefault(process.definition, process)
+    return list(found.values())
+
+
+def _folders(sources: Iterable[ConfigSource]) -> list[Path]:
+    return [Path(each.path) for each in sources if each.schema == "file" and each.provider != "main"]
 
 
 def _hidden(path: Path, folder: Path, before: Sequence[Path]) -> tuple[Path, Path] | None:

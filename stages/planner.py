@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Protocol
 
+from stages.balance import BALANCING
 from stages.build import build_recipe
 from stages.config import Config, StageConfig, source_of
 from stages.errors import RelayError
@@ -204,8 +205,7 @@ def without_balance(overrides: Sequence[str]) -> tuple[str, ...]:
     What is typed about it is for the target, as the share of its images is: sources stay shared by runs with
     and without it. A source's own file may say it (`# @package _global_`).
     """
-    balancing = ("optim.class_weights", "optim.sampling")
-    return tuple(text for text in overrides if text.split("=")[0].lstrip("+") not in balancing)
+    return tuple(text for text in overrides if text.split("=")[0].lstrip("+") not in BALANCING)
 
 
 def check_chain(chain: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ def use_store(runs_dir: Path) -> None:
         RelayError: if a kept file is not a process, or is another one than that of `conf/process`.
     """
     defined = _of_folder(PROCESS_FOLDER)
-    kept = {path: _read_process(path) for path in sorted((runs_dir / KEPT).glob("[!.]*.yaml"))}
+    kept = {path: read_process(path) for path in sorted((runs_dir / KEPT).glob("[!.]*.yaml"))}
     for path, process in kept.items():
         if process.name in defined and defined[process.name].definition != process.definition:
             raise RelayError(
@@ -135,7 +135,7 @@ def _of_folder(folder: Path) -> Mapping[str, Process]:
     processes: dict[str, Process] = {}
     files: dict[object, Path] = {}
     for path in sorted(folder.glob("[!.]*.yaml")):
-        process = _read_process(path)
+        process = read_process(path)
         for what, key in (("name", process.name), ("chain and transfer rules", process.definition)):
             if key in files:
                 raise RelayError(
@@ -147,7 +147,12 @@ def _of_folder(folder: Path) -> Mapping[str, Process]:
     return processes
 
 
-def _read_process(path: Path) -> Process:
+def read_process(path: Path) -> Process:
+    """The process of a file.
+
+    Raises:
+        RelayError: if it is none.
+    """
     try:
         return Process(**tuples(read_yaml(path)))
     except (TypeError, ValueError, OSError, RelayError) as error:

@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stages.config import Config, to_config, unresolved
 from stages.errors import RelayError
-from stages.own_folders import check_own_folders
+from stages.own_folders import check_own_folders, own_processes
+from stages.processes import keep_processes
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,17 @@ def alone(config: Config) -> tuple[Request, Callable[[str, tuple[str, ...]], Con
         return to_config(with_absolute_paths(compose(hydra_config.job.config_name, every)))
 
     return Request.of(config, overrides=typed), compose_again
+
+
+def keep_own_processes(config: Config) -> None:
+    """Keep processes of the user's folders in the store: those whose chain is the stage that was typed alone.
+
+    Raises:
+        RelayError: as `stages.processes.keep_processes`.
+    """
+    assert config.stage is not None, "a request has one"
+    folders, runs_dir = HydraConfig.get().runtime.config_sources, Path(config.paths.runs_dir)
+    keep_processes(runs_dir, own_processes(folders, [config.stage.name], runs_dir), write=True)
 
 
 def check_folders(hydra_config: HydraConf) -> None:

@@ -1,6 +1,7 @@
 """The wheel: one package with everything in it, and a command that works from any folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,8 @@ import pytest
 import yaml
 
 from analysis.report.page import fill_template
-from relay_transfer.commands import COMMANDS, STARTED_BY, as_typed
+from relay_transfer.commands import COMMANDS, STARTED_BY, as_typed, completion
+from stages.console.command import run_command
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHIPPED = ("analysis", "callbacks", "conf", "datamodules", "hydra_plugins", "lightning_modules", "stages")
@@ -105,6 +107,38 @@ def test_texts_are_as_typed_only_where_relay_started_them(monkeypatch: pytest.Mo
     assert as_typed("python -m analysis.reporter and python train.pyx") == (
         "python -m analysis.reporter and python train.pyx"
     )
+
+
+def test_the_help_of_train_is_as_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hydra prints it; other output of the command is left as it is."""
+    for flag, said in (("--help", "relay train x\n"), ("--cfg", "python train.py x\n")):
+        monkeypatch.setattr(sys, "argv", ["train.py", flag, "job"])
+        monkeypatch.setenv(STARTED_BY, "relay")
+        run_command(lambda: print("python train.py x"))
+        assert capsys.readouterr().out == said
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="completion is for bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["relay", "ver"], "verify"),
+        (["relay", "train", "process=tw"], "process=two_stage"),
+        (["relay", "report", "runs"], ""),  # files, by bash
+    ],
+)
+def test_the_tab_key_completes_commands_and_what_hydra_knows(words: list[str], completed: str) -> None:
+    """With a `relay` that answers as Hydra would, to the line without its first word."""
+    hydra = 'relay() { [ "$COMP_LINE" = "train process=tw" ] && echo "process=scratch process=two_stage"; }'
+    tab = (
+        f'COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; COMP_LINE="{" ".join(words)}"\n'
+        f'_relay relay {words[-1]}; echo -n "${{COMPREPLY[@]}}"'
+    )
+    script = "\n".join((hydra, completion(), tab))
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (completed, "")
 
 
 def test_a_page_names_the_commands_of_the_installed_program(monkeypatch: pytest.MonkeyPatch) -> None:

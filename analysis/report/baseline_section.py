@@ -10,8 +10,22 @@ from analysis.report.tables import Table
 from analysis.runs.out_of_fold import PooledPredictions
 from analysis.statistics.by_seed import group_numbers
 from analysis.statistics.two_way import two_way_difference, two_way_level
+from stages.metrics import Counts, Metric
 
 _BASELINE = "grey-level histograms"
+
+
+def baseline_level(metric: Metric, pooled: PooledPredictions | None) -> float | None:
+    """A metric of the baseline with all training data, the mean over seeds; None where it is not known.
+
+    It has no probabilities, so that only metrics of predicted classes can be computed.
+    """
+    if pooled is None or 1.0 not in pooled.histogram or metric.of_counts is None:
+        return None
+    shape = (len(pooled.classes),) * 2
+    cells = [np.ravel_multi_index((pooled.labels, each), shape) for each in pooled.histogram[1.0].values()]
+    matrices = [np.bincount(each, minlength=shape[0] ** 2).reshape(shape) for each in cells]
+    return float(metric.of_counts(Counts.of(matrices)).mean())
 
 
 def baseline_section(pooled: PooledPredictions | None, labels: Labels) -> Section | None:

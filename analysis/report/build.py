@@ -115,7 +115,8 @@ def _without_targets(runs: pd.DataFrame, caveats: Sequence[Caveat]) -> Report:
     return _nothing_to_compare(
         text,
         "Train a learning process, for example: python train.py -m process=scratch,two_stage. A chain of "
-        "your own becomes one by a file of two lines in conf/process (docs/your-own-domains.md).",
+        "your own becomes one by a file of two lines in the folder process of conf/, or of one that "
+        "--config-dir names (docs/your-own-domains.md): type its command once more.",
         caveats,
     )
 

@@ -38,7 +38,7 @@ def performance_points(
     Args:
         words: of the study.
         styles: of the processes, in order.
-        baseline: accuracy of a linear classifier on grey-level histograms, if known.
+        baseline: the main metric of a linear classifier on grey-level histograms, if known.
     """
     metric, by_seed = words.metric, words.inference.by_seed
     levels = words.levels(metric)
@@ -96,9 +96,14 @@ def performance_points(
             f"{metric.capitalised} with all training data",
             "Each coloured point is one seed, the mean over its plateau; the number is the mean over seeds, "
             f"the black line{interval or ' marks it'}. The axis need not start at zero."
-            + baseline_caption(baseline is not None),
+            + (baseline_caption(baseline is not None) or _without_baseline(metric)),
             "Dot plot. " + _sentence(rows, styles, metric),
         )
+
+
+def _without_baseline(metric: Metric) -> str:
+    why = "it says classes only" if metric.of_counts is None else "its predictions are not known"
+    return f" There is no {metric.title} of the classifier on grey-level histograms: {why}."
 
 
 def ratio_bars(

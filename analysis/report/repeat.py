@@ -9,8 +9,10 @@ import pandas as pd
 
 from analysis.report.page import Section
 from analysis.runs.configuration import read_configuration
+from analysis.runs.load import CHAIN_SEPARATOR
 from analysis.runs.selection import process_order
 from analysis.runs.study import SOURCE_SEED, TARGETS_SEED, Study
+from stages.balance import BALANCING
 from stages.config import Config
 from stages.job_overrides import quoted
 from stages.parameters import parameters
@@ -53,7 +55,7 @@ def repeat_section(study: Study, commits: Mapping[str, int], version: str, metri
     """
     commit = next(iter(commits), "unknown")
     typed = training_command(study)
-    commands = [(_said(typed), typed)] if typed else []
+    commands = [(_said(typed) + _balanced_sources(study), typed)] if typed else []
     of_page = ["python", "-m", "analysis.report", f"runs_dir={RUNS_DIR}", f"study={study.name}"]
     of_page += [] if metric is None else [f"metric={metric}"]
     commands.append(("This page, from a store of these runs:", shlex.join(of_page)))
@@ -79,6 +81,17 @@ def _said(typed: str) -> str:
     said = f"Every run of this study; what {RUNS_DIR} has already is not trained again."
     said += f" {CONF_DIR} has the files of its own stages and processes." if CONF_DIR in typed else ""
     return said + (f" {DATA_DIR} has the images." if DATA_DIR in typed else "")
+
+
+def _balanced_sources(study: Study) -> str:
+    """What the command cannot say: typed, these settings are for the target."""
+    alike = [key for key in BALANCING if study.settings.get(key) == '"balanced"']
+    if not alike or not study.runs["chain"].str.contains(CHAIN_SEPARATOR, regex=False).any():
+        return ""
+    return (
+        f" {alike[0]}=balanced was for the sources too, which only a file can say, theirs or an "
+        "experiment's: type that experiment as well."
+    )
 
 
 def training_command(study: Study) -> str | None:

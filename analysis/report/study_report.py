@@ -18,7 +18,7 @@ from analysis.report import (
     study_evaluation,
     study_tables,
 )
-from analysis.report.baseline_section import baseline_section
+from analysis.report.baseline_section import baseline_level, baseline_section
 from analysis.report.caveats import study_caveats
 from analysis.report.data_section import data_section
 from analysis.report.errors_section import errors_section
@@ -108,7 +108,7 @@ def study_report(
             study, details.origins.get("commit", {}), version, metric if metric != PRIMARY else None
         ),
     ]
-    baseline = details.baseline.get(1.0) if main.name == PRIMARY else None
+    baseline = details.baseline.get(1.0) if main.name == PRIMARY else baseline_level(main, pooled)
     return Report(
         title=f"Which learning process for {study.target}?"
         + (f" Study {study.name}" if study.name != study.target else ""),

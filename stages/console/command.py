@@ -4,8 +4,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 
+from relay_transfer.commands import as_typed
 from stages.console.arguments import for_hydra
 from stages.console.hydra_words import is_composing, refusal
 from stages.console.output import refuse
@@ -32,7 +35,8 @@ def run_command(main: Callable[[], object]) -> None:
     try:
         sys.argv[1:] = for_hydra(sys.argv[1:])
         os.environ[_RAISES] = "1"
-        main()
+        with _help_as_typed():
+            main()
     except RelayError as error:
         refuse(error)
     except KeyboardInterrupt:
@@ -50,3 +54,17 @@ def run_command(main: Callable[[], object]) -> None:
         os.environ.pop(_RAISES, None)
         if before is not None:
             os.environ[_RAISES] = before
+
+
+@contextmanager
+def _help_as_typed() -> Iterator[None]:
+    """Hydra prints the help itself, with the commands of a checkout: they are said as they are typed here."""
+    if not {"-h", "--help"} & set(sys.argv[1:]):
+        yield
+        return
+    printed = StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        print(as_typed(printed.getvalue()), end="")

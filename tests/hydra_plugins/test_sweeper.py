@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -29,13 +31,18 @@ from omegaconf import DictConfig
 import datamodules.from_config
 import datamodules.stage_run
 import stages.planner
+from analysis.report.repeat import CONF_DIR, RUNS_DIR, training_command
+from analysis.runs import find_studies, load_runs
 from datamodules.domain import NO_IMAGES
 from datamodules.listing import Listing
 from lightning_modules.build import build_network
+from stages.config import config_document
 from stages.errors import RelayError
 from stages.outcome import Outcome
+from stages.plan import Plan
+from stages.processes import KEPT, use_store
 from stages.source import Source
-from stages.store import RunFolder
+from stages.store import RunFolder, Store, recipe_document
 from tests.helpers.stage_helpers import CONF, PROJECT, composed, recipe, record_content, seal
 
 TABLE_2 = ("process=scratch,texture,natural,two_stage", "data_ratio=0.2,0.4,0.6,0.8,1.0")
@@ -113,6 +120,7 @@ def desk(
     monkeypatch.setattr(datamodules.from_config, "load_source", load)
     yield Desk(tmp_path, train, jobs, prepared)
     GlobalHydra.instance().clear()
+    use_store(tmp_path / "none")  # the processes of a test's store are not the next one's
     root.handlers[:], root.level = handlers, level
 
 
@@ -219,25 +227,76 @@ chain: [mri, dld]
 transfer: conv_only
 between: feature
 """
+USERS_EXPERIMENT = """
+# @package _global_
+optim: {label_smoothing: 0.1}
+data: {augment: none, domains: {dld: {seed: 3}}}
+hydra: {sweeper: {params: {process: "mine,scratch", seed: "range(2)"}}}
+"""
 
 
-def test_a_users_own_stage_and_process(desk: Desk) -> None:
-    for group, name, text in (
-        ("stage", "mri", USERS_STAGE),
-        (
-            "process",
-            "mine",
-            "name: mine\ntitle: Mine\nchain: [mri, dld]\ntransfer: conv_only\nbetween: feature\n",
-        ),
+@pytest.fixture
+def own_folder(desk: Desk) -> Path:
+    """A stage, a process and an experiment of the user's."""
+    for path, text in (
+        ("stage/mri.yaml", USERS_STAGE),
+        ("process/mine.yaml", USERS_PROCESS),
+        ("process/mri_only.yaml", "name: mri_only\nchain: [mri]\n"),
+        ("experiment/ours.yaml", USERS_EXPERIMENT),
     ):
-        (desk.folder / "my" / group).mkdir(parents=True)
-        (desk.folder / "my" / group / f"{name}.yaml").write_text(text)
+        (desk.folder / "my" / path).parent.mkdir(parents=True, exist_ok=True)
+        (desk.folder / "my" / path).write_text(text)
+    return desk.folder / "my"
+
+
+def test_a_users_own_stage_and_process(desk: Desk, own_folder: Path) -> None:
     ten = "callbacks.plateau.max_epochs=10"
-    answer = desk.train("-m", "process=mine", ten, "plan=true", f"hydra.searchpath=[file://{desk.folder}/my]")
+    answer = desk.train("-m", "process=mine", ten, "plan=true", f"hydra.searchpath=[file://{own_folder}]")
     assert answer.code == 0, answer.err
     assert "2 stage runs: 0 done, 2 to train" in answer.out
     assert re.search(r"\bmri .* 90 ", answer.out), "9 images in 10 epochs"
     assert re.search(r"mri: mri/[0-9a-f]{16}, to train", answer.out)
+
+
+def test_the_store_keeps_the_process_of_a_chain_that_is_typed_by_its_stages(
+    desk: Desk, own_folder: Path
+) -> None:
+    """What reads the store from another folder knows its runs. They fail here: none is trained."""
+    kept, own = desk.folder / "runs" / KEPT, ("--config-dir", str(own_folder))
+    assert desk.train("+stage=mri,dld", "-m", *own, "plan=true").code == 0
+    assert not kept.exists(), "a plan writes nothing"
+    assert [desk.train("+stage=mri,dld", "-m", *own).code, desk.train("+stage=mri", *own).code] == [1, 1]
+    assert {path.name for path in kept.iterdir()} == {"mine.yaml", "mri_only.yaml"}
+
+
+def test_the_page_of_a_study_from_a_users_folder_repeats_it(
+    desk: Desk, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command on it, typed elsewhere, asks for the runs that are there."""
+
+    def trained(plan: Plan, store: Store, *_: object, **__: object) -> dict[str, Outcome]:
+        for run in plan.runs.values():
+            folder = store.folder(run.stage, run.id)
+            folder.path.mkdir(parents=True)
+            folder.recipe.write_text(yaml.dump(recipe_document(run.recipe)))
+            folder.config.write_text(config_document(run.job_config))
+            seal(folder, record_content(run.recipe, run.chain))
+        return {run: Outcome(run, "trained") for run in plan.runs}
+
+    monkeypatch.setattr("hydra_plugins.relay_sweeper.run_plan", trained)
+    answer = desk.train("-m", "--config-dir", str(own_folder), "experiment=ours", "data.image_size=72")
+    assert answer.code == 0, answer.err
+    (study,) = find_studies(load_runs(desk.folder / "runs"))
+    assert sorted(set(study.runs["process"])) == ["mine", "scratch"]
+    typed = shlex.split(training_command(study) or "")
+    assert typed[:5] == ["python", "train.py", "-m", "--config-dir", CONF_DIR]
+    here = [
+        word.replace(CONF_DIR, str(own_folder)).replace(RUNS_DIR, str(desk.folder / "runs"))
+        for word in typed[2:]
+    ]
+    again = desk.train(*here, "plan=true")
+    assert again.code == 0, again.err
+    assert "6 stage runs: 6 done, 0 to train" in again.out
 
 
 @pytest.mark.parametrize(

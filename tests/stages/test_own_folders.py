@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from stages.errors import RelayError
-from stages.own_folders import CONF, ConfigSource, check_own_folders
+from stages.own_folders import CONF, ConfigSource, check_own_folders, own_processes
+from stages.processes import keep_processes, use_store
 
 
 def sources(*folders: Path) -> list[ConfigSource]:
@@ -45,3 +46,22 @@ def test_a_file_that_another_of_its_name_hides_is_refused(tmp_path: Path) -> Non
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RelayError, match=r"there is no folder .*/nowhere; correct the path"):
         check_own_folders(sources(tmp_path / "nowhere"))
+
+
+def test_the_users_processes_of_a_chain_are_those_without_a_name(tmp_path: Path) -> None:
+    own, store = tmp_path / "own", tmp_path / "runs"
+    for name, chain, rule in (
+        ("mine", "[a, b]", "null"),
+        ("again", "[a, b]", "feature"),  # the usual rule: the same process
+        ("other", "[a, b]", "conv_only"),
+        ("longer", "[a, b, c]", "null"),
+        ("paper", "[natural, dld]", "null"),
+    ):
+        written(own / "process" / f"{name}.yaml", f"name: {name}\nchain: {chain}\ntransfer: {rule}\n")
+    written(own / "process" / "broken.yaml", "chain: [a, b")
+    found = own_processes(sources(own), ["a", "b"], store)
+    assert [process.name for process in found] == ["again", "other"]
+    keep_processes(store, found[:1], write=True)
+    assert [process.name for process in own_processes(sources(own), ["a", "b"], store)] == ["other"]
+    assert own_processes(sources(own), ["natural", "dld"], store) == [], "it is the paper's"
+    use_store(tmp_path / "none")

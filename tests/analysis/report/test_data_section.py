@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import f1_score
 
 from analysis.report import figures_curves, figures_study
-from analysis.report.baseline_section import baseline_section
+from analysis.report.baseline_section import baseline_level, baseline_section
 from analysis.report.data_section import data_section
 from analysis.report.figures_samples import sample_images
 from analysis.report.judgement import Words
@@ -146,6 +147,13 @@ def test_the_baseline_has_a_two_way_interval(tmp_path: Path) -> None:
     assert [row["difference"], row["difference_low"], row["difference_high"]] == pytest.approx(
         [expected.estimate, expected.low, expected.high]
     )
+    predicted = pooled.histogram[1.0][0]  # the same at every seed
+    assert baseline_level(METRICS["f1_score_macro"], pooled) == pytest.approx(
+        f1_score(pooled.labels, predicted, average="macro")
+    )
+    assert baseline_level(METRICS["accuracy"], pooled) == pytest.approx(baseline.mean())
+    assert baseline_level(METRICS["cross_entropy"], pooled) is None, "it has no probabilities"
+    assert baseline_level(METRICS["accuracy"], None) is None
 
 
 def _worse_than_nothing(content: dict[str, Any]) -> None:
@@ -191,3 +199,7 @@ def test_the_baseline_is_inside_the_axis_of_every_accuracy_figure(
                     assert axes.get_ylim()[0] <= 0.1 <= axes.get_ylim()[1]
                     found += 1
         assert found, picture.name
+    loss = METRICS["cross_entropy"]
+    words = Words(infer(runs, None, [loss]), loss, None, LABELS)
+    caption = figures_study.performance_points(words, styles).caption
+    assert "There is no cross-entropy of the classifier on grey-level histograms: it says" in caption

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.report.repeat import DATA_DIR, RUNS_DIR, repeat_section, training_command
@@ -49,6 +50,9 @@ def test_the_command_composes_what_was_trained(tmp_path: Path) -> None:
     section = repeat_section(study, {"c" * 12: 3}, "0.1.0", "f1_score_macro")
     assert section.commands[-1][1].endswith("study=real_small metric=f1_score_macro")
     assert typed == section.commands[0][1] and "c" * 12 in section.text[1]
+    assert "sources" not in section.commands[0][0]
+    alike = replace(study, settings={**study.settings, "optim.class_weights": '"balanced"'})
+    assert "was for the sources too" in repeat_section(alike, {}, "", None).commands[0][0]
 
 
 def test_without_a_configuration_it_says_that_the_command_is_not_known(tmp_path: Path) -> None:
