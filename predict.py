@@ -52,6 +52,7 @@ def predict(arguments: Arguments) -> list[str]:
     """
     from analysis.prediction.device import chosen_device
     from analysis.prediction.evaluation.command import evaluate
+    from analysis.prediction.finished import unfinished_lines
     from analysis.prediction.pictures.command import predict_pictures
     from analysis.prediction.series.command import predict_series
     from analysis.prediction.sources import check_source, recognise
@@ -62,7 +63,8 @@ def predict(arguments: Arguments) -> list[str]:
     ensemble, calibration = networks_of(arguments.runs_dir, arguments, device)
     if arguments.precision == "training":
         ensemble = ensemble.as_trained
-    for line in [*ensemble.notes, *([] if calibration is None else [calibration.note])]:
+    unfinished = unfinished_lines([member.record for member in ensemble.members])
+    for line in [*unfinished, *ensemble.notes, *([] if calibration is None else [calibration.note])]:
         output().print(f"note: {line}", soft_wrap=True)
     kind = "pictures" if arguments.evaluate else arguments.kind
     task = Task(arguments, ensemble, recognise(arguments.source, kind, ensemble), calibration)

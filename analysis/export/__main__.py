@@ -70,6 +70,7 @@ def export(given: Arguments) -> None:
     from analysis.export.facts import chain_of
     from analysis.export.folder import CHECK, CONFIG, is_exported, new_folder
     from analysis.export.network import raw_input, raw_patch_network
+    from analysis.prediction.finished import unfinished_lines
     from stages.store import Store
 
     ensemble, calibration = networks_of(given.runs_dir, given, torch.device("cpu"))
@@ -89,7 +90,7 @@ def export(given: Arguments) -> None:
         shutil.copyfile(TEMPLATES / "example.py", folder / "example.py")
     if checked.why_none:
         output().print(f"compared on generated images only: {checked.why_none}", soft_wrap=True)
-    for note in ensemble.notes:
+    for note in [*unfinished_lines([member.record for member in ensemble.members]), *ensemble.notes]:
         output().print(f"note: {note}", soft_wrap=True)
     output().print(f"exported, equal to predict.py on {checked.images}: {given.out}", soft_wrap=True)
     output().print(

@@ -6,7 +6,7 @@ from pathlib import Path
 from analysis.runs.load import load_runs
 from analysis.runs.selection import process_order
 from analysis.runs.study import Study, find_studies
-from analysis.runs.study_choice import described, select_study
+from analysis.runs.study_choice import select_study
 from stages.errors import RelayError, unknown_name
 from stages.recipe import short_id
 from stages.store import RunFolder, Store
@@ -85,13 +85,6 @@ def _by_process(runs_dir: Path, process: str, study: str | None, data_ratio: flo
         raise RelayError(
             f"no network of process={process} was trained at a data ratio of {data_ratio:g}; there are "
             f"{', '.join(f'{ratio:g}' for ratio in ratios)}. Name their runs instead, run=ID,ID"
-        )
-    most = [each for each in whole if len(each.runs) == len(whole[0].runs)]
-    if len(most) > 1:
-        listed = "; ".join(f"study={each.id}: {described(each, whole)}" for each in most)
-        raise RelayError(
-            f"process={process} is in {len(most)} studies of as many runs, and networks of different studies "
-            f"are not mixed. Choose one: {listed}"
         )
     return [RunFolder(Path(folder)) for folder in _rows_at(select_study(whole, None), process, data_ratio)]
 

@@ -12,9 +12,8 @@ from analysis.explain.stored_network import load_network
 from datamodules.batches.preprocess import Preprocess
 from lightning_modules.hardware import native_bfloat16
 from lightning_modules.lean import lean_network
-from stages.console.words import counted
 from stages.errors import RelayError
-from stages.record import NOT_LEARNING, InputRecord, Record
+from stages.record import InputRecord, Record
 from stages.store import RunFolder
 
 
@@ -127,18 +126,11 @@ class Ensemble:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of these networks, a line each."""
-        found = []
-        dull = [member.name for member in self.members if not member.record.plateau.learning]
-        if dull:
-            found.append(
-                f"{NOT_LEARNING}: {len(dull)} of {counted(len(self.members), 'network')}, whose training "
-                f"loss is about that of chance ({', '.join(dull)})"
-            )
+        """What is odd of networks that answer together, a line each."""
         sets = {member.record.data.content or member.record.data.digest for member in self.members}
-        if len(sets) > 1:
-            found.append(f"the networks were trained on {len(sets)} different sets of images")
-        return found
+        if len(sets) == 1:
+            return []
+        return [f"the networks were trained on {len(sets)} different sets of images"]
 
 
 def load_ensemble(folders: Sequence[RunFolder], device: torch.device) -> Ensemble:

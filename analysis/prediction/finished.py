@@ -1,4 +1,4 @@
-"""Networks that should not be used yet: a series and a labelled set are told of them in the same words."""
+"""Networks that should not be used yet: pages and the console are told of them in the same words."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,3 +18,8 @@ def unfinished(records: Sequence[Record]) -> Iterator[Caveat]:
                 "Choose others, or train on.",
                 [f"{record.stage} {record.id[:12]}, seed {record.seed}" for record in some],
             )
+
+
+def unfinished_lines(records: Sequence[Record]) -> list[str]:
+    """The warnings for the console, a line each: before anything is computed, and where there is no page."""
+    return [f"{each.title} ({'; '.join(each.items)}). {each.text}" for each in unfinished(records)]

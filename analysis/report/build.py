@@ -42,7 +42,8 @@ def build_report(
 
     Args:
         runs_dir: the store.
-        study: a study's name, its target, or the beginning of its id; None for the one with the most runs.
+        study: a study's name, its target, or the beginning of its id; None for the one with more runs than
+            any other.
         metric: name of the metric that the answer is about.
         test: "open" reads the study's locked test set; see `analysis.runs.openings`.
         command: what to write down as having opened it.

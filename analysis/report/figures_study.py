@@ -89,7 +89,7 @@ def performance_points(
             axes.axvline(metric.scale * baseline, label=BASELINE_LABEL, **BASELINE_LINE)
             legend_above(figure, axes, 1)
         within_bounds(axes, "x", metric)
-        interval = "" if words.usual == "nothing" else f" its 95% interval {words.what_for(words.usual)}"
+        interval = f" its 95% interval {words.what_for(words.usual)}" if words.usual else ""
         return save(
             figure,
             metric.name,

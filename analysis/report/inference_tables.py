@@ -162,11 +162,11 @@ def recall_table(data: pd.DataFrame, labels: Labels, caption: str) -> Table:
 
 def _for_all(covers: set[str]) -> str:
     """What all intervals are for, where that is one thing."""
-    return f", for new {next(iter(covers))}," if len(covers) == 1 and covers != {"nothing"} else ""
+    return f", for new {next(iter(covers))}," if len(covers) == 1 and covers != {""} else ""
 
 
 def _covers(levels: pd.DataFrame, metric: Metric) -> set[str]:
-    return set(levels.loc[levels["metric"] == metric.name, "covers"]) - {"nothing"}
+    return set(levels.loc[levels["metric"] == metric.name, "covers"]) - {""}
 
 
 def _groups(words: Words) -> str:

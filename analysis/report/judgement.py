@@ -85,7 +85,7 @@ class Words:
         """What most intervals of the main metric are for: said once, and again only where it differs."""
         levels = self.inference.levels
         found = Counter(levels.loc[levels["metric"] == self.metric.name, "covers"])
-        return found.most_common(1)[0][0] if found else "nothing"
+        return found.most_common(1)[0][0] if found else ""
 
     @property
     def pairs(self) -> int:
@@ -138,7 +138,6 @@ class Words:
             "seeds and patients": f"for new seeds and new {self.others}",
             "patients": f"for new {self.others}, the networks fixed",
             "seeds": "for new seeds on these images",
-            "nothing": "for nothing",
         }[covers]
 
 

@@ -112,7 +112,7 @@ def _verdict(words: Words, pair: Pair) -> str:
     if pair.covers == "patients":
         text = "is shown" if pair.differs else "is not shown"
         return f"That new {others} would keep this order of the two networks {text}; other seeds may not."
-    if pair.covers == "nothing":
+    if not pair.covers:
         return f"Without an interval this shows nothing. {test}"
     if pair.covers == "seeds":
         shown = "support" if pair.differs else "do not show"
@@ -156,7 +156,7 @@ def _companion(words: Words, best: str) -> list[str]:
 def _method(words: Words) -> list[str]:
     """What the numbers of the answer are, and what they are not: once, for all sentences."""
     text = "Values are means over the plateau's epochs"
-    if words.usual == "nothing":
+    if not words.usual:
         text += ", without intervals"
     else:
         text += f"; intervals are 95% intervals {words.what_for(words.usual)}"
@@ -174,7 +174,7 @@ def _method(words: Words) -> list[str]:
 
 
 def _level_text(words: Words, metric: Metric, row: Mapping[str, Any]) -> str:
-    said = ["no interval"] if row["covers"] == "nothing" else []
+    said = [] if row["covers"] else ["no interval"]
     if not said:
         what = "" if row["covers"] == words.usual else f" {words.what_for(row['covers'])}"
         said = [f"{metric.text(row['ci_low'])} to {metric.text(row['ci_high'])}{what}"]
@@ -185,7 +185,7 @@ def _level_text(words: Words, metric: Metric, row: Mapping[str, Any]) -> str:
 
 def _interval_text(words: Words, metric: Metric, pair: Pair) -> str:
     text = points(metric, pair.difference)
-    if pair.covers == "nothing" or np.isnan(pair.low):
+    if not pair.covers or np.isnan(pair.low):
         return f"{text} (no interval; {counted(pair.n, 'shared seed')})"
     what = "" if pair.covers == words.usual else f" {words.what_for(pair.covers)}"
     ends = f"{points(metric, pair.low, unit=False)} to {points(metric, pair.high, unit=False)}"

@@ -46,7 +46,7 @@ def recall(
     data = inference_tables.recall_data(of_classes, words.inference)
     if len(words.inference.recall):
         caption = "All training data, mean over seeds and the plateau's epochs"
-        covers = set(words.inference.recall["covers"]) - {"nothing"}
+        covers = set(words.inference.recall["covers"]) - {""}
         if covers == {"patients"}:
             caption += (
                 f", with its 95% interval for new {words.others}, the networks fixed (Korn and Graubard): "

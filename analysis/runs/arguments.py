@@ -50,7 +50,10 @@ class StudyArguments:
     out: Annotated[Path | None, Key("where files go", "FOLDER")] = None
     study: Annotated[
         str | None,
-        Key("which study, if the store holds several; the one with the most runs if left out", "NAME"),
+        Key(
+            "which study, if the store holds several; the one with more runs than any other if left out",
+            "NAME",
+        ),
     ] = None
 
 

@@ -10,24 +10,32 @@ from stages.errors import RelayError
 
 
 def select_study(studies: Sequence[Study], name: str | None) -> Study:
-    """The study with the most runs, or the one of a name, of a target, or whose id begins so.
+    """The study with more runs than any other, or the one of a name, of a target, or whose id begins so.
 
     Where it is one of several and none was named, the console says which, and how to choose another.
 
     Args:
-        studies: of a store.
-        name: its name, a target, or the beginning of an id; None for the one with the most runs.
+        studies: of a store, those with the most runs first.
+        name: its name, a target, or the beginning of an id; None for the one with more runs than any other.
 
     Returns:
         The study.
 
     Raises:
-        RelayError: if there is no such study, or more than one.
+        RelayError: if there is no such study, or more than one; or none was named, and several have the most
+            runs. All are listed.
     """
     if name is None and len(studies) == 1:
         return studies[0]
     listed = "\n".join(f"  study={study.name}  {described(study, studies)}" for study in studies)
     if name is None:
+        most = len(studies[0].runs)
+        tied = sum(len(study.runs) == most for study in studies)
+        if tied > 1:
+            raise RelayError(
+                f"{tied} studies have as many runs ({most}), and runs of different studies are not mixed. "
+                f"Choose one:\n{listed}"
+            )
         said = f"{len(studies)} studies in this store; this is {studies[0].name}, with the most runs. Choose:"
         output().print(f"{said}\n{listed}", soft_wrap=True)
         return studies[0]

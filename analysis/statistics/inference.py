@@ -28,8 +28,9 @@ from analysis.statistics.intervals import (
 )
 from stages.metrics import Metric
 
-Covers = Literal["seeds and patients", "patients", "seeds", "nothing"]
-"""What an interval is for: other seeds and patients; other patients, the networks fixed; other seeds."""
+Covers = Literal["seeds and patients", "patients", "seeds", ""]
+"""What an interval is for: other seeds and patients; other patients, the networks fixed; other seeds. Empty
+where there is none."""
 
 _LEVELS = ["process", "metric", "mean", "n", "ci_low", "ci_high", "covers"]
 
@@ -127,12 +128,12 @@ def _level(
         found = two_way.interval(of_seeds, without, counted.sizes, level=True)
         covers = "seeds and patients"
     elif folds:  # their networks share training patients: no interval for patients alone covers
-        found, covers = no_interval(float(of_seeds[0])), "nothing"
+        found, covers = no_interval(float(of_seeds[0])), ""
     else:
         ends = fixed_networks.accuracy_ends if metric.name == "accuracy" else fixed_networks.level_ends
         found = fixed_networks.interval(float(of_seeds[0]), without[0], counted.sizes, ends)
         covers = "patients"
-    said = covers if found.exists else "nothing"
+    said = covers if found.exists else ""
     return process, metric.name, found.estimate, len(of_seeds), found.low, found.high, said
 
 
@@ -157,7 +158,7 @@ def _differences(
         )
         row: dict[str, Any] = {"process_a": first, "process_b": second, "metric": metric.name}
         row |= {"n": int((~np.isnan(by_seed[place])).sum()), "difference": alone.estimate}
-        row |= {"ci_low": alone.low, "ci_high": alone.high, "covers": covers if alone.exists else "nothing"}
+        row |= {"ci_low": alone.low, "ci_high": alone.high, "covers": covers if alone.exists else ""}
         row |= {"together_low": corrected.low, "together_high": corrected.high}
         if covers == "seeds":  # the same seeds and nothing else: those that agree with max-T
             row |= {"together_low": together["all_low"][place], "together_high": together["all_high"][place]}
@@ -178,7 +179,7 @@ def _judge(
     shared = sorted(set(a.of_seeds.index) & set(b.of_seeds.index))
     off = numbers(a.of_seeds[shared]) - numbers(b.of_seeds[shared])
     if not shared:
-        return lambda confidence: no_interval(np.nan), "nothing", np.nan
+        return lambda confidence: no_interval(np.nan), "", np.nan
     if a.without is None or b.without is None or counted is None or a.without.shape[1] < 2:
         return lambda confidence: mean_over_seeds(off), "seeds", np.nan
     places = [[list(each.of_seeds.index).index(seed) for seed in shared] for each in (a, b)]
@@ -194,7 +195,7 @@ def _judge(
 
         return for_seeds_and_patients, "seeds and patients", by_patient
     if folds:
-        return lambda confidence: no_interval(float(off[0])), "nothing", by_patient
+        return lambda confidence: no_interval(float(off[0])), "", by_patient
 
     def for_patients(confidence: float) -> Interval:
         return fixed_networks.interval(
@@ -216,7 +217,7 @@ def _recall(pooled: PooledPredictions | None, counted: Counted | None, folds: bo
         for label, name in enumerate(pooled.classes):
             images = counted.images[:, label]
             found, covers = _class_recall(counted.hits[process][:, :, label], images, folds)
-            said = covers if found.exists else "nothing"
+            said = covers if found.exists else ""
             counts = int(images.sum()), int((images > 0).sum())
             rows.append((process, name, found.estimate, found.low, found.high, said, *counts))
     return pd.DataFrame(rows, columns=columns)
@@ -229,7 +230,7 @@ def _class_recall(hits: Array, images: Array, folds: bool) -> tuple[Interval, Co
         return fixed, "patients"
     holds = images > 0
     if len(hits) < 2 or holds.sum() < 2:
-        return no_interval(fixed.estimate), "nothing"
+        return no_interval(fixed.estimate), ""
     if fixed.estimate in (0.0, 1.0):  # no seed and no patient varies: as with fixed networks
         return fixed, "seeds and patients"
     value, without = leave_one_out(hits[:, holds], images[holds])

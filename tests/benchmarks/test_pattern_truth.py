@@ -9,6 +9,7 @@ import torch
 
 from analysis.prediction.series.patches import fill_outside
 from analysis.prediction.series.pattern_map import ONE
+from benchmarks import pattern_truth
 from benchmarks.pattern_truth import (
     Judged,
     accuracy,
@@ -45,6 +46,22 @@ def test_a_perfect_map_is_right_everywhere_and_another_is_counted(tmp_path: Path
     normal = 100 * (series.patterns == 7).sum() / lungs
     found = 100 * ((series.patterns == 7).sum() + wrong) / lungs
     assert error_of_patients([judged], 7) == pytest.approx(found - normal)
+
+
+def test_patients_begin_with_the_seed_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn: list[int] = []
+    ones = np.ones((1, 8, 8), np.int64)
+    judged = Judged(3000 * ones, ones, ones, (0, 0))
+    monkeypatch.setattr(pattern_truth, "chosen_runs", lambda *_, **__: [])
+    monkeypatch.setattr(pattern_truth, "load_ensemble", lambda *_: SimpleNamespace(members=(1, 2)))
+    monkeypatch.setattr(pattern_truth, "draw_series", lambda slices, size, seed: drawn.append(seed))
+    monkeypatch.setattr(pattern_truth, "map_patient", lambda *_: (judged, judged))
+    pattern_truth.main(["--first-seed", "100", "--patients", "3"])
+    pattern_truth.main(["--patients", "2"])
+    assert drawn == [100, 101, 102, 0, 1]
+    assert "patients 100 to 102, 15 slices each" in capsys.readouterr().out
 
 
 def test_errors_per_slice_worked_by_hand() -> None:

@@ -51,7 +51,7 @@ def fake_ensemble(
     return FakeEnsemble((), classes, shape, given, torch.device("cpu"), networks=networks)
 
 
-def fake_members(classes: tuple[str, ...], count: int) -> tuple[Member, ...]:
+def fake_members(classes: tuple[str, ...], count: int, learning: bool = True) -> tuple[Member, ...]:
     """Of so many runs that were never trained, one for each seed."""
     members = []
     for seed in range(count):
@@ -61,6 +61,7 @@ def fake_members(classes: tuple[str, ...], count: int) -> tuple[Member, ...]:
             "classes": list(classes), "train_counts": counts, "val_counts": counts, "grouped": True,
             "train_groups": 12, "train_class_groups": counts, "val_class_groups": counts,
         }  # fmt: skip
+        content["plateau"]["learning"] = learning
         content["confusion_matrix"] = np.diag(counts).tolist()
         content["files"] = {"model.ckpt": f"{seed:064x}"}
         record = Record.model_validate(content)

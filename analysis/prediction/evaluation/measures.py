@@ -28,8 +28,6 @@ Of = Literal["ensemble", "single networks"]
 ENSEMBLE: Of = "ensemble"
 SINGLE: Of = "single networks"
 """The networks' mean probability; or each network by itself, the mean over seeds of their values."""
-NO_INTERVAL = "no interval"
-"""What stands in `covers` where there is none."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def table_of(answers: Answers) -> pd.DataFrame:
 
     Returns:
         One row per metric and `of` (see `Of`). Columns: metric, of, value, low, high (95% interval, NaN where
-        there is none), covers: what the interval is for, such as `other seeds and groups`.
+        there is none), covers: what the interval is for, such as `other seeds and groups`; empty without one.
     """
     rows = []
     kinds: tuple[Of, ...] = (ENSEMBLE, SINGLE)
@@ -124,7 +122,7 @@ def table_of(answers: Answers) -> pd.DataFrame:
         for each in measured(answers, of):
             found, covers = interval_of(each, answers)
             row = (each.metric.name, of, found.estimate, found.low, found.high)
-            rows.append((*row, covers if found.exists else NO_INTERVAL))
+            rows.append((*row, covers if found.exists else ""))
     return pd.DataFrame(rows, columns=["metric", "of", "value", "low", "high", "covers"])
 
 
@@ -141,7 +139,7 @@ def interval_of(found: Measured, answers: Answers) -> tuple[Interval, str]:
         over = interval_over_seeds(found.values, fraction=found.metric.is_fraction)
         return over.within(*found.metric.bounds), "other seeds"
     if len(sizes) < 2 or np.isnan(found.without).any():
-        return no_interval(found.mean), NO_INTERVAL
+        return no_interval(found.mean), ""
     if len(found.values) > 1:
         return _two_way(found, sizes), f"other seeds and {units}"
     value, without = found.mean, found.without[0]

@@ -10,7 +10,7 @@ from analysis.prediction.evaluation.answers import Answers, Integers
 from analysis.prediction.evaluation.caveats import caveats_of
 from analysis.prediction.evaluation.home import comparison
 from analysis.prediction.evaluation.judged import Judged
-from analysis.prediction.evaluation.measures import ENSEMBLE, NO_INTERVAL, SINGLE, classes_of, groups_of
+from analysis.prediction.evaluation.measures import ENSEMBLE, SINGLE, classes_of, groups_of
 from analysis.report import figures_evaluation, tables
 from analysis.report.figures import Picture, ProcessStyle, process_styles
 from analysis.report.page import Report, Section
@@ -96,7 +96,7 @@ def _answer(judged: Judged, compared: pd.DataFrame | None) -> list[str]:
     networks = judged.members[0]
     who = "the network is" if networks == 1 else f"the {networks} networks together are"
     said = f"On this set {who} right on {100 * row['value']:.1f}% of {judged.size}"
-    if row["covers"] != NO_INTERVAL:
+    if row["covers"]:
         ends = f"{100 * row['low']:.1f}% to {100 * row['high']:.1f}%"
         said += f" (95% interval {ends}, for {row['covers']})"
     said += _known(judged)

@@ -15,6 +15,7 @@ from analysis.prediction.series.volume import CTVolume
 from datamodules.faults import UnusableError
 from datamodules.files.names import is_image
 from datamodules.readers.hrct.regions.nifti_masks import planes_onto
+from datamodules.readers.hrct.regions.references import References
 from datamodules.readers.hrct.regions.segments import SegmentFrames, read_segments, segment_regions
 from datamodules.readers.hrct.scans.geometry import Planes
 from datamodules.readers.hrct.scans.images import read_mask
@@ -28,6 +29,8 @@ Labels = npt.NDArray[np.int32]
 
 _SIDES = 2  # values that can be right and left
 _NAMED = 6  # values that are listed
+
+_WITHIN = ("nodul", "tumo", "lesion", "mass", "vessel", "airway", "cancer")  # lung vessels are no lungs
 
 _FORMS = "a mask is a NIfTI file, a DICOM SEG, or a folder with one picture (PNG, TIFF) for each slice"
 
@@ -118,7 +121,7 @@ class GivenMask:
 def open_mask(typed: Path, volume: CTVolume) -> GivenMask:
     """Open a mask, and see that it lies on the series.
 
-    Any value above 0 is lung; of a DICOM SEG whose segments name lungs among others, these segments.
+    Any value above 0 is lung; of a DICOM SEG of which some segments are named lung, these segments.
 
     Raises:
         RelayError: It is not there, is no mask, or lies on another series.
@@ -177,15 +180,25 @@ def _of_nifti(typed: Path, location: str, volume: CTVolume) -> GivenMask:
 def _of_segments(typed: Path, location: str, volume: CTVolume) -> GivenMask:
     modified = os.stat(location).st_mtime_ns
     found = read_segments(location, modified)
-    numbers = {number for frame in found.frames for number in frame.segments}
-    of_lungs = {number for number in numbers if "lung" in found.names.get(number, "").casefold()}
-    used = of_lungs or numbers
+    _check_drawn_on(found.references, volume)
+    of_lungs = {number for number, name in found.names.items() if _is_lung(name)}
+    used = of_lungs or set(found.names)
+    if used.isdisjoint(number for frame in found.frames for number in frame.segments):
+        raise UnusableError("its segments of lungs hold no pixel")
     frames, more = segment_regions(found, volume.scan.planes, location, modified, dict.fromkeys(used, "lung"))
     notes = [f"Of the mask, {count} {what}." for what, count in more.items() if count]
-    if len(used) < len(numbers):
+    if not of_lungs:
         notes.append(
-            f"Of {len(numbers)} segments of the mask, {len(used)} have lung in their names and are used."
+            f"No segment of the mask is named lung: {counted(len(used), 'segment')} of other names count as "
+            "lung. See on the overlays whether they show lungs."
         )
+    elif len(used) < len(found.names):
+        notes.append(
+            f"Of {len(found.names)} segments of the mask, those that are named lung are used: {len(used)}."
+        )
+    drawn_on = {
+        number for number, uid in enumerate(volume.scan.instances) if uid in found.references.instances
+    }
 
     def read(number: int) -> Labels:
         labels = np.zeros(volume.shape[1:], np.int32)
@@ -193,7 +206,31 @@ def _of_segments(typed: Path, location: str, volume: CTVolume) -> GivenMask:
             labels[inside] = segment
         return labels
 
-    return GivenMask(typed, volume, (location,), read, tuple(notes))
+    covered = frozenset(drawn_on | frames.keys()) if drawn_on else None
+    return GivenMask(typed, volume, (location,), read, tuple(notes), covered)
+
+
+def _is_lung(name: str) -> bool:
+    """Whether a segment of this name is a lung or a part of it, and not something within."""
+    folded = name.casefold()
+    return "lung" in folded and not any(word in folded for word in _WITHIN)
+
+
+def _check_drawn_on(references: References, volume: CTVolume) -> None:
+    """Refuse a segmentation of another series, which can have the same geometry.
+
+    Raises:
+        UnusableError: It names other series and slices, and another frame of reference.
+    """
+    scan = volume.scan
+    named = (references.series, references.instances, references.frames)
+    own = ({scan.uid}, set(scan.instances), {scan.frame_of_reference})
+    if scan.uid and any(named) and all(its.isdisjoint(ours) for its, ours in zip(named, own, strict=True)):
+        raise UnusableError(
+            "it was drawn on another series: series, slices and frame of reference that it names are not "
+            "those of the source. Give the mask of this series; if numbers were replaced in only one of the "
+            "two, save the mask as NIfTI"
+        )
 
 
 def _of_pictures(typed: Path, files: Sequence[str], volume: CTVolume) -> GivenMask:

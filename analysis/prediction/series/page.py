@@ -37,7 +37,7 @@ _LIMITS = (
 )
 _NAMED = 3  # patterns in the first sentence
 _SHOWN = 0.005  # share of a slice; less is not in its caption
-_SMALL = 0.05  # percent; less is nowhere in the first sentence
+_SMALL = 0.05  # percent; less is nowhere in the first sentence, and no distance from 0 or 100
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,11 @@ def _answer(rows: Sequence[Measurement], found: PatternMap) -> dict[str, Any]:
         "patients, and do not say where the truth lies: on synthetic series 21 of 28 such intervals held the "
         "true percentage. Errors that all networks share are in none."
     )
+    if any(map(_holds_all, patterns)):
+        interval += (
+            " Where one holds everything, from 0 to 100%, the networks differ too much, or are too few, to "
+            "say how much of the pattern there is."
+        )
     if all(row.low is None for row in patterns):
         interval = f"There is no interval: it needs networks that differ, and there is {networks}."
     rule = f"{UNCERTAIN_RULE}. They count in their pattern, too."
@@ -171,7 +176,14 @@ def _with_interval(row: Measurement) -> str:
     text = f"{row.percent or 0.0:.1f}%"
     if row.low is None or row.high is None:
         return text
+    if _holds_all(row):
+        return f"{text} (its 95% interval holds everything)"
     return f"{text} (95% interval {row.low:.1f} to {row.high:.1f}%)"
+
+
+def _holds_all(row: Measurement) -> bool:
+    """Whether an interval says nothing: as it would be written, from 0.0 to 100.0%."""
+    return row.low is not None and row.high is not None and row.low < _SMALL and row.high >= 100 - _SMALL
 
 
 def _ml(row: Measurement) -> str:

@@ -87,8 +87,8 @@ def test_of_studies_of_as_many_runs_the_user_chooses(own: list[RunFolder]) -> No
         ("scratch", "two_stage"), (0, 1), (0.4, 1.0), classes=CLASSES, width=0.0625, class_weights="balanced"
     ).write(store)
     said = refused(store, "two_stage")
-    assert "is in 2 studies of as many runs" in said and said.count("study=") == 2
-    (first, second) = re.findall("study=([0-9a-f]{8}): dld, 8 runs", said)
+    assert "2 studies have as many runs (8)" in said and said.count("study=") == 2
+    (first, second) = re.findall(r"study=(\S+)  dld, 8 runs", said)
     chosen = [chosen_runs(store, process="two_stage", runs=(), study=one) for one in (first, second)]
     assert not {run.path for run in chosen[0]} & {run.path for run in chosen[1]}
     shutil.rmtree(own[0].path)

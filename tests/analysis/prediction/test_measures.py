@@ -88,7 +88,7 @@ def test_intervals_are_for_other_seeds_and_groups_or_groups_alone() -> None:
     fixed = patients_accuracy(given.together[0].argmax(axis=1) == given.labels, given.groups)
     assert (of_all["low"], of_all["high"]) == pytest.approx((fixed.low, fixed.high))
     assert of_all["covers"] == "other groups"
-    assert value(table, "calibration_error")["covers"] == "no interval"
+    assert value(table, "calibration_error")["covers"] == ""
     for name in ("auroc_macro", "cross_entropy", "brier_score"):
         row = value(table, name, "single networks")
         assert row["low"] < row["value"] < row["high"] and row["covers"] == "other seeds and groups"
@@ -110,7 +110,7 @@ def test_one_network_images_without_groups_one_group_and_one_class() -> None:
     assert set(alone["of"]) == {"ensemble"} and value(alone, "accuracy")["covers"] == "other images"
     given = answers()
     together = table_of(replace(given, groups=np.zeros(90, np.int64)))
-    assert (together.loc[together["metric"] == "accuracy", "covers"] == "no interval").all()
+    assert (together.loc[together["metric"] == "accuracy", "covers"] == "").all()
     one = given.only(given.labels == 1)
     table = table_of(one)
     assert "auroc_macro" not in set(table["metric"])

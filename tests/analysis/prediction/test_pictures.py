@@ -218,9 +218,13 @@ def test_what_is_other_than_in_training_is_said(
     own = Path(shutil.copytree(store, tmp_path / "own"))
     run = chosen_runs(own, process="two_stage", runs=(), study=None)[0]
     other_input(run, **changes)
+    content = json.loads(run.record.read_text())
+    content["plateau"]["learning"] = False
+    seal(run, content)
     write_image(source / "large.png", 9, (64, 48))
     main(typed(own, source, tmp_path / "out", f"run={run.path.name}"))
-    assert note in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert note in said and said.count("1 of 1 network never learned") == 1
     assert len(rows_of(tmp_path / "out")) == (7 if "decode_size" in changes else 6)
 
 

@@ -85,7 +85,7 @@ def test_a_difference_that_holds_for_new_seeds_and_patients() -> None:
             "support that it is better on these images, and say nothing of others",
             "patients l",
         ),
-        ({"covers": "nothing"}, "Without an interval this shows nothing", "keeps its sign"),
+        ({"covers": ""}, "Without an interval this shows nothing", "keeps its sign"),
         ({"n": 0}, "the two share no seed", "keeps its sign"),
         (
             {"n": 4, "p_max_t": 0.125, "smallest_p_max_t": 0.125},

@@ -1,13 +1,7 @@
-"""The page in headless Chromium: no error, no request, sorting, copying, three widths.
-
-Needs playwright's Python package (in [dev]) and a Chromium of the system's; skipped with a reason otherwise.
-RELAY_SCREENSHOTS=FOLDER keeps the screenshots, to be looked at.
-"""
+"""The page in headless Chromium: no error, no request, sorting, copying, three widths."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,28 +9,10 @@ from typing import Any
 import pytest
 
 from analysis.report.__main__ import main
+from tests.helpers.browser import assert_no_violation, opened_page, screenshot
 from tests.helpers.fake_study import FakeStudy
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install .[dev]"
-)
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
-
-FLAGS = [
-    "--no-sandbox",  # tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytestmark = pytest.mark.slow
 
 
 def _one_not_reached(content: dict[str, Any]) -> None:
@@ -59,29 +35,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out" / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as engine:
-        started = engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def page(browser: Any, report: Path) -> Iterator[Any]:
-    """The opened page; afterwards: it wrote nothing to the console and asked for nothing but itself."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(report.as_uri())
-    yield opened
-    context.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    with opened_page(browser, report, 1280) as opened:
+        yield opened
 
 
 def _column(page: Any, table: str, column: int) -> list[str]:
@@ -179,8 +136,7 @@ def test_nothing_is_wider_than_the_page(page: Any, name: str, width: int) -> Non
             box = table.bounding_box()
             assert box["x"] + box["width"] <= width, table.get_attribute("id")
         assert not page.locator("nav").is_visible()
-    if folder := os.environ.get("RELAY_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"report-{name}.png", full_page=True)
+    screenshot(page, f"report-{name}")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -199,11 +155,9 @@ def test_what_is_wider_than_its_place_says_so_and_is_reached_by_the_keyboard(pag
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_no_violation(page: Any, width: int) -> None:
     """WCAG 2.2 AA and axe-core's best practices, everything unfolded."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: .[test]")
     page.set_viewport_size({"width": width, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
-    found = axe.Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    assert_no_violation(page)
 
 
 def test_text_has_the_contrast_of_wcag_aa(page: Any) -> None:

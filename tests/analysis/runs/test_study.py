@@ -184,7 +184,7 @@ def test_a_study_does_not_depend_on_the_order_of_keys_in_a_recipe(tmp_path: Path
 
 def test_a_study_is_chosen_by_its_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small_study().write(tmp_path)
-    small_study(image_size=96).write(tmp_path)
+    small_study(image_size=96, seeds=range(2)).write(tmp_path)
     first, second = find_studies(load_runs(tmp_path))
     studies = [first, replace(second, target="skin")]
     assert select_study(studies, "skin").target == "skin" and capsys.readouterr().out == ""
@@ -204,14 +204,17 @@ def test_a_study_has_the_name_that_the_user_gave(tmp_path: Path) -> None:
     assert find_studies(load_runs(tmp_path))[0].name == "dld"
 
 
-def test_what_tells_two_studies_of_a_target_apart_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    small_study().write(tmp_path)
-    small_study(image_size=96).write(tmp_path)
+def test_of_studies_of_as_many_runs_none_is_taken(tmp_path: Path) -> None:
+    """They are listed with what tells them apart, and the page waits for a choice."""
+    small_study(seeds=(0,)).write(tmp_path)
+    small_study(seeds=(0,), image_size=96).write(tmp_path)
+    with pytest.raises(RelayError, match=r"2 studies have as many runs \(4\).*Choose one") as refused:
+        build_report(tmp_path)
     studies = find_studies(load_runs(tmp_path))
-    select_study(studies, None)
-    assert "data.image_size=96" in capsys.readouterr().out
+    for study in studies:
+        size = study.settings["data.image_size"]
+        assert f"study={study.name}  dld, 4 runs, data.image_size={size}" in str(refused.value)
+        assert select_study(studies, study.name) is study
     with pytest.raises(RelayError, match="study=dld names 2 of"):
         select_study(studies, "dld")
 

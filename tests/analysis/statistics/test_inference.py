@@ -194,7 +194,7 @@ def test_one_seed_is_judged_as_fixed_networks(tmp_path: Path) -> None:
     row = one.level("scratch", F1.name)
     expected = patients_metric(F1, one.labels, one.predicted("scratch"), one.groups)
     assert row[["ci_low", "ci_high"]].tolist() == pytest.approx([expected.low, expected.high])
-    assert one.level("scratch", "cross_entropy")["covers"] == "nothing"
+    assert one.level("scratch", "cross_entropy")["covers"] == ""
 
 
 def test_one_seed_in_folds_has_no_interval(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_one_seed_in_folds_has_no_interval(tmp_path: Path) -> None:
     one = Study(tmp_path, seeds=[5])
     found = infer(one.runs.assign(folds=5), one.pooled, SHOWN)
     for table in (found.levels, found.differences, found.recall):
-        assert len(table) and set(table["covers"]) == {"nothing"}
+        assert len(table) and set(table["covers"]) == {""}
         assert table[["ci_low", "ci_high"]].isna().all(axis=None)
     assert found.levels["mean"].tolist() == one.inference.levels["mean"].tolist()
     assert found.differences["difference"].tolist() == one.inference.differences["difference"].tolist()

@@ -14,7 +14,6 @@ from analysis.prediction.series.lungs import write_lungs
 from analysis.prediction.series.volume import CTVolume, open_volume
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import write_series, write_tiff
-from tests.helpers.fake_regions import TAGS, Scan, write_segments
 
 SIDE, MM = 128, 2.6  # a slice of 333 mm
 TRUE_RIGHT, TRUE_LEFT = 1, 2
@@ -157,22 +156,6 @@ def test_a_nifti_mask_is_taken_as_it_is_with_sides_by_geometry(tmp_path: Path) -
     for name, labels in (("one", true > 0), ("two", swapped), ("lobes", lobes)):
         found = lungs_of(volume, tmp_path, write_mask(tmp_path / f"{name}.nii.gz", volume, labels))
         assert (found == true).all(), name
-
-
-def test_a_dicom_segmentation_gives_the_segments_of_lungs(tmp_path: Path) -> None:
-    values, true = thorax(4)
-    tags = {**TAGS, "SliceThickness": 10.0, "PixelSpacing": [MM, MM]}
-    places = write_series(
-        tmp_path / "ct", values, step=10, falling=False, changes={number: tags for number in range(4)}
-    )
-    labels = np.where(true == 1, 1, np.where(true == 2, 2, 0)).astype(np.uint8)
-    labels[:, 50:55, 60:66] = 3
-    write_segments(tmp_path / "seg.dcm", Scan.of(places), labels, ["Right lung", "LUNG_LEFT", "heart"])
-    volume = open_volume(tmp_path / "ct")
-    mask = open_mask(tmp_path / "seg.dcm", volume)
-    assert any("Of 3 segments of the mask, 2 have lung" in note for note in mask.notes)
-    expected = np.where(labels == 3, 0, true)
-    assert (lungs_of(volume, tmp_path, tmp_path / "seg.dcm") == expected).all()
 
 
 @pytest.mark.parametrize("names", ["s{}", "s{}_mask", "other{}"])

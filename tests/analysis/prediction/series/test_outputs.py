@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -15,11 +16,13 @@ from analysis.prediction.ensemble import Ensemble
 from analysis.prediction.series.dicom_seg import SEGMENTATION
 from analysis.prediction.series.measure import measure
 from analysis.prediction.series.outputs import OUTPUTS, shown_command, write_outputs
+from analysis.prediction.series.page import _answer
 from analysis.prediction.series.pattern_codes import spelled_out
 from analysis.prediction.series.pattern_map import PatternMap
 from analysis.prediction.series.volume import open_volume
 from analysis.prediction.sources import Source
 from analysis.prediction.task import Task
+from tests.helpers.browser import assert_no_violation, opened_page, screenshot
 from tests.helpers.fake_ensemble import fake_members
 from tests.helpers.fake_maps import NETWORKS, fake_map
 from tests.helpers.planted import found_in
@@ -29,25 +32,25 @@ PLANTED = (NAME, "Mustermann", NUMBER, HOSPITAL)
 HOW = [("stride", "8 px of the training images"), ("lungs", "found by Relay")]
 
 
-def ensemble(found: PatternMap) -> Ensemble:
-    members = fake_members(found.classes, found.networks)
+def ensemble(found: PatternMap, learning: bool) -> Ensemble:
+    members = fake_members(found.classes, found.networks, learning)
     return Ensemble(members, found.classes, (32, 32), members[0].input, torch.device("cpu"))
 
 
-def task(found: PatternMap, folder: Path) -> Task:
+def task(found: PatternMap, folder: Path, learning: bool) -> Task:
     source = str(found.volume.source)
     mask = folder / f"{NAME}.nii.gz"
     arguments = Arguments(
         runs_dir=folder / NUMBER, source=source, out=folder / "out", process="two_stage", mask=mask, stride=8
     )
-    return Task(arguments, ensemble(found), Source(source, "series"), None)
+    return Task(arguments, ensemble(found, learning), Source(source, "series"), None)
 
 
-def written(found: PatternMap, folder: Path) -> tuple[list[str], str]:
+def written(found: PatternMap, folder: Path, learning: bool = True) -> tuple[list[str], str]:
     """What is said at the end, and the page's text."""
     out = folder / "out"
     out.mkdir()
-    notes = write_outputs(found, measure(found), task(found, folder), out, HOW)
+    notes = write_outputs(found, measure(found), task(found, folder, learning), out, HOW)
     page = (out / "report.html").read_text()
     return notes, unescape(re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL))
 
@@ -117,6 +120,42 @@ def test_the_page_says_the_answer_its_rules_and_what_made_it(planted: tuple[Path
     assert "over networks only" in text and "21 of 28 such intervals held the true percentage" in text
 
 
+def test_an_interval_that_holds_everything_is_said_in_words(planted: tuple[Path, list[str], str]) -> None:
+    assert "holds everything" not in planted[2]
+    folder = planted[0]
+    found = PatternMap(folder / "map", open_volume(folder / "source/dicom"), tuple("abcdefg"), NETWORKS)
+    rows = measure(found)
+    largest = max(rows[: len(found.classes)], key=lambda row: row.percent or 0)  # those of both lungs
+    rows = [replace(row, low=0.04, high=99.96) if row.pattern == largest.pattern else row for row in rows]
+    answer = _answer(rows, found)
+    for text in (answer["lead"], dict(answer["sentences"])[largest.pattern]):
+        assert f"{largest.percent:.1f}% (its 95% interval holds everything)" in text
+    assert "the networks differ too much, or are too few" in answer["interval"]
+
+
+@pytest.mark.slow
+def test_the_page_and_its_captions_fit_a_telephone(
+    planted: tuple[Path, list[str], str], browser: Any
+) -> None:
+    width = 390
+    with opened_page(browser, planted[0] / "out" / "report.html", width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("figcaption:visible").count() > 5
+        cut = page.evaluate(
+            """(width) => {
+              const outside = (box) => box.left < 0 || box.right > width;
+              return Array.from(document.querySelectorAll("figcaption, figcaption *, h2, li"))
+                .filter((item) => item.checkVisibility())
+                .filter((item) => Array.from(item.getClientRects()).some(outside))
+                .map((item) => item.textContent);
+            }""",
+            width,
+        )
+        assert cut == []
+        assert_no_violation(page)
+        screenshot(page, "series-phone")
+
+
 def test_short_names_of_patterns_are_spelled_out() -> None:
     assert spelled_out("GGO") == "ground glass opacity" and spelled_out("nor") == "normal lung"
     assert spelled_out("emphysema") == spelled_out("XYZ") == ""
@@ -137,10 +176,11 @@ def test_one_network_on_a_series_without_place_and_spacing(tmp_path: Path) -> No
     (tmp_path / "map/own_counts.raw").write_bytes(
         np.asarray(found.own_counts)[:, :1].astype(np.uint32).tobytes()
     )
-    notes, text = written(replace(found, volume=nowhere, networks=1), tmp_path)
+    notes, text = written(replace(found, volume=nowhere, networks=1), tmp_path, learning=False)
     assert "There is no interval" in text and "Millilitres" not in text and " ml" not in text
     assert "sides and thirds are not told apart" in text or "upper third" not in text
     assert any(note.startswith("One network") for note in notes)
+    assert "1 of 1 network never learned" in text and "not learning" not in text, "said once"
 
 
 def test_the_command_is_shown_without_paths(tmp_path: Path) -> None:
