@@ -12,6 +12,13 @@ set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-$project/.venv/bin/python}
 [[ -x $python ]] || python=python
+export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH}
+
+if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then  # the comment above
+  as_typed='import sys; from relay_transfer.commands import as_typed; print(as_typed(sys.stdin.read()), end="")'
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | "$python" -c "$as_typed"
+  exit
+fi
 
 size=small
 if [[ $# -gt 0 && $1 != *=* && $1 != -* ]]; then
@@ -40,7 +47,6 @@ for sweep in comparison robustness; do
   [[ $status -eq 0 || $status -eq 1 && -d $runs_dir ]] || exit "$status"
 done
 [[ " $* " == *" plan=true "* ]] && exit "$status"
-export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH}
 "$python" -m analysis.visualize "runs_dir=$runs_dir" || status=$?
 "$python" -m analysis.report "runs_dir=$runs_dir" || status=$?
 exit "$status"

@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from relay_transfer.commands import STARTED_BY
 from tests.helpers.relay import PROJECT, TINY, environment
 
 
@@ -17,6 +20,13 @@ def multirun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         timeout=280,
         check=False,
     )
+
+
+def test_its_help_is_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "./multirun.sh paper  " in multirun("--help", cwd=tmp_path).stdout
+    monkeypatch.setenv(STARTED_BY, "relay")
+    said = multirun("small", "--help", cwd=tmp_path).stdout
+    assert said.startswith("The whole study") and "relay multirun paper  " in said and "set -e" not in said
 
 
 def test_a_study_ends_with_its_page_and_planned_again_trains_nothing(tmp_path: Path) -> None:
