@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lightning_modules.build import specification
-from lightning_modules.layers import layer_modules
+from lightning_modules.layers import layer_modules, layer_parameters
 from lightning_modules.specification import Layer
 from stages.errors import RelayError, unknown_name
 from stages.recipe import Initialisation
@@ -75,7 +75,8 @@ def initialise_layers(network: nn.Module, names: Iterable[str], scheme: str, see
 def _initialise_as_timm(network: nn.Module, architecture: str, layers: Sequence[Layer], seed: int) -> None:
     """Copy layers from a new network of the seed: what timm draws for one may depend on those before it."""
     own = network.state_dict(keep_vars=True)
-    keys = [key for layer in layers for key in layer.keys(network) if not own[key].is_meta]
+    of_layers = layer_parameters(network)
+    keys = [key for layer in layers for key in of_layers[layer.name] if not own[key].is_meta]
     if not keys:
         return
     from lightning_modules.backbones import fresh_state

@@ -1,8 +1,11 @@
 """The modules and the parameters of a network's layers."""
 
+from collections.abc import Mapping, Sequence
+
 from torch import nn
 
 from lightning_modules.build import specification
+from lightning_modules.specification import Specification, keys_of_layers
 from stages.errors import RelayError
 
 
@@ -44,14 +47,16 @@ def layer_parameters(network: nn.Module) -> dict[str, tuple[str, ...]]:
 
     Returns:
         By the layer's name, in the order in which the layers run; each key of the state dict in exactly one
-        layer.
+        layer, all keys of a tensor in the same one.
 
     Raises:
-        RelayError: A key of the state dict belongs to no layer or to several, a layer has no parameter, or
-            the network has no specification.
+        RelayError: A key of the state dict belongs to no layer or to several, a layer has no parameter,
+            layers of a network of Relay's own share one, or the network has no specification.
     """
     described = specification(network)
-    keys = {layer.name: layer.keys(network) for layer in described.layers}
+    keys = keys_of_layers(described.layers, network)
+    if described.architecture is None:
+        _check_shared(described, keys)
     listed = [key for layer in keys.values() for key in layer]
     strays = sorted(set(network.state_dict()) - set(listed))
     if strays:
@@ -68,3 +73,14 @@ def layer_parameters(network: nn.Module) -> dict[str, tuple[str, ...]]:
         if parameters.keys().isdisjoint(own):
             raise RelayError(f"{described.name}: layer {name} has no parameters; put it into another")
     return keys
+
+
+def _check_shared(described: Specification, keys: Mapping[str, Sequence[str]]) -> None:
+    """Refuse layers that hold one tensor together: each is initialised by itself, and the last would win."""
+    for layer in described.layers:
+        apart = [key for key in keys[layer.name] if not key.startswith(f"{layer.path}.") and layer.path]
+        if apart:
+            raise RelayError(
+                f"{described.name}: {apart[0]} is a tensor of the layer {layer.name}, too; make one layer of "
+                "the modules that share it"
+            )

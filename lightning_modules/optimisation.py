@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from lightning_modules.build import specification
 from lightning_modules.layers import layer_parameters
 from lightning_modules.transfer import trainable_parameters
 from stages.recipe import Optim
@@ -57,9 +58,9 @@ def _groups(network: nn.Module, settings: Optim) -> list[dict[str, Any]]:
 
 
 def _layers(network: nn.Module) -> Mapping[str, int]:
-    """Parameter -> how many layers come after its own."""
-    layers = reversed(layer_parameters(network).values())
-    return {name: depth for depth, names in enumerate(layers) for name in names}
+    """Parameter -> how many layers come after its own; several heads are one."""
+    layers, heads = reversed(layer_parameters(network).values()), specification(network).words["head"]
+    return {name: max(0, place + 1 - len(heads)) for place, names in enumerate(layers) for name in names}
 
 
 def by_step(optimizer: torch.optim.Optimizer, settings: Optim, steps: int) -> LambdaLR:

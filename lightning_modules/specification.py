@@ -1,6 +1,6 @@
 """The description of a network: its layers, its head, the points where maps are taken, its least input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -38,12 +38,25 @@ class Layer:
     narrow: bool = False
     own: bool = False
 
-    def keys(self, network: "nn.Module") -> tuple[str, ...]:
-        """The names of its parameters and persistent buffers, as in `network.state_dict()`."""
-        module = network.get_submodule(self.path)
-        inside = tuple(f"{name}." for name, _ in module.named_children()) if self.own else ()
-        names = (name for name in module.state_dict() if not name.startswith(inside))
-        return tuple(f"{self.path}.{name}".lstrip(".") for name in names)
+
+def keys_of_layers(layers: Sequence[Layer], network: "nn.Module") -> dict[str, tuple[str, ...]]:
+    """Layer -> the names of its parameters and persistent buffers, as in `network.state_dict()`.
+
+    A tensor that several modules hold belongs, under all of its names, to the layer where it is registered
+    first: so what is done with a layer is done with each of its tensors once.
+    """
+    first: dict[int, str] = {}
+    state = network.state_dict(keep_vars=True)
+    names = {key: first.setdefault(id(tensor), key) for key, tensor in state.items()}
+    found = {}
+    for layer in layers:
+        start = f"{layer.path}." if layer.path else ""
+        children = network.get_submodule(layer.path).named_children() if layer.own else ()
+        inside = tuple(f"{start}{name}." for name, _ in children)
+        found[layer.name] = tuple(
+            key for key, name in names.items() if name.startswith(start) and not name.startswith(inside)
+        )
+    return found
 
 
 @dataclass(frozen=True)

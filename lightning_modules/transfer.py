@@ -6,7 +6,7 @@ either goes into the network, is named by the rule, or is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from lightning_modules.layers import layer_modules, layer_parameters
 from lightning_modules.misfit import hints
 from lightning_modules.transfer_rule import TransferRule
 from stages.errors import RelayError
+
+_LISTED = 5
+"""Keys of each kind that a refusal lists."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def apply_transfer(
 
     Raises:
         RelayError: The rule names a layer that the network lacks, or a key outside the re-initialised layers
-            is missing, unexpected, of another shape or kind of number. The message lists all such keys.
+            is missing, unexpected, of another shape or kind of number, or has other numbers than the same
+            tensor under another name. The message lists some of each, and how many there are.
     """
     owners = _owners(network)
     lacking = [layer for layer in rule.reinitialised + rule.frozen if layer not in owners.values()]
@@ -123,10 +127,10 @@ def apply_transfer(
     renewed = {id(modules[layer]) for layer in rule.reinitialised if layer in whole}
     inside = tuple(f"{path}." for path, module in network.named_modules() if id(module) in renewed)
     ignored = {key for key in weights if key in fresh or (key not in state and key.startswith(inside))}
-    used = {key: weights[key] for key in weights if key not in ignored}
+    used = _under_all_names({key: weights[key] for key in weights if key not in ignored}, wanted)
     problems, rounded = _compare(used, wanted)
     if problems:
-        listed = "\n  ".join(problems)
+        listed = "\n  ".join(_some(problems))
         why = hints(specification(network), weights, wanted) or [
             "Is it a checkpoint of another architecture (another `model`, other channels)? Does it hold more "
             "than the network's state dict?"
@@ -241,14 +245,35 @@ def _owners(network: nn.Module) -> dict[str, str]:
     return {key: layers[key] for key in network.state_dict(keep_vars=True)}
 
 
+def _under_all_names(used: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is given, also under the names that a tensor has beside the one that it was saved under."""
+    given = {id(wanted[key]): tensor for key, tensor in used.items() if key in wanted}
+    others = {key: given[id(it)] for key, it in wanted.items() if key not in used and id(it) in given}
+    return used | others
+
+
+def _some(problems: Sequence[str]) -> Iterator[str]:
+    """The first few of each kind, and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.partition(":")[0], []).append(problem)
+    for kind, lines in kinds.items():
+        yield from lines[:_LISTED]
+        if len(lines) > _LISTED:
+            yield f"{kind}: {len(lines) - _LISTED} more"
+
+
 def _compare(used: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[list[str], set[str]]:
     """What keeps the checkpoint's tensors from being the network's, and the keys that get rounded."""
     problems = [f"missing: {key} {tuple(wanted[key].shape)}" for key in sorted(wanted.keys() - used.keys())]
     problems += [f"unexpected: {key} {tuple(used[key].shape)}" for key in sorted(used.keys() - wanted.keys())]
-    rounded = set()
+    rounded, first = set[str](), dict[int, str]()
     for key in sorted(used.keys() & wanted.keys()):
         given, goal = used[key], wanted[key]
         cast = given.to(goal.dtype)
+        same = first.setdefault(id(goal), key)
+        if same != key and not torch.equal(cast, used[same].to(goal.dtype)):
+            problems.append(f"other numbers: {key} and {same}, which are one tensor of the network")
         if given.shape != goal.shape:
             problems.append(f"other shape: {key} {tuple(given.shape)} given, {tuple(goal.shape)} wanted")
         elif given.dtype == goal.dtype:

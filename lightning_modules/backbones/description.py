@@ -15,7 +15,7 @@ from torch import nn
 
 from lightning_modules.backbones.build import CHANNELS, build_backbone
 from lightning_modules.backbones.trace import Trace, traced
-from lightning_modules.specification import Input, Kind, Layer, Specification
+from lightning_modules.specification import Input, Kind, Layer, Specification, keys_of_layers
 from stages.errors import RelayError
 
 _CLASSES = 7  # no width of a layer of features
@@ -39,7 +39,7 @@ def backbone_specification(architecture: str) -> Specification:
     """
     network = _shapes(architecture)
     configuration: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    heads = _heads(network, configuration)
+    heads = head_paths(network)
     size = _size(architecture, configuration)
     try:
         trace = traced(network, torch.zeros(1, CHANNELS, size, size, device="meta"))
@@ -126,8 +126,9 @@ def _channels(numbers: Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _heads(network: nn.Module, configuration: Mapping[str, Any]) -> tuple[str, ...]:
+def head_paths(network: nn.Module) -> tuple[str, ...]:
     """The modules that give the logits: several in a distilled network, whose mean is taken."""
+    configuration: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     named = configuration.get("classifier") or ()
     paths = (named,) if isinstance(named, str) else tuple(named)
     modules = dict(network.named_modules())
@@ -140,16 +141,20 @@ def _feature_info(network: nn.Module) -> list[dict[str, Any]]:
 
 def _layers(network: nn.Module, heads: tuple[str, ...], trace: Trace) -> tuple[Layer, ...]:
     """The layers in the order in which their parameters are first used, the heads last."""
-    placed: list[tuple[bool, int, Layer]] = []
-    last = -1
+    found: list[Layer] = []
     for path, own in _parts(network, "", heads):
         module = network.get_submodule(path)
         kind: Kind = next((kind for kind, wanted in _KINDS.items() if isinstance(module, wanted)), "block")
         name = f"{path}.{_OWN}".lstrip(".") if own else path
-        layer = Layer(name, path, "block" if own else kind, own=own)
+        found.append(Layer(name, path, "block" if own else kind, own=own))
+    placed: list[tuple[bool, int, Layer]] = []
+    last, keys = -1, keys_of_layers(found, network)
+    for layer in found:
+        if not keys[layer.name]:  # another layer has them all
+            continue
         # What is never used stands where it was registered.
-        last = min((trace.used[key] for key in layer.keys(network) if key in trace.used), default=last)
-        placed.append((path in heads, last, layer))
+        last = min((trace.used[key] for key in keys[layer.name] if key in trace.used), default=last)
+        placed.append((layer.path in heads, last, layer))
     return tuple(layer for *_, layer in sorted(placed, key=lambda it: it[:2]))
 
 

@@ -15,7 +15,7 @@ class Trace:
     """One forward pass.
 
     Attributes:
-        used: Key of a parameter or buffer -> number of the first function that took it.
+        used: Key of a parameter or buffer, its first one -> number of the first function that took it.
         ended: Path of each module that gave one tensor, in the order in which their first calls ended -> the
             tensor's number of dimensions.
         began: Path of a module -> how many modules had ended when its first call began.
@@ -74,7 +74,8 @@ def traced(network: nn.Module, images: Tensor) -> Trace:
 
         return hook
 
-    uses = _Uses({id(tensor): key for key, tensor in network.state_dict(keep_vars=True).items()})
+    tensors = reversed(network.state_dict(keep_vars=True).items())  # of a tensor's names the first stays
+    uses = _Uses({id(tensor): key for key, tensor in tensors})
     try:
         for path, module in network.named_modules():
             if path:
