@@ -25,14 +25,23 @@ def hints(
     if other := _other_network(network, given):
         return [f"It is a checkpoint of another architecture, with the names of {other}: add model={other}"]
     if 2 * len(given.keys() & wanted.keys()) >= len(wanted):
-        return [*_shapes(network, given, wanted)]
-    if architecture is not None and architecture.partition(".")[0] != network.name.partition(".")[0]:
+        said = [*_shapes(network, given, wanted)]
+        if said or network.architecture is None:
+            return said
+    from lightning_modules.backbones import fitting
+
+    found = fitting(given, architecture, network.architecture)
+    if found is None and all(key in given and given[key].shape == it.shape for key, it in wanted.items()):
+        return []
+    says = "" if architecture is None else f" The file says that it is of {architecture}."
+    if found is None:
         return [
-            f"The file says that it is of {architecture}: if timm has it, add model=timm model.architecture="
-            f"{architecture}"
+            "It is of another architecture; none was found that it fits, of timm's networks with names like "
+            f"its own.{says}"
         ]
     return [
-        "It is of another architecture: choose that network, such as model=timm model.architecture=resnet18"
+        "It is of another architecture and fits one of timm's: add model=timm model.architecture="
+        f"{found}.{says}"
     ]
 
 

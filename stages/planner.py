@@ -10,7 +10,7 @@ from stages.build import build_recipe
 from stages.config import Config, StageConfig, source_of
 from stages.errors import RelayError
 from stages.plan import Plan, StageRun
-from stages.processes import USUAL_RULE, load_processes
+from stages.processes import CONF, USUAL_RULE, load_processes
 from stages.recipe import TransferLayers
 from stages.request import Request, check_folds
 from stages.schedule import schedule_notes
@@ -249,10 +249,11 @@ def given_stage(config: Config, chain: Sequence[str]) -> StageConfig:
     # A tag, such as .tv_in1k, says with what timm's weights were trained, and not which network it is.
     names = {name.partition(".")[0] for name in (wanted, config.model.architecture) if name is not None}
     if stage.model is not None and stage.model.partition(".")[0] not in names:
+        own = (CONF / "model" / f"{stage.model}.yaml").is_file()
+        typed = f"model={stage.model}" if own else f"model=timm model.architecture={stage.model}"
         raise RelayError(
             f"stage {stage.name}: its weights are of {stage.model}, as its file says (model:), and the chain "
-            f"trains {config.model.architecture or wanted}. Type model={stage.model}; of timm's networks, "
-            f"model=timm model.architecture={stage.model}"
+            f"trains {config.model.architecture or wanted}. Type {typed}"
         )
     return stage
 

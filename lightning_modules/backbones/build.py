@@ -2,6 +2,7 @@
 
 import warnings
 from difflib import get_close_matches
+from typing import Any
 
 import timm
 import torch
@@ -35,9 +36,7 @@ def build_backbone(architecture: str, num_classes: int, *, dropout: float = 0.0,
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of timm, about names that it maps to newer ones
-            network: nn.Module = timm.create_model(
-                name, num_classes=num_classes, in_chans=CHANNELS, drop_rate=dropout
-            )
+            return _created(name, num_classes, dropout)
     except TypeError as error:
         raise RelayError(
             f"model.architecture is {architecture}, which is no image classifier: {error}"
@@ -48,6 +47,21 @@ def build_backbone(architecture: str, num_classes: int, *, dropout: float = 0.0,
         ) from None
     finally:
         torch.default_generator.set_state(before)
+
+
+def _created(name: str, num_classes: int, dropout: float) -> nn.Module:
+    usual: dict[str, Any] = {"num_classes": num_classes, "in_chans": CHANNELS}
+    try:
+        network: nn.Module = timm.create_model(name, **usual, drop_rate=dropout)
+    except TypeError as error:
+        if "drop_rate" not in str(error):
+            raise
+        if dropout:
+            raise RelayError(
+                f"model.dropout is {dropout}, but timm's {name} drops no units (it takes no drop_rate): set "
+                "model.dropout=0"
+            ) from None
+        network = timm.create_model(name, **usual)
     return network
 
 

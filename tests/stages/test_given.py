@@ -99,8 +99,9 @@ def test_two_names_of_one_file_are_said(weights: Path) -> None:
         (
             ("own", "dld"),
             {"model": "resnet18"},
-            "its weights are of resnet18, .* trains alexnet.* model=resnet18",
+            r"its weights are of resnet18, .* trains alexnet\. Type model=timm model\.architecture=resnet18$",
         ),
+        (("own", "dld"), {"model": "torchvision_alexnet"}, "alexnet. Type model=torchvision_alexnet$"),
         (("own", "dld"), {"domain": "dld"}, "leave out domain and source"),
         (("own", "dld"), {"license": "MIT\nand more"}, "one line of text"),
     ],

@@ -1,0 +1,103 @@
+"""Which of timm's networks a file's weights are of."""
+
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from functools import cache
+
+import timm
+import torch
+from torch import Tensor
+
+from lightning_modules.backbones.build import build_backbone
+from lightning_modules.backbones.description import head_paths
+from stages.errors import RelayError
+
+_MOST_FAMILIES, _MOST_BUILT, _LEAST_SHARE = 12, 120, 0.5
+"""What a refusal looks at: families of timm's, networks in all, and what share of names in common."""
+
+
+def fitting(given: Mapping[str, Tensor], *near: str | None) -> str | None:
+    """The name of a network of timm's that a file is of: its heads apart, the names and shapes are the same.
+
+    Args:
+        given: The file's tensors by name, behind any one prefix and beside others.
+        near: Networks that it may be of, tried first.
+
+    Returns:
+        The first one of `near` that fits; else one of the families whose names are most like the file's, of
+        several that fit the one with the shortest name; None if none does.
+    """
+    known = frozenset(timm.list_models())
+    tried = [base for name in near if name is not None and (base := name.partition(".")[0]) in known]
+    for members in _families(given):
+        tried += members
+    return next((name for name in tried[:_MOST_BUILT] if _fits(name, given)), None)
+
+
+def _families(given: Mapping[str, Tensor]) -> list[list[str]]:
+    """Networks family by family, short names first: the families most like the file's names first.
+
+    Of the families whose source names the most modules of the file's, one network each is compared with it.
+    """
+    pieces = {piece for name in given for piece in name.split(".") if not piece.isdigit()}
+    named = {family: len(pieces & names) for family, names in _names_in_sources().items()}
+    found: dict[float, list[list[str]]] = {}
+    for family in sorted(named, key=lambda family: -named[family])[:_MOST_FAMILIES]:
+        members = sorted(timm.list_models(module=family), key=len)
+        share = _share(members[len(members) // 2], given) if members and named[family] else 0.0
+        if share > _LEAST_SHARE:
+            found.setdefault(share, []).append(members)
+    return [members for share in sorted(found, reverse=True) for members in found[share]]
+
+
+@cache
+def _names_in_sources() -> dict[str, frozenset[str]]:
+    modules = {family: sys.modules.get(f"timm.models.{family}") for family in timm.list_modules()}
+    return {
+        family: frozenset(re.findall(r"(?:self\.|')(\w+)", inspect.getsource(module)))
+        for family, module in modules.items()
+        if module is not None
+    }
+
+
+def _share(name: str, given: Mapping[str, Tensor]) -> float:
+    """How many names of a network are a file's, but for numbers and what stands before them."""
+    ends = {re.sub(r"\d+", "0", each) for each in _shapes(name)[0]}
+    parts = {tuple(re.sub(r"\d+", "0", each).split(".")) for each in given}
+    there = {".".join(each[cut:]) for each in parts for cut in range(len(each))}
+    return len(ends & there) / max(1, len(ends))
+
+
+def _fits(name: str, given: Mapping[str, Tensor]) -> bool:
+    shapes, heads = _shapes(name)
+    first, tops = next(iter(shapes), "."), {key.partition(".")[0] for key in shapes}
+    for start in (each.removesuffix(first) for each in given if f".{each}".endswith(f".{first}")):
+        behind = {each.removeprefix(start): it.shape for each, it in given.items() if each.startswith(start)}
+        if shapes == _without_heads(
+            {key: it for key, it in behind.items() if key.partition(".")[0] in tops}, heads
+        ):
+            return True
+    return False
+
+
+@cache
+def _shapes(name: str) -> tuple[dict[str, torch.Size], tuple[str, ...]]:
+    """Key -> shape of a network without its heads, and these; empty if it cannot be built."""
+    try:
+        with torch.device("meta"):
+            network = build_backbone(name, 2)
+    except RelayError:
+        return {}, ()
+    heads = tuple(f"{path}." for path in head_paths(network))
+    return _without_heads({key: it.shape for key, it in network.state_dict().items()}, heads), heads
+
+
+def _without_heads(shapes: Mapping[str, torch.Size], heads: tuple[str, ...]) -> dict[str, torch.Size]:
+    """What is compared; PyTorch before 0.4.1 kept no count of batches."""
+    return {
+        key: it
+        for key, it in shapes.items()
+        if not key.startswith(heads) and not key.endswith("num_batches_tracked")
+    }
