@@ -12,14 +12,15 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from stages.attempts import Attempt
-from stages.balance import loss_of_chance
-from stages.epochs import Row, to_csv
+from stages.balance import least_and_fall
+from stages.epochs import LEARNING_RATE, Row, to_csv
 from stages.job import Job
 from stages.machine.atomic import write_text
 from stages.metrics import TRAIN_LOSS
 from stages.plateau import Plateau, PlateauRule, find_plateau, judged, should_stop
 from stages.predictions import predicted_classes
 from stages.record import AttemptRecord, CostRecord
+from stages.schedule import after_warm_up
 
 
 class _Evaluation(Protocol):
@@ -50,9 +51,10 @@ class History(Callback):
     Args:
         path: the CSV file.
         rule: when the training loss counts as flat.
-        chance: training loss of predicting the class frequencies; `stages.balance.loss_of_chance`.
+        chance: by how much the training loss of predicting the class frequencies is above `least`.
         on_row: called with each new row.
         attempt: told how far the training is.
+        least: the least training loss; with `chance`, `stages.balance.least_and_fall`.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class History(Callback):
         chance: float,
         on_row: Callable[[Row], None] = lambda row: None,
         attempt: Attempt | None = None,
+        least: float = 0.0,
     ) -> None:
         self._path = path
         self._rule = rule
         self._chance = chance
+        self._least = least
         self._on_row = on_row
         self._attempt = attempt
         self.rows: list[Row] = []
@@ -84,8 +88,10 @@ class History(Callback):
             train_counts: its training images of each class.
             on_row: called with each new row.
         """
-        chance = loss_of_chance(job.recipe.optim, train_counts)
-        return cls(job.folder.history, job.recipe.plateau, chance, on_row, job.attempt)
+        optim = job.recipe.optim
+        least, chance = least_and_fall(optim, train_counts)
+        rule = after_warm_up(job.recipe.plateau, optim, train_counts)
+        return cls(job.folder.history, rule, chance, on_row, job.attempt, least)
 
     @property
     def losses(self) -> list[float]:
@@ -93,9 +99,13 @@ class History(Callback):
         return [float(row[TRAIN_LOSS]) for row in self.rows]
 
     @property
+    def _judged(self) -> list[float]:
+        return [loss - self._least for loss in self.losses]
+
+    @property
     def plateau(self) -> Plateau:
         """The plateau, if the training is finished."""
-        return find_plateau(self.losses, self._rule, chance=self._chance)
+        return find_plateau(self._judged, self._rule, chance=self._chance)
 
     def cost(self, attempts: Sequence[AttemptRecord]) -> CostRecord:
         """What the training took, in all attempts."""
@@ -108,7 +118,7 @@ class History(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do not train a run again that was killed after its last epoch."""
-        trainer.should_stop = should_stop(self.losses, self._rule, chance=self._chance)
+        trainer.should_stop = should_stop(self._judged, self._rule, chance=self._chance)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -127,6 +137,8 @@ class History(Callback):
         It does not run where a run is evaluated that was killed after its last epoch.
         """
         if self._epoch_began is not None:
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.synchronize()  # steps that it was given and has not done yet
             self.train_seconds += time.perf_counter() - self._epoch_began
             self.train_images += self._images_in_epoch
             self._epoch_began = None
@@ -140,11 +152,11 @@ class History(Callback):
             {
                 "epoch": trainer.current_epoch,
                 TRAIN_LOSS: module.train_loss,
-                "learning_rate": module.learning_rate,
+                LEARNING_RATE: module.learning_rate,
                 **module.evaluation.metrics,
             }
         )
-        if (found := judged(self.losses, self._rule, chance=self._chance)) is not None:
+        if (found := judged(self._judged, self._rule, chance=self._chance)) is not None:
             module.loss_judged(*found)
         if self._attempt is not None:
             assert torch.get_num_threads() == self._attempt.threads, "nothing else sets the threads"
@@ -152,7 +164,7 @@ class History(Callback):
         if trainer.is_global_zero:
             write_text(self._path, to_csv(self.rows))
             self._on_row(self.rows[-1])
-        trainer.should_stop = should_stop(self.losses, self._rule, chance=self._chance)
+        trainer.should_stop = should_stop(self._judged, self._rule, chance=self._chance)
 
     def state_dict(self) -> dict[str, Any]:
         """What is saved in the checkpoint."""

@@ -75,10 +75,7 @@ def loss_of_chance(optim: Descent, counts: Sequence[int]) -> float:
     Raises:
         ValueError: as `stages.plateau.chance_loss`.
     """
-    drawn: Sequence[float] = counts
-    if optim.sampling == "balanced":
-        drawn = (images_of_each_class(counts),) * len(counts)
-    weights = class_weights(optim, counts) or (1.0,) * len(counts)
+    drawn, weights = _drawn(optim, counts), class_weights(optim, counts) or (1.0,) * len(counts)
     seen = [count * weight for count, weight in zip(drawn, weights, strict=True)]
     if optim.label_smoothing == 0:
         return chance_loss(seen)
@@ -87,3 +84,48 @@ def loss_of_chance(optim: Descent, counts: Sequence[int]) -> float:
         (1 - optim.label_smoothing) * own + spread * weight for own, weight in zip(seen, weights, strict=True)
     ]
     return chance_loss(smooth) * sum(smooth) / sum(seen)
+
+
+def least_loss(optim: Descent, counts: Sequence[int]) -> float:
+    """The training loss of a network that knows each label, in nats: 0 without label smoothing.
+
+    Of smoothed labels it is their entropy, which no network falls below: a fall is judged by what is left
+    between this and the loss of chance.
+
+    Args:
+        optim: as for `loss_of_chance`.
+        counts: training images of each class.
+    """
+    smoothing, classes = optim.label_smoothing, range(len(counts))
+    if smoothing == 0:
+        return 0.0
+    drawn, weights = _drawn(optim, counts), class_weights(optim, counts) or (1.0,) * len(counts)
+    least = 0.0
+    for own in classes:
+        smooth = [
+            weights[each] * (smoothing / len(counts) + (1 - smoothing) * (each == own)) for each in classes
+        ]
+        least += drawn[own] * chance_loss(smooth) * sum(smooth)
+    return least / sum(count * weight for count, weight in zip(drawn, weights, strict=True))
+
+
+def images_of_epoch(optim: Descent, counts: Sequence[int]) -> int:
+    """Images that an epoch draws; arguments as `loss_of_chance`."""
+    return sum(_drawn(optim, counts))
+
+
+def least_and_fall(optim: Descent, counts: Sequence[int]) -> tuple[float, float]:
+    """The least loss, and how far the loss of chance is above it: what a plateau is judged by.
+
+    Of labels that are smoothed to next to nothing a fall of that length is lost in rounding; it is above 0.
+    Arguments as `loss_of_chance`.
+    """
+    least = least_loss(optim, counts)
+    return least, max(loss_of_chance(optim, counts) - least, 1e-12)
+
+
+def _drawn(optim: Descent, counts: Sequence[int]) -> Sequence[int]:
+    """Images of each class in an epoch."""
+    if optim.sampling == "balanced":
+        return (images_of_each_class(counts),) * len(counts)
+    return counts

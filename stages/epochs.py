@@ -12,6 +12,9 @@ from stages.record import MetricRecord
 
 Row = dict[str, float | int]
 
+LEARNING_RATE = "learning_rate"
+"""The column of the rate of an epoch's last step; where layers differ, the highest."""
+
 
 def to_csv(rows: list[Row]) -> str:
     """Rows as CSV with a header; numbers in full precision.

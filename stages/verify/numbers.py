@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.balance import loss_of_chance
+from stages.balance import least_and_fall
 from stages.epochs import Row, read_csv, summarise
 from stages.errors import RelayError
 from stages.metrics import PRIMARY, TRAIN_LOSS
@@ -15,6 +15,7 @@ from stages.plateau import PlateauRule, find_plateau
 from stages.predictions import read_predictions
 from stages.recipe import Optim
 from stages.record import Record
+from stages.schedule import after_warm_up
 from stages.store import RunFolder
 
 _EXACT = 1e-9  # of a metric that was written in full precision
@@ -55,9 +56,11 @@ def _of_history(rows: Sequence[Row], record: Record, recipe: Mapping[str, Any]) 
     if [row["epoch"] for row in rows] != list(range(record.epochs)):
         yield f"the record has {record.epochs} epochs and it does not"
         return
-    chance = loss_of_chance(Optim(**recipe["optim"]), record.data.train_counts)
-    losses = [float(row[TRAIN_LOSS]) for row in rows]
-    plateau = find_plateau(losses, PlateauRule(**recipe["plateau"]), chance=chance)
+    optim, counts = Optim(**recipe["optim"]), record.data.train_counts
+    least, chance = least_and_fall(optim, counts)
+    losses = [float(row[TRAIN_LOSS]) - least for row in rows]
+    rule = after_warm_up(PlateauRule(**recipe["plateau"]), optim, counts)
+    plateau = find_plateau(losses, rule, chance=chance)
     if (stored := record.plateau.model_dump()) != asdict(plateau):
         yield f"its losses give the plateau {asdict(plateau)}, the record has {stored}"
         return

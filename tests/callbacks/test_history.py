@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.stats import entropy
 
 import callbacks.history
 from callbacks import History, save_whole
@@ -71,6 +72,34 @@ def test_chance_is_that_of_the_classes_as_the_loss_weighs_them(
         history = History.of(job, [6, 2], lambda row: None)
         end_epochs(history, [share * chance] * 2)
         assert history.plateau.learning is learning
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.8, 0.95])
+def test_learning_is_judged_between_chance_and_the_least_loss_of_smoothed_labels(
+    tmp_path: Path, smoothing: float
+) -> None:
+    """A network that knows each label has learned, however little its loss can fall; by hand, two classes."""
+    job = fake_job(tmp_path)
+    optim = replace(job.recipe.optim, label_smoothing=smoothing)
+    job.recipe = job.recipe.model_copy(update={"optim": optim})
+    least = float(entropy([1 - smoothing / 2, smoothing / 2]))
+    for share, learning in ((0.96, False), (0.94, True), (0.0, True)):
+        history = History.of(job, [5, 5], lambda row: None)
+        end_epochs(history, [least + share * (math.log(2) - least)] * 2)
+        assert history.plateau.learning is learning
+        assert history.losses[0] == pytest.approx(history.rows[0]["train_loss"])
+
+
+def test_no_plateau_ends_a_warm_up_before_the_rate_has_fallen(tmp_path: Path) -> None:
+    """Batches of 32 of 64 images: 12 steps are six epochs, whose level loss does not count with step."""
+    job, rule = fake_job(tmp_path), replace(RULE, max_epochs=30)
+    stops = {}
+    for schedule in ("constant", "step"):
+        changes = {"schedule": schedule, "warmup_steps": 12, "batch_size": 32, "step_factor": 0.1}
+        optim = replace(job.recipe.optim, **changes, step_patience=1)
+        job.recipe = job.recipe.model_copy(update={"optim": optim, "plateau": rule})
+        stops[schedule] = end_epochs(History.of(job, [32, 32], lambda row: None), [0.3] * 12).index(True)
+    assert stops == {"constant": 4, "step": 9}
 
 
 def test_history_csv_holds_the_numbers_exactly(tmp_path: Path) -> None:

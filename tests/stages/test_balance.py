@@ -12,7 +12,14 @@ from scipy.stats import entropy
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
-from stages.balance import check_classes, class_weights, images_of_each_class, loss_of_chance
+from stages.balance import (
+    check_classes,
+    class_weights,
+    images_of_each_class,
+    least_and_fall,
+    least_loss,
+    loss_of_chance,
+)
 from stages.config import Config
 from stages.errors import RelayError
 from stages.plan import Plan
@@ -48,28 +55,35 @@ def test_the_loss_sees_equal_classes_where_they_are_balanced() -> None:
 
 
 @pytest.mark.parametrize("balance", [{}, {"class_weights": "balanced"}, {"sampling": "balanced"}])
-def test_chance_with_smoothed_labels_is_the_least_loss_of_torch_for_equal_outputs(
-    balance: dict[str, str],
-) -> None:
-    """Found by descent over outputs that are the same for every image."""
+@pytest.mark.parametrize("alike", [True, False])
+def test_losses_with_smoothed_labels_are_the_least_of_torch(balance: dict[str, str], alike: bool) -> None:
+    """Found by descent over outputs: the same for every image, which is chance, or those of its class."""
     counts, settings = (6, 3, 1), replace(optim(**balance), label_smoothing=0.2)
     drawn = (4, 4, 4) if balance.get("sampling") else counts
     labels = torch.repeat_interleave(torch.arange(3), torch.tensor(drawn))
     weights = class_weights(settings, counts)
     loss = nn.CrossEntropyLoss(
-        None if weights is None else torch.tensor(weights), label_smoothing=0.2
+        None if weights is None else torch.tensor(weights, dtype=torch.float64), label_smoothing=0.2
     ).double()
-    outputs = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    outputs = torch.zeros(1 if alike else 3, 3, dtype=torch.float64, requires_grad=True)
     descent = torch.optim.LBFGS([outputs], max_iter=100, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         descent.zero_grad()
-        found: torch.Tensor = loss(outputs.expand(len(labels), 3), labels)
+        found: torch.Tensor = loss(outputs.expand(3, 3)[labels], labels)
         found.backward()  # type: ignore[no-untyped-call]
         return found
 
     descent.step(closure)  # type: ignore[no-untyped-call]
-    assert loss_of_chance(settings, counts) == pytest.approx(closure().item(), rel=1e-9)
+    found = loss_of_chance if alike else least_loss
+    assert found(settings, counts) == pytest.approx(closure().item(), rel=1e-9)
+    assert least_loss(optim(**balance), counts) == 0.0
+
+
+def test_labels_that_are_hardly_any_leave_a_fall_above_nothing() -> None:
+    for smoothing in (0.5, 0.99, 1 - 1e-9, 1 - 1e-16):
+        settings = replace(optim(), label_smoothing=smoothing)
+        assert least_and_fall(settings, (6, 3, 1))[1] > 0
 
 
 @pytest.mark.parametrize("setting", ["class_weights", "sampling"])
