@@ -24,7 +24,8 @@ def resolve(config: Config, transferred: bool) -> Config:
 
     Returns:
         The configuration with accelerator, precision and memory format for this machine in place of `auto`,
-        the transfer rule's layers named one by one, and the first epoch of a plateau.
+        the transfer rule's layers named one by one, the first epoch of a plateau, and neither unfreezing
+        nor a decay of rates where the rule leaves no layer to wait or to differ.
 
     Raises:
         RelayError: The network is unknown, images are too small for it, it does not
@@ -33,7 +34,8 @@ def resolve(config: Config, transferred: bool) -> Config:
             value and what is allowed.
     """
     network = specification_of(config.model)
-    check_width(network, config.model.width)
+    if network.architecture is None:
+        check_width(network, config.model.width)
     config = replace(config, data=_input(config.data, network))
     accelerator, precision, memory_format = arithmetic(config)
     if (accelerator, precision) == ("cpu", "16-mixed"):
@@ -50,10 +52,14 @@ def resolve(config: Config, transferred: bool) -> Config:
     if not transferred:
         return replace(config, trainer=trainer)
     transfer = replace(written, reinitialise=rule.reinitialised, freeze=rule.frozen)
-    layers = rounds(network, rule.reinitialised, rule.frozen)
-    plateau = after_unfreezing(config.callbacks.plateau, config.optim, len(layers))
+    layers, optim = rounds(network, rule.reinitialised, rule.frozen), config.optim
+    if len(layers) == 1:  # as with finetune: none waits
+        optim = replace(optim, unfreeze_epochs=0)
+    if {name for each in layers for name in each} <= {*network.words["head"]}:
+        optim = replace(optim, layer_decay=1.0)
+    plateau = after_unfreezing(config.callbacks.plateau, optim, len(layers))
     callbacks = replace(config.callbacks, plateau=plateau)
-    return replace(config, trainer=trainer, transfer=transfer, callbacks=callbacks)
+    return replace(config, optim=optim, trainer=trainer, transfer=transfer, callbacks=callbacks)
 
 
 def _input(data: DataConfig, network: Specification) -> DataConfig:
@@ -80,6 +86,7 @@ def _input(data: DataConfig, network: Specification) -> DataConfig:
 
 def network_notes(runs: Iterable[StageRun]) -> list[str]:
     """A line for each thing about sizes, normalisation and transfer rules that may surprise."""
+    runs = list(runs)
     recipes = [run.recipe for run in runs]
     models = {recipe.model: specification_of(recipe.model) for recipe in recipes}
     inputs = dict.fromkeys((it.model, it.data.image_size, it.data.mean, it.data.std) for it in recipes)
@@ -93,6 +100,11 @@ def network_notes(runs: Iterable[StageRun]) -> list[str]:
         f"in {network} the transfer rules {' and '.join(names)} are the same"
         for (network, _), names in rules.items()
         if len(names) > 1
+    ]
+    notes += [
+        f"model.width={run.config.model.width:g} is not used: {models[run.recipe.model].name} has one width"
+        for run in runs
+        if run.config.model.width != run.recipe.model.width
     ]
     return list(dict.fromkeys(notes))
 

@@ -1,6 +1,6 @@
 """From a stage run's configuration to its recipe."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
     Keys that have no effect on this run do not enter: the transfer rule and `lr_transfer` of a run that
     starts from random weights, `lr_scratch` of one that does not, the ratio's unit when all data are used,
     `data.augment` and what else of the augmentation where the domain has its own, a rotation by nothing and
-    the like, the CPU threads of a run on an accelerator, the plateau's patience and what lowers the rate
-    where the schedule has no use for them.
+    the like, the CPU threads of a run on an accelerator, the width of a network of timm's, the plateau's rule
+    and what lowers the rate where the schedule has no use for them.
 
     Args:
         config: the stage run's own configuration: `seed` and `data_ratio` are its own, `trainer.precision`
@@ -52,7 +52,8 @@ def build_recipe(config: Config, *, data_digest: str, parent: str | None) -> Rec
         transfer=config.transfer.name if transferred else None,
         transfer_layers=layers if transferred else None,
         seed=config.seed,
-        model=config.model,
+        # A network of timm's has one width; an experiment may set that of the AlexNets.
+        model=config.model if config.model.architecture is None else replace(config.model, width=1.0),
         optim=optim,
         data=part_of(
             Data,

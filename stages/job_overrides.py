@@ -43,6 +43,8 @@ def job_overrides(
         f"fold={'null' if config.fold is None else config.fold}",
         f"test_fraction={'null' if config.test_fraction is None else config.test_fraction}",
         f"callbacks.plateau.start_from_epoch={config.callbacks.plateau.start_from_epoch}",
+        f"optim.layer_decay={config.optim.layer_decay}",
+        f"optim.unfreeze_epochs={config.optim.unfreeze_epochs}",
         f"trainer.accelerator={config.trainer.accelerator}",
         f"trainer.threads={config.trainer.threads}",
         f"trainer.precision={recipe.arithmetic.precision}",

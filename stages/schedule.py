@@ -1,9 +1,10 @@
 """What the schedule of the rate and the rule of the plateau ask of each other."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from stages.balance import images_of_epoch
 from stages.config import OptimConfig
 from stages.errors import RelayError
 from stages.parameters import shown
@@ -18,14 +19,20 @@ def agreed(optim: Optim, rule: PlateauRule) -> tuple[Optim, PlateauRule]:
     """Schedule and plateau as a run uses them: what has no effect is None, and `step_patience` is a number.
 
     A cosine has an end, and before it the loss is level only because the rate is still high: no plateau is
-    looked for, and the last epochs stand for it.
+    looked for, and the last epochs stand for it. Where none is looked for, how it would be has no effect, and
+    neither has a warm-up of one step, whose rate is the whole.
 
     Raises:
         RelayError: if the plateau would be found before the rate has fallen a single time.
     """
+    if optim.schedule == "cosine":
+        rule = replace(rule, patience=None)
+    elif optim.warmup_steps == 1:
+        optim = replace(optim, warmup_steps=0)
     if optim.schedule != "step":
-        optim = replace(optim, step_factor=None, step_patience=None)
-        return optim, replace(rule, patience=None) if optim.schedule == "cosine" else rule
+        if rule.patience is None:
+            rule = replace(rule, min_delta=0.0, smoothing=1, start_from_epoch=0)
+        return replace(optim, step_factor=None, step_patience=None), rule
     patience = optim.step_patience or (rule.patience or 0) // 2
     if patience == 0:
         raise RelayError(
@@ -61,6 +68,23 @@ def after_unfreezing(rule: PlateauRule, optim: OptimConfig, rounds: int) -> Plat
             f"callbacks.plateau.max_epochs to {last + rule.length} or more"
         )
     return replace(rule, start_from_epoch=max(rule.start_from_epoch, last))
+
+
+def after_warm_up(rule: PlateauRule, optim: Optim, counts: Sequence[int]) -> PlateauRule:
+    """The rule of a plateau that does not begin before a rate that falls in steps could: after the warm-up.
+
+    Args:
+        rule: the recipe's.
+        optim: the recipe's.
+        counts: training images of each class.
+    """
+    if optim.schedule != "step":
+        return rule
+    steps = math.ceil(images_of_epoch(optim, counts) / optim.batch_size)
+    first = math.ceil(optim.warmup_steps / steps) - 1  # the first epoch whose last step has the whole rate
+    return replace(
+        rule, start_from_epoch=max(rule.start_from_epoch, min(first, rule.max_epochs - rule.length))
+    )
 
 
 def schedule_notes(runs: Iterable[StageRun], images: Mapping[str, int]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from stages.build import build_recipe
 from stages.errors import RelayError
+from stages.job_overrides import job_overrides
 from stages.plateau import PlateauRule, judged, plateau_onset
-from stages.schedule import after_unfreezing, agreed
+from stages.schedule import after_unfreezing, after_warm_up, agreed
+from stages.store import Store
 from tests.helpers.plain_optim import PLAIN
 from tests.helpers.stage_helpers import composed, plan_of, request
 
@@ -23,7 +26,57 @@ def test_what_has_no_effect_does_not_enter() -> None:
     given_both = replace(PLAIN, step_factor=0.1, step_patience=3)
     assert agreed(given_both, RULE) == (PLAIN, RULE)
     cosine = replace(given_both, schedule="cosine")
-    assert agreed(cosine, RULE) == (replace(PLAIN, schedule="cosine"), replace(RULE, patience=None))
+    none = replace(RULE, patience=None, min_delta=0.0, smoothing=1)  # how a plateau would be looked for
+    assert agreed(cosine, replace(RULE, start_from_epoch=3)) == (replace(PLAIN, schedule="cosine"), none)
+    assert agreed(PLAIN, replace(RULE, patience=None, start_from_epoch=3)) == (PLAIN, none)
+    step = replace(STEP, step_patience=2)
+    assert agreed(step, replace(RULE, patience=None)) == (step, replace(RULE, patience=None)), "of the rate"
+
+
+def test_a_warm_up_of_one_step_is_none() -> None:
+    one = replace(PLAIN, warmup_steps=1)
+    assert agreed(one, RULE)[0] == agreed(PLAIN, RULE)[0] != agreed(replace(PLAIN, warmup_steps=2), RULE)[0]
+    cosine = replace(one, schedule="cosine")
+    assert agreed(cosine, RULE)[0].warmup_steps == 1, "its cosine begins a step later"
+
+
+@pytest.mark.parametrize(
+    ("rule", "network", "settings_"),
+    [
+        ("finetune", (), ("optim.unfreeze_epochs=2",)),
+        ("finetune", ("model=timm", "model.architecture=test_resnet"), ("optim.layer_decay=0.5",)),
+    ],
+)
+def test_what_a_rule_leaves_without_effect_moves_no_id(
+    rule: str, network: tuple[str, ...], settings_: tuple[str, ...]
+) -> None:
+    """finetune freezes what it keeps: no layer waits, and of a network with one fresh layer none differs."""
+    plans = [
+        plan_of(request("texture", "dld", rule=chosen, overrides=(*network, *more)))
+        for chosen in (rule, "feature")
+        for more in ((), settings_)
+    ]
+    frozen, same, kept, other = (set(plan.runs) for plan in plans)
+    assert frozen == same and kept != other
+    (target,) = (run for run in plans[1].runs.values() if run.stage == "dld")
+    store = Store(Path("runs"))
+    again = composed(*job_overrides(target, store, index=1, count=1, images_after=0))
+    assert build_recipe(again, data_digest=target.recipe.data.digest, parent=target.recipe.parent).id == (
+        target.id
+    ), "the job composes what was planned"
+
+
+def test_a_plateau_waits_for_the_warm_up_of_a_rate_that_falls_in_steps() -> None:
+    """100 images in batches of 64 are two steps an epoch: nine of them end in the fifth epoch."""
+    step = replace(STEP, warmup_steps=9, batch_size=64)
+    assert after_warm_up(RULE, step, (60, 40)).start_from_epoch == 4
+    assert after_warm_up(RULE, replace(step, warmup_steps=8), (60, 40)).start_from_epoch == 3
+    assert after_warm_up(RULE, replace(step, sampling="balanced"), (60, 69)).start_from_epoch == 2
+    assert after_warm_up(RULE, replace(step, warmup_steps=0), (60, 40)) == RULE
+    assert after_warm_up(RULE, replace(step, schedule="constant"), (60, 40)) == RULE
+    assert after_warm_up(RULE, replace(step, warmup_steps=999), (60, 40)).start_from_epoch == 12
+    later = replace(RULE, start_from_epoch=7)
+    assert after_warm_up(later, step, (60, 40)) == later
 
 
 @pytest.mark.parametrize(("patience", "half"), [(2, 1), (6, 3), (7, 3)])
