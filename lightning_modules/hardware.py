@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.registry import TIMM
 from stages.config import Accelerator, Config
 from stages.errors import RelayError
 from stages.recipe import MemoryFormat, Precision
@@ -22,8 +23,9 @@ _GPUS = ("nvidia*", "nvhost*", "kfd", "dxg")
 def arithmetic(config: Config) -> tuple[Accelerator, Precision, MemoryFormat]:
     """Accelerator, precision and memory format of a configuration, `auto` resolved for this machine.
 
-    bfloat16 where the processor multiplies it natively (AVX512-BF16 or AMX; CUDA from compute capability
-    8), else float32; channels-last on CPUs with bfloat16 and on CUDA, where convolutions are faster so.
+    bfloat16 where it is multiplied natively (AVX512-BF16 or AMX; CUDA from compute capability 8), else
+    float32. On a processor timm's networks take float32, which trains them faster: docs/training.md.
+    Channels-last on CPUs in bfloat16 and on CUDA, where convolutions are faster so.
     Both round differently, so the resolved values, not `auto`, are part of a run's id.
 
     Raises:
@@ -43,7 +45,8 @@ def arithmetic(config: Config) -> tuple[Accelerator, Precision, MemoryFormat]:
             "trainer.precision=bf16-mixed (32-true before Ampere) and trainer.memory_format=channels_last"
         )
     if precision == "auto":
-        precision = "bf16-mixed" if native_bfloat16(accelerator) else "32-true"
+        fast = native_bfloat16(accelerator) and (config.model.name != TIMM or _uses_cuda(accelerator))
+        precision = "bf16-mixed" if fast else "32-true"
     if memory_format == "auto":
         fast = precision != "32-true" or _uses_cuda(accelerator)
         memory_format = "channels_last" if fast else "contiguous"

@@ -89,7 +89,8 @@ class Model:
         "what timm itself does; the others do not."
     )
     width: Annotated[Number, Gt(0), Le(1)] = recipe(
-        "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out."
+        "Share of every hidden layer's channels: 1 is the exact network, less is for trying things out. Not "
+        "used with model=timm."
     )
 
 
@@ -287,7 +288,8 @@ class Rounding:
     """How numbers are rounded. A recipe holds what `auto` was on its machine."""
 
     precision: Precision = recipe(
-        "How numbers are rounded; auto is bf16-mixed where the machine has bfloat16, else 32-true."
+        "How numbers are rounded; auto is bf16-mixed where the machine has bfloat16, else 32-true; on a "
+        "processor 32-true with model=timm, too."
     )
     memory_format: MemoryFormat = recipe(
         "Order of numbers in memory; auto is channels_last where convolutions are faster so."
