@@ -26,7 +26,10 @@ from analysis.report.figures import (
 from analysis.report.tables import file_name
 from analysis.runs.details import Cell, Curve
 from stages.console.words import counted
+from stages.epochs import LEARNING_RATE
 from stages.metrics import Metric, shown_in, titles_in
+
+_RATE = Metric(name=LEARNING_RATE, title="learning rate", unit="", better=None)
 
 MOST_LINES = 20
 """Up to so many runs of a panel are drawn as lines; more are drawn as a band."""
@@ -102,7 +105,9 @@ def learning_curves(
 def run_curves(
     curves: Mapping[Cell, Sequence[Curve]], name: str, style: ProcessStyle, baseline: Mapping[float, float]
 ) -> Picture:
-    """Metrics of each run of a process: one row per metric, one column per data ratio.
+    """Metrics of each run of a process, and its rate where a schedule lowers it: a row of panels each.
+
+    One column per data ratio.
 
     Args:
         curves: of the runs.
@@ -110,7 +115,8 @@ def run_curves(
         style: its style.
         baseline: accuracy of a linear classifier on grey-level histograms by data ratio, where known.
     """
-    metrics = _metrics(run for (process, _), runs in curves.items() if process == name for run in runs)
+    every = [run for (process, _), runs in curves.items() if process == name for run in runs]
+    metrics = _metrics(every) + [_RATE] * any(LEARNING_RATE in run.values for run in every)
     everything = sorted(ratio for process, ratio in curves if process == name)
     chosen = np.linspace(0, len(everything) - 1, min(len(everything), _MOST_RATIOS)).round().astype(int)
     ratios = [everything[index] for index in chosen]

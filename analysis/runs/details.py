@@ -16,6 +16,7 @@ import pandas as pd
 
 from analysis.runs.baseline import baseline_levels
 from analysis.runs.folds import complete_seeds
+from stages.epochs import LEARNING_RATE
 from stages.errors import RelayError
 from stages.metrics import CALIBRATION_BINS, MOST_CONFIDENT, shown_in
 from stages.predictions import read_predictions
@@ -35,7 +36,8 @@ class Curve:
         seed: of the run.
         onset: first epoch of the plateau, from 0.
         reached: whether the plateau was reached.
-        values: float64 of shape (epochs,), by metric.
+        values: float64 of shape (epochs,), by metric, and by `LEARNING_RATE` where a schedule
+            lowers it.
     """
 
     seed: int
@@ -252,11 +254,16 @@ def _read_history(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     columns = list(zip(*rows, strict=True))
     if not columns:
         raise ValueError(f"{path} has no epochs")
-    return {
-        metric.name: np.array([value or "nan" for value in columns[header.index(metric.name)]], np.float64)
-        for metric in shown_in("robustness")
-        if metric.name in header
+    names = [LEARNING_RATE, *(metric.name for metric in shown_in("robustness"))]
+    found = {
+        name: np.array([value or "nan" for value in columns[header.index(name)]], np.float64)
+        for name in names
+        if name in header
     }
+    rates = found.get(LEARNING_RATE)
+    if rates is not None and not rates[-1] < rates.max():  # after its warm-up a constant one says nothing
+        del found[LEARNING_RATE]
+    return found
 
 
 def _confidence(

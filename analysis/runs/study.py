@@ -36,6 +36,8 @@ _OF_TARGET = ("folds", "test_fraction")
 # One key of the recipe for two of the configuration: the value from random weights and the one on transfer.
 _BY_START = ("optim.lr", "optim.gradient_clip")
 
+_NORMALISATION = {"data.mean": "mean", "data.std": "std"}
+
 _LAYERS = "transfer_layers"
 _GIVEN = "weights of"  # a given stage's: its file's SHA-256
 _CONTENT = "data.content"
@@ -97,14 +99,35 @@ def find_studies(runs: pd.DataFrame) -> list[Study]:
 
 
 def differences(studies: Sequence[Study]) -> dict[str, dict[str, str | None]]:
-    """Settings in which studies differ: for each key its JSON value (or None) by the study's id."""
+    """Settings in which studies differ: for each key its JSON value (or None) by the study's id.
+
+    A normalisation that each study has of its network is no setting, and left out.
+    """
     keys = sorted({key for study in studies for key in study.settings} | {"target"})
     table: dict[str, dict[str, str | None]] = {}
     for key in keys:
         values = {study.id: study.target if key == "target" else study.settings.get(key) for study in studies}
-        if len(set(values.values())) > 1:
+        if len(set(values.values())) > 1 and not all(_of_its_network(study, key) for study in studies):
             table[key] = values
     return table
+
+
+def _of_its_network(study: Study, key: str) -> bool:
+    """Whether a key is the normalisation, and has what `data.mean=null` gives with the study's network."""
+    part = _NORMALISATION.get(key.rpartition(": ")[2])
+    if part is None:
+        return False
+    value = json.loads(study.settings.get(key, "null"))
+    architecture = json.loads(study.settings.get("model.architecture", "null"))
+    if value is None or architecture is None:
+        return value is None
+    from lightning_modules.backbones import backbone_specification  # torch and timm
+
+    try:
+        own = backbone_specification(architecture).input
+    except RelayError:  # another version of timm's
+        return False
+    return own is not None and value == list(getattr(own, part))
 
 
 class _Lineages:
