@@ -36,6 +36,7 @@ class Ready:
     images: Sequence[Tensor]
     labels: Sequence[Tensor]
     precision: str
+    clip: float | None = None
 
 
 def program(config: Config) -> tuple[float, float, Recipe]:
@@ -57,7 +58,7 @@ def ready_for(config: Config, recipe: Recipe) -> Ready:
     steps = optimiser(network, recipe.optim, fused=module.fused)
     batches = list(batches_of(data, device))
     images, labels = [batch.images for batch in batches], [batch.labels for batch in batches]
-    return Ready(network, steps, images, labels, recipe.arithmetic.precision)
+    return Ready(network, steps, images, labels, recipe.arithmetic.precision, clip=recipe.optim.gradient_clip)
 
 
 def batches_of(data: StageData, device: torch.device) -> Iterator[Batch]:
@@ -68,11 +69,11 @@ def batches_of(data: StageData, device: torch.device) -> Iterator[Batch]:
 
 
 def step_speed(ready: Ready, epochs: int) -> float:
-    """Images per second of forward pass, loss, backward pass and optimiser's step."""
+    """Images per second of forward pass, loss, backward pass, clipping and optimiser's step."""
 
     def run() -> None:
         for images, labels in zip(ready.images, ready.labels, strict=True):
-            step(ready.network, ready.optimiser, images, labels, ready.precision)
+            step(ready.network, ready.optimiser, images, labels, ready.precision, ready.clip)
 
     return speed(run, sum(map(len, ready.labels)), epochs)
 
@@ -83,12 +84,15 @@ def step(
     images: Tensor,
     labels: Tensor,
     precision: str = "32-true",
+    clip: float | None = None,
 ) -> Tensor:
     """One step as one writes it in plain PyTorch; its loss."""
     with _arithmetic(precision):
         loss = functional.cross_entropy(network(images), labels)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
+    if clip is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), clip)
     optimiser.step()
     return loss
 
