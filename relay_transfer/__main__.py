@@ -69,6 +69,7 @@ def _help() -> str:
             f"  relay {'python':{width}}  a Python that imports Relay's packages",
             "",
             "relay COMMAND --help says what it takes. relay --version",
+            f"The pages that messages name, such as docs/files.md: {HOME / 'docs'}",
         ]
     )
 

@@ -12,11 +12,21 @@ import pytest
 import yaml
 
 from analysis.report.page import fill_template
+from relay_transfer.__main__ import main
 from relay_transfer.commands import COMMANDS, STARTED_BY, as_typed, completion
 from stages.console.command import run_command
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHIPPED = ("analysis", "callbacks", "conf", "datamodules", "hydra_plugins", "lightning_modules", "stages")
+SHIPPED = (
+    "analysis",
+    "callbacks",
+    "conf",
+    "datamodules",
+    "docs",
+    "hydra_plugins",
+    "lightning_modules",
+    "stages",
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +86,13 @@ def test_refusals_name_the_command_that_was_typed(installed: Path, tmp_path: Pat
         2,
         "relay: there is no command 'trian'; did you mean train?\n",
     )
+
+
+def test_the_help_of_relay_says_where_the_pages_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    folder = Path(capsys.readouterr().out.splitlines()[-1].partition("docs/files.md: ")[2])
+    assert (folder / "files.md").is_file()
 
 
 def test_the_version_is_one() -> None:
