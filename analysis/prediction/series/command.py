@@ -64,7 +64,7 @@ def predict_series(task: Task) -> list[str]:
         except RelayError:  # the next command has another source or mask
             out.abandon()
             raise
-        notes += notes_on_lungs(made)
+        notes += notes_on_lungs(made, mask is not None)
         for note in (*notes, *([_FOUND] if mask is None else ())):
             output().print(f"note: {note}", soft_wrap=True)
         map_patterns(made, task.ensemble, sliding)

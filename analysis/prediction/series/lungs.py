@@ -12,6 +12,7 @@ from analysis.prediction.series.given_mask import GivenMask
 from analysis.prediction.series.pattern_map import PatternMap
 from analysis.prediction.series.sides import LEFT, RIGHT, Midline, split_sides
 from analysis.prediction.series.volume import CTVolume
+from datamodules.readers.hrct.regions.fit import fits_better_turned, other_fits_better
 from stages.errors import RelayError
 from stages.machine.atomic import atomic_file
 
@@ -47,8 +48,17 @@ def write_lungs(path: Path, volume: CTVolume, mask: GivenMask | None) -> None:
             file.write(np.ascontiguousarray(plane, np.uint8).tobytes())
 
 
-def notes_on_lungs(made: PatternMap) -> Iterator[str]:
-    """What is odd of a map's lungs: a side that is missing, the image's edge, values that are no lung's."""
+def notes_on_lungs(made: PatternMap, given: bool) -> Iterator[str]:
+    """What is odd of a map's lungs.
+
+    Args:
+        made: The map, whose lungs are known.
+        given: Whether they are of a mask, which may have been turned on its way.
+
+    Yields:
+        A sentence on a side that is missing, the image's edge, values that are no lung's, and a mask that
+        fits better turned, mirrored, or from the last slice to the first.
+    """
     found: set[int] = set()
     slices = at_edge = 0
     for plane in made.lungs:
@@ -63,12 +73,22 @@ def notes_on_lungs(made: PatternMap) -> Iterator[str]:
             f"Lungs reach the edge of the image in {at_edge} of {slices} slices: either slices do not "
             "show all of them, or the mask shows something else, such as all but the lungs."
         )
+    numbers = np.flatnonzero([plane.any() for plane in made.lungs])
+    values, turned = [], []
+    for number in numbers[:: -(-len(numbers) // _LOOKED_AT)].tolist():
+        image, inside = made.volume.slice(number), made.lungs[number] > 0
+        values.append(image[inside])
+        reverse = made.lungs[len(made.lungs) - 1 - number] > 0
+        turned.append(
+            given and (fits_better_turned(image, inside) or other_fits_better(image, inside, reverse))
+        )
+    if 2 * sum(turned) > len(turned):
+        yield (
+            f"The mask follows the edges of {sum(turned)} of {len(turned)} slices better turned, mirrored, "
+            "or from the last slice to the first: it may have been saved in another orientation. See on the "
+            "overlays whether it lies on the lungs."
+        )
     if made.volume.hounsfield:
-        numbers = np.flatnonzero([plane.any() for plane in made.lungs])
-        values = [
-            made.volume.slice(number)[made.lungs[number] > 0]
-            for number in numbers[:: -(-len(numbers) // _LOOKED_AT)].tolist()
-        ]
         median = float(np.median(np.concatenate(values)))
         if not _LEAST_HU <= median <= _MOST_HU:
             yield (

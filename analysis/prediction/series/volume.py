@@ -27,6 +27,15 @@ _GAP = 1.5  # usual steps; a missing slice leaves two
 _UNEQUAL = 0.05  # of the usual step: positions are rounded when they are written
 _TILTED = 0.02  # shift of a slice against the one before, of their distance
 
+_NO_AFFINE = (
+    "The NIfTI file has the affine that programs write where they know none (1 mm, no origin): scale, "
+    "millilitres, sides and direction can be wrong. Convert it again from DICOM."
+)
+_NO_THICKNESS = (
+    "It is one slice, and its header does not say how thick: percentages are given, millilitres and thirds "
+    "are not."
+)
+
 
 @dataclass(frozen=True)
 class CTVolume:
@@ -204,8 +213,23 @@ def _placed(scan: Scan, planes: Planes, source: Path, notes: tuple[str, ...]) ->
         spacing=(None if extents is None else float(np.median(extents)), *planes.planes[0].spacing),
         heights=np.array([plane.corners()[:, 2].mean() for plane in planes.planes]),
         extents=extents,
-        notes=(*notes, *_notes_placed(planes, along, affine), *notes_on_marks(scan.marks)),
+        notes=(
+            *notes,
+            *([_NO_AFFINE] if _is_default(scan) else []),
+            *([_NO_THICKNESS] if extents is None else []),
+            *_notes_placed(planes, along, affine),
+            *notes_on_marks(scan.marks),
+        ),
     )
+
+
+def _is_default(scan: Scan) -> bool:
+    """Whether a NIfTI file has the affine that programs write who were told none."""
+    first = scan.slices[0]
+    if not isinstance(first, VolumePlane):
+        return False
+    volume = read_volume(first.location, first.modified)
+    return not np.any(volume.origin) and bool((np.abs(volume.axes) == np.eye(3)).all())
 
 
 def _given_spacing(spacing: tuple[float, ...] | None) -> tuple[float | None, tuple[float, float] | None]:

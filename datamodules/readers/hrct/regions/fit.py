@@ -19,15 +19,42 @@ def fits_better_turned(slice_: npt.NDArray[np.number], inside: npt.NDArray[np.bo
         slice_: (H, W), any unit.
         inside: (H, W), the mask.
     """
-    from scipy import ndimage
-
-    outline = inside & ~ndimage.binary_erosion(inside)
+    outline = _outline(inside)
     if outline.sum() < _ENOUGH:
         return False
-    gradient = ndimage.gaussian_gradient_magnitude(slice_.astype(np.float32), 1.0)
-    gradient = np.minimum(gradient, np.quantile(gradient[::4, ::4], _BRIGHTEST))
+    gradient = _gradient(slice_)
     square = slice_.shape[0] == slice_.shape[1]
     turned = [np.rot90(outline, quarter) for quarter in range(0, 4, 1 if square else 2)]
     fits = np.array([gradient[one].mean() for mirrored in turned for one in (mirrored, mirrored[:, ::-1])])
     best, second = np.sort(fits)[:-3:-1]
     return bool(best > _CLEARLY * second and best > fits[0])
+
+
+def other_fits_better(
+    slice_: npt.NDArray[np.number], inside: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]
+) -> bool:
+    """Whether the outline of another mask, such as another slice's, follows the slice's edges clearly better.
+
+    Args:
+        slice_: (H, W), any unit.
+        inside: (H, W), the mask.
+        other: (H, W), the other one.
+    """
+    own, its = _outline(inside), _outline(other)
+    if min(own.sum(), its.sum()) < _ENOUGH:
+        return False
+    gradient = _gradient(slice_)
+    return bool(gradient[its].mean() > _CLEARLY * gradient[own].mean())
+
+
+def _outline(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    from scipy import ndimage
+
+    return np.asarray(inside & ~ndimage.binary_erosion(inside))
+
+
+def _gradient(slice_: npt.NDArray[np.number]) -> npt.NDArray[np.float32]:
+    from scipy import ndimage
+
+    gradient = ndimage.gaussian_gradient_magnitude(slice_.astype(np.float32), 1.0)
+    return np.minimum(gradient, np.quantile(gradient[::4, ::4], _BRIGHTEST))

@@ -8,6 +8,10 @@ import numpy.typing as npt
 import pytest
 
 from analysis.prediction.series.command import predict_series
+from analysis.prediction.series.given_mask import open_mask
+from analysis.prediction.series.lungs import notes_on_lungs, write_lungs
+from analysis.prediction.series.pattern_map import PatternMap
+from datamodules.embedded.dld_series import draw_series
 from stages.errors import RelayError
 from tests.analysis.prediction.series.test_find_lungs import thorax, write_ct, write_mask
 from tests.analysis.prediction.series.test_series_command import task_of
@@ -49,3 +53,22 @@ def test_lungs_that_are_all_but_lungs_or_on_one_side_are_noted(
     assert "No left lung is there" in said(np.where(lungs == 1, 1, 0))
     usual = said(lungs)
     assert not any(odd in usual for odd in ("edge", "HU, where", "lung is there"))
+
+
+def test_a_mask_that_was_turned_on_its_way_is_noted(tmp_path: Path) -> None:
+    drawn = draw_series(5, 192, 1)
+    volume = write_ct(tmp_path / "ct", drawn.hounsfield[::-1])
+    lungs = drawn.lungs[::-1]
+
+    def noted(labels: npt.NDArray[Any], given: bool = True) -> bool:
+        folder = tmp_path / f"map-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        mask = open_mask(write_mask(folder / "mask.nii.gz", volume, labels), volume)
+        write_lungs(folder / "lungs.raw", volume, mask)
+        notes = notes_on_lungs(PatternMap(folder, volume, ("a",), 1), given)
+        return any("in another orientation" in note for note in notes)
+
+    assert not noted(lungs)
+    for turned in (lungs[:, ::-1], lungs[:, :, ::-1], lungs.transpose(0, 2, 1), lungs[::-1]):
+        assert noted(turned)
+    assert not noted(lungs[:, ::-1], given=False)

@@ -52,6 +52,29 @@ def test_missing_slices_are_noted_and_each_slice_stands_for_half_the_way_to_its_
     assert any("unequal" in note for note in volume.notes)
 
 
+def test_a_single_slice_without_a_thickness_says_why_there_are_no_millilitres(tmp_path: Path) -> None:
+    (place,) = write_series(tmp_path, hounsfield(1))
+    (note,) = open_volume(tmp_path).notes
+    assert "millilitres and thirds are not" in note
+    data = dcmread(place)
+    data.SliceThickness = 1.25
+    data.save_as(place)
+    volume = open_volume(tmp_path)
+    assert not volume.notes and volume.extents is not None and volume.extents.tolist() == [1.25]
+
+
+@pytest.mark.parametrize(
+    ("affine", "noted"), [([1, 1, 1, 1], True), ([-1, -1, 1, 1], True), ([-1, -1, 1.5, 1], False)]
+)
+def test_a_nifti_file_without_a_place_of_its_own_is_noted(
+    tmp_path: Path, affine: list[float], noted: bool
+) -> None:
+    """The first is numpy's and nibabel's, the second SimpleITK's."""
+    nibabel.save(nibabel.Nifti1Image(hounsfield(4).transpose(2, 1, 0), np.diag(affine)), tmp_path / "a.nii")
+    notes = open_volume(tmp_path / "a.nii").notes
+    assert any("where they know none (1 mm, no origin)" in note for note in notes) == noted
+
+
 def test_a_tilted_gantry_is_noted_and_the_affine_leans(tmp_path: Path) -> None:
     lean = np.radians(15)
     cosines = [1, 0, 0, 0, np.cos(lean), -np.sin(lean)]
