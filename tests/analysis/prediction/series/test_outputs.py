@@ -117,7 +117,10 @@ def test_the_page_says_the_answer_its_rules_and_what_made_it(planted: tuple[Path
     assert any("reconstruction kernel" in note for note in notes)
     kinds = re.findall(r'class="kind">(\w+)<', (folder / "out/report.html").read_text())
     assert kinds == ["Warning", "Note"] and "Before believing it: 1 warning and 1 note " in text
-    assert "over networks only" in text and "21 of 28 such intervals held the true percentage" in text
+    assert (
+        "over networks only" in text
+        and "8 of 28 such intervals of five networks held the true percentage" in text
+    )
 
 
 def test_an_interval_that_holds_everything_is_said_in_words(planted: tuple[Path, list[str], str]) -> None:
