@@ -23,7 +23,7 @@ from stages.machine.signals import end_as_after_ctrl_c, ending_signal
 class _Places:
     """Keys that must be given: where things are read and written."""
 
-    runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
+    runs_dir: Annotated[Path, Key("the store, paths.runs_dir of the training", "FOLDER")]
     out: Annotated[Path, Key("the folder that is made; it must be new or empty", "FOLDER")]
 
 

@@ -21,7 +21,7 @@ KindOfSource = Literal["auto", "pictures", "series"]
 class _Places:
     """Keys that must be given: where things are read and written."""
 
-    runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
+    runs_dir: Annotated[Path, Key("the store, paths.runs_dir of the training", "FOLDER")]
     source: Annotated[str, Key("what the networks are applied to (docs/prediction.md)", "PATH")]
     out: Annotated[Path, Key("where the results go", "FOLDER")]
 

@@ -33,7 +33,7 @@ def chosen_runs(
     if (process is None) == (not runs):
         raise RelayError("give the networks: process=NAME for all of a learning process, or run=ID,ID")
     if not runs_dir.is_dir():
-        raise RelayError(f"there is no folder {runs_dir}; give the runs_dir that train.py wrote to")
+        raise RelayError(f"there is no folder {runs_dir}; give the store, paths.runs_dir of the training")
     if process is None:
         if study is not None:
             raise RelayError("study chooses among those of a process; runs are named by their ids alone")
@@ -107,4 +107,4 @@ def _title(run: RunFolder) -> str:
 
 
 def _empty(runs_dir: Path) -> str:
-    return f"{runs_dir} has no finished stage run; give the runs_dir that train.py wrote to"
+    return f"{runs_dir} has no finished stage run; give the store, paths.runs_dir of the training"

@@ -46,7 +46,7 @@ class Key:
 class StudyArguments:
     """Keys of every command that reads one study; each says what it writes to `out`."""
 
-    runs_dir: Annotated[Path, Key("the store that train.py wrote to", "FOLDER")]
+    runs_dir: Annotated[Path, Key("the store, paths.runs_dir of the training", "FOLDER")]
     out: Annotated[Path | None, Key("where files go", "FOLDER")] = None
     study: Annotated[
         str | None,

@@ -109,7 +109,9 @@ def read_runs(
     check_test(test)
     folder = Path(runs_dir).expanduser()
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; give the runs_dir that train.py wrote to")
+        raise FileNotFoundError(
+            f"there is no folder {folder}; give the store, paths.runs_dir of the training"
+        )
     use_store(folder)
     found, damaged = _records(Store(folder).complete_runs(), folder)
     if not found and test is None:

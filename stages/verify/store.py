@@ -47,7 +47,7 @@ def verify_store(runs_dir: Path, on_progress: Callable[[int, int], None] = lambd
         RelayError: if it is not a folder that can be read.
     """
     if not runs_dir.is_dir():
-        raise RelayError(f"there is no folder {runs_dir}; give the runs_dir that train.py wrote to")
+        raise RelayError(f"there is no folder {runs_dir}; give the store, paths.runs_dir of the training")
     store, folders = Store(runs_dir), run_folders(runs_dir)
     runs = [run for run in folders if not is_older(run)]
     findings: list[Finding] = []
