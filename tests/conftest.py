@@ -2,8 +2,10 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -57,6 +59,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def collected(request: pytest.FixtureRequest) -> set[Path]:
     """Files in which tests were found, whatever is then deselected."""
     return request.config.stash[COLLECTED]
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A folder that other users reach, unlike tmp_path."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(autouse=True)

@@ -11,5 +11,5 @@ def test_every_test_file_has_tests(request: pytest.FixtureRequest, collected: se
     """Of what was asked for; with two processes each collects all."""
     asked = {Path(argument.split("::")[0]).resolve() for argument in request.config.args}
     if not asked & {TESTS, TESTS.parent}:
-        pytest.skip("only a part of the tests was asked for")
+        pytest.skip("only a part of the tests was asked for: it looks at all of them")
     assert {path for path in TESTS.rglob("test_*.py") if path not in collected} == set()

@@ -124,7 +124,7 @@ def test_patches_take_the_sides_of_their_slices(tmp_path: Path) -> None:
     assert "img91" not in (tmp_path / "out.csv").read_text()
 
 
-@pytest.mark.skipif(REAL is None, reason="RELAY_REAL_DATA is not set: no slices with masks")
+@pytest.mark.skipif(REAL is None, reason="RELAY_REAL_DATA is not set to a folder of real images")
 def test_no_patient_is_on_both_sides(tmp_path: Path) -> None:
     assert REAL is not None
     assert len(list(slices_of(Path(REAL), "test"))) == 46

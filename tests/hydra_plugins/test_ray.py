@@ -11,7 +11,9 @@ from analysis.runs.load import load_runs
 from tests.helpers.relay import run, same_tensors, start
 from tests.helpers.store_files import holder
 
-pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'relay-transfer[ray]'")
+pytestmark = pytest.mark.skipif(
+    find_spec("ray") is None, reason="Ray is not installed, an extra: pip install -e '.[ray]'"
+)
 
 RAY = ("hydra/launcher=ray", "+hydra.launcher.init.num_cpus=2")
 SLOW = (

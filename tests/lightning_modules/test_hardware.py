@@ -80,7 +80,7 @@ def test_linux_says_it_without_torch(
     assert _resolved(config, "cpu", "auto", "auto") == ON_CPU[cpu]
 
 
-@pytest.mark.skipif(not hardware._PROCESSOR.is_file(), reason="Linux")
+@pytest.mark.skipif(not hardware._PROCESSOR.is_file(), reason="only Linux has /proc/cpuinfo")
 def test_linux_says_what_torch_says(monkeypatch: pytest.MonkeyPatch, config: Config) -> None:
     said = [_resolved(config, accelerator, "auto", "auto") for accelerator in ("auto", "cpu")]
     monkeypatch.setattr(hardware, "_PROCESSOR", Path("/nowhere"))

@@ -100,12 +100,12 @@ def test_the_lock_has_the_versions_of_the_losses() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or platform.system() != "Linux",
-    reason="bits are pinned for x86-64",
+    reason="the losses are those of x86-64 on Linux",
 )
 def test_losses_are_the_committed_ones(tmp_path: Path) -> None:
     golden: dict[str, Any] = json.loads(GOLDEN.read_text())
     if golden["versions"] != versions():
-        reason = f"bits are pinned for {golden['versions']}, this is {versions()}"
+        reason = f"the losses are those of {golden['versions']}, here is {versions()}"
         if os.environ.get("CI"):
             pytest.fail(f"{reason}: install the locked ones, pip install -c {LOCK.relative_to(PROJECT)}")
         pytest.skip(reason)

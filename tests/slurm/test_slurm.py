@@ -35,7 +35,9 @@ def _is_up() -> bool:
     return answer.returncode == 0 and bool(answer.stdout.strip())
 
 
-pytestmark = pytest.mark.skipif(not _is_up(), reason="no Slurm: start one with tests/slurm/set_up.sh")
+pytestmark = pytest.mark.skipif(
+    not _is_up(), reason="Slurm does not run here: tests/slurm/set_up.sh starts one"
+)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def test_a_reader_that_goes_ends_a_command_without_a_traceback(printing: str) ->
     assert said == b"" and process.returncode in (0, 1)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here: Linux has it")
 def test_an_output_that_takes_nothing_ends_no_work() -> None:
     """As the log on a full disk, or a terminal that was closed."""
     code = (

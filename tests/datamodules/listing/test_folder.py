@@ -1,9 +1,7 @@
 import os
 import shutil
-import tempfile
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,34 +11,11 @@ from datamodules.listing.folder import list_folder
 from stages.errors import RelayError
 from stages.source import Source
 from tests.helpers.fake_images import CLASSES, class_folders, split_folders, write_image
+from tests.helpers.ordinary_user import ordinary_user
 
 
 def folder(root: Path, val_fraction: float | None = None, split_seed: int | None = None) -> Source:
     return Source(kind="folder", root=str(root), val_fraction=val_fraction, split_seed=split_seed)
-
-
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Root reads everything: take another effective user for a moment."""
-    if os.name == "nt":
-        pytest.skip("POSIX permissions")
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_dir() -> Iterator[Path]:
-    """A folder that other users reach, unlike tmp_path."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 def test_split_folders_give_sorted_files_and_labels(tmp_path: Path) -> None:

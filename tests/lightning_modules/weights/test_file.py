@@ -27,6 +27,7 @@ from lightning_modules.build import build_network
 from lightning_modules.weights import find_weights, read_checkpoint
 from lightning_modules.weights.entries import DTYPES
 from stages.errors import RelayError
+from tests.helpers.ordinary_user import ordinary_user
 
 
 def _tensors() -> dict[str, Tensor]:
@@ -164,11 +165,11 @@ def test_missing_and_folder(tmp_path: Path) -> None:
     _refusal(tmp_path / "best.ckpt" / "more.ckpt", "cannot be read")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable(tmp_path: Path) -> None:
-    file = _save(tmp_path / "x.pt", _tensors())
+def test_unreadable(open_dir: Path) -> None:
+    file = _save(open_dir / "x.pt", _tensors())
     file.chmod(0)
-    _refusal(file, "Permission denied")
+    with ordinary_user():
+        _refusal(file, "Permission denied")
 
 
 def test_empty_and_text(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_prepared_slice_says_so(tmp_path: Path) -> None:
     assert sorted(noted.values()) == [False, True]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="no real images: RELAY_REAL_DATA")
+@pytest.mark.skipif(not REAL.is_dir(), reason="RELAY_REAL_DATA is not set to a folder of real images")
 def test_real_masks_as_radiologists_drew_them() -> None:
     right = wrong = 0
     for file in sorted((REAL / "Imgs").iterdir())[:20]:

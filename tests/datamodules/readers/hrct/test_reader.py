@@ -32,6 +32,7 @@ from tests.helpers.fake_hrct import (
 )
 from tests.helpers.fake_units import read_all
 from tests.helpers.hrct_sets import PAIRS, SMALL, VOLUME, med_gift, pairs
+from tests.helpers.ordinary_user import ordinary_user
 
 
 def places(samples: list[Sample]) -> list[tuple[object, ...]]:
@@ -231,11 +232,10 @@ def test_a_file_of_groups_that_names_nothing_here_is_refused_and_the_rest_is_cou
     assert found.secret != survey(tmp_path / "in", SMALL, "raise").secret
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_source_that_may_not_be_read_is_not_named(tmp_path: Path) -> None:
-    (tmp_path / "DOE").mkdir(mode=0o300)
-    with pytest.raises(RelayError, match=r"source cannot be read \(Permission denied\)"):
-        survey(tmp_path / "DOE", SMALL, "raise")
+def test_a_source_that_may_not_be_read_is_not_named(open_dir: Path) -> None:
+    (open_dir / "DOE").mkdir(mode=0o300)
+    with ordinary_user(), pytest.raises(RelayError, match=r"source cannot be read \(Permission denied\)"):
+        survey(open_dir / "DOE", SMALL, "raise")
 
 
 def test_a_link_with_an_endless_name_is_counted(tmp_path: Path) -> None:
@@ -342,7 +342,9 @@ def test_the_survey_is_equal_wherever_the_source_lies(tmp_path: Path) -> None:
     assert [sample.name for sample in read_all(first)[0]] == [sample.name for sample in read_all(second)[0]]
 
 
-@pytest.mark.skipif("RELAY_REAL_DATA" not in os.environ, reason="RELAY_REAL_DATA is not set")
+@pytest.mark.skipif(
+    "RELAY_REAL_DATA" not in os.environ, reason="RELAY_REAL_DATA is not set to a folder of real images"
+)
 def test_the_real_slices_give_the_patches_that_were_cut_from_them_before() -> None:
     root = Path(os.environ["RELAY_REAL_DATA"]) / "lung"
     if not (root / "semiseg-slices").is_dir():
@@ -366,9 +368,11 @@ def test_names_are_matched_whatever_unicode_form_they_have(tmp_path: Path) -> No
     assert "ller" not in repr(problems) + "".join(sample.name for sample in samples)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_files_that_may_not_be_read_are_named(tmp_path: Path) -> None:
-    folder = med_gift(tmp_path)
+def test_files_that_may_not_be_read_are_named(open_dir: Path) -> None:
+    folder = med_gift(open_dir)
     (folder / "DOE_JANE.txt").chmod(0)
-    with pytest.raises(RelayError, match=r"contour file 1 of folder 1 .* Permission denied"):
-        survey(tmp_path, SMALL, "raise")
+    with (
+        ordinary_user(),
+        pytest.raises(RelayError, match=r"contour file 1 of folder 1: .* Permission denied"),
+    ):
+        survey(open_dir, SMALL, "raise")

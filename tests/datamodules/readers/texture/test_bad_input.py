@@ -20,6 +20,7 @@ from datamodules.packing.units import Sample
 from datamodules.readers.texture.reader import TextureOptions, survey
 from stages.errors import RelayError
 from tests.helpers.fake_textures import compress, curet, kth_tips, oxford, save
+from tests.helpers.ordinary_user import ordinary_user
 
 OPTIONS = TextureOptions(size=16, materials=[1, 2, 3], least=50)
 SECRET = "Mueller_Anna"  # stands in every folder name above the files, and in no message
@@ -180,18 +181,22 @@ def test_a_file_of_zero_bytes_is_named_before_anything_is_decoded(crops: Path) -
     refused(crops, "it has zero bytes", what="of sample 02", left=8)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_named(crops: Path) -> None:
+def test_a_file_that_may_not_be_read_is_named(open_dir: Path) -> None:
+    crops = oxford(open_dir / SECRET)
     (crops / "sample02" / "02-007.png").chmod(0)
-    refused(crops, "it may not be read; change its permissions", left=8)
+    with ordinary_user():
+        refused(crops, "it may not be read; change its permissions", left=8)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_an_error(crops: Path) -> None:
+def test_a_folder_that_may_not_be_read_is_an_error(open_dir: Path) -> None:
+    crops = oxford(open_dir / SECRET)
     folder = crops / "sample02"
     folder.chmod(0)
     try:
-        with pytest.raises(RelayError, match="a folder 1 levels below the source cannot be read"):
+        with (
+            ordinary_user(),
+            pytest.raises(RelayError, match="a folder 1 levels below the source cannot be read"),
+        ):
             survey(crops, OPTIONS, "skip")
     finally:
         folder.chmod(0o700)
@@ -372,7 +377,7 @@ def test_options_that_make_no_sense_are_refused(crops: Path, changes: dict[str, 
         survey(crops, replace(OPTIONS, **changes), "skip")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="removes a file that is being read")
+@pytest.mark.skipif(sys.platform != "linux", reason="on Linux a file that is being read can be removed")
 def test_a_file_that_is_gone_when_it_is_read_is_named(crops: Path) -> None:
     found = survey(crops, OPTIONS)
     (crops / "sample01" / "01-002.png").unlink()
