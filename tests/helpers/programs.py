@@ -2,19 +2,24 @@
 
 `python train.py` spends most of a small run on loading torch, Lightning and torchmetrics. A server of
 multiprocessing loads them once; each program is then a fork of it, a process with its own arguments, folder,
-environment, signals and exit code. Relay's own modules are loaded by each program itself.
+environment, signals and exit code. Relay's own modules, except its settings, are loaded by each itself.
 """
 
 import atexit
 import gc
+import json
 import multiprocessing
 import os
 import runpy
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -22,9 +27,17 @@ PROJECT = Path(__file__).resolve().parents[2]
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
-        *("filelock", "hydra", "jinja2", "joblib", "pandas", "psutil", "pyarrow.parquet", "pydantic"),
-        *("pytorch_lightning", "rich.progress", "scipy.ndimage", "scipy.spatial", "scipy.stats"),
-        *("sklearn.linear_model", "torchmetrics.functional.classification", __name__),
+        *("filelock", "hydra.main", "jinja2", "joblib", "pandas", "psutil", "pyarrow.parquet"),
+        *("PIL.JpegImagePlugin", "PIL.TiffImagePlugin", "pydantic.json_schema", "pytorch_lightning"),
+        *(
+            "rich.progress",
+            "safetensors.torch",
+            "scipy.ndimage",
+            "scipy.spatial",
+            "scipy.stats",
+            "simplejpeg",
+        ),
+        *("sklearn.linear_model", "stages.config", "torchmetrics.functional.classification", __name__),
     ]
 )
 
@@ -100,6 +113,47 @@ def run_program(
     return subprocess.CompletedProcess(program.args, program.returncode, stdout, stderr)
 
 
+_INTERPRETER = """#!{python} -S
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server, server.makefile("rw") as file:
+    server.connect({address!r})
+    print(json.dumps([sys.argv[1:], os.getcwd(), os.environ.get("PYTHONPATH", "")]), file=file, flush=True)
+    code, out, err = json.load(file)
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+
+
+@contextmanager
+def forking_python() -> Iterator[Path]:
+    """A Python for a script of the shell: what it is asked to run, `run_program` runs."""
+    with tempfile.TemporaryDirectory(prefix="relay-") as folder, socket.socket(socket.AF_UNIX) as server:
+        path, address = Path(folder, "python"), f"{folder}/socket"
+        path.write_text(_INTERPRETER.format(python=sys.executable, address=address))
+        path.chmod(0o700)
+        server.bind(address)
+        server.listen()
+        threading.Thread(target=_serve, args=(server,), daemon=True).start()
+        yield path
+
+
+def _serve(server: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # it was closed
+            return
+        with connection, connection.makefile("rw") as file:
+            arguments, cwd, first = json.loads(file.readline())
+            done = run_program(arguments, Path(cwd), partial(_look_first_in, first))
+            json.dump([done.returncode, done.stdout, done.stderr], file)
+
+
+def _look_first_in(folders: str) -> None:
+    sys.path[1:1] = folders.split(os.pathsep)
+
+
 def _run(
     arguments: list[str],
     cwd: Path,
@@ -130,4 +184,6 @@ def _run(
         else:
             runpy.run_path(kind, run_name="__main__")
     finally:
-        atexit._run_exitfuncs()  # multiprocessing ends without them
+        # As Python ends: joblib's workers wait for the first, and multiprocessing for them
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()

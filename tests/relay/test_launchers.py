@@ -49,7 +49,6 @@ def test_joblib_agrees_and_reports_a_failure(basic: Path, cache_dir: Path, tmp_p
         cache_dir=cache_dir,
         last=("optim.lr_scratch=0.03,1e30",),  # that of the tiny settings, and one that diverges
         cwd=tmp_path,
-        fresh=True,  # its workers do not end with a program that is a fork
     )
     assert done.returncode == 1, done.stderr + done.stdout
     assert "6 stage runs: 3 trained, 2 failed, 1 blocked" in done.stdout

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from relay_transfer.commands import STARTED_BY
-from tests.helpers.relay import PROJECT, TINY, environment
+from tests.helpers.programs import PROJECT, environment, forking_python
+from tests.helpers.relay import TINY
 
 
-def multirun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def multirun(
+    *arguments: str, cwd: Path, python: Path = Path(sys.executable)
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(PROJECT / "multirun.sh"), *arguments],
         cwd=cwd,
-        env={**environment(), "PYTHON": sys.executable},
+        env={**environment(), "PYTHON": str(python)},
         capture_output=True,
         text=True,
         timeout=280,
@@ -35,17 +38,18 @@ def test_a_study_ends_with_its_page_and_planned_again_trains_nothing(tmp_path: P
         "process=scratch,texture", "seed=0", "callbacks.plateau.max_epochs=1", "callbacks.plateau.length=1",
         "paths.runs_dir=study", "paths.cache_dir=cache",
     )  # fmt: skip
-    settings = [each for each in TINY if not each.startswith("callbacks")]
-    first = multirun("small", *settings, *shorter, "data_ratio=1.0", cwd=tmp_path)
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert "report: study/report/report.html" in first.stdout
-    text = (tmp_path / "study" / "report" / "report.html").read_text()
-    assert "scratch" in text and "texture" in text
-    (tmp_path / "study" / "report" / "report.html").unlink()
-    again = multirun("small", *settings, *shorter, "data_ratio=1.0", "plan=true", cwd=tmp_path)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert again.stdout.count("3 done, 0 to train") == 2, again.stdout
-    assert list((tmp_path / "study" / "report").glob("*.html")) == [], "a plan looks at nothing"
+    settings = [*(each for each in TINY if not each.startswith("callbacks")), *shorter, "data_ratio=1.0"]
+    with forking_python() as python:
+        first = multirun("small", *settings, cwd=tmp_path, python=python)
+        assert first.returncode == 0, first.stdout + first.stderr
+        assert "report: study/report/report.html" in first.stdout
+        text = (tmp_path / "study" / "report" / "report.html").read_text()
+        assert "scratch" in text and "texture" in text
+        (tmp_path / "study" / "report" / "report.html").unlink()
+        again = multirun("small", *settings, "plan=true", cwd=tmp_path, python=python)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert again.stdout.count("3 done, 0 to train") == 2, again.stdout
+        assert list((tmp_path / "study" / "report").glob("*.html")) == [], "a plan looks at nothing"
 
 
 def test_another_study_is_refused(tmp_path: Path) -> None:

@@ -103,14 +103,14 @@ def test_names_in_own_folders_and_tables_are_in_nothing_that_a_run_leaves(tmp_pa
     assert {each.split(":")[0] for each in found_in([data])} == set(PLANTED)
     tiny = [each for each in TINY if not each.startswith("data.domains")]
 
-    def relay(*arguments: str, code: int, last: tuple[str, ...] = (), fresh: bool = False) -> str:
-        done = run(*arguments, runs_dir=runs, cache_dir=cache, tiny=tiny, last=last, fresh=fresh)
+    def relay(*arguments: str, code: int, last: tuple[str, ...] = ()) -> str:
+        done = run(*arguments, runs_dir=runs, cache_dir=cache, tiny=tiny, last=last)
         assert done.returncode == code, done.stdout + done.stderr
         return (done.stdout + done.stderr).replace("\n", "")
 
     offline = ("logger.wandb=offline",)
     chain = ("+stage=texture,dld", "-m", "hydra/launcher=joblib")
-    relay(*chain, *of_own(data), code=0, last=offline, fresh=True)
+    relay(*chain, *of_own(data), code=0, last=offline)
     relay("+stage=natural", *of_own(data), code=1, last=("optim.lr_scratch=1e30",))
     # An image that only the training finds: the set streams, and it is none of those looked at before.
     write_planted(bad, train=LOOKED_AT)
