@@ -255,6 +255,10 @@ def test_networks_that_are_none(changes: dict[str, Any], message: str) -> None:
         )
 
 
+@pytest.mark.skipif(
+    not timm.is_model("gemma4_vit_167m_enc"),
+    reason="each network of this timm has a classifier; 1.0.31 has others",
+)
 def test_a_network_without_a_classifier() -> None:
     with pytest.raises(RelayError, match=r"gemma4_vit_167m_enc, which .*classifier"):
         backbone_specification("gemma4_vit_167m_enc")

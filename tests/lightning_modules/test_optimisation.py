@@ -92,6 +92,7 @@ def rates(settings: Optim, steps: int) -> list[float]:
     return found
 
 
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")  # SequentialLR of torch 2.7 gives it
 def test_the_cosine_is_torchs_after_the_warm_up() -> None:
     """Torch's `LinearLR` and `CosineAnnealingLR`, one after the other."""
     other = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
