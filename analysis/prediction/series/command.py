@@ -4,8 +4,9 @@ import shutil
 
 from analysis.prediction.ensemble import Ensemble
 from analysis.prediction.out import opened_out, settings_of
-from analysis.prediction.series.given_mask import GivenMask, open_mask
+from analysis.prediction.series.given_mask import GivenMask
 from analysis.prediction.series.lungs import notes_on_lungs, write_lungs
+from analysis.prediction.series.mask_files import open_mask
 from analysis.prediction.series.measure import MEASUREMENTS, Measurement, measure, write_measurements
 from analysis.prediction.series.nifti import PATTERN, PROBABILITIES, write_pattern, write_probabilities
 from analysis.prediction.series.outputs import OUTPUTS, write_outputs

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from analysis.prediction.series.given_mask import open_mask
 from analysis.prediction.series.lungs import write_lungs
+from analysis.prediction.series.mask_files import open_mask
 from analysis.prediction.series.volume import CTVolume, open_volume
 from stages.errors import RelayError
 from tests.helpers.fake_hrct import write_series, write_tiff
@@ -156,6 +156,31 @@ def test_a_nifti_mask_is_taken_as_it_is_with_sides_by_geometry(tmp_path: Path) -
     for name, labels in (("one", true > 0), ("two", swapped), ("lobes", lobes)):
         found = lungs_of(volume, tmp_path, write_mask(tmp_path / f"{name}.nii.gz", volume, labels))
         assert (found == true).all(), name
+
+
+def test_a_file_for_each_lobe_gives_both_lungs(tmp_path: Path) -> None:
+    """As TotalSegmentator writes them, among other organs."""
+    values, true = thorax(4)
+    volume = write_ct(tmp_path / "ct", values)
+    above, right = np.arange(SIDE)[:, None] < 60, true == TRUE_RIGHT
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name, labels in {
+        "lung_upper_lobe_left": (true == TRUE_LEFT) & above,
+        "lung_lower_lobe_left": (true == TRUE_LEFT) & ~above,
+        "lung_upper_lobe_right": right & above,
+        "lung_lower_lobe_right": right & ~above,
+        "lung_vessels": true == 0,
+        "heart": true == 0,
+    }.items():
+        write_mask(masks / f"{name}.nii.gz", volume, labels)
+    mask = open_mask(masks, volume)
+    assert mask.notes == ("Of 6 files of the mask, those that are named lung are used: 4.",)
+    assert (lungs_of(volume, tmp_path, masks) == true).all()
+    for file in masks.glob("lung_*_lobe_*"):
+        file.unlink()
+    with pytest.raises(RelayError, match=r"holds 2 files that can be a mask; .* for each lung or lobe"):
+        open_mask(masks, volume)
 
 
 @pytest.mark.parametrize("names", ["s{}", "s{}_mask", "other{}"])

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pytest
 
 from analysis.prediction.series.command import predict_series
-from analysis.prediction.series.given_mask import open_mask
+from analysis.prediction.series.mask_files import open_mask
 from analysis.prediction.series.volume import CTVolume, open_volume
 from stages.errors import RelayError
 from tests.analysis.prediction.series.test_find_lungs import MM, Values, lungs_of, thorax
 from tests.analysis.prediction.series.test_series_command import task_of
 from tests.helpers.fake_hrct import write_series
-from tests.helpers.fake_regions import TAGS, Scan, write_segments
+from tests.helpers.fake_regions import TAGS, Scan, write_segments, write_structures
 
 SLICES = 5
 
@@ -134,3 +134,11 @@ def test_lungs_without_a_pixel_are_no_reason_to_take_the_heart(ct: CT, tmp_path:
     write_segments(tmp_path / "seg.dcm", scan, heart, ["lung", "heart"])
     with pytest.raises(RelayError, match="its segments of lungs hold no pixel"):
         open_mask(tmp_path / "seg.dcm", volume)
+
+
+def test_other_objects_of_dicom_are_named(ct: CT, tmp_path: Path) -> None:
+    scan, volume, _ = ct
+    write_structures(tmp_path / "rt.dcm", scan, [("Lung", 0, [(40, 30), (40, 50), (80, 50)])])
+    for file, what in ((tmp_path / "rt.dcm", "structure sets"), (scan.files[0], "a slice of CT")):
+        with pytest.raises(RelayError, match=f"it holds {what}, and a mask in DICOM is a segmentation"):
+            open_mask(file, volume)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from analysis.prediction.series.command import predict_series
-from analysis.prediction.series.given_mask import open_mask
 from analysis.prediction.series.lungs import notes_on_lungs, write_lungs
+from analysis.prediction.series.mask_files import open_mask
 from analysis.prediction.series.pattern_map import PatternMap
 from datamodules.embedded.dld_series import draw_series
 from stages.errors import RelayError
