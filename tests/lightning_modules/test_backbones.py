@@ -264,9 +264,36 @@ def test_a_network_without_a_classifier() -> None:
         backbone_specification("gemma4_vit_167m_enc")
 
 
-def test_a_network_of_timms_has_one_width() -> None:
+def test_a_network_of_timms_has_one_width_whatever_an_experiment_sets() -> None:
     with pytest.raises(RelayError, match=r"model\.width is 0\.5; test_resnet comes in one width"):
         build_model(model("test_resnet", width=0.5), 2)
+    typed = ("experiment=real_small", "model=timm", "model.architecture=test_resnet")
+    plans = [plan_of(request("dld", overrides=(*typed, *more))) for more in ((), ("model.width=1",))]
+    assert plans[0].runs.keys() == plans[1].runs.keys()
+    (run,) = plans[0].runs.values()
+    assert run.recipe.model.width == 1
+    notes = [network_notes(plan.runs.values()) for plan in plans]
+    assert [note for note in notes[0] if note not in notes[1]] == [
+        "model.width=0.25 is not used: test_resnet has one width"
+    ]
+
+
+def test_a_network_that_drops_no_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network without timm's argument is built without it, and refused where units are to be dropped."""
+    create = timm.create_model
+
+    def without(name: str, **options: Any) -> nn.Module:
+        if "drop_rate" in options:
+            raise TypeError("ResNet.__init__() got an unexpected keyword argument 'drop_rate'")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", without)
+    with torch.device("meta"):
+        assert build_model(model("test_resnet"), 3).num_classes == 3
+        with pytest.raises(
+            RelayError, match=r"model\.dropout is 0\.5, but timm's test_resnet drops no units"
+        ):
+            build_model(model("test_resnet", dropout=0.5), 3)
 
 
 def test_a_last_batch_of_one_image() -> None:

@@ -105,6 +105,17 @@ def test_auto(monkeypatch: pytest.MonkeyPatch, config: Config, accelerator: str,
     assert _resolved(config, accelerator, "auto", "auto") == expected
 
 
+@pytest.mark.parametrize("cpu", CPUS)
+def test_auto_is_float32_for_timms_networks_on_a_processor(
+    monkeypatch: pytest.MonkeyPatch, config: Config, cpu: str
+) -> None:
+    timms = with_value(config, "model.name", "timm")
+    _machine(monkeypatch, cpu, "Ampere")
+    assert _resolved(timms, "cpu", "auto", "auto") == ("32-true", "contiguous")
+    assert _resolved(timms, "cpu", "bf16-mixed", "auto") == ("bf16-mixed", "channels_last")
+    assert _resolved(timms, "auto", "auto", "auto") == ON_CUDA["Ampere"]
+
+
 @pytest.mark.parametrize(("asked", "cuda", "found"), [
     ("auto", "none", "cpu"), ("auto", "Ampere", "gpu"), ("cpu", "Ampere", "cpu"), ("cuda", "Ampere", "cuda"),
 ])  # fmt: skip

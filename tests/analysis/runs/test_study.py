@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -14,7 +16,7 @@ from analysis.report.provenance import given_table, process_table
 from analysis.runs import pool_folds
 from analysis.runs.details import read_details
 from analysis.runs.load import load_runs
-from analysis.runs.study import find_studies
+from analysis.runs.study import Study, differences, find_studies
 from analysis.runs.study_choice import select_study
 from analysis.statistics import compare
 from stages.errors import RelayError
@@ -243,3 +245,17 @@ def test_runs_of_other_folds_are_other_studies_and_never_averaged(tmp_path: Path
         pooled = pool_folds(study.runs)
         assert (len(pooled.samples), pooled.incomplete) == (70, ())
         assert pooled.seeds(("scratch", 1.0), ("two_stage", 1.0)) == (0, 1)
+
+
+def test_a_normalisation_that_is_each_networks_own_is_no_difference() -> None:
+    """An AlexNet has that of the training images, a network of timm's what timm says."""
+
+    def study(name: str, architecture: str | None, mean: object) -> Study:
+        settings = {"model.architecture": json.dumps(architecture), "data.mean": json.dumps(mean)}
+        return Study(name, name, "dld", settings, pd.DataFrame())
+
+    alexnet, own = study("a", None, None), study("b", "test_resnet", [0.5, 0.5, 0.5])
+    assert differences([alexnet, own]).keys() == {"model.architecture"}
+    typed = study("c", "test_resnet", [0.1, 0.1, 0.1])
+    assert differences([alexnet, own, typed]).keys() == {"model.architecture", "data.mean"}
+    assert differences([alexnet, study("d", None, [0.5, 0.5, 0.5])]).keys() == {"data.mean"}
