@@ -22,7 +22,7 @@ FLIPS = 2**16
 
 _ALPHA = 0.05
 _CHUNK = 2**13
-_SAME = 1 - 1e-10  # statistics nearer than this are equal but for rounding
+_SAME = 1e-10  # statistics nearer than this are equal but for rounding; they are 0 to sqrt(seeds)
 _LEAST = float(np.finfo(np.float64).tiny)
 
 
@@ -87,7 +87,7 @@ def max_t(differences: Any, *, flips: int = FLIPS, seed: int = 0) -> Array:
     statistic = np.abs(unit.sum(axis=1))
     order = np.argsort(-statistic, kind="stable")
     falling = unit[order]
-    least = statistic[order] * _SAME
+    least = statistic[order] - _SAME
     reached, count = np.zeros(len(order)), 0
     for signs in _signs(values.shape[1], int(flips), int(seed)):
         flipped = np.abs(signs @ falling.T)

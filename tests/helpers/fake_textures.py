@@ -104,7 +104,7 @@ def as_bmp(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 def compress(data: bytes, most_bits: int = 16) -> bytes:
     """Unix compress in block mode, written from the format's description; never clears its table."""
-    table = {bytes([value]): value for value in range(256)}
+    table: dict[int, int] = {}  # a string's code and one more byte, to the code of both
     following = 257  # 256 clears the table
     width, group = 9, []
     bits, filled = 0, 0
@@ -120,13 +120,13 @@ def compress(data: bytes, most_bits: int = 16) -> bytes:
             packed.append(bits & 255)
             bits, filled = bits >> 8, filled - 8
 
-    prefix = b""
-    for value in data:
-        longer = prefix + bytes([value])
+    prefix: int | None = data[0] if data else None
+    for value in data[1:]:
+        longer = prefix << 8 | value
         if longer in table:
-            prefix = longer
+            prefix = table[longer]
             continue
-        group.append(table[prefix])
+        group.append(prefix)
         if len(group) == 8:
             flush(group)
             group = []
@@ -138,9 +138,9 @@ def compress(data: bytes, most_bits: int = 16) -> bytes:
                     flush(group + [0] * (8 - len(group)))
                     group = []
                 width += 1
-        prefix = bytes([value])
-    if prefix:
-        group.append(table[prefix])
+        prefix = value
+    if prefix is not None:
+        group.append(prefix)
     flush(group)
     if filled:
         packed.append(bits & 255)

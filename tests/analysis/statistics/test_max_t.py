@@ -48,7 +48,10 @@ def draw(seed: int, pairs: int, seeds: int) -> Array:
     return np.round(shared + generator.standard_normal((pairs, seeds)) + effects, 1)
 
 
-@pytest.mark.parametrize(("seed", "pairs", "seeds"), [(0, 6, 6), (1, 3, 8), (2, 1, 5), (3, 10, 4), (4, 4, 1)])
+@pytest.mark.parametrize(
+    ("seed", "pairs", "seeds"),
+    [(0, 6, 6), (1, 3, 8), (2, 1, 5), (3, 10, 4), (4, 4, 1), (739238, 5, 7)],  # the last: one mean is 0
+)
 def test_all_flips_spelt_out(seed: int, pairs: int, seeds: int) -> None:
     differences = draw(seed, pairs, seeds)
     assert max_t(differences) == pytest.approx(spelt_out(differences))
