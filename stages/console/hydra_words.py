@@ -58,7 +58,9 @@ def refusal(error: Exception) -> RelayError:
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return unknown_name(group, name, error.options)
+        unknown = unknown_name(group, name, error.options)
+        timms = f". A network of timm's is typed model=timm model.architecture={name}"
+        return RelayError(f"{unknown}{timms}") if group == "model" else unknown
     if isinstance(error, OverrideParseException):
         return RelayError(
             f"{error.override!r} cannot be read; type KEY=VALUE, and a value with spaces or signs in quotes "

@@ -6,7 +6,9 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hydra.errors import MissingConfigException
 
+from stages.console.hydra_words import refusal
 from stages.console.output import silence_known_warnings
 from tests.helpers.relay import PROJECT
 
@@ -53,3 +55,10 @@ def test_an_output_that_takes_nothing_ends_no_work() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=False
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "goes on\n", 0)
+
+
+def test_a_network_of_timms_that_is_typed_as_a_file_is_told_how_to_type_it() -> None:
+    error = MissingConfigException("no such file", "model/resnet18", ["alexnet", "timm"])
+    assert str(refusal(error)).endswith("typed model=timm model.architecture=resnet18")
+    error = MissingConfigException("no such file", "optim/resnet18", ["small"])
+    assert str(refusal(error)) == "optim is 'resnet18'; it must be one of small"
