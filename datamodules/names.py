@@ -35,6 +35,8 @@ def main(arguments: Sequence[str]) -> None:
         if "run" not in given:
             raise RelayError("give a folder of the store: python -m datamodules.names run=runs/STAGE/ID")
         run = RunFolder(Path(given["run"]).expanduser())
+        if not run.path.is_dir():
+            raise RelayError(f"there is no folder {run.path}; a run's is STAGE/ID in the store")
         _, listing = listing_of_run(run, given.get("root"))
         text = name_of(listing, given["digest"]) if "digest" in given else to_csv(names(listing)).rstrip()
     except RelayError as error:

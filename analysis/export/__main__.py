@@ -14,6 +14,7 @@ from typing import Annotated
 from analysis.prediction.networks import NetworkChoice, networks_of
 from analysis.runs.arguments import Key, help_lines, key_values, keys_of, settings_from
 from stages.console.output import output, refuse
+from stages.console.words import counted
 from stages.errors import RelayError
 from stages.machine.atomic import write_text
 from stages.machine.signals import end_as_after_ctrl_c, ending_signal
@@ -82,7 +83,7 @@ def export(given: Arguments) -> None:
         return
     evaluation = evaluation_of(ensemble, given.runs_dir, calibration)
     with new_folder(given.out) as folder:
-        output().print(f"writing {len(ensemble.members)} networks as one; a minute or so", soft_wrap=True)
+        output().print(f"writing {counted(len(ensemble.members), 'network')}; a minute or so", soft_wrap=True)
         write_programs(raw_patch_network(ensemble, raw), folder)
         checked = check_programs(ensemble, raw, folder)
         write_text(folder / CONFIG, json.dumps({**config, CHECK: checked.document()}, indent=1) + "\n")

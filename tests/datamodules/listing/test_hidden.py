@@ -100,7 +100,14 @@ def test_names_are_unknown_where_the_images_cannot_be_listed(tmp_path: Path, dam
     assert not any(name in told for name in ("Doe", "Jane", "MRN"))
 
 
-def test_the_command_needs_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("digest=0123456789abcdef", "run=runs/STAGE/ID"),
+        ("run=nowhere", "there is no folder nowhere; a run's is"),
+    ],
+)
+def test_the_command_needs_a_run(typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["digest=0123456789abcdef"])
-    assert "run=runs/STAGE/ID" in capsys.readouterr().err
+        main([typed])
+    assert said in capsys.readouterr().err
