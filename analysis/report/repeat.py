@@ -9,7 +9,6 @@ import pandas as pd
 
 from analysis.report.page import Section
 from analysis.runs.configuration import read_configuration
-from analysis.runs.load import CHAIN_SEPARATOR
 from analysis.runs.selection import process_order
 from analysis.runs.study import SOURCE_SEED, TARGETS_SEED, Study
 from stages.balance import BALANCING
@@ -86,7 +85,7 @@ def _said(typed: str) -> str:
 def _balanced_sources(study: Study) -> str:
     """What the command cannot say: typed, these settings are for the target."""
     alike = [key for key in BALANCING if study.settings.get(key) == '"balanced"']
-    if not alike or not study.runs["chain"].str.contains(CHAIN_SEPARATOR, regex=False).any():
+    if not alike or study.runs["parent"].isna().all():
         return ""
     return (
         f" {alike[0]}=balanced was for the sources too, which only a file can say, theirs or an "
