@@ -14,7 +14,7 @@ from lightning_modules.backbones.build import build_backbone
 from lightning_modules.backbones.description import head_paths
 from stages.errors import RelayError
 
-_MOST_FAMILIES, _MOST_BUILT, _LEAST_SHARE = 12, 120, 0.5
+_MOST_FAMILIES, _MOST_BUILT, _LEAST_SHARE = 8, 120, 0.5
 """What a refusal looks at: families of timm's, networks in all, and what share of names in common."""
 
 

@@ -37,7 +37,7 @@ def refusal(network: torch.nn.Module, weights: dict[str, Tensor], fresh: tuple[s
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["resnet34", "densenet121", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["resnet34", "convnext_tiny"])
 def test_a_file_of_timms_is_known_by_names_and_shapes(name: str) -> None:
     behind = {f"backbone.{key}": tensor for key, tensor in shapes(name).items()}
     assert fitting(behind | {"queue": torch.ones(2)}) == name
