@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,14 @@ def refusal(network: torch.nn.Module, weights: dict[str, Tensor], fresh: tuple[s
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["resnet34", "convnext_tiny"])
+@pytest.fixture(autouse=True)
+def few_families(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of each that is looked at is built; ResNets' is the first."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr(import_module("lightning_modules.backbones.fitting"), "_MOST_FAMILIES", 1)
+
+
+@pytest.mark.parametrize("name", ["resnet34", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
 def test_a_file_of_timms_is_known_by_names_and_shapes(name: str) -> None:
     behind = {f"backbone.{key}": tensor for key, tensor in shapes(name).items()}
     assert fitting(behind | {"queue": torch.ones(2)}) == name
