@@ -30,10 +30,12 @@ def fitting(given: Mapping[str, Tensor], *near: str | None) -> str | None:
         several that fit the one with the shortest name; None if none does.
     """
     known = frozenset(timm.list_models())
-    tried = [base for name in near if name is not None and (base := name.partition(".")[0]) in known]
-    for members in _families(given):
-        tried += members
-    return next((name for name in tried[:_MOST_BUILT] if _fits(name, given)), None)
+    named = [base for name in near if name is not None and (base := name.partition(".")[0]) in known]
+    for name in named:
+        if _fits(name, given):
+            return name
+    members = [name for family in _families(given) for name in family]
+    return next((name for name in members[:_MOST_BUILT] if _fits(name, given)), None)
 
 
 def _families(given: Mapping[str, Tensor]) -> list[list[str]]:

@@ -51,7 +51,7 @@ def test_a_file_of_timms_is_known_by_names_and_shapes(name: str) -> None:
     assert fitting(behind | {"queue": torch.ones(2)}) == name
     behind.popitem()  # of its head
     assert fitting(behind) == name
-    assert fitting({key: tensor for key, tensor in behind.items() if ".0." not in key}) is None
+    assert fitting(dict([*behind.items()][:9])) is None, "its stem alone"
 
 
 def test_what_the_file_says_is_tried_first_and_believed_if_it_fits() -> None:
