@@ -68,11 +68,13 @@ def test_a_misfit_lists_a_few_of_each_and_how_many_there_are() -> None:
     assert "fits one of timm's: add model=timm model.architecture=resnet34" in lines[-1]
 
 
+@pytest.mark.slow
 def test_a_network_of_the_same_names_and_other_widths_is_found() -> None:
     said = refusal(asked("resnet50"), shapes("wide_resnet50_2"))
     assert "model.architecture=wide_resnet50_2" in said
 
 
+@pytest.mark.slow
 def test_the_right_network_with_more_in_the_file_is_no_other() -> None:
     said = refusal(asked("resnet18"), shapes("resnet18") | {"layer1.0.extra": torch.ones(1)})
     assert "unexpected: layer1.0.extra" in said and "Does it hold more" in said
