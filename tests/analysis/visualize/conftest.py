@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from matplotlib.figure import Figure
 
 import analysis.explain.study_images
 import analysis.visualize
@@ -50,12 +49,6 @@ def explained(written: Path, _few_dots: None) -> ExplainedStore:
     """Explained, with figures. Tests leave it as it is."""
     _once(written.parent, "explained", lambda folder: explain_store(folder / "runs"))
     return ExplainedStore(written, (written.parent / "printed.txt").read_text())
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made and not drawn: that takes most of the time."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"-"))
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def ct(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scan, CTVolume, npt.ND
 CT = tuple[Scan, CTVolume, npt.NDArray[np.uint8]]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_segments_typed_are_the_right_and_the_left_lung(
     ct: CT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from stages.errors import RelayError
 from tests.analysis.prediction.series.test_find_lungs import thorax, write_ct, write_mask
 from tests.analysis.prediction.series.test_series_command import task_of
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_a_mask_that_is_refused_leaves_no_trace_and_a_better_one_serves(tmp_path: Path) -> None:
     values, lungs = thorax(3)

@@ -91,6 +91,7 @@ def test_what_a_kill_left_is_gone_when_the_same_command_ends(
     assert found[0] == found[1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_series_of_another_spacing_is_resampled_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
