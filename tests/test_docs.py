@@ -21,10 +21,11 @@ from tests.helpers.report_helpers import small_study
 from tests.helpers.stage_helpers import CONF, PROJECT
 
 PAGES = [
-    *sorted(PROJECT.glob("*.md")),
-    *sorted((PROJECT / "docs").glob("*.md")),
-    PROJECT / "benchmarks" / "README.md",
+    page
+    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "examples/*.md", "examples/*/*.md")
+    for page in sorted(PROJECT.glob(pattern))
 ]
+NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
 
 # Files that the pages let their reader make: each shows its content under its name, but for the last.
 THE_READERS = {
@@ -109,15 +110,20 @@ def is_placeholder(word: str) -> bool:
     return re.search(r"(?<![A-Za-z])[A-Z][A-Z_]+(?![a-z])|\$|\.\.\.", word) is not None
 
 
-def faults(word: str) -> Iterator[str]:
-    """What a word of a page's code names that does not exist."""
+def is_there(pattern: str, folder: Path) -> bool:
+    """Whether the project, or a page's own folder, has such a file or folder."""
+    return any(any(root.glob(pattern.rstrip("/"))) for root in (PROJECT, folder))
+
+
+def faults(word: str, folder: Path = PROJECT) -> Iterator[str]:
+    """What a word of a page's code names that does not exist, in the project or in the page's folder."""
     if is_placeholder(word):
         return
     key, equals, value = word.lstrip("+").partition("=")
     dotted = re.fullmatch(r"[a-z_]+(\.[\w*]+)+", key) and not key.endswith(FILES)
     first = re.split(r"[./]", key)[0]
     if not equals and "/" in word and first in FOLDERS and word not in THE_READERS:
-        if not list(PROJECT.glob(word.rstrip("/"))):
+        if not is_there(word, folder):
             yield f"there is no file {word}"
     elif dotted and first in FOLDERS and not equals:
         if not (is_in_python(word) or is_setting(word)):
@@ -127,14 +133,15 @@ def faults(word: str) -> Iterator[str]:
             yield f"there is no setting {key}"
     elif equals and (key in GROUPS or key == "hydra/launcher"):
         for choice in value.strip("[]").split(","):
-            known = choice in ("null", "basic") or f"conf/{key}/{choice}.yaml" in THE_READERS
-            if re.fullmatch(r"\w+", choice) and not known and not (CONF / key / f"{choice}.yaml").is_file():
+            file = f"conf/{key}/{choice}.yaml"
+            known = choice in ("null", "basic") or file in THE_READERS
+            if re.fullmatch(r"\w+", choice) and not known and not is_there(file, folder):
                 yield f"there is no {key}={choice}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_what_a_page_names_exists(page: Path) -> None:
-    found = [fault for word in code_of(page) for fault in faults(word)]
+    found = [fault for word in code_of(page) for fault in faults(word, page.parent)]
     found += [
         f"there is no page {link}"
         for link in links_of(page)

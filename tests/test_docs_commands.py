@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from analysis.runs.arguments import key_values, keys_of, settings_from
 from analysis.visualize import parse_arguments as parse_visualize
 from datamodules.embedded.series import SeriesArguments
 from relay_transfer.commands import COMMANDS
-from tests.helpers.stage_helpers import CONF, compose_dict
+from tests.helpers.stage_helpers import CONF, PROJECT, compose_dict
 from tests.test_docs import PAGES, faults
 
 # Files of conf/ that a page lets its reader make are not in this checkout.
@@ -47,7 +48,11 @@ def parse_series(arguments: Sequence[str]) -> None:
 
 def parse_train(arguments: Sequence[str]) -> None:
     typed = [each for each in arguments if "=" in each]
-    chosen = []
+    chosen = [
+        f"hydra.searchpath=[{PROJECT / folder}]"
+        for option, folder in pairwise(arguments)
+        if option == "--config-dir"
+    ]
     for override in OverridesParser.create().parse_overrides(typed):
         value = override.input_line or ""
         if override.is_sweep_override():
@@ -78,12 +83,13 @@ def test_what_is_typed_is_taken(program: str) -> None:
         arguments = typed[len(words) :]
         if " ".join(words) != program or "..." in arguments or "--help" in arguments:
             continue
-        if _READERS & set(re.split(r"[=,+]", " ".join(arguments).replace(" ", ","))):
+        names = set(re.split(r"[=,+]", " ".join(arguments).replace(" ", ",")))
+        if _READERS & names and "--config-dir" not in arguments:
             continue
         try:
             PARSERS[program](arguments)
         except Exception as error:
-            pytest.fail(f"{page.name}: {line}\n{error}")
+            pytest.fail(f"{page.relative_to(PROJECT)}: {line}\n{error}")
         seen += 1
     assert seen > 0, "no page has such a command"
 

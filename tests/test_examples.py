@@ -69,6 +69,7 @@ def test_an_example_is_whole(example: Path) -> None:
     linked = {example / path for path in re.findall(r"\]\(([^)#]+)", page)}
     assert [path for path in linked if not path.exists()] == []
     pictures = set(example.glob("*.png"))
+    assert pictures, "a picture of its page"
     assert pictures <= linked
     assert all(path.stat().st_size < 300_000 for path in pictures)
 
