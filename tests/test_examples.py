@@ -32,11 +32,8 @@ LAST = {
     "predict.py": ["device=cpu"],
     "examples/histology/images.py": ["6"],
 }
-OTHER = {"slices=6": "slices=3", "stride=16": "stride=32"}
-LAST_OF = {
-    "backbones": ["data.image_size=32"],
-    "patients": [*NARROW, "folds=2"],
-}
+OTHER = {"slices=6": "slices=3", "stride=8": "stride=32", "images=1400": "images=280"}
+LAST_OF = {"backbones": ["data.image_size=32"]}
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -91,4 +88,4 @@ def test_the_commands_of_an_example_run(example: Path, tmp_path: Path) -> None:
     for process in experiment["hydra"]["sweeper"]["params"]["process"].split(","):
         assert process in page
     if example.name == "ct_series":
-        assert (tmp_path / "mapped" / "report.html").is_file()
+        assert (tmp_path / "data" / "mapped" / "report.html").is_file()
