@@ -32,7 +32,7 @@ LAST = {
     "predict.py": ["device=cpu"],
     "examples/histology/images.py": ["6"],
 }
-OTHER = {"slices=6": "slices=3", "stride=8": "stride=32", "images=1400": "images=280"}
+OTHER = {"slices=6": "slices=3", "stride=8": "stride=32", "images=1400": "images=560"}
 LAST_OF = {"backbones": ["data.image_size=32"]}
 
 
