@@ -19,6 +19,10 @@ if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then  # the comment above
   sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | "$python" -c "$as_typed"
   exit
 fi
+if ! "$python" -c 'import hydra' 2> /dev/null; then
+  echo "multirun.sh: $python has not what Relay needs: install it as README's Start does, or set PYTHON" >&2
+  exit 2
+fi
 
 size=small
 if [[ $# -gt 0 && $1 != *=* && $1 != -* ]]; then

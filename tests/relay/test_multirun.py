@@ -57,3 +57,12 @@ def test_another_study_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "choose small, real or paper" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_python_without_the_packages_is_named_not_traced(tmp_path: Path) -> None:
+    bare = tmp_path / "bare python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')
+    bare.chmod(0o755)
+    done = multirun("plan=true", cwd=tmp_path, python=bare)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and f"{bare} has not what Relay needs" in done.stderr
