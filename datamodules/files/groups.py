@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 
-from datamodules.files.names import alike
+from datamodules.files.spelling import spelled_alike
 from datamodules.files.table import read_table
 from stages.errors import RelayError
 
@@ -53,10 +53,10 @@ def read_groups(location: str | PathLike[str], what: str = _WHAT) -> Groups:
 
 def notes_on_spelling(groups: Iterable[str]) -> tuple[str, ...]:
     """A note where groups may be one patient's, spelled in several ways."""
-    spelled = sum(map(len, alike(groups)))
+    spelled = sum(len(names) for names in spelled_alike(groups).values() if len(names) > 1)
     if not spelled:
         return ()
     return (
-        f"{spelled} groups differ from another in capitals, blanks, leading zeros or a `.0` alone, and count "
-        "as different patients; give a patient one spelling.",
+        f"{spelled} groups differ from another in capitals, blanks, signs, leading zeros or a `.0` alone, "
+        "and count as different patients; give a patient one spelling.",
     )

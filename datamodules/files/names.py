@@ -22,14 +22,10 @@ def one_spelling(name: str) -> str:
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Names that share a spelling, leading zeros aside: a tuple for each that several have, sorted.
-
-    12.0 is 12: pandas writes whole numbers so where one is missing.
-    """
+    """Names that share a spelling: a tuple for each that several have, sorted."""
     spelled: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
-        whole = re.sub(r"^(\d+)\.0$", r"\1", one_spelling(name))
-        spelled[re.sub(r"(?<![\d.])0+(?=\d)", "", whole)].add(name)
+        spelled[one_spelling(name)].add(name)
     return sorted(tuple(sorted(found)) for found in spelled.values() if len(found) > 1)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from datamodules.domain import SideName
 from datamodules.files.access import is_readable
-from datamodules.files.names import IMAGE_SUFFIXES, alike, first_and_more, one_spelling
+from datamodules.files.names import IMAGE_SUFFIXES, alike, first_and_more
 from datamodules.listing.digest import files_digest
 from datamodules.listing.groups import with_groups
 from datamodules.listing.listing import FileListing, ImageFile
@@ -142,12 +142,11 @@ def check_names(root: str, classes: Sequence[str]) -> None:
                     f"{root}: the classes {first!r} and {name!r} are one number; write it in one way."
                 )
     for spelled in alike(name for name in classes if len(name) > 1):
-        if len({one_spelling(name) for name in spelled}) == 1:
-            names = " and ".join(map(repr, spelled))
-            raise RelayError(
-                f"{root}: the classes {names} differ in capitals, blanks, dots or forms of letters alone; "
-                "give them one name, or names that differ."
-            )
+        names = " and ".join(map(repr, spelled))
+        raise RelayError(
+            f"{root}: the classes {names} differ in capitals, blanks, dots or forms of letters alone; "
+            "give them one name, or names that differ."
+        )
 
 
 def counted_sides(source: Source, root: str, train: int, val: int) -> tuple[int, int]:

@@ -75,6 +75,11 @@ def _on_range(values: Values, window: tuple[float, float] | None) -> Iterator[st
                 f"the images have values {values.low:g} to {values.high:g}, {values.used:.2%} of the range "
                 f"from black, {values.black:g}, to white, {values.white:g}{cure}"
             )
+    elif _FEW_LEVELS < values.levels <= _LITTLE * 256 and not values.eight_bit:
+        yield (
+            f"the images use {values.levels} of 256 greys: some values lie far from all others, such as a "
+            "mark or padding; set the source's window to what shall be seen"
+        )
     if 0 < values.eight_bit < 1:
         yield (
             f"{values.eight_bit:.1%} of the images are of 8 bits, which are taken as they are"

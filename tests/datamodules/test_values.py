@@ -181,6 +181,13 @@ def twelve_bits(number: int) -> Pixels:
     return np.asarray(bright(number).astype(np.uint16) * 16)
 
 
+def marked(number: int) -> Pixels:
+    """A dark picture of 12 bits with a mark of 16."""
+    image = twelve_bits(number)
+    image[0, 0] = 65535
+    return image
+
+
 def grey_in_color(number: int) -> Pixels:
     return np.repeat(bright(number)[..., None], 3, -1)
 
@@ -204,6 +211,11 @@ ODD: dict[str, tuple[Made, dict[str, Any], str]] = {
         {},
         "the images have values 0 to 4080, 6.23% of the range from black, 0, to white, 65535; set the "
         "source's window, such as [0, 4080]",
+    ),
+    "12 bits in 16 with a mark": (
+        of_number(marked),
+        {},
+        "the images use 18 of 256 greys: some values lie far",
     ),
     "some constant": (of_number(some_constant), {}, "2 images of a single grey or colour among 16"),
     "masks": (of_number(masks), {}, "the images hold 2 values only: are they masks, or drawings?"),

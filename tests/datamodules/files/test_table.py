@@ -93,9 +93,11 @@ def test_values_stay_as_they_are_written(tmp_path: Path) -> None:
         (2, "007"), (3, "7"), (4, "1.0"), (5, 'two\nlines, "q"'), (7, "TRUE"), (9, "x"),
     ]  # fmt: skip
     assert read_groups(written(tmp_path / "h.csv", "path,group\na,007\nb,7\nc,8\n")).notes == (
-        "the groups file: 2 groups differ from another in capitals, blanks, leading zeros or a `.0` alone, "
-        "and count as different patients; give a patient one spelling.",
+        "the groups file: 2 groups differ from another in capitals, blanks, signs, leading zeros or a "
+        "`.0` alone, and count as different patients; give a patient one spelling.",
     )
+    signs = read_groups(written(tmp_path / "s.csv", "path,group\na,MRN-12\nb,mrn12\nc,1-23\nd,12-3\n"))
+    assert [note.split(" differ")[0] for note in signs.notes] == ["the groups file: 2 groups"]
     pandas = read_groups(written(tmp_path / "i.csv", "path,group\na,12.0\nb,12\nc,1.20\nd,1.2\n"))
     assert [note.split(" differ")[0] for note in pandas.notes] == ["the groups file: 2 groups"]
 

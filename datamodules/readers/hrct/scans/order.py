@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from datamodules.faults import UnusableError
+from datamodules.files.spelling import spelled_alike
 from datamodules.readers.hrct.scans.header import SliceHeader
-from datamodules.readers.hrct.scans.spelling import spelled_alike
 
 Direction = Literal["image_numbers", "ascending", "descending"]
 """Where a series starts, along the normal of its slices: at the end where the image numbers (InstanceNumber)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from datamodules.readers.hrct.scans.spelling import plain_patient, spelled_alike
+from datamodules.files.spelling import plain_patient, spelled_alike
 from datamodules.readers.hrct.sources.series import Series
 from stages.errors import RelayError
 
@@ -11,9 +11,14 @@ def patient_tags(series: Sequence[Series]) -> dict[str, set[str]]:
     """PatientIDs by patient's folder."""
     tags: dict[str, set[str]] = {one.folder.patient: set() for one in series}
     for one in series:
-        if one.dicom and one.patient != one.folder.patient:
+        if _is_tagged(one):
             tags[one.folder.patient].add(one.patient)
     return tags
+
+
+def _is_tagged(one: Series) -> bool:
+    # A folder may have its patient's PatientID as its name.
+    return one.dicom and one.patient == one.scan.patient != ""
 
 
 def group_of(one: Series, groups: Mapping[str, str], tags: Mapping[str, set[str]]) -> str | None:
@@ -34,7 +39,7 @@ def group_of(one: Series, groups: Mapping[str, str], tags: Mapping[str, set[str]
     if named or one.folder.path in groups:
         return named.pop() if named else groups[one.folder.path]
     others = tags[one.folder.patient]
-    if one.patient == one.folder.patient and others:
+    if one.patient == one.folder.patient and others and not _is_tagged(one):
         return min(others) if len(spelled_alike(others)) == 1 else None
     return one.patient or "source"
 

@@ -47,6 +47,14 @@ def test_a_patient_whose_tag_is_missing_in_some_series_stays_one(tmp_path: Path)
     assert groups == ["P2", "P1", "P2", "P2", "b", "b"]
 
 
+def test_a_folder_named_as_its_patients_tag_may_hold_another_patient_too(tmp_path: Path) -> None:
+    for place, (folder, patient) in enumerate([("P1/x", "P1"), ("P1/y", "P7"), ("later/x", "P1")]):
+        one_region(tmp_path / folder, patient, place)
+    found = survey(tmp_path, SMALL, "raise")
+    assert sorted(sample.group for sample in read_all(found)[0]) == ["P1", "P1", "P7"]
+    assert any("1 of 2 patients' folders hold series of several PatientIDs" in note for note in found.notes)
+
+
 def test_a_file_of_groups_may_name_any_slice_but_not_two_patients(tmp_path: Path) -> None:
     source, who = tmp_path / "in", tmp_path / "who.csv"
     one_region(source / "a", "P1", 1)
