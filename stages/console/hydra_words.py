@@ -6,6 +6,7 @@ from traceback import walk_tb
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from stages.config import Config
 from stages.errors import RelayError, unknown_key, unknown_name
@@ -50,12 +51,10 @@ def _is_hydras_folder(error: BaseException) -> bool:
 
 def refusal(error: Exception) -> RelayError:
     """An exception of `is_composing` in Relay's words."""
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
-        return RelayError(
-            f"the folder {error.filename} cannot be written: {reason}. Choose another, e.g. "
-            "paths.runs_dir=..."
-        )
+    if isinstance(error, OSError | MarkedYAMLError | UnicodeDecodeError) and not isinstance(
+        error, HydraException
+    ):
+        return _of_file(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         unknown = unknown_name(group, name, error.options)
@@ -73,6 +72,27 @@ def refusal(error: Exception) -> RelayError:
     if found := re.search(r"full_key: (\S+)", text):
         return _of_key(found[1], text)
     return _of_no_source(text)
+
+
+def _of_file(error: OSError | MarkedYAMLError | UnicodeDecodeError) -> RelayError:
+    """A folder that cannot be written, or a configuration file that cannot be read."""
+    if isinstance(error, OSError):
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        return RelayError(
+            f"the folder {error.filename} cannot be written: {reason}. Choose another, e.g. "
+            "paths.runs_dir=..."
+        )
+    if isinstance(error, MarkedYAMLError):
+        mark = error.context_mark or error.problem_mark
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a file of the configuration"
+        return RelayError(
+            f"{where}: this is not YAML ({error.problem}). Indent with blanks, not tabs, and put a text with "
+            'signs such as # { or : in quotes: root: "/data/set #2"'
+        )
+    # The error does not say which file; the frame of Hydra that opened it does.
+    opened = [frame.f_locals.get("full_path") for frame, _ in walk_tb(error.__traceback__)]
+    where = next((str(path) for path in opened if path), "a file of the configuration")
+    return RelayError(f"{where} is not in UTF-8; save it so")
 
 
 def _of_no_source(text: str) -> RelayError:

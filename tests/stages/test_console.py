@@ -1,12 +1,15 @@
 """What a user does not have to read."""
 
+import re
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.errors import MissingConfigException
+from yaml import MarkedYAMLError
 
 from stages.console.hydra_words import refusal
 from stages.console.output import silence_known_warnings
@@ -62,3 +65,21 @@ def test_a_network_of_timms_that_is_typed_as_a_file_is_told_how_to_type_it() -> 
     assert str(refusal(error)).endswith("typed model=timm model.architecture=resnet18")
     error = MissingConfigException("no such file", "optim/resnet18", ["small"])
     assert str(refusal(error)) == "optim is 'resnet18'; it must be one of small"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"name: a\nsource: {kind: folder, root: /data/set #2}\n",
+            r", line 2: this is not YAML \(expected ',' ",
+        ),
+        (b"name: a\nsource:\n\tkind: folder\n", r", line 3: this is not YAML \(found character '\\t'"),
+        ("name: Lungen für alle\n".encode("cp1252"), " is not in UTF-8; save it so"),
+    ],
+)
+def test_a_configuration_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "own.yaml").write_bytes(content)
+    with pytest.raises((MarkedYAMLError, UnicodeDecodeError)) as raised:
+        FileConfigSource("test", f"file://{tmp_path}").load_config("own")
+    assert re.match(re.escape(f"{tmp_path}/own.yaml") + said, str(refusal(raised.value)))
