@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.report.tables import rounded
@@ -163,5 +164,14 @@ def companion(metric: Metric, evaluation_images: Sequence[int]) -> Metric | None
 
 def points(metric: Metric, difference: float, *, unit: bool = True) -> str:
     """A difference with its sign, in percentage points for a fraction."""
-    value = rounded(metric.scale * difference, 1 if metric.is_fraction else 3, sign=True)
+    value = rounded(metric.scale * difference, _digits(metric), sign=True)
     return f"{value} {metric.unit_of_differences}" if unit else value
+
+
+def shown_sign(metric: Metric, difference: float) -> float:
+    """1, 0 or -1, as a reader of `points` sees it: 0.0 says nothing of an order. NaN for NaN."""
+    return float(np.sign(round(metric.scale * difference, _digits(metric))))
+
+
+def _digits(metric: Metric) -> int:
+    return 1 if metric.is_fraction else 3

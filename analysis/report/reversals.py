@@ -1,6 +1,6 @@
 """Where another way to look at the two best processes turns their order round: each is said."""
 
-from analysis.report.judgement import Pair, Words, points
+from analysis.report.judgement import Pair, Words, points, shown_sign
 from stages.metrics import Metric, metric_of
 
 
@@ -28,16 +28,17 @@ def reversals(words: Words, best: str, second: str) -> list[str]:
 
 def _of_pair(words: Words, pair: Pair) -> list[str]:
     metric, said = words.metric, []
+    sign = shown_sign(metric, pair.difference)
     if _worse(metric, pair.difference):
         said.append(
             f"on the {pair.n} seeds that both have, the second is better ({points(metric, pair.difference)})"
         )
-    if pair.p75 * pair.difference < 0:
+    if shown_sign(metric, pair.p75) * sign < 0:
         said.append(
             f"by the 75th percentiles, which favour networks that vary more from epoch to epoch, the "
             f"difference is {points(metric, pair.p75)} instead of {points(metric, pair.difference)}"
         )
-    if pair.by_patient * pair.difference < 0 and not words.inference.groups_are_images:
+    if shown_sign(metric, pair.by_patient) * sign < 0 and not words.inference.groups_are_images:
         said.append(
             f"with every patient counted once, instead of every image, the difference is "
             f"{points(metric, pair.by_patient)}: it rests on patients with many images"
@@ -61,4 +62,5 @@ def _of_metrics(words: Words, best: str, second: str) -> list[str]:
 
 
 def _worse(metric: Metric, difference: float) -> bool:
-    return difference > 0 if metric.better == "lower" else difference < 0
+    sign = shown_sign(metric, difference)
+    return sign > 0 if metric.better == "lower" else sign < 0

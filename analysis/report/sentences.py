@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.report.judgement import ALPHA, Pair, Words, points
+from analysis.report.judgement import ALPHA, Pair, Words, points, shown_sign
 from analysis.report.page import Sentence
 from analysis.report.reversals import reversals
 from analysis.report.tables import p_text, rounded
@@ -71,7 +71,7 @@ def difference_text(words: Words, pair: Pair) -> str:
         text += f": different for new seeds on these {words.others}, not shown for new {words.others}"
     else:
         text += ": not shown to differ"
-    if pair.difference * pair.p75 < 0:
+    if shown_sign(words.metric, pair.difference) * shown_sign(words.metric, pair.p75) < 0:
         text += f"; of the 75th percentiles it is {points(words.metric, pair.p75)}, the reverse"
     return text
 

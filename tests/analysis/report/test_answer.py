@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -179,6 +180,17 @@ def test_reversed_signs_are_said() -> None:
     assert (
         "on the 3 seeds that both have, the second is better (\N{MINUS SIGN}1.0 percentage points)" in paired
     )
+
+
+def test_a_sign_that_is_not_seen_reverses_nothing() -> None:
+    """0.04 points are shown as 0.0; 0.06 as 0.1."""
+    pairs = [pair("scratch", "two_stage", -0.02, p75_difference=0.0004, by_patient=0.0004)]
+    pairs.append(pair("scratch", "two_stage", 0.0004, F1.name))
+    assert reversal(*pairs) == ""
+    levels = [level("scratch", 0.9), level("two_stage", 0.92)]
+    assert not any("reverse" in each.text for each in sentences.process_sentences(words(levels, pairs)))
+    seen = reversal(pair("scratch", "two_stage", -0.02, p75_difference=0.0006, by_patient=math.nan))
+    assert "\N{MINUS SIGN}0.1 percentage points instead" in seen and "patient" not in seen
 
 
 def test_unbalanced_classes_have_two_metrics_in_the_answer() -> None:
