@@ -16,6 +16,7 @@ RECORD_SCHEMA = 3
 
 
 REMEDY = "remove its folder and run the same command again: it trains the run again"
+NEWER = "a newer version of Relay wrote it: install that version, and keep the run"
 """What to do about a run of which a file is damaged."""
 
 NOT_LEARNING = "not learning"
@@ -292,7 +293,8 @@ def _parsed(path: Path, written: bytes) -> Record:
         message = f"{path} has record schema {found}; this version of Relay reads {RECORD_SCHEMA}"
         if type(found) is int and 0 < found < RECORD_SCHEMA:
             raise OlderRecordError(f"{message}: the run was trained with an older version. Train it again")
-        raise RelayError(f"{message}; {REMEDY}")
+        newer = type(found) is int and found > RECORD_SCHEMA
+        raise RelayError(f"{message}; {NEWER if newer else REMEDY}")
     try:
         record = Record.model_validate({name: value for name, value in content.items() if name != SEAL})
         check_seal(content)

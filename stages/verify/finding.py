@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.record import REMEDY
+from stages.record import NEWER, REMEDY
 from stages.store import RunFolder
 
 
@@ -28,4 +28,6 @@ class Finding:
         """A finding about a file of a run; a remedy at the end of the problem is taken off."""
         name = f"{run.path.parent.name}/{run.path.name}"
         where = name if file == run.path else f"{name}/{file.name}"
-        return cls(name, where, problem.removesuffix(f"; {REMEDY}"), remedy)
+        if problem.endswith(f"; {NEWER}"):
+            remedy = NEWER
+        return cls(name, where, problem.removesuffix(f"; {REMEDY}").removesuffix(f"; {NEWER}"), remedy)

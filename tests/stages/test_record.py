@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.errors import RelayError
-from stages.record import RECORD_SCHEMA, OlderRecordError, Record, read_record
+from stages.record import NEWER, RECORD_SCHEMA, REMEDY, OlderRecordError, Record, read_record
+from stages.store import RunFolder
+from stages.verify.finding import Finding
 from tests.helpers.stage_helpers import recipe, record_content
 
 
@@ -74,6 +76,10 @@ def test_another_schema(tmp_path: Path, schema: Any) -> None:
     assert str(path) in str(refusal.value)
     assert str(schema) in str(refusal.value)
     assert f"reads {RECORD_SCHEMA}" in str(refusal.value)
+    newer = schema == RECORD_SCHEMA + 1
+    assert str(refusal.value).endswith(NEWER if newer else REMEDY), "a run of a newer version is not removed"
+    finding = Finding.of(RunFolder(tmp_path), path, str(refusal.value))
+    assert (finding.remedy, NEWER in finding.problem) == (NEWER if newer else REMEDY, False)
 
 
 def test_a_record_of_an_older_version(tmp_path: Path) -> None:

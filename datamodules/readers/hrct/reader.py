@@ -140,7 +140,8 @@ def _with_regions(
             beside = "".join(f"; not read: {found}" for found in not_read)
             if one.in_volume:
                 beside += "; a NIfTI mask says what it is in its name, such as ct_mask.nii.gz for ct.nii.gz"
-            faults.add(one.title, f"its patient has no region, and so no class{beside}")
+            cure = beside or "; docs/preparing.md says where regions are looked for, such as a folder masks"
+            faults.add(one.title, f"its patient has no region, and so no class{cure}")
     if bare:
         notes.append(
             f"{bare} series without regions are left out; their patients have regions in another series."
