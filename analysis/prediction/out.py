@@ -90,7 +90,7 @@ def opened_out(folder: Path, settings: dict[str, Any], files: Sequence[str]) -> 
     if not work.exists() and (found := [name for name in files if (folder / name).exists()]):
         raise RelayError(f"out={folder} holds {found[0]}, which this command did not write; choose another")
     new = not folder.exists()
-    make_folder(work)
+    make_folder(work, "out")
     try:
         with FileLock(work / "lock", timeout=0):
             remove_partial_files(folder)

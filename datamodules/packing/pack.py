@@ -47,7 +47,7 @@ def pack(
     if folder.exists() and not folder.is_dir():
         raise RelayError(f"{folder} is a file; choose another out=FOLDER")
     _check_folder(folder, survey, rule)
-    make_folder(folder / WORK)
+    make_folder(folder / WORK, "out")
     try:
         with FileLock(folder / WORK / "lock", timeout=0):
             remove_partial_files(folder)

@@ -43,6 +43,15 @@ def prepared(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+def test_a_folder_that_cannot_be_made_is_told_by_the_key_that_was_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit):
+        main(["domain=dld", f"source={lungs(tmp_path / 'scans')}", f"out={tmp_path}/file/set", "workers=1"])
+    assert "Choose another, e.g. out=..." in " ".join(capsys.readouterr().err.split())
+
+
 def test_dicom_series_become_a_set_of_hounsfield_units(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,7 +67,7 @@ def write_outputs(
     numbers = chosen_slices(overview, task.arguments.overlays == "all")
     shown = set(most_of_each(overview).values())
     kept = []
-    make_folder(folder / OVERLAYS)
+    make_folder(folder / OVERLAYS, "out")
     remove_partial_files(folder / OVERLAYS)
     with room_on_disk(folder / OVERLAYS), bar() as progress:
         for overlay in progress.track(
