@@ -174,6 +174,9 @@ def _run(
     else:
         sys.argv, first = arguments, str(Path(kind).resolve().parent)
     sys.path[:] = [first, *(entry for entry in sys.path if entry not in ("", str(PROJECT)))]
+    if Path(first) != PROJECT and Path(first, "stages").is_dir():  # a copy of the program uses its own
+        for name in [each for each in sys.modules if each.split(".")[0] == "stages"]:
+            del sys.modules[name]
     if before is not None:
         before()
     try:
