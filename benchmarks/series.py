@@ -2,7 +2,7 @@
 
     python -m benchmarks.series --runs-dir runs                       # 60 slices, every sixth is mapped
     python -m benchmarks.series --runs-dir runs --every 1             # all of them
-    python -m benchmarks.series --runs-dir runs --slices 300 --every 30
+    python -m benchmarks.series --runs-dir runs --slices 300 --sample 200
 
 The series is synthetic, 512 x 512, with its true lungs. The loop takes one patch after the other: it cuts it,
 applies the window, resizes and scales it, calls each network in float32, and adds the probabilities to the
