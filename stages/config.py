@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import StringConstraints
 
 from stages.errors import RelayError
@@ -248,11 +249,19 @@ def to_config(config: DictConfig) -> Config:
     """The typed configuration of what Hydra composed, every interpolation resolved.
 
     Raises:
-        RelayError: if a value is missing or not allowed, or an interpolation fails; names the key.
+        RelayError: if a value is missing or not allowed, or an interpolation fails; names the key, and the
+            file of a group that lacks it.
     """
     plain = OmegaConf.create({key: config._get_node(key) for key in config if key != "hydra"})
     try:
         values = OmegaConf.to_container(plain, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = error.full_key or "configuration"
+        group = key.partition(".")[0]
+        node = config if "hydra" in config else HydraConfig.instance().cfg
+        chosen = OmegaConf.select(node, f"hydra.runtime.choices.{group}") if node is not None else None
+        file = f"conf/{group}/{chosen}.yaml: " if chosen and "." in key else ""
+        raise RelayError(f"{file}{key} has no value; one is typed as {key}=VALUE") from None
     except OmegaConfBaseException as error:
         raise unresolved(error.full_key or "configuration", error) from None
     return Config(**tuples(values))

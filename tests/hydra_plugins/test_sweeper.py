@@ -438,7 +438,7 @@ REFUSED = [
     (("+stage=dld", "+transfer=feature"), "transfer is chosen already: type transfer=NAME, without a +"),
     (("+stage=dld", "~sed"), "there is no sed to take away with ~"),
     (("+stage=dld", "~seed"), "seed is missing; it must be a whole number, 0 or more"),
-    (("+stage=dld", "~transfer"), "transfer: Missing mandatory value"),
+    (("+stage=dld", "~transfer"), "transfer has no value; one is typed as transfer=VALUE"),
     (
         ("+stage=dld", "transfer=featur"),
         "transfer is 'featur'; did you mean feature? It must be one of conv_on",
@@ -529,6 +529,15 @@ def test_a_file_of_the_users_with_a_mistake_is_named(desk: Desk, line: str, mess
     (desk.folder / "my" / "optim" / "mine.yaml").write_text(f"defaults: [small]\n{line}\n")
     answer = desk.train("+stage=dld", "optim=mine", f"hydra.searchpath=[file://{desk.folder}/my]")
     assert (answer.code, answer.err) == (2, f"error: {message}\n")
+
+
+@pytest.mark.parametrize("several", [(), ("-m",)])
+def test_an_empty_file_of_the_users_is_named(desk: Desk, several: tuple[str, ...]) -> None:
+    (desk.folder / "my" / "stage").mkdir(parents=True)
+    (desk.folder / "my" / "stage" / "mine.yaml").write_text("")
+    answer = desk.train(*several, "+stage=mine", f"hydra.searchpath=[file://{desk.folder}/my]")
+    said = "error: conf/stage/mine.yaml: stage.name has no value; one is typed as stage.name=VALUE\n"
+    assert (answer.code, answer.err) == (2, said)
 
 
 def test_several_processes_with_a_rule_that_is_typed(desk: Desk) -> None:
