@@ -87,7 +87,7 @@ def check_divisions(runs: Iterable[StageRun], names: Callable[[Source], Names | 
     for run in runs:
         source, division = source_of(run.config), Division.of(run.recipe)
         key = (source, division.test_fraction, division.folds)
-        if key in tried or (division.test_fraction is None and division.folds is None):
+        if key in tried or not (division.test_fraction or division.folds or source.val_fraction):
             continue
         tried.add(key)
         if (found := names(source)) is None:

@@ -62,7 +62,13 @@ def no_interval(estimate: float) -> Interval:
 
 
 def t_quantile(dof: Any, confidence: float = CONFIDENCE) -> Array:
-    """Quantile of Student's distribution for a two-sided interval; infinite below 0.01 degrees of freedom."""
+    """Quantile of Student's distribution for a two-sided interval; infinite below 0.01 degrees of freedom.
+
+    Raises:
+        RelayError: for a confidence that is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise RelayError(f"confidence is {confidence}; give a number between 0 and 1, such as 0.95.")
     dof = np.asarray(dof, dtype=np.float64)
     quantile = stats.t.ppf((1 + confidence) / 2, np.maximum(dof, 0.01))
     return np.asarray(np.where(dof < 0.01, np.inf, quantile), dtype=np.float64)

@@ -197,13 +197,20 @@ def combined(
     own_seeds, own_patients = np.maximum(seeds - both, 0.0), np.maximum(patients - both, 0.0)
     total = own_seeds + own_patients + both
     of_seeds, of_patients = t_quantile(dof_seeds, confidence), t_quantile(dof_patients, confidence)
-    weighted = own_seeds * of_seeds + own_patients * of_patients
-    weighted = weighted + both * t_quantile(np.multiply(dof_seeds, dof_patients), confidence)
+    of_both = t_quantile(np.multiply(dof_seeds, dof_patients), confidence)
+    weighted = _times(own_seeds, of_seeds) + _times(own_patients, of_patients) + _times(both, of_both)
     quantile = weighted / np.where(total > 0, total, np.nan)
     if confidence > CONFIDENCE:
         shares = [np.sqrt(part / np.where(variance > 0, variance, np.nan)) for part in (seeds, patients)]
-        quantile = np.maximum(quantile, np.maximum(of_seeds * shares[0], of_patients * shares[1]))
+        alone = np.maximum(_times(shares[0], of_seeds), _times(shares[1], of_patients))
+        quantile = np.maximum(quantile, alone)
     return variance, quantile
+
+
+def _times(weight: Array, quantile: Array) -> Array:
+    """Their product; 0 for no weight, though a quantile is infinite if one patient has nearly all images."""
+    finite = np.where(weight == 0, 0.0, quantile)
+    return np.asarray(weight * finite, dtype=np.float64)
 
 
 def ends(

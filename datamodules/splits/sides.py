@@ -116,7 +116,7 @@ def _test_set(names: Names, fraction: float) -> npt.NDArray[np.bool_]:
     assert not (names.sides == "test").any(), "the plan refuses to draw a second test set"
     count = len(np.unique(names.groups))
     for kept, what in ((fraction, "falls into the test set"), (1 - fraction, "is left to train on")):
-        if share(kept, count) == 0:
+        if count > 1 and share(kept, count) == 0:
             raise RelayError(
                 f"test_fraction={fraction:g} of {count} groups: none {what}; choose between {1 / count:.2g} "
                 f"and {1 - 1 / count:.2g}"

@@ -114,6 +114,7 @@ def test_a_domain_with_its_own_sides_stays_as_it_is() -> None:
         ),
         (rows_of(10), 0.99, "test_fraction=0.99 of 10 groups: none is left to train on"),
         (rows_of(1), 0.5, "test_fraction=0.5: all samples are of one group"),
+        (rows_of(1), 0.2, "test_fraction=0.2: all samples are of one group"),
         (rows_of(2), 0.5, "val_fraction=0.3 leaves no|all samples are of one group"),
         ([*rows_of(6, each=1), (1, 9, "0999")], 0.3, "leaves no test images of class ggo"),
     ],

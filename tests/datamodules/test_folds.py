@@ -149,6 +149,17 @@ def test_what_cannot_be_divided_is_refused_before_an_image_is_decoded(tmp_path: 
     for source in (unsplit_manifest(tmp_path / "a"), packed(tmp_path / "b", provided=False)):
         with pytest.raises(RelayError, match="stage dld: 7 folds of 6 groups; give at most 6"):
             check_divisions(planned(source, 7).runs.values(), Listings().names)
+    alone = [(path, name, "p0") for path, name, _ in SIX]
+    manifest(tmp_path / "c", alone, columns=("path", "class", "group"))
+    one = Source(kind="manifest", root=str(tmp_path / "c"), manifest="manifest.csv", val_fraction=0.3)
+    of_one = build_plan(
+        [request("dld")],
+        lambda stage, overrides: of_source(compose_stage(stage, overrides), one),
+        list_source,
+        resolve,
+    )
+    with pytest.raises(RelayError, match="stage dld: all samples are of one group"):
+        check_divisions(of_one.runs.values(), Listings().names)
     plan = planned(embedded(tmp_path), 50)
     assert check_divisions(plan.runs.values(), Listings().names) == [], "not known before they are drawn"
     config = next(iter(plan.runs.values())).config

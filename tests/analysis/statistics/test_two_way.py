@@ -267,13 +267,16 @@ def test_spread_of_one_source_is_enough() -> None:
     assert two_way_level(balanced, [1, 1, 2, 2]).exists
 
 
-def test_a_patient_with_nearly_all_images_leaves_everything_open() -> None:
-    groups = [0] * 2000 + [1]
-    a = np.ones((3, 2001))
+@pytest.mark.parametrize("images", [2000, 20000])
+def test_a_patient_with_nearly_all_images_leaves_everything_open(images: int) -> None:
+    """Below 0.01 degrees of freedom Student's quantile is not known."""
+    groups = [0] * images + [1]
+    a = np.ones((3, images + 1))
     a[:, :300] = 0
     a[0, 300:310] = 0
-    found = two_way_level(a, groups)
-    assert found.low < 0.01 and found.high > 0.99 and found.dof < 1
+    level, off = two_way_level(a, groups), two_way_difference(a, np.full(a.shape, 0.5), groups)
+    assert level.low < 0.01 and level.high > 0.99 and level.dof < 1
+    assert (off.low, off.high) == (-1.0, 1.0) and off.dof < 1
 
 
 @pytest.mark.parametrize(
@@ -291,6 +294,7 @@ def test_a_patient_with_nearly_all_images_leaves_everything_open() -> None:
         (lambda: two_way_difference([[1, 0]], [[1, 0]] * 2, [1, 2]), "same seeds"),
         (lambda: two_way_difference([[1, 0]], [[1, 0, 1]], [1, 2]), "2 groups for 3 images"),
         (lambda: two_way_difference([[1, 0]], [[1, 0]], [1, None]), "no group"),
+        (lambda: two_way_difference([[1, 0]] * 2, [[1, 1]] * 2, [1, 2], confidence=95), "between 0 and 1"),
         (lambda: two_way_metric_level(MACRO_F1, [0, 1], [0, 1], [1, 2]), r"\(seeds, epochs, images\)"),
         (lambda: two_way_metric_difference(MACRO_F1, [0, 1], [[0, 1]], [[0, 1]] * 2, [1, 2]), "same seeds"),
     ],
