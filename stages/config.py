@@ -6,7 +6,7 @@ error before anything is trained. docs/settings.md lists the keys with their val
 
 import re
 from dataclasses import asdict, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from hydra.core.hydra_config import HydraConfig
@@ -258,7 +258,7 @@ def to_config(config: DictConfig) -> Config:
     except MissingMandatoryValue as error:
         key = error.full_key or "configuration"
         group = key.partition(".")[0]
-        node = config if "hydra" in config else HydraConfig.instance().cfg
+        node: Any = config if "hydra" in config else HydraConfig.instance().cfg
         chosen = OmegaConf.select(node, f"hydra.runtime.choices.{group}") if node is not None else None
         file = f"conf/{group}/{chosen}.yaml: " if chosen and "." in key else ""
         raise RelayError(f"{file}{key} has no value; one is typed as {key}=VALUE") from None
