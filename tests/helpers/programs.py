@@ -1,8 +1,9 @@
 """Start a program of Relay as a user does, from a process that has loaded the libraries already.
 
 `python train.py` spends most of a small run on loading torch, Lightning and torchmetrics. A server of
-multiprocessing loads them once; each program is then a fork of it, a process with its own arguments, folder,
-environment, signals and exit code. Relay's own modules, except its settings, are loaded by each itself.
+multiprocessing loads them and Relay once (`tests/helpers/warm.py`); each program is then a fork of it, a
+process with its own arguments, folder, environment, signals and exit code. A copy of the program loads its
+own modules.
 """
 
 import atexit
@@ -22,13 +23,23 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+
 PROJECT = Path(__file__).resolve().parents[2]
+_ROOMS = ("analysis", "callbacks", "datamodules", "hydra_plugins", "lightning_modules", "stages", "train")
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
         *("filelock", "hydra.main", "jinja2", "joblib", "pandas", "psutil", "pyarrow.parquet"),
-        *("PIL.JpegImagePlugin", "PIL.TiffImagePlugin", "pydantic.json_schema", "pytorch_lightning"),
+        *(
+            "PIL.JpegImagePlugin",
+            "PIL.TiffImagePlugin",
+            "pydantic.json_schema",
+            "pydicom",
+            "pytorch_lightning",
+        ),
         *(
             "rich.progress",
             "safetensors.torch",
@@ -37,7 +48,7 @@ _SERVER.set_forkserver_preload(
             "scipy.stats",
             "simplejpeg",
         ),
-        *("sklearn.linear_model", "stages.config", "torchmetrics.functional.classification", __name__),
+        *("sklearn.linear_model", "torchmetrics.functional.classification", "tests.helpers.warm"),
     ]
 )
 
@@ -175,7 +186,8 @@ def _run(
         sys.argv, first = arguments, str(Path(kind).resolve().parent)
     sys.path[:] = [first, *(entry for entry in sys.path if entry not in ("", str(PROJECT)))]
     if Path(first) != PROJECT and Path(first, "stages").is_dir():  # a copy of the program uses its own
-        for name in [each for each in sys.modules if each.split(".")[0] == "stages"]:
+        Singleton._instances.pop(Plugins, None)  # Hydra finds the copy's
+        for name in [each for each in sys.modules if each.split(".")[0] in _ROOMS]:
             del sys.modules[name]
     if before is not None:
         before()
