@@ -20,7 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
@@ -67,6 +67,7 @@ class Program:
         cwd: the folder it is started in.
         before: called in the new process before the program.
         merged: whether standard error goes where standard output goes.
+        python: what it starts its own processes with, such as that of `forking_python`; else Python.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Program:
         cwd: Path = PROJECT,
         before: Callable[[], None] | None = None,
         merged: bool = False,
+        python: Path | None = None,
     ) -> None:
         self.args = list(arguments)
         self._folder = Path(tempfile.mkdtemp(prefix="relay-program-"))
         self._outputs = [self._folder / name for name in ("stdout", "stdout" if merged else "stderr")]
-        start = (self.args, cwd, environment(), self._outputs, before)
-        self._process = _SERVER.Process(target=_run, args=start)
-        self._process.start()
+        streams = [Path(os.devnull), *self._outputs]
+        self._process = _started(self.args, cwd, environment(), streams, before, python)
 
     @property
     def pid(self) -> int:
@@ -116,29 +117,41 @@ class Program:
 
 
 def run_program(
-    arguments: Sequence[str], cwd: Path = PROJECT, before: Callable[[], None] | None = None
+    arguments: Sequence[str],
+    cwd: Path = PROJECT,
+    before: Callable[[], None] | None = None,
+    python: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; see `Program` for the arguments."""
-    program = Program(arguments, cwd, before)
+    program = Program(arguments, cwd, before, python=python)
     stdout, stderr = program.communicate()
     return subprocess.CompletedProcess(program.args, program.returncode, stdout, stderr)
 
 
+def _started(*start: object) -> ForkServerProcess:
+    process = _SERVER.Process(target=_run, args=start)
+    process.start()
+    # Else a start in another thread asks for its end, too, and takes the answer away.
+    multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+    return process
+
+
 _INTERPRETER = """#!{python} -S
-import json, os, socket, sys
+import json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server, server.makefile("rw") as file:
     server.connect({address!r})
-    print(json.dumps([sys.argv[1:], os.getcwd(), os.environ.get("PYTHONPATH", "")]), file=file, flush=True)
-    code, out, err = json.load(file)
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
+    print(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), os.getpid()]), file=file, flush=True)
+    started = json.loads(file.readline())
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda number, _: os.kill(started, number))
+    code = json.loads(file.readline())
+sys.exit(code if code >= 0 else 128 - code)
 """
 
 
 @contextmanager
 def forking_python() -> Iterator[Path]:
-    """A Python for a script of the shell: what it is asked to run, `run_program` runs."""
+    """A Python for a script of the shell or a program: what it is asked to run is a fork of the server."""
     with tempfile.TemporaryDirectory(prefix="relay-") as folder, socket.socket(socket.AF_UNIX) as server:
         path, address = Path(folder, "python"), f"{folder}/socket"
         path.write_text(_INTERPRETER.format(python=sys.executable, address=address))
@@ -155,36 +168,50 @@ def _serve(server: socket.socket) -> None:
             connection, _ = server.accept()
         except OSError:  # it was closed
             return
-        with connection, connection.makefile("rw") as file:
-            arguments, cwd, first = json.loads(file.readline())
-            done = run_program(arguments, Path(cwd), partial(_look_first_in, first))
-            json.dump([done.returncode, done.stdout, done.stderr], file)
+        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
 
 
-def _look_first_in(folders: str) -> None:
-    sys.path[1:1] = folders.split(os.pathsep)
+def _answer(connection: socket.socket) -> None:
+    with connection, connection.makefile("rw") as file:
+        arguments, cwd, env, asking = json.loads(file.readline())
+        streams = [Path(f"/proc/{asking}/fd/{stream}") for stream in range(3)]
+        if not streams[0].is_fifo():
+            streams[0] = Path(os.devnull)
+        process = _started(arguments, Path(cwd), env, streams, None, None)
+        print(process.pid, file=file, flush=True)
+        process.join()
+        print(process.exitcode, file=file, flush=True)
 
 
 def _run(
     arguments: list[str],
     cwd: Path,
     env: Mapping[str, str],
-    outputs: Sequence[Path],
+    streams: Sequence[Path],
     before: Callable[[], None] | None,
+    python: Path | None,
 ) -> None:
     gc.freeze()  # what the server loaded; see tests/conftest.py
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    for stream, path in enumerate(outputs, start=1):
-        with open(path, "ab") as file:
-            os.dup2(file.fileno(), stream)
+    for stream, path in enumerate(streams):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND if stream else os.O_RDONLY, 0o600)
+        os.dup2(opened, stream)
+        os.close(opened)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # it stays open
+    if python is not None:
+        sys.executable = str(python)
+    isolated = arguments[0] == "-P"
+    arguments = arguments[isolated:]
     kind = arguments[0]
     if kind in ("-m", "-c"):
         sys.argv, first = [kind, *arguments[2:]], str(cwd)
     else:
         sys.argv, first = arguments, str(Path(kind).resolve().parent)
-    sys.path[:] = [first, *(entry for entry in sys.path if entry not in ("", str(PROJECT)))]
+    given = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+    others = (entry for entry in sys.path if entry not in ("", str(PROJECT)))
+    sys.path[:] = [*([] if isolated else [first]), *given, *others]
     if Path(first) != PROJECT and Path(first, "stages").is_dir():  # a copy of the program uses its own
         Singleton._instances.pop(Plugins, None)  # Hydra finds the copy's
         for name in [each for each in sys.modules if each.split(".")[0] in _ROOMS]:

@@ -74,20 +74,23 @@ def run(
     last: Sequence[str] = (),
     cwd: Path = PROJECT,
     fresh: bool = False,
+    python: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `train.py` to its end, in another folder if asked; `fresh` starts Python itself, seconds slower."""
+    """Run `train.py` to its end; `fresh` starts Python itself, seconds slower. Else see `Program`."""
     line = command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, tiny=tiny, last=last)
     if not fresh:
-        return run_program(line[1:], cwd)
+        return run_program(line[1:], cwd, python=python)
     return subprocess.run(
         line, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240, check=False
     )
 
 
-def start(*arguments: str, runs_dir: Path, cache_dir: Path, last: Sequence[str] = ()) -> Program:
+def start(
+    *arguments: str, runs_dir: Path, cache_dir: Path, last: Sequence[str] = (), python: Path | None = None
+) -> Program:
     """Start `train.py` and go on; standard output and error are read as one."""
     line = command(*arguments, runs_dir=runs_dir, cache_dir=cache_dir, last=last)
-    return Program(line[1:], merged=True)
+    return Program(line[1:], merged=True, python=python)
 
 
 def run_until(

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.helpers.fake_images import write_image
+from tests.helpers.programs import forking_python
 from tests.helpers.relay import only_folder, run, same_tensors
 
 UNSET = ("generator", "classes", "train_images", "val_images", "size", "seed")
@@ -48,18 +49,20 @@ def test_two_processes_train_the_same_run_as_one(tmp_path: Path, case: str) -> N
         ),
     }[case]
     folders = []
-    for devices in (1, 2, 2) if settings else (1, 2):
-        runs_dir = tmp_path / str(len(folders))
-        done = run(
-            "+stage=texture",
-            runs_dir=runs_dir,
-            cache_dir=tmp_path / "cache",
-            # Each process draws its own dropout; without it the two gradients average to the one.
-            last=(f"trainer.devices={devices}", "model.dropout=0", *settings),
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        folders.append(only_folder(runs_dir, "texture"))
+    with forking_python() as python:
+        for devices in (1, 2, 2) if settings else (1, 2):
+            runs_dir = tmp_path / str(len(folders))
+            done = run(
+                "+stage=texture",
+                runs_dir=runs_dir,
+                cache_dir=tmp_path / "cache",
+                # Each process draws its own dropout; without it the two gradients average to the one.
+                last=(f"trainer.devices={devices}", "model.dropout=0", *settings),
+                python=python,  # of the second process; test_threads starts a new Python
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Traceback" not in done.stderr
+            folders.append(only_folder(runs_dir, "texture"))
     one, two = folders[:2]
     assert all(same_tensors(two / "model.ckpt", again / "model.ckpt") for again in folders[2:])
     folders = folders[:2]

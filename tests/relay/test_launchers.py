@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from analysis.runs.load import load_runs
 from stages.store import Store
+from tests.helpers.programs import forking_python
 from tests.helpers.relay import run, same_tensors, start
 from tests.helpers.store_files import holder
 
@@ -28,6 +30,13 @@ def basic(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     done = run("-m", "process=scratch,texture", runs_dir=runs_dir, cache_dir=cache_dir)
     assert done.returncode == 0, done.stderr
     return runs_dir
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Path]:
+    """For jobs of which it does not matter that Python loads everything anew, seconds slower."""
+    with forking_python() as path:
+        yield path
 
 
 def assert_same_runs(runs_dir: Path, basic: Path) -> None:
@@ -84,7 +93,9 @@ def test_submitit_local_agrees_and_opens_no_planted_pickle(
     assert {path.suffix for folder in folders for path in folder.iterdir()} == {".log", ".json"}
 
 
-def test_a_launcher_does_not_change_the_threads(basic: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_a_launcher_does_not_change_the_threads(
+    basic: Path, cache_dir: Path, tmp_path: Path, python: Path
+) -> None:
     """Nor do the machine's cores and the environment: two runs at once have the threads of the recipe, 3."""
     done = run(
         "-m",
@@ -94,6 +105,7 @@ def test_a_launcher_does_not_change_the_threads(basic: Path, cache_dir: Path, tm
         runs_dir=tmp_path,
         cache_dir=cache_dir,
         last=("trainer.threads=3",),
+        python=python,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     (folder,) = Store(tmp_path).complete_runs()
@@ -103,7 +115,7 @@ def test_a_launcher_does_not_change_the_threads(basic: Path, cache_dir: Path, tm
     assert "fewer cores than trainer.threads=3: the same results, slower" in done.stdout
 
 
-def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: Path, python: Path) -> None:
     """natural is killed while it trains; dld ends. Typed again, natural goes on and the rest follows."""
     slow = (
         "callbacks.plateau.max_epochs=20",
@@ -111,24 +123,26 @@ def test_a_killed_worker_stops_its_descendants_only(cache_dir: Path, tmp_path: P
         "trainer.checkpoint_seconds=0",
     )
     arguments = ("-m", "process=scratch,natural", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2")
-    sweep = start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
+    sweep = start(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow, python=python)
     _wait_for(tmp_path / "natural", "last.ckpt")
     os.kill(int(holder(tmp_path / "natural")["pid"]), signal.SIGKILL)
     said, _ = sweep.communicate(timeout=120)
     assert sweep.returncode == 1, said
     assert "3 stage runs: 1 trained, 1 failed, 1 blocked" in said
     assert "ended without a result: cancelled or killed" in said
-    again = run(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow)
+    again = run(*arguments, runs_dir=tmp_path, cache_dir=cache_dir, last=slow, python=python)
     assert "3 stage runs: 2 trained, 1 were complete" in again.stdout, again.stdout + again.stderr
     assert {len(record.read_record().attempts) for record in Store(tmp_path).complete_runs()} == {1, 2}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_ends_the_sweep_ends_its_jobs(number: signal.Signals, cache_dir: Path, tmp_path: Path) -> None:
+def test_what_ends_the_sweep_ends_its_jobs(
+    number: signal.Signals, cache_dir: Path, tmp_path: Path, python: Path
+) -> None:
     slow = ("callbacks.plateau.max_epochs=2000", "callbacks.plateau.length=2000")
     sweep = start(
         "-m", "process=scratch", "hydra/launcher=submitit_local", runs_dir=tmp_path, cache_dir=cache_dir,
-        last=slow,
+        last=slow, python=python,
     )  # fmt: skip
     _wait_for(tmp_path / "dld", ".holder.json")
     worker = int(holder(tmp_path / "dld")["pid"])

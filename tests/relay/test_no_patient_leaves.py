@@ -21,7 +21,7 @@ from tests.helpers.fake_hrct import (
     write_series,
 )
 from tests.helpers.planted import PLANTED, found_in, write_planted
-from tests.helpers.programs import run_program
+from tests.helpers.programs import forking_python, run_program
 from tests.helpers.relay import TINY, run, run_until
 
 PATIENTS = 6
@@ -103,8 +103,8 @@ def test_names_in_own_folders_and_tables_are_in_nothing_that_a_run_leaves(tmp_pa
     assert {each.split(":")[0] for each in found_in([data])} == set(PLANTED)
     tiny = [each for each in TINY if not each.startswith("data.domains")]
 
-    def relay(*arguments: str, code: int, last: tuple[str, ...] = ()) -> str:
-        done = run(*arguments, runs_dir=runs, cache_dir=cache, tiny=tiny, last=last)
+    def relay(*arguments: str, code: int, last: tuple[str, ...] = (), python: Path | None = None) -> str:
+        done = run(*arguments, runs_dir=runs, cache_dir=cache, tiny=tiny, last=last, python=python)
         assert done.returncode == code, done.stdout + done.stderr
         return (done.stdout + done.stderr).replace("\n", "")
 
@@ -120,7 +120,8 @@ def test_names_in_own_folders_and_tables_are_in_nothing_that_a_run_leaves(tmp_pa
     broken.write_bytes(broken.read_bytes()[:-60])
     standard = ("data.mean=[0.5,0.5,0.5]", "data.std=[0.25,0.25,0.25]")
     streaming = of_own(bad, "data.memory_limit_gb=0.000001", "data.workers=1", *standard)
-    said = relay("+stage=dld", "-m", "hydra/launcher=submitit_local", *streaming, code=1)
+    with forking_python() as python:
+        said = relay("+stage=dld", "-m", "hydra/launcher=submitit_local", *streaming, code=1, python=python)
     assert f"{broken.parent.name}/{broken.name} cannot be read" in said, "on the terminal, the file is named"
     slow = (
         "callbacks.plateau.max_epochs=500",
