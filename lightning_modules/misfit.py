@@ -7,6 +7,9 @@ from torch import Tensor
 from lightning_modules.registry import network_names, specification_named
 from lightning_modules.specification import Specification
 
+_NEARLY = 0.9
+"""Share of the network's tensors with which a file that fits none of timm's is not called another network."""
+
 
 def hints(
     network: Specification,
@@ -31,7 +34,13 @@ def hints(
     from lightning_modules.backbones import fitting
 
     found = fitting(given, architecture, network.architecture)
-    if found is None and all(key in given and given[key].shape == it.shape for key, it in wanted.items()):
+    if found is not None and found == (network.architecture or "").partition(".")[0]:
+        return [
+            f"It is of {found}, the right network: write a file with the network's own state dict alone, as "
+            "floating point"
+        ]
+    fit = sum(key in given and given[key].shape == it.shape for key, it in wanted.items())
+    if found is None and fit >= _NEARLY * len(wanted):
         return []
     says = "" if architecture is None else f" The file says that it is of {architecture}."
     if found is None:

@@ -132,8 +132,8 @@ def apply_transfer(
     if problems:
         listed = "\n  ".join(_some(problems))
         why = hints(specification(network), weights, wanted) or [
-            "Is it a checkpoint of another architecture (another `model`, other channels)? Does it hold more "
-            "than the network's state dict?"
+            "Is it a checkpoint of another architecture (another `model`, other channels)? Does it hold "
+            "more or less than the network's state dict?"
         ]
         raise RelayError(
             f"{file or source} does not fit the network by transfer rule '{rule.name}', which re-initialises "

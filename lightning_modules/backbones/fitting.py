@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Mapping
 from functools import cache
+from itertools import zip_longest
 
 import timm
 import torch
@@ -26,41 +27,58 @@ def fitting(given: Mapping[str, Tensor], *near: str | None) -> str | None:
         near: Networks that it may be of, tried first.
 
     Returns:
-        The first one of `near` that fits; else one of the families whose names are most like the file's, of
-        several that fit the one with the shortest name; None if none does.
+        The first one of `near` that fits; else one of the families whose names are most like the file's,
+        short names first; None if none does.
     """
     known = frozenset(timm.list_models())
     named = [base for name in near if name is not None and (base := name.partition(".")[0]) in known]
     for name in named:
         if _fits(name, given):
             return name
-    members = [name for family in _families(given) for name in family]
+    rows = zip_longest(*_families(given))  # in turns: one large family does not use up what may be built
+    members = [name for row in rows for name in row if name is not None]
     return next((name for name in members[:_MOST_BUILT] if _fits(name, given)), None)
 
 
 def _families(given: Mapping[str, Tensor]) -> list[list[str]]:
     """Networks family by family, short names first: the families most like the file's names first.
 
-    Of the families whose source names the most modules of the file's, one network each is compared with it.
+    Of the families whose sources name the most modules of the file's, their own and those that they take
+    blocks from, three networks each are compared with it: one family may hold several kinds.
     """
     pieces = {piece for name in given for piece in name.split(".") if not piece.isdigit()}
-    named = {family: len(pieces & names) for family, names in _names_in_sources().items()}
+    named = {
+        family: (len(pieces & own), len(pieces & (own | taken)))
+        for family, (own, taken) in _names_in_sources().items()
+    }
+    by_own, by_all = (
+        sorted(named, key=lambda family: (named[family][place], named[family]), reverse=True)[:_MOST_FAMILIES]
+        for place in (0, 1)
+    )
     found: dict[float, list[list[str]]] = {}
-    for family in sorted(named, key=lambda family: -named[family])[:_MOST_FAMILIES]:
+    for family in dict.fromkeys([*by_own, *by_all]):
         members = sorted(timm.list_models(module=family), key=len)
-        share = _share(members[len(members) // 2], given) if members and named[family] else 0.0
+        some = {*members[:1], *members[len(members) // 2 :][:1], *members[-1:]} if any(named[family]) else ()
+        share = max((_share(name, given) for name in some), default=0.0)
         if share > _LEAST_SHARE:
             found.setdefault(share, []).append(members)
     return [members for share in sorted(found, reverse=True) for members in found[share]]
 
 
 @cache
-def _names_in_sources() -> dict[str, frozenset[str]]:
-    modules = {family: sys.modules.get(f"timm.models.{family}") for family in timm.list_modules()}
+def _names_in_sources() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """Family -> names in its own source, and names in the sources of timm's models that it imports."""
+    loaded = {
+        name.removeprefix("timm.models."): inspect.getsource(module)
+        for name, module in sys.modules.items()
+        if name.startswith("timm.models.") and getattr(module, "__file__", None)
+    }
+    names = {name: frozenset(re.findall(r"(?:self\.|')(\w+)", source)) for name, source in loaded.items()}
     return {
-        family: frozenset(re.findall(r"(?:self\.|')(\w+)", inspect.getsource(module)))
-        for family, module in modules.items()
-        if module is not None
+        family: (names[family], frozenset[str]().union(*(names.get(other, ()) for other in imported)))
+        for family in timm.list_modules()
+        if family in loaded
+        for imported in [re.findall(r"from (?:\.|timm\.models\.)(\w+) import", loaded[family])]
     }
 
 

@@ -24,10 +24,13 @@ from stages.errors import RelayError
 WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts of names that DataParallel, averaging, torch.compile and FSDP add, where no layer has them."""
 
-BESIDES = frozenset(
-    {"criterion", "loss", "loss_fn", "loss_func", "loss_function", "n_averaged", "queue", "queue_ptr"}
-)
-"""Modules and buffers that stand beside a network's layers and are none: losses, averaging, MoCo's queue."""
+_LOSSES = frozenset({"criterion", "loss", "loss_fn", "loss_func", "loss_function", "n_averaged"})
+_PRETRAINING = frozenset({"queue", "queue_ptr", "projection_head", "prototypes", "mask_token"}) | {
+    f"decoder_{name}" for name in ("embed", "pos_embed", "blocks", "norm", "pred")
+}
+BESIDES = _LOSSES | _PRETRAINING
+"""Modules and buffers that stand beside a network's layers and are none: losses, averaging, MoCo's queue,
+SwAV's heads, the decoder of a masked autoencoder. Any other could be a part of another network."""
 
 
 @dataclass(frozen=True)

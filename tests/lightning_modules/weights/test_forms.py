@@ -133,6 +133,16 @@ def swav(network: Tiny) -> object:
     return under("module.backbone.", network) | {"module.prototypes.weight": torch.ones(3, 4)}
 
 
+def swav_released(network: Tiny) -> object:
+    heads = {"projection_head.0.weight": torch.ones(3, 4), "prototypes.weight": torch.ones(3, 4)}
+    return under("module.", network) | {f"module.{name}": tensor for name, tensor in heads.items()}
+
+
+def masked_autoencoder(network: Tiny) -> object:
+    decoder = {"mask_token": torch.ones(1, 1, 4), "decoder_embed.weight": torch.ones(4, 4)}
+    return {"model": network.state_dict() | decoder}
+
+
 def compiled(network: Tiny) -> object:
     return {f"_orig_mod.{name}": tensor for name, tensor in network.state_dict().items()}
 
@@ -183,6 +193,8 @@ FORMS: list[tuple[Callable[[Tiny], object], str, tuple[str, ...]]] = [
         ("arch", "state_dict.module.queue", "state_dict.module.queue_ptr"),
     ),
     (swav, "module.backbone.", ("module.prototypes.weight",)),
+    (swav_released, "module.", ("module.projection_head.0.weight", "module.prototypes.weight")),
+    (masked_autoencoder, "model.", ("model.mask_token", "model.decoder_embed.weight")),
     (compiled, "_orig_mod.", ()),
     (compiled_in_lightning, "state_dict.net._orig_mod.", ()),
     (beside, "", ("criterion.weight", "n_averaged")),

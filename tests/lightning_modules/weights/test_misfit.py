@@ -54,6 +54,22 @@ def test_a_file_of_timms_is_known_by_names_and_shapes(name: str) -> None:
     assert fitting(dict([*behind.items()][:9])) is None, "its stem alone"
 
 
+@pytest.mark.slow
+def test_a_network_whose_blocks_stand_in_another_source_is_known() -> None:
+    assert fitting(shapes("mobilenetv3_large_100")) == "mobilenetv3_large_100"
+
+
+def test_the_right_network_with_a_module_beside_it_is_not_called_another() -> None:
+    said = refusal(asked("resnet18"), shapes("resnet18") | {"extra.weight": torch.ones(1)})
+    assert "It is of resnet18, the right network" in said and "another architecture" not in said
+
+
+def test_a_tensor_less_is_not_another_architecture() -> None:
+    lacks = {key: it for key, it in shapes("resnet18").items() if key != "bn1.running_mean"}
+    said = refusal(asked("resnet18"), lacks)
+    assert "missing: bn1.running_mean" in said and "It is of another architecture" not in said
+
+
 def test_what_the_file_says_is_tried_first_and_believed_if_it_fits() -> None:
     of = shapes("resnet34")
     assert fitting(of, "seresnet34", "resnet34.a1_in1k") == "resnet34", "all of resnet18's are there, too"
