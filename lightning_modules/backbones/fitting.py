@@ -35,17 +35,18 @@ def fitting(given: Mapping[str, Tensor], *near: str | None) -> str | None:
     for name in named:
         if _fits(name, given):
             return name
-    rows = zip_longest(*_families(given))  # in turns: one large family does not use up what may be built
-    members = [name for row in rows for name in row if name is not None]
-    return next((name for name in members[:_MOST_BUILT] if _fits(name, given)), None)
+    return next((name for name in _members(given)[:_MOST_BUILT] if _fits(name, given)), None)
 
 
-def _families(given: Mapping[str, Tensor]) -> list[list[str]]:
-    """Networks family by family, short names first: the families most like the file's names first.
+def _members(given: Mapping[str, Tensor]) -> list[str]:
+    """Networks, those first that are most likely the file's: of the families that are most like its names.
 
     Of the families whose sources name the most modules of the file's, their own and those that they take
-    blocks from, three networks each are compared with it: one family may hold several kinds.
+    blocks from, three networks each are compared with it: one family may hold several kinds. Networks of
+    families that are equally like it come in the order of `_said`, families in turns, so that one large
+    family does not use up what may be built.
     """
+    sizes = _sizes(given)
     pieces = {piece for name in given for piece in name.split(".") if not piece.isdigit()}
     named = {
         family: (len(pieces & own), len(pieces & (own | taken)))
@@ -57,12 +58,32 @@ def _families(given: Mapping[str, Tensor]) -> list[list[str]]:
     )
     found: dict[float, list[list[str]]] = {}
     for family in dict.fromkeys([*by_own, *by_all]):
-        members = sorted(timm.list_models(module=family), key=len)
-        some = {*members[:1], *members[len(members) // 2 :][:1], *members[-1:]} if any(named[family]) else ()
+        members = sorted(
+            sorted(timm.list_models(module=family), key=len), key=lambda each: -_said(each, sizes)
+        )
+        some = {*members[:2], *members[-1:]} if any(named[family]) else ()
         share = max((_share(name, given) for name in some), default=0.0)
         if share > _LEAST_SHARE:
             found.setdefault(share, []).append(members)
-    return [members for share in sorted(found, reverse=True) for members in found[share]]
+    turns = (zip_longest(*found[share]) for share in sorted(found, reverse=True))
+    return [name for rows in turns for row in rows for name in row if name is not None]
+
+
+def _sizes(given: Mapping[str, Tensor]) -> frozenset[int]:
+    """The numbers that a network's definition may name: sizes of tensors, and how many blocks a part has."""
+    last: dict[str, int] = {}
+    for name in given:
+        for number in re.finditer(r"\.(\d+)(?=\.)", name):
+            part = name[: number.start()]
+            last[part] = max(last.get(part, 0), int(number[1]) + 1)
+    return frozenset(last.values()).union(*(tuple(it.shape) for it in given.values()))
+
+
+def _said(name: str, sizes: frozenset[int]) -> float:
+    """What share of the numbers in a network's own function, such as a width, are among a file's sizes."""
+    source = inspect.getsource(timm.model_entrypoint(name))
+    said = {int(each) for each in re.findall(r"(?<![\w.])\d+(?![\w.])", source.partition("dict(")[2])}
+    return len(said & sizes) / len(said) if said else 0.0
 
 
 @cache
