@@ -4,6 +4,9 @@ The network's own names decide, no list of prefixes: a prefix is taken if behind
 transfer rule keeps. Names of wrappers (`WRAPPERS`) may stand anywhere inside, as in
 `features.module.0.weight`. If several prefixes have all of them, the one whose shapes fit is taken, and if
 several still do: the first if their numbers are equal, else none, and the refusal says how to choose.
+
+Only where no prefix does are names tried as `nn.Sequential(*network.children())` writes them, a number in the
+place of each child's name (`backbone.4.0.conv1.weight`): all names and shapes must fit then.
 """
 
 import shlex
@@ -90,6 +93,8 @@ def find_weights(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], network: 
     names = list(wanted) or list(network.state_dict())
     candidates = list(_candidates(checkpoint, frozenset(names)))
     best = max((_found(each, names) for each in candidates), default=0)
+    if best * 2 < len(names) and (numbered := list(_numbered(checkpoint, wanted, network))):
+        candidates, best = numbered, len(names)
     if best * 2 < len(names):
         given = {_unwrapped(name): tensor for name, tensor in checkpoint.tensors.items()}
         raise RelayError(
@@ -137,6 +142,32 @@ def _candidates(checkpoint: Checkpoint, wanted: frozenset[str]) -> Iterator[_Can
                 if found not in seen:
                     seen.add(found)
                     yield _Candidate(part, prefix, behind)
+
+
+def _numbered(
+    checkpoint: Checkpoint, wanted: Mapping[str, Tensor], network: nn.Module
+) -> Iterator[_Candidate]:
+    """Candidates that have all of the wanted names and shapes once the first number is a child's place."""
+    children = [name for name, _ in network.named_children()]
+    for part, tensors in checkpoint.parts.items():
+        names = {}
+        for name in tensors:
+            pieces = _unwrapped(name).split(".")
+            at = next((place for place, piece in enumerate(pieces) if piece.isdecimal()), None)
+            if at is not None and int(pieces[at]) < len(children):
+                names[".".join([*pieces[:at], children[int(pieces[at])], *pieces[at + 1 :]])] = name
+        for prefix in _prefixes(names, frozenset(wanted)):
+            behind = {
+                name.removeprefix(prefix): part + written
+                for name, written in names.items()
+                if name.startswith(prefix)
+            }
+            fits = (
+                name in behind and checkpoint.tensors[behind[name]].shape == it.shape
+                for name, it in wanted.items()
+            )
+            if wanted and all(fits):
+                yield _Candidate(part, prefix, behind)
 
 
 def _prefixes(names: Iterable[str], wanted: frozenset[str]) -> list[str]:

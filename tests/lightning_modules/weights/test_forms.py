@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -167,6 +169,11 @@ def dino(network: Tiny) -> object:
     return {"teacher": under("module.backbone.", network), "dino_loss": {"center": torch.ones(1, 4)}}
 
 
+def numbered(network: Tiny) -> object:
+    """As RadImageNet's and lightly's: the layers before the head in a sequence."""
+    return under("backbone.", nn.Sequential(*network.children())) | {"head.weight": torch.ones(2)}
+
+
 def half(network: Tiny) -> object:
     with torch.no_grad():
         for parameter in network.parameters():
@@ -201,6 +208,7 @@ FORMS: list[tuple[Callable[[Tiny], object], str, tuple[str, ...]]] = [
     (whole, "", ()),
     (whole_in_a_dictionary, "model.module.", ("epoch", "optimizer")),
     (dino, "teacher.module.backbone.", ("dino_loss.center",)),
+    (numbered, "backbone.", ("head.weight",)),
     (half, "", ()),
 ]
 
@@ -229,6 +237,33 @@ def test_taken(
     assert bool(record.note(None)) == bool(found.names or dropped)
     assert all(part in (record.note(None) or "") for part in (found.names, *dropped))
     assert bool(found.names) == bool(prefix)
+
+
+def test_numbers_of_children_are_a_network_only_if_all_shapes_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightning_modules.weights.names.hints", lambda *_: [])  # builds networks of timm's
+    network, wider = tiny(1), tiny(1, classes=3)
+    torch.save(nn.Sequential(*wider.children()).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(RelayError, match="of the 8 tensors that the network takes"):
+        start(tmp_path / "x.pth")
+    torch.save(nn.Sequential(*list(network.children())[::-1]).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(RelayError, match="of the 8 tensors that the network takes"):
+        start(tmp_path / "x.pth")
+
+
+def test_a_residual_network_before_its_head_in_a_sequence(tmp_path: Path) -> None:
+    """As RadImageNet's: torchvision's layers before the head, read into timm's network of the same layers."""
+    theirs = torchvision.models.resnet18(num_classes=3)
+    body = nn.Sequential(*list(theirs.children())[:-1])
+    torch.save(under("backbone.", body), tmp_path / "RadImageNet.pt")
+    ours = timm.create_model("resnet18", num_classes=2)
+    wanted = {name: it for name, it in ours.state_dict().items() if not name.startswith("fc.")}
+    found = find_weights(read_checkpoint(tmp_path / "RadImageNet.pt"), wanted, ours)
+    assert found.names == "backbone.0.weight is taken as conv1.weight"
+    assert (found.tensors.keys(), found.dropped) == (wanted.keys(), ())
+    expected = theirs.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.tensors.items())
 
 
 def test_names_inside_are_named(tmp_path: Path) -> None:
