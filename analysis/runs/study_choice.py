@@ -8,6 +8,9 @@ from stages.console.output import output
 from stages.console.words import counted
 from stages.errors import RelayError
 
+_FOLLOWING = ("arithmetic.", "layers of ")
+"""Settings that often differ because another does."""
+
 
 def select_study(studies: Sequence[Study], name: str | None) -> Study:
     """The study with more runs than any other, or the one of a name, of a target, or whose id begins so.
@@ -52,7 +55,9 @@ def described(study: Study, studies: Sequence[Study]) -> str:
     """A study's target and size, and the first settings in which it differs from others of its target."""
     own = [other for other in studies if other.target == study.target]
     differing = {key: json.loads(values[study.id] or "null") for key, values in differences(own).items()}
-    shown = ", ".join(f"{key}={_short(value)}" for key, value in list(differing.items())[:3])
+    # What was typed (a network, a rate) tells studies apart better than what follows from it.
+    first = sorted(differing, key=lambda key: (not key.startswith("model."), key.startswith(_FOLLOWING)))
+    shown = ", ".join(f"{key}={_short(differing[key])}" for key in first[:3])
     return f"{study.target}, {counted(len(study.runs), 'run')}{f', {shown}' if shown else ''}"
 
 

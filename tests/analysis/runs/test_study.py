@@ -17,7 +17,7 @@ from analysis.runs import pool_folds
 from analysis.runs.details import read_details
 from analysis.runs.load import load_runs
 from analysis.runs.study import Study, differences, find_studies
-from analysis.runs.study_choice import select_study
+from analysis.runs.study_choice import described, select_study
 from analysis.statistics import compare
 from stages.errors import RelayError
 from stages.processes import load_processes
@@ -219,6 +219,16 @@ def test_of_studies_of_as_many_runs_none_is_taken(tmp_path: Path) -> None:
         assert select_study(studies, study.name) is study
     with pytest.raises(RelayError, match="study=dld names 2 of"):
         select_study(studies, "dld")
+
+
+def test_studies_are_told_apart_by_their_network_before_what_follows_from_it() -> None:
+    runs = pd.DataFrame(index=range(3))
+    one, other = (
+        Study(name, name, "dld", {"arithmetic.precision": name, "data.mean": name, "model.name": name}, runs)
+        for name in ('"a"', '"b"')
+    )
+    said = "dld, 3 runs, model.name=a, data.mean=a, arithmetic.precision=a"
+    assert described(one, [one, other]) == said
 
 
 def test_an_ambiguous_study_is_refused(tmp_path: Path) -> None:
