@@ -28,7 +28,7 @@ def fitting(given: Mapping[str, Tensor], *near: str | None) -> str | None:
 
     Returns:
         The first one of `near` that fits; else one of the families whose names are most like the file's,
-        short names first; None if none does.
+        in the order of `_members`; None if none does.
     """
     known = frozenset(timm.list_models())
     named = [base for name in near if name is not None and (base := name.partition(".")[0]) in known]
@@ -58,9 +58,7 @@ def _members(given: Mapping[str, Tensor]) -> list[str]:
     )
     found: dict[float, list[list[str]]] = {}
     for family in dict.fromkeys([*by_own, *by_all]):
-        members = sorted(
-            sorted(timm.list_models(module=family), key=len), key=lambda each: -_said(each, sizes)
-        )
+        members = sorted(timm.list_models(module=family), key=lambda each: (-_said(each, sizes), len(each)))
         some = {*members[:2], *members[-1:]} if any(named[family]) else ()
         share = max((_share(name, given) for name in some), default=0.0)
         if share > _LEAST_SHARE:

@@ -64,6 +64,22 @@ class _Candidate:
     prefix: str
     names: Mapping[str, str]
 
+    @classmethod
+    def behind(cls, part: str, prefix: str, names: Mapping[str, str]) -> "_Candidate":
+        """What stands behind a prefix, of names as they are read -> as the part has them."""
+        behind = {
+            name.removeprefix(prefix): part + written
+            for name, written in names.items()
+            if name.startswith(prefix)
+        }
+        return cls(part, prefix, behind)
+
+    def fits(self, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+        """Whether all wanted names are there, with their shapes."""
+        return all(
+            name in self.names and tensors[self.names[name]].shape == it.shape for name, it in wanted.items()
+        )
+
     def label(self, wanted: Iterable[str]) -> str:
         """Part and prefix with the wrappers behind it, as they stand before the first name in the file."""
         for name in wanted:
@@ -133,15 +149,11 @@ def _candidates(checkpoint: Checkpoint, wanted: frozenset[str]) -> Iterator[_Can
         unwrapped = {_unwrapped(name): name for name in tensors}
         for names in (as_written, unwrapped if len(unwrapped) == len(tensors) else {}):
             for prefix in _prefixes(names, wanted):
-                behind = {
-                    name.removeprefix(prefix): part + written
-                    for name, written in names.items()
-                    if name.startswith(prefix)
-                }
-                found = frozenset(behind[name] for name in wanted & behind.keys())
+                candidate = _Candidate.behind(part, prefix, names)
+                found = frozenset(candidate.names[name] for name in wanted & candidate.names.keys())
                 if found not in seen:
                     seen.add(found)
-                    yield _Candidate(part, prefix, behind)
+                    yield candidate
 
 
 def _numbered(
@@ -157,17 +169,9 @@ def _numbered(
             if at is not None and int(pieces[at]) < len(children):
                 names[".".join([*pieces[:at], children[int(pieces[at])], *pieces[at + 1 :]])] = name
         for prefix in _prefixes(names, frozenset(wanted)):
-            behind = {
-                name.removeprefix(prefix): part + written
-                for name, written in names.items()
-                if name.startswith(prefix)
-            }
-            fits = (
-                name in behind and checkpoint.tensors[behind[name]].shape == it.shape
-                for name, it in wanted.items()
-            )
-            if wanted and all(fits):
-                yield _Candidate(part, prefix, behind)
+            candidate = _Candidate.behind(part, prefix, names)
+            if candidate.fits(checkpoint.tensors, wanted):
+                yield candidate
 
 
 def _prefixes(names: Iterable[str], wanted: frozenset[str]) -> list[str]:
@@ -188,13 +192,7 @@ def _unwrapped(name: str) -> str:
 def _only(checkpoint: Checkpoint, candidates: list[_Candidate], wanted: Mapping[str, Tensor]) -> _Candidate:
     """The candidate to take; refuses if there are several with other numbers."""
     tensors = checkpoint.tensors
-    fitting = [
-        each
-        for each in candidates
-        if all(
-            name in each.names and tensors[each.names[name]].shape == it.shape for name, it in wanted.items()
-        )
-    ]
+    fitting = [each for each in candidates if each.fits(tensors, wanted)]
     pool = fitting or candidates
     first = pool[0]
     others = [
